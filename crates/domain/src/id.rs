@@ -1,0 +1,73 @@
+//! Identifiers. Public ones are UUID version 7 (RFC 9562 §5.7), so that they sort by age;
+//! a delivery, of which there are many, is a 64-bit integer given by the database.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! uuid_id {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A new identifier, later than all that this process made before.
+            #[must_use]
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(s: &str) -> Result<Self, Self::Err> {
+                s.parse().map(Self)
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+        }
+    )+};
+}
+
+uuid_id! {
+    /// A tenant: a police unit or a municipality.
+    OrganisationId,
+    /// A registered resident or business.
+    ParticipantId,
+    /// A place for which a participant wants alerts.
+    PlaceId,
+    /// A named circle of participants.
+    GroupId,
+    /// What was reported.
+    IncidentId,
+    /// The call to participants about an incident.
+    AlertId,
+    /// One text of an alert.
+    MessageId,
+    /// An SMS from a participant.
+    ReplyId,
+    /// An API key.
+    KeyId,
+}
+
+/// One message to one participant; given by the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeliveryId(pub i64);
+
+impl std::fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,20 @@
+//! The words and rules of Klaroen, without any I/O: what an alert is, what may happen to a
+//! delivery, what a phone number, a geofence and a message text are.
+//!
+//! Start with [`delivery`] (the state machine of one SMS) and [`alert`]; the rest are values
+//! that are parsed once at the edge and trusted inside.
+
+pub mod alert;
+pub mod decide;
+pub mod delivery;
+pub mod geofence;
+pub mod hours;
+pub mod id;
+pub mod keyword;
+pub mod outcome;
+pub mod participant;
+pub mod phone;
+pub mod point;
+pub mod role;
+pub mod text;
+pub mod time;

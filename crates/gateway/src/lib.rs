@@ -1,0 +1,228 @@
+//! SMS gateways: one trait, one adapter per file. The only crate that talks to providers.
+//!
+//! An adapter hands over one message once and says what came of it; it never retries, sleeps or
+//! touches the database. Receipts and inbound SMS come out of [`Channel::events`] (connections
+//! that push, such as SMPP) or of [`SmsGateway::parse_callback`] (HTTP).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use klaroen_domain::id::DeliveryId;
+pub use klaroen_domain::outcome::{Failure, ProviderId, ReceiptStatus, Scope, SubmitOutcome};
+use klaroen_domain::phone::PhoneNumber;
+use klaroen_domain::text::MessageText;
+use klaroen_domain::time::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What an adapter can do; everything is off by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a flat list of yes or no is what a capability table is")]
+pub struct Capabilities {
+    /// The provider echoes our reference in its receipts.
+    pub client_reference: bool,
+    /// Submitting the same reference again cannot ring twice.
+    pub idempotent_submit: bool,
+    /// Receipts come.
+    pub receipts: bool,
+    /// [`SmsGateway::query_status`] answers.
+    pub status_query: bool,
+    /// Participants can reply.
+    pub inbound: bool,
+    /// Segments that one message may have.
+    pub max_segments: u8,
+}
+
+/// Our reference for one delivery, in the form that providers echo.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientReference(pub String);
+
+impl ClientReference {
+    /// The reference of a delivery.
+    #[must_use]
+    pub fn of(delivery: DeliveryId) -> Self {
+        Self(format!("{:016x}", delivery.0))
+    }
+}
+
+/// One message for one phone. `Debug` shows neither number nor text.
+#[derive(Clone)]
+pub struct OutboundSms {
+    /// The delivery that this is an attempt of.
+    pub delivery: DeliveryId,
+    /// Where to.
+    pub to: PhoneNumber,
+    /// What; shared by all deliveries of a message.
+    pub text: Arc<MessageText>,
+    /// How long the provider may keep trying: the rest of the alert's time.
+    pub validity: Duration,
+}
+
+impl std::fmt::Debug for OutboundSms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutboundSms").field("delivery", &self.delivery).finish_non_exhaustive()
+    }
+}
+
+/// What a provider tells us by itself.
+#[derive(Clone, Debug)]
+pub enum GatewayEvent {
+    /// What became of a message.
+    Receipt(Receipt),
+    /// An SMS from somebody.
+    Inbound(InboundSms),
+    /// The answer to a submit whose caller had given up waiting: it still settles the attempt.
+    LateAnswer {
+        /// The delivery that was submitted.
+        delivery: DeliveryId,
+        /// What the provider says.
+        outcome: SubmitOutcome,
+    },
+}
+
+/// A delivery receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The provider's id, canonical as in [`SubmitOutcome::Accepted`].
+    pub provider_id: ProviderId,
+    /// Our reference, where the provider echoes it.
+    pub reference: Option<ClientReference>,
+    /// What it says.
+    pub status: ReceiptStatus,
+    /// Network or provider error code, where there is one.
+    pub error: Option<String>,
+    /// The phone that it is about, where the receipt names it.
+    pub recipient: Option<PhoneNumber>,
+    /// The receipt as it came, without addresses and message text: `id`, `stat`, `err`, dates.
+    pub raw: String,
+}
+
+/// An SMS that came in. `Debug` shows neither number nor text.
+#[derive(Clone)]
+pub struct InboundSms {
+    /// Identifies it for the provider, so that a repetition is known; made from the content where the provider gives none.
+    pub dedupe_key: String,
+    /// The sender as the provider writes it.
+    pub from: String,
+    /// Our number that it was sent to.
+    pub to: String,
+    /// The whole text, parts joined.
+    pub text: String,
+    /// When we got it.
+    pub received_at: Timestamp,
+}
+
+impl std::fmt::Debug for InboundSms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InboundSms").field("received_at", &self.received_at).finish_non_exhaustive()
+    }
+}
+
+/// What the consumer of an event says to the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// It is stored (committed): do not send it again.
+    Stored,
+    /// It is not stored: send it again later.
+    Retry,
+}
+
+/// An event and the way to acknowledge it. Dropping it unanswered means [`Ack::Retry`].
+#[derive(Debug)]
+pub struct Delivered {
+    /// What happened.
+    pub event: GatewayEvent,
+    /// Where the verdict goes; the adapter answers the provider after it, and not before.
+    pub ack: oneshot::Sender<Ack>,
+}
+
+/// The state of a connection, for readiness, metrics and the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChannelStatus {
+    /// Being made, or made again after it was lost.
+    Connecting,
+    /// Messages can be submitted.
+    Up,
+    /// Refused by the provider (password, account): not tried again before the time.
+    Refused {
+        /// Why, fit for the operator.
+        reason: String,
+    },
+    /// Shut down on our side.
+    Closed,
+}
+
+/// One connection of a gateway (SMPP: one bind), which stays connected by itself.
+pub struct Channel {
+    /// Submits go here.
+    pub gateway: Arc<dyn SmsGateway>,
+    /// Receipts, inbound SMS and late answers; bounded, so that a slow consumer slows the provider.
+    pub events: mpsc::Receiver<Delivered>,
+    /// Whether it is up. Workers wait on this instead of claiming into the void.
+    pub status: watch::Receiver<ChannelStatus>,
+}
+
+/// An HTTP callback as it came.
+#[derive(Debug)]
+pub struct RawCallback<'a> {
+    /// `GET` or `POST`.
+    pub method: &'a str,
+    /// The public URL that the provider called, with its query.
+    pub url: &'a str,
+    /// Header names in lower case, and values.
+    pub headers: &'a [(String, String)],
+    /// The raw body: signatures are over these bytes.
+    pub body: &'a [u8],
+}
+
+/// Why a callback was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallbackError {
+    /// This gateway has no callbacks.
+    #[error("this gateway takes no callbacks")]
+    NotSupported,
+    /// The signature is missing or wrong.
+    #[error("the signature does not verify")]
+    Signature,
+    /// The body is not what the contract says.
+    #[error("unreadable callback: {0}")]
+    Malformed(String),
+}
+
+/// What a provider says of a message that was in doubt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StatusAnswer {
+    /// The provider cannot be asked.
+    Unsupported,
+    /// The provider does not know the reference: it was not taken.
+    NotFound,
+    /// The provider has it.
+    Found(ReceiptStatus),
+}
+
+/// One way to send SMS.
+#[async_trait]
+pub trait SmsGateway: Send + Sync {
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Hands one message to the provider, once. Never retries, sleeps or touches the database.
+    /// Dropping the future leaves the attempt in doubt.
+    async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome;
+
+    /// Verifies the signature over the raw bytes, then parses. Pure.
+    ///
+    /// # Errors
+    /// [`CallbackError`]; the caller answers with the status that the contract asks for.
+    fn parse_callback(&self, _callback: &RawCallback<'_>) -> Result<Vec<GatewayEvent>, CallbackError> {
+        Err(CallbackError::NotSupported)
+    }
+
+    /// Asked only where `status_query` is set; settles an `Unknown`.
+    async fn query_status(&self, _reference: &ClientReference) -> StatusAnswer {
+        StatusAnswer::Unsupported
+    }
+
+    /// Lets the window run empty, unbinds and closes; `submit` answers `NotTaken` from now on.
+    async fn close(&self, _deadline: Duration) {}
+}
