@@ -145,10 +145,9 @@ pub const fn advance(state: DeliveryState, event: DeliveryEvent) -> DeliveryStat
         (_, E::Receipt(R::Unknown)) => state,
 
         // A final failure settles whatever was on its way; what never left stays as it is.
-        (
-            S::Sending | S::Sent | S::Unknown | S::NoReceipt | S::Undelivered,
-            E::Receipt(R::Undelivered),
-        ) => S::Undelivered,
+        (S::Sending | S::Sent | S::Unknown | S::NoReceipt | S::Undelivered, E::Receipt(R::Undelivered)) => {
+            S::Undelivered
+        }
         // A sign of life proves that it was taken.
         (S::Sending | S::Unknown, E::Receipt(R::Underway)) => S::Sent,
 
@@ -198,17 +197,92 @@ mod tests {
     fn the_whole_table() {
         const TABLE: &[(&str, [&str; 14])] = &[
             // state        claimed    optout       accepted putback  rejected  lost      resend   underway delivered    undelivered    unknown overdue       expired    cancelled
-            ("queued",      ["sending", "suppressed", ".",     ".",      ".",      ".",      ".",      ".",     "delivered", ".",           ".", ".",          "expired", "cancelled"]),
-            ("sending",     [".",       ".",          "sent",  "queued", "failed", "unknown", ".",     "sent",  "delivered", "undelivered", ".", ".",          ".",       "."]),
-            ("sent",        [".",       ".",          ".",     ".",      ".",      ".",      ".",      ".",     "delivered", "undelivered", ".", "no_receipt", ".",       "."]),
-            ("delivered",   [".",       ".",          ".",     ".",      ".",      ".",      ".",      ".",     ".",         ".",           ".", ".",          ".",       "."]),
-            ("undelivered", [".",       ".",          ".",     ".",      ".",      ".",      ".",      ".",     "delivered", ".",           ".", ".",          ".",       "."]),
-            ("failed",      [".",       ".",          ".",     ".",      ".",      ".",      ".",      ".",     "delivered", ".",           ".", ".",          ".",       "."]),
-            ("unknown",     [".",       ".",          "sent",  "queued", "failed", ".",      "queued", "sent",  "delivered", "undelivered", ".", ".",          ".",       "."]),
-            ("expired",     [".",       ".",          ".",     ".",      ".",      ".",      ".",      ".",     "delivered", ".",           ".", ".",          ".",       "."]),
-            ("cancelled",   [".",       ".",          ".",     ".",      ".",      ".",      ".",      ".",     "delivered", ".",           ".", ".",          ".",       "."]),
-            ("suppressed",  [".",       ".",          ".",     ".",      ".",      ".",      ".",      ".",     "delivered", ".",           ".", ".",          ".",       "."]),
-            ("no_receipt",  [".",       ".",          ".",     ".",      ".",      ".",      ".",      ".",     "delivered", "undelivered", ".", ".",          ".",       "."]),
+            (
+                "queued",
+                [
+                    "sending",
+                    "suppressed",
+                    ".",
+                    ".",
+                    ".",
+                    ".",
+                    ".",
+                    ".",
+                    "delivered",
+                    ".",
+                    ".",
+                    ".",
+                    "expired",
+                    "cancelled",
+                ],
+            ),
+            (
+                "sending",
+                [
+                    ".",
+                    ".",
+                    "sent",
+                    "queued",
+                    "failed",
+                    "unknown",
+                    ".",
+                    "sent",
+                    "delivered",
+                    "undelivered",
+                    ".",
+                    ".",
+                    ".",
+                    ".",
+                ],
+            ),
+            (
+                "sent",
+                [
+                    ".",
+                    ".",
+                    ".",
+                    ".",
+                    ".",
+                    ".",
+                    ".",
+                    ".",
+                    "delivered",
+                    "undelivered",
+                    ".",
+                    "no_receipt",
+                    ".",
+                    ".",
+                ],
+            ),
+            ("delivered", [".", ".", ".", ".", ".", ".", ".", ".", ".", ".", ".", ".", ".", "."]),
+            ("undelivered", [".", ".", ".", ".", ".", ".", ".", ".", "delivered", ".", ".", ".", ".", "."]),
+            ("failed", [".", ".", ".", ".", ".", ".", ".", ".", "delivered", ".", ".", ".", ".", "."]),
+            (
+                "unknown",
+                [
+                    ".",
+                    ".",
+                    "sent",
+                    "queued",
+                    "failed",
+                    ".",
+                    "queued",
+                    "sent",
+                    "delivered",
+                    "undelivered",
+                    ".",
+                    ".",
+                    ".",
+                    ".",
+                ],
+            ),
+            ("expired", [".", ".", ".", ".", ".", ".", ".", ".", "delivered", ".", ".", ".", ".", "."]),
+            ("cancelled", [".", ".", ".", ".", ".", ".", ".", ".", "delivered", ".", ".", ".", ".", "."]),
+            ("suppressed", [".", ".", ".", ".", ".", ".", ".", ".", "delivered", ".", ".", ".", ".", "."]),
+            (
+                "no_receipt",
+                [".", ".", ".", ".", ".", ".", ".", ".", "delivered", "undelivered", ".", ".", ".", "."],
+            ),
         ];
         assert_eq!(TABLE.len(), S::ALL.len());
         for (state, row) in TABLE {
