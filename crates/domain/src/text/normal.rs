@@ -25,9 +25,8 @@ pub(super) fn normalise(raw: &str) -> Result<Vec<Placed>, TextError> {
                 after_return = false;
                 continue;
             }
-            '\r' => '\n',
+            '\r' | '\n' => '\n',
             '\t' => ' ',
-            '\n' => '\n',
             _ if given.is_control() => return Err(TextError::Control { code: given, position }),
             _ => given,
         };
