@@ -50,7 +50,7 @@ impl Geofence {
         Ok(Self { shapes: vec![Shape::Circle(Circle::new(center, radius_m)?)] })
     }
 
-    /// A GeoJSON Polygon or MultiPolygon (RFC 7946), lon,lat. Polygons of a MultiPolygon may touch or overlap: a
+    /// A `GeoJSON` Polygon or `MultiPolygon` (RFC 7946), lon,lat. Polygons of a `MultiPolygon` may touch or overlap: a
     /// point in any of them is inside. A third number (height) of a position is ignored.
     ///
     /// # Errors
@@ -78,7 +78,7 @@ impl Geofence {
         frozen::read(json).map(|shapes| Self { shapes })
     }
 
-    /// As GeoJSON geometry, for people and maps; a circle becomes a polygon of 64 corners.
+    /// As `GeoJSON` geometry, for people and maps; a circle becomes a polygon of 64 corners.
     #[must_use]
     pub fn to_geojson(&self) -> Value {
         let mut polygons: Vec<Value> = self.shapes.iter().map(Shape::coordinates).collect();
@@ -131,9 +131,13 @@ impl Shape {
             Self::Outline(_) if self.contains(point) => 0.0,
             Self::Outline(outline) => {
                 let near = outline.edges().iter().map(|edge| squared_degrees(point, *edge));
-                let (_, at) = near.fold((f64::INFINITY, coord(point)), |best, next| {
-                    if next.0 < best.0 { next } else { best }
-                });
+                let (_, at) =
+                    near.fold(
+                        (f64::INFINITY, coord(point)),
+                        |best, next| {
+                            if next.0 < best.0 { next } else { best }
+                        },
+                    );
                 Point::wgs84(at.y, at.x).map_or(f64::INFINITY, |at| at.distance_m(point))
             }
         }
@@ -209,7 +213,7 @@ mod tests {
         // 1,000 m is 0.014563° of longitude and 0.008987° of latitude here.
         assert!(circle.contains(&point(52.0, 5.0145)) && !circle.contains(&point(52.0, 5.0146)));
         assert!(circle.contains(&point(52.0089, 5.0)) && !circle.contains(&point(52.0091, 5.0)));
-        assert!((circle.area_km2() - 3.1416).abs() < 0.001);
+        assert!((circle.area_km2() - std::f64::consts::PI).abs() < 0.001);
         assert!((circle.distance_m(&point(52.0, 5.029_126)) - 1000.0).abs() < 1.0);
     }
 

@@ -1,4 +1,4 @@
-//! Weekly hours: when a place wants alerts. Written as a subset of the OpenStreetMap
+//! Weekly hours: when a place wants alerts. Written as a subset of the `OpenStreetMap`
 //! `opening_hours` form: `Mo-Fr 08:00-18:00; Sa 10:00-02:00`. Dutch day names work too (`ma-vr`).
 //!
 //! Hours are wall clock: across a change of summer time `08:00` stays eight o'clock.
@@ -29,9 +29,10 @@ impl FromStr for Zone {
     fn from_str(name: &str) -> Result<Self, HoursError> {
         match TimeZone::get(name) {
             Ok(zone) if !zone.is_unknown() => Ok(Self(zone)),
-            _ => {
-                Err(HoursError(format!("{} is not an IANA time zone such as Europe/Amsterdam", parse::quoted(name))))
-            }
+            _ => Err(HoursError(format!(
+                "{} is not an IANA time zone such as Europe/Amsterdam",
+                parse::quoted(name)
+            ))),
         }
     }
 }

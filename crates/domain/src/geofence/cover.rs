@@ -200,7 +200,8 @@ impl Disc {
             return Relation::Straddles(None);
         }
         let all = outline.edges();
-        let near: Vec<u32> = edges.iter().copied().filter(|&i| comes_near(all[i as usize], &self.bounds)).collect();
+        let near: Vec<u32> =
+            edges.iter().copied().filter(|&i| comes_near(all[i as usize], &self.bounds)).collect();
         if !near.is_empty() {
             let fewer = near.len() < edges.len();
             return Relation::Straddles(fewer.then(|| near.into()));

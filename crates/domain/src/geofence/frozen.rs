@@ -22,7 +22,7 @@ pub(super) fn write(shapes: &[Shape]) -> Value {
     json!({"shapes": shapes.iter().map(shape).collect::<Vec<_>>()})
 }
 
-/// GeoJSON coordinates of a polygon.
+/// `GeoJSON` coordinates of a polygon.
 pub(super) fn coordinates(rings: &[Vec<Coord>]) -> Value {
     let ring = |ring: &Vec<Coord>| ring.iter().map(|c| json!([c.x, c.y])).collect::<Value>();
     rings.iter().map(ring).collect()

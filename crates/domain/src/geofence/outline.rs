@@ -67,14 +67,8 @@ impl Outline {
     pub(super) fn new(rings: Vec<Vec<Coord>>) -> Self {
         let edges: Vec<[Coord; 2]> = rings.iter().flat_map(|r| r.windows(2).map(|w| [w[0], w[1]])).collect();
         let bounds = Bounds::around(edges.iter().flatten().copied());
-        let mut outline = Self {
-            rings,
-            edges,
-            bounds,
-            bands_per_degree: 0.0,
-            starts: Vec::new(),
-            entries: Vec::new(),
-        };
+        let mut outline =
+            Self { rings, edges, bounds, bands_per_degree: 0.0, starts: Vec::new(), entries: Vec::new() };
         outline.index_by_latitude();
         outline
     }
@@ -129,7 +123,8 @@ impl Outline {
         let height = self.bounds.max.y - self.bounds.min.y;
         let mut bands = (self.edges.len() / 4).clamp(1, 1024);
         loop {
-            self.bands_per_degree = if height > 0.0 { f64::from(u32::try_from(bands).unwrap_or(1)) / height } else { 0.0 };
+            self.bands_per_degree =
+                if height > 0.0 { f64::from(u32::try_from(bands).unwrap_or(1)) / height } else { 0.0 };
             let total: usize = self.edges.iter().map(|e| self.bands_of(e).count()).sum();
             if bands == 1 || total <= self.edges.len() * 8 {
                 break;

@@ -188,18 +188,15 @@ mod tests {
 
     /// Every pair of edges, looked at one by one.
     fn brute_force(ring: &[Coord]) -> bool {
-        let n = ring.len() - 1;
-        let on = |a: Coord, b: Coord, c: Coord| {
-            orient(a, b, c) == Orientation::Collinear
-                && c.x >= a.x.min(b.x)
-                && c.x <= a.x.max(b.x)
-                && c.y >= a.y.min(b.y)
-                && c.y <= a.y.max(b.y)
+        let edges = ring.len() - 1;
+        let on = |a: Coord, b: Coord, at: Coord| {
+            let bounds = super::super::outline::Bounds::around([a, b].into_iter());
+            orient(a, b, at) == Orientation::Collinear && bounds.holds(at)
         };
-        (0..n).all(|i| {
-            (i + 1..n).all(|j| {
+        (0..edges).all(|i| {
+            (i + 1..edges).all(|j| {
                 let (a, b, c, d) = (ring[i], ring[i + 1], ring[j], ring[j + 1]);
-                if j == i + 1 || (i == 0 && j == n - 1) {
+                if j == i + 1 || (i == 0 && j == edges - 1) {
                     // Neighbours share one corner; neither may reach back over the other.
                     let (far_i, far_j) = if j == i + 1 { (a, d) } else { (b, c) };
                     return !on(a, b, far_j) && !on(c, d, far_i);

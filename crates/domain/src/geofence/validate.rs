@@ -1,4 +1,4 @@
-//! GeoJSON (RFC 7946) Polygon and MultiPolygon into rings that are safe to compute with, or everything wrong with them.
+//! `GeoJSON` (RFC 7946) Polygon and `MultiPolygon` into rings that are safe to compute with, or everything wrong with them.
 //!
 //! Sizes are looked at first, then every position, then whether the rings are simple: nothing later in this module
 //! sees a number that is not finite or a ring that crosses itself.
@@ -15,7 +15,7 @@ use crate::point;
 pub const VERTICES_MAX: usize = 10_000;
 /// Rings of all polygons together.
 pub const RINGS_MAX: usize = 50;
-/// Polygons of a MultiPolygon.
+/// Polygons of a `MultiPolygon`.
 pub const POLYGONS_MAX: usize = 20;
 /// After so many errors the rest is not worth reading.
 pub const ERRORS_MAX: usize = 20;
@@ -31,11 +31,15 @@ pub(super) fn parse(geometry: &Value) -> Result<Vec<Outline>, Vec<GeofenceError>
     let rings: Vec<Vec<Ring>> = polygons.iter().map(|p| p.rings(&mut errors)).collect();
     look_swapped(&rings, &mut errors);
     spans_half_the_earth(&rings, &mut errors);
-    let outlines = if errors.is_empty() {
-        rings.into_iter().filter_map(|r| outline(r).map_err(|error| errors.push(error)).ok()).collect()
-    } else {
-        Vec::new()
-    };
+    let mut outlines = Vec::new();
+    if errors.is_empty() {
+        for polygon in &rings {
+            match outline(polygon) {
+                Ok(outline) => outlines.push(outline),
+                Err(error) => errors.push(error),
+            }
+        }
+    }
     errors.truncate(ERRORS_MAX);
     if errors.is_empty() { Ok(outlines) } else { Err(errors) }
 }
@@ -63,7 +67,7 @@ impl Ring {
     }
 }
 
-fn polygons(geometry: &Value) -> Result<Vec<RawPolygon<'_>>, GeofenceError> {
+fn polygons<'a>(geometry: &'a Value) -> Result<Vec<RawPolygon<'a>>, GeofenceError> {
     let Some(geometry) = geometry.as_object() else {
         return Err(error("", "must be a GeoJSON geometry: an object with type and coordinates"));
     };
@@ -73,7 +77,10 @@ fn polygons(geometry: &Value) -> Result<Vec<RawPolygon<'_>>, GeofenceError> {
         Some("Polygon") => false,
         Some("MultiPolygon") => true,
         Some("Feature" | "FeatureCollection") => {
-            return Err(error("/type", "must be a geometry, not a feature: send the feature's geometry member"));
+            return Err(error(
+                "/type",
+                "must be a geometry, not a feature: send the feature's geometry member",
+            ));
         }
         _ => return Err(error("/type", "must be Polygon or MultiPolygon")),
     };
@@ -84,19 +91,14 @@ fn polygons(geometry: &Value) -> Result<Vec<RawPolygon<'_>>, GeofenceError> {
     if !is_multi {
         return Ok(vec![RawPolygon { pointer: "/coordinates".to_owned(), rings: coordinates }]);
     }
-    let polygon = |(i, value): (usize, &'_ Value)| -> Result<(String, usize), GeofenceError> {
+    let polygon = |(i, value): (usize, &'a Value)| {
         let pointer = format!("/coordinates/{i}");
         match value.as_array() {
-            Some(rings) if !rings.is_empty() => Ok((pointer, i)),
+            Some(rings) if !rings.is_empty() => Ok(RawPolygon { pointer, rings }),
             _ => Err(error(pointer, "must be an array of rings, the exterior first")),
         }
     };
-    let mut found = Vec::new();
-    for item in coordinates.iter().enumerate() {
-        let (pointer, i) = polygon(item)?;
-        found.push(RawPolygon { pointer, rings: coordinates[i].as_array().map_or(&[], Vec::as_slice) });
-    }
-    Ok(found)
+    coordinates.iter().enumerate().map(polygon).collect()
 }
 
 fn within_limits(polygons: &[RawPolygon<'_>]) -> Result<(), GeofenceError> {
@@ -108,7 +110,10 @@ fn within_limits(polygons: &[RawPolygon<'_>]) -> Result<(), GeofenceError> {
         (vertices, VERTICES_MAX, "positions"),
     ] {
         if count > max {
-            return Err(error("/coordinates", format!("has {count} {what}, at most {max} are allowed: simplify the shape")));
+            return Err(error(
+                "/coordinates",
+                format!("has {count} {what}, at most {max} are allowed: simplify the shape"),
+            ));
         }
     }
     Ok(())
@@ -125,7 +130,8 @@ impl RawPolygon<'_> {
 fn read_ring(pointer: String, ring: &Value, errors: &mut Vec<GeofenceError>) -> Ring {
     let mut read = Ring { pointer, coords: Vec::new(), positions: Vec::new() };
     let Some(positions) = ring.as_array() else {
-        errors.push(error(read.pointer.clone(), "must be a ring: an array of [longitude, latitude] positions"));
+        errors
+            .push(error(read.pointer.clone(), "must be a ring: an array of [longitude, latitude] positions"));
         return read;
     };
     let errors_before = errors.len();
@@ -147,7 +153,8 @@ fn read_ring(pointer: String, ring: &Value, errors: &mut Vec<GeofenceError>) -> 
         return read;
     }
     if positions.len() < 4 {
-        errors.push(error(read.pointer.clone(), "must have at least 4 positions, the last equal to the first"));
+        errors
+            .push(error(read.pointer.clone(), "must have at least 4 positions, the last equal to the first"));
     } else if read.coords.first() != read.coords.last() {
         errors.push(error(read.pointer.clone(), "is not closed: the last position must equal the first"));
     } else if read.coords.len() < 4 {
@@ -195,15 +202,16 @@ fn look_swapped(polygons: &[Vec<Ring>], errors: &mut Vec<GeofenceError>) {
 fn spans_half_the_earth(polygons: &[Vec<Ring>], errors: &mut Vec<GeofenceError>) {
     let bounds = Bounds::around(polygons.iter().flatten().flat_map(|r| r.coords.iter().copied()));
     if bounds.max.x - bounds.min.x > 180.0 {
-        let detail = "spans more than 180 degrees of longitude: shapes across the antimeridian are not supported";
+        let detail =
+            "spans more than 180 degrees of longitude: shapes across the antimeridian are not supported";
         errors.push(error("/coordinates", detail));
     }
 }
 
 /// A polygon of rings that are simple, with the holes where holes belong.
-fn outline(rings: Vec<Ring>) -> Result<Outline, GeofenceError> {
+fn outline(rings: &[Ring]) -> Result<Outline, GeofenceError> {
     let coords: Vec<Vec<Coord>> = rings.iter().map(|r| r.coords.clone()).collect();
-    let simple = simple::check(&coords).map_err(|clash| describe(&rings, clash))?;
+    let simple = simple::check(&coords).map_err(|clash| describe(rings, clash))?;
     let alone: Vec<Outline> = coords.iter().map(|r| Outline::new(vec![r.clone()])).collect();
     // Rings that do not touch lie wholly on one side of each other: one corner speaks for all.
     let probes = if simple.rings_touch { usize::MAX } else { 1 };
@@ -211,7 +219,9 @@ fn outline(rings: Vec<Ring>) -> Result<Outline, GeofenceError> {
         if let Some(corner) = find(&hole.coords, probes, &alone[0], Position::Outside) {
             return Err(error(hole.at(corner), "the hole is not inside the exterior of its polygon"));
         }
-        for (j, other) in alone.iter().enumerate().skip(1).filter(|(j, o)| *j != i && o.bounds().meets(alone[i].bounds())) {
+        for (j, other) in
+            alone.iter().enumerate().skip(1).filter(|(j, o)| *j != i && o.bounds().meets(alone[i].bounds()))
+        {
             if let Some(corner) = find(&hole.coords, probes, other, Position::Inside) {
                 let detail = format!("the hole lies inside another hole, {}", rings[j].pointer);
                 return Err(error(hole.at(corner), detail));

@@ -62,7 +62,9 @@ fn read_rule(rule: &str) -> Result<Vec<(u16, u16)>, HoursError> {
     let mut spans = Vec::new();
     for span in times.split(',') {
         let (start, end) = read_span(span.trim())?;
-        spans.extend((0..7_u16).zip(days).filter(|(_, on)| *on).map(|(day, _)| (day * DAY + start, day * DAY + end)));
+        spans.extend(
+            (0..7_u16).zip(days).filter(|(_, on)| *on).map(|(day, _)| (day * DAY + start, day * DAY + end)),
+        );
     }
     Ok(spans)
 }
@@ -90,7 +92,10 @@ fn read_day(text: &str) -> Result<usize, HoursError> {
     let name = text.trim().to_lowercase();
     let day = DAYS.iter().position(|(english, dutch)| name == *english || name == *dutch);
     day.ok_or_else(|| {
-        HoursError(format!("{} is not a day: use Mo Tu We Th Fr Sa Su or ma di wo do vr za zo", quoted(text.trim())))
+        HoursError(format!(
+            "{} is not a day: use Mo Tu We Th Fr Sa Su or ma di wo do vr za zo",
+            quoted(text.trim())
+        ))
     })
 }
 
