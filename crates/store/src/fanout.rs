@@ -33,7 +33,8 @@ const INSERT: Sql = Sql::new(
      VALUES ($1, $2, $3, $4, $5, $6, $7)",
 );
 const DONE: Sql = Sql::new("UPDATE fanouts SET done = 1 WHERE id = $1 AND done = 0");
-const ALERTS_WITH_OPEN: Sql = Sql::new("SELECT DISTINCT alert_id FROM fanouts WHERE done = 0 AND as_of <= $1");
+const ALERTS_WITH_OPEN: Sql =
+    Sql::new("SELECT DISTINCT alert_id FROM fanouts WHERE done = 0 AND as_of <= $1");
 
 #[derive(sqlx::FromRow)]
 struct OpenRow {
@@ -70,12 +71,7 @@ pub(crate) async fn begin(
 }
 
 /// Writes one page; gives how many deliveries were new.
-pub(crate) async fn write_page(
-    tx: &mut Tx,
-    target: Target,
-    page: &[Matched],
-    now: Timestamp,
-) -> Result<u64> {
+pub(crate) async fn write_page(tx: &mut Tx, target: Target, page: &[Matched], now: Timestamp) -> Result<u64> {
     let lane: i64 = on_tx!(&mut *tx, conn, d =>
         sqlx::query_scalar(LANE.of(d)).bind(target.message.0).fetch_one(conn).await?);
     let rows: Vec<Value> =

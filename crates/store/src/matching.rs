@@ -167,7 +167,12 @@ impl Store {
 
     /// Leaves out numbers that had enough start messages in the last day. Most days there were fewer alerts than anybody may
     /// get, and then nobody needs to be counted.
-    async fn drop_over_frequency(&self, query: &MatchQuery<'_>, max: u32, matches: &mut Matches) -> Result<()> {
+    async fn drop_over_frequency(
+        &self,
+        query: &MatchQuery<'_>,
+        max: u32,
+        matches: &mut Matches,
+    ) -> Result<()> {
         let since = query.as_of.minus(DAY).as_millis();
         let starts: Vec<Uuid> = on_db!(read self.db, pool, d => sqlx::query_scalar(RECENT_STARTS.of(d))
             .bind(query.organisation.0).bind(since).bind(query.as_of.as_millis()).fetch_all(pool).await?);
