@@ -110,13 +110,11 @@ mod tests {
     use super::*;
 
     fn submit(octets: &[u8], esm_class: u8) -> SubmitSm {
-        let mut submit = SubmitSm {
-            destination_addr: COctetString::from_str("31612345678").unwrap(),
-            esm_class: EsmClass::from(esm_class),
-            data_coding: DataCoding::from(0x03),
-            registered_delivery: RegisteredDelivery::from(0x01),
-            ..SubmitSm::default()
-        };
+        let mut submit = SubmitSm::default();
+        submit.destination_addr = COctetString::from_str("31612345678").unwrap();
+        submit.esm_class = EsmClass::from(esm_class);
+        submit.data_coding = DataCoding::from(0x03);
+        submit.registered_delivery = RegisteredDelivery::from(0x01);
         submit.set_short_message(OctetString::from_slice(octets).unwrap());
         submit
     }
@@ -147,7 +145,8 @@ mod tests {
         late.validity_period = EmptyOrFullCOctetString::from_str("99999999999999XR").unwrap();
         assert_eq!(Submission::read(&late, 0).err(), Some(0x62));
         assert_eq!(Submission::read(&submit(&[9, 0], 0x40), 0).err(), Some(0x43));
-        let nowhere = SubmitSm { destination_addr: COctetString::empty(), ..submit(b"x", 0) };
+        let mut nowhere = submit(b"x", 0);
+        nowhere.destination_addr = COctetString::empty();
         assert_eq!(Submission::read(&nowhere, 0).err(), Some(0x0B));
     }
 

@@ -263,10 +263,10 @@ mod tests {
             |text: &str| Content::Text { from: "31612345678".into(), to: "1000".into(), text: text.into() };
         let bytes_of = |text: &str| bytes(&sms(text), &Faults::default());
         let short = bytes_of("Ж");
-        assert_eq!(short[36..], [0x00, 0, 0, 0, 0, 0, 0, 0x08, 0, 2, 0x04, 0x16]);
+        assert_eq!(short[38..], [0x00, 0, 0, 0, 0, 0, 0, 0x08, 0, 2, 0x04, 0x16]);
         let payload = bytes_of(&long);
-        assert_eq!(payload[36..46], [0x00, 0, 0, 0, 0, 0, 0, 0x00, 0, 0]);
-        assert_eq!(payload[46..50], [0x04, 0x24, 0x01, 0x2C]);
+        assert_eq!(payload[38..48], [0x00, 0, 0, 0, 0, 0, 0, 0x00, 0, 0]);
+        assert_eq!(payload[48..52], [0x04, 0x24, 0x01, 0x2C]);
     }
 
     #[test]

@@ -46,16 +46,20 @@ pub fn number(i: u32) -> String {
 
 /// A message in Latin-1 that asks for a receipt.
 pub fn message(to: &str, octets: &[u8]) -> SubmitSm {
-    let mut submit = SubmitSm {
-        source_addr: COctetString::from_str("1000").unwrap(),
-        destination_addr: COctetString::from_str(to).unwrap(),
-        esm_class: EsmClass::from(0x00),
-        data_coding: DataCoding::from(0x03),
-        registered_delivery: RegisteredDelivery::from(0x01),
-        validity_period: EmptyOrFullCOctetString::empty(),
-        ..SubmitSm::default()
-    };
+    let mut submit = SubmitSm::default();
+    submit.source_addr = COctetString::from_str("1000").unwrap();
+    submit.destination_addr = COctetString::from_str(to).unwrap();
+    submit.esm_class = EsmClass::from(0x00);
+    submit.data_coding = DataCoding::from(0x03);
+    submit.registered_delivery = RegisteredDelivery::from(0x01);
+    submit.validity_period = EmptyOrFullCOctetString::empty();
     submit.set_short_message(OctetString::from_slice(octets).unwrap());
+    submit
+}
+
+/// The same, asking for no receipt.
+pub fn silent(mut submit: SubmitSm) -> SubmitSm {
+    submit.registered_delivery = RegisteredDelivery::from(0x00);
     submit
 }
 

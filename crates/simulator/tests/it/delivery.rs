@@ -9,14 +9,10 @@ use rusmpp::CommandId;
 use rusmpp::pdus::SubmitSm;
 use rusmpp::tlvs::MessageSubmissionRequestTlvValue as Tlv;
 use rusmpp::types::{AnyOctetString, EmptyOrFullCOctetString};
-use rusmpp::values::{EsmClass, MessagePayload, MessageState, RegisteredDelivery};
+use rusmpp::values::{EsmClass, MessagePayload, MessageState};
 use tokio::time::Instant;
 
-use crate::client::{Client, message, number, smsc, text_of};
-
-fn silent(submit: SubmitSm) -> SubmitSm {
-    SubmitSm { registered_delivery: RegisteredDelivery::from(0), ..submit }
-}
+use crate::client::{Client, message, number, silent, smsc, text_of};
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_receipt_comes_again_after_the_delay() {
@@ -126,9 +122,10 @@ async fn no_receipt_comes_where_none_is_asked_for() {
 async fn nothing_rings_after_its_validity() {
     let smsc = smsc(Faults { receipt_delay_ms: (10_000, 10_000), ..Faults::default() }).await;
     let mut client = Client::bound(&smsc).await;
-    let valid_for = |period| SubmitSm {
-        validity_period: EmptyOrFullCOctetString::from_str(period).unwrap(),
-        ..message(&number(1), b"x")
+    let valid_for = |period| {
+        let mut submit = message(&number(1), b"x");
+        submit.validity_period = EmptyOrFullCOctetString::from_str(period).unwrap();
+        submit
     };
     let start = Instant::now();
     assert_eq!(client.submit(valid_for("000000000005000R")).await, 0);
@@ -146,12 +143,16 @@ async fn nothing_rings_after_its_validity() {
 
 fn by_header_8(part: u8, text: &[u8]) -> SubmitSm {
     let octets = [&[5, 0, 3, 200, 2, part], text].concat();
-    SubmitSm { esm_class: EsmClass::from(0x40), ..message(&number(1), &octets) }
+    let mut submit = message(&number(1), &octets);
+    submit.esm_class = EsmClass::from(0x40);
+    submit
 }
 
 fn by_header_16(part: u8, text: &[u8]) -> SubmitSm {
     let octets = [&[6, 8, 4, 1, 200, 2, part], text].concat();
-    SubmitSm { esm_class: EsmClass::from(0x40), ..message(&number(1), &octets) }
+    let mut submit = message(&number(1), &octets);
+    submit.esm_class = EsmClass::from(0x40);
+    submit
 }
 
 fn by_tlv(part: u8, text: &[u8]) -> SubmitSm {

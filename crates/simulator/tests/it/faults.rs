@@ -8,7 +8,7 @@ use rstest::rstest;
 use rusmpp::values::MessageState;
 use tokio::time::Instant;
 
-use crate::client::{Client, Seen, message, number, smsc};
+use crate::client::{Client, Seen, message, number, silent, smsc};
 
 const SUBMITS: u32 = 2_000;
 
@@ -148,11 +148,7 @@ async fn the_connection_drops_before_or_after_the_ring(#[case] faults: Faults, #
     let mut client = Client::bound(&smsc).await;
     let mut dropped = 0;
     for i in 0..500 {
-        let submit = rusmpp::pdus::SubmitSm {
-            registered_delivery: rusmpp::values::RegisteredDelivery::from(0),
-            ..message(&number(i), b"x")
-        };
-        client.send(submit).await;
+        client.send(silent(message(&number(i), b"x"))).await;
         if client.next().await.is_some() {
             assert_eq!(smsc.rings_of(&number(i)).len(), 1);
         } else {
