@@ -1,5 +1,6 @@
 //! What an SMSC can be started with.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::faults::Faults;
 
 /// How an SMSC is started. The default is a perfect one on a free port of the loopback interface
-/// that lets everybody in.
+/// that lets everybody in. `Debug` shows neither password nor texts.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SmscConfig {
@@ -59,6 +60,16 @@ impl Default for SmscConfig {
             inbound_wait_ms: 10_000,
             record_texts: true,
         }
+    }
+}
+
+impl fmt::Debug for SmscConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SmscConfig")
+            .field("listen", &self.listen)
+            .field("seed", &self.seed)
+            .field("faults", &self.faults)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The oracle: how often each handset rang, with what, and when.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ const OPEN_MAX: usize = 100_000;
 const INTERNED_MAX: usize = 4_096;
 const NONE: u32 = u32::MAX;
 
-/// One ring of one handset.
+/// One ring of one handset. `Debug` does not show its text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ring {
     /// The whole text, parts joined; empty where texts are not recorded.
@@ -29,6 +30,12 @@ pub struct Ring {
     pub data_coding: u8,
     /// The sender that the handset shows.
     pub sender: Arc<str>,
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring").field("order", &self.order).field("at", &self.at).finish_non_exhaustive()
+    }
 }
 
 /// What reaches a handset: one short message, or one part of a long one.

@@ -19,13 +19,10 @@ use crate::counters::count;
 use crate::exchange::{Exchange, Task, Verdict};
 use crate::faults::Faults;
 use crate::schedule::Schedule;
-use crate::wire::{self, status};
+use crate::wire::{self, Header, status};
 
 /// The longest PDU that is read: a `message_payload` of 64 KiB and everything around it.
 pub(crate) const FRAME_MAX: usize = 70_000;
-
-/// Every PDU begins with its length, its command, its status and its sequence number (SMPP 3.4 §3.2).
-pub(crate) const HEADER: usize = 16;
 
 /// Sequence numbers end here (SMPP 3.4 §5.1.4).
 const SEQUENCE_MAX: u32 = 0x7FFF_FFFF;
@@ -83,18 +80,12 @@ impl Link {
     }
 
     /// Takes one whole PDU.
-    pub(crate) fn frame(&mut self, mut frame: BytesMut) -> io::Result<Next> {
-        let (id, sequence) = match *frame {
-            [_, _, _, _, a, b, c, d, _, _, _, _, e, f, g, h, ..] => {
-                (CommandId::from(u32::from_be_bytes([a, b, c, d])), u32::from_be_bytes([e, f, g, h]))
-            }
-            _ => return Ok(Next::Close),
-        };
+    pub(crate) fn frame(&mut self, header: Header, mut frame: BytesMut) -> io::Result<Next> {
         match CommandCodec::new().with_max_length(FRAME_MAX).decode(&mut frame) {
             Ok(Some(command)) => self.command(&command),
             // A response that cannot be read is not answered: that could go back and forth for ever.
-            Ok(None) | Err(_) if id.is_response() => Ok(Next::Go),
-            Ok(None) | Err(_) => self.nack(sequence, status::INVALID_LENGTH),
+            Ok(None) | Err(_) if header.command_id.is_response() => Ok(Next::Go),
+            Ok(None) | Err(_) => self.nack(header.sequence, status::INVALID_LENGTH),
         }
     }
 

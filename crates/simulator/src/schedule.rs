@@ -145,7 +145,7 @@ mod tests {
     async fn an_earlier_item_overtakes_the_one_waited_for() {
         let agenda = std::sync::Arc::new(Agenda::new());
         let start = Instant::now();
-        agenda.push(start + Duration::from_secs(60), "later");
+        agenda.push(start + Duration::from_mins(1), "later");
         let waiting = tokio::spawn({
             let agenda = std::sync::Arc::clone(&agenda);
             async move { (agenda.due().await, Instant::now()) }

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::bytes::{Buf, BytesMut};
 
 use crate::exchange::Exchange;
-use crate::protocol::{FRAME_MAX, HEADER, Link, Next};
-use crate::wire::status;
+use crate::protocol::{FRAME_MAX, Link, Next};
+use crate::wire::{Header, status};
 
 /// Octets that are read at once: several windows of submits.
 const READ_CHUNK: usize = 64 * 1024;
@@ -80,21 +80,17 @@ impl Session {
     /// Handles every whole PDU of the input. The boundaries are those of the command lengths, whatever stands inside:
     /// a PDU that cannot be read costs that PDU and not the connection.
     fn frames(&mut self) -> io::Result<Next> {
-        while let [a, b, c, d, .., e, f, g, h] = self.input[..self.input.len().min(HEADER)] {
-            if self.input.len() < HEADER {
-                break;
-            }
-            let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-            if !(HEADER..=FRAME_MAX).contains(&length) {
+        while let Some(header) = Header::read(&self.input) {
+            if !(Header::LENGTH..=FRAME_MAX).contains(&header.length) {
                 // Where the next PDU begins is not known any more.
-                self.link.nack(u32::from_be_bytes([e, f, g, h]), status::INVALID_LENGTH)?;
+                self.link.nack(header.sequence, status::INVALID_LENGTH)?;
                 return Ok(Next::Close);
             }
-            if self.input.len() < length {
+            if self.input.len() < header.length {
                 break;
             }
-            let frame = self.input.split_to(length);
-            if self.link.frame(frame)? == Next::Close {
+            let frame = self.input.split_to(header.length);
+            if self.link.frame(header, frame)? == Next::Close {
                 return Ok(Next::Close);
             }
         }

@@ -38,6 +38,31 @@ pub(crate) mod status {
     pub(crate) const INVALID_EXPIRY: u32 = 0x62;
 }
 
+/// What every PDU begins with (SMPP 3.4 §3.2), without the status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// Octets of the whole PDU, these included.
+    pub length: usize,
+    pub command_id: CommandId,
+    pub sequence: u32,
+}
+
+impl Header {
+    /// Octets of a header.
+    pub(crate) const LENGTH: usize = 16;
+
+    /// The header that `octets` begin with; `None` where they are fewer than [`Self::LENGTH`].
+    pub(crate) fn read(octets: &[u8]) -> Option<Self> {
+        let (words, _) = octets.get(..Self::LENGTH)?.as_chunks::<4>();
+        let &[length, command_id, _, sequence] = words else { return None };
+        Some(Self {
+            length: usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX),
+            command_id: CommandId::from(u32::from_be_bytes(command_id)),
+            sequence: u32::from_be_bytes(sequence),
+        })
+    }
+}
+
 const SYSTEM_ID: &[u8] = b"KlaroenSMSC\0";
 
 /// Octets that `short_message` can carry (SMPP 3.4 §4.6.1); what is longer goes into `message_payload`.
@@ -305,6 +330,14 @@ mod tests {
             assert!(bytes.windows(text.len()).any(|window| window == text));
             assert!(bytes.ends_with(&[0x04, 0x27, 0, 1, tlv]), "{state:?}");
         }
+    }
+
+    #[test]
+    fn a_header_is_read_as_soon_as_it_is_whole() {
+        let octets = [0, 0, 1, 0, 0x80, 0, 0, 4, 0, 0, 0, 0, 0, 0, 2, 1, 99];
+        let header = Header { length: 256, command_id: CommandId::SubmitSmResp, sequence: 513 };
+        assert_eq!(Header::read(&octets), Some(header));
+        assert_eq!(Header::read(&octets[..15]), None);
     }
 
     #[test]

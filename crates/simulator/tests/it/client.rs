@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::codec::Framed;
 
 /// Longer than anything here takes; under paused time it is over at once when nothing happens any more.
-const QUIET: Duration = Duration::from_secs(3_600);
+const QUIET: Duration = Duration::from_hours(1);
 
 pub struct Client {
     pub framed: Framed<TcpStream, CommandCodec>,
@@ -192,7 +192,7 @@ fn receipt(deliver: &DeliverSm) -> (String, MessageState, String) {
     let mut state = MessageState::Unknown;
     for tlv in deliver.tlvs() {
         match tlv.value() {
-            Some(TlvValue::ReceiptedMessageId(value)) => id = value.as_str().to_owned(),
+            Some(TlvValue::ReceiptedMessageId(value)) => value.as_str().clone_into(&mut id),
             Some(TlvValue::MessageState(value)) => state = *value,
             _ => {}
         }

@@ -26,7 +26,7 @@ async fn a_refused_receipt_comes_again_after_the_delay() {
     assert_eq!(first, second);
     assert!(refused.elapsed() >= Duration::from_millis(500));
     client.acknowledge(sequence, 0).await;
-    assert!(client.is_quiet_for(Duration::from_secs(60)).await);
+    assert!(client.is_quiet_for(Duration::from_mins(1)).await);
     let stats = smsc.stats();
     assert_eq!((stats.deliveries_sent, stats.deliveries_refused, stats.deliveries_acknowledged), (2, 1, 1));
 }
@@ -41,7 +41,7 @@ async fn a_receipt_that_is_always_refused_is_given_up() {
         let (sequence, _) = client.delivery().await;
         client.acknowledge(sequence, 0x64).await;
     }
-    assert!(client.is_quiet_for(Duration::from_secs(60)).await);
+    assert!(client.is_quiet_for(Duration::from_mins(1)).await);
     assert_eq!(smsc.stats().deliveries_dropped, 1);
 }
 
@@ -103,10 +103,10 @@ async fn no_more_than_the_window_is_left_unanswered() {
     for _ in 0..5 {
         last = receiver.delivery().await.0;
     }
-    assert!(receiver.is_quiet_for(Duration::from_secs(60)).await);
+    assert!(receiver.is_quiet_for(Duration::from_mins(1)).await);
     receiver.acknowledge(last, 0).await;
     receiver.delivery().await;
-    assert!(receiver.is_quiet_for(Duration::from_secs(60)).await);
+    assert!(receiver.is_quiet_for(Duration::from_mins(1)).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +114,7 @@ async fn no_receipt_comes_where_none_is_asked_for() {
     let smsc = smsc(Faults::default()).await;
     let mut client = Client::bound(&smsc).await;
     assert_eq!(client.submit(silent(message(&number(1), b"x"))).await, 0);
-    assert!(client.is_quiet_for(Duration::from_secs(60)).await);
+    assert!(client.is_quiet_for(Duration::from_mins(1)).await);
     assert_eq!(smsc.total_rings(), 1);
 }
 

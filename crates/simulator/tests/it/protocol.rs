@@ -62,7 +62,7 @@ async fn the_smsc_enquires_where_told_to() {
     assert_eq!(client.next().await.unwrap().id(), CommandId::EnquireLink);
 }
 
-/// A submit_sm whose body is cut off, a command that does not exist, one that is not offered (query_sm).
+/// A `submit_sm` whose body is cut off, one without, a command that does not exist, one that is not offered (`query_sm`).
 #[rstest]
 #[case::unreadable(&[0, 0, 0, 18, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 77, 1, 1], 0x02)]
 #[case::no_body(&[0, 0, 0, 16, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 77], 0x02)]
