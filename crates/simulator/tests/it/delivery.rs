@@ -221,6 +221,9 @@ async fn an_sms_from_a_handset_waits_for_a_receiver_but_not_for_ever() {
     };
     assert_eq!(tokio::join!(sms, client).0, Ok(0));
 
+    // That client is gone; the next one is there and says nothing.
+    smsc.disconnect_all().await;
+    assert_eq!(smsc.send_inbound("31612345678", "1000", "Hallo").await, Err(InboundError::NobodyBound));
     let _silent_client = Client::bound(&smsc).await;
     assert_eq!(smsc.send_inbound("31612345678", "1000", "Hallo").await, Err(InboundError::NotAnswered));
 }

@@ -101,12 +101,14 @@ async fn a_length_that_cannot_be_ends_the_connection(#[case] length: u32) {
 #[tokio::test(start_paused = true)]
 async fn a_pdu_may_come_octet_by_octet() {
     let smsc = smsc(Faults::default()).await;
-    let mut client = Client::bound(&smsc).await;
-    for octet in [0, 0, 0, 16, 0, 0, 0, 0x15, 0, 0, 0, 0, 0, 0, 0, 5] {
-        client.framed.get_mut().write_u8(octet).await.unwrap();
+    let mut client = Client::connect(&smsc).await;
+    let bind = b"\0\0\0\x1E\0\0\0\x09\0\0\0\0\0\0\0\x05klaroen\0\0\0\x34\0\0\0";
+    for octet in bind {
+        client.framed.get_mut().write_u8(*octet).await.unwrap();
         tokio::task::yield_now().await;
     }
-    assert_eq!(client.next().await.unwrap().id(), CommandId::EnquireLinkResp);
+    let answer = client.next().await.unwrap();
+    assert_eq!((answer.id(), answer.sequence_number()), (CommandId::BindTransceiverResp, 5));
 }
 
 #[tokio::test(start_paused = true)]
