@@ -104,6 +104,15 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_read_back_as_it_was_written() {
+        for (text, coding) in [("Gezocht: één man, €50 [auto]", 0x00), ("Жёлтый \u{1F600}", 0x08)] {
+            let (octets, data_coding) = encode(text);
+            assert_eq!(data_coding, coding);
+            assert_eq!(Alphabet::of(data_coding).decode(&octets), text);
+        }
+    }
+
+    #[test]
     fn ucs2_and_latin1_are_read() {
         assert_eq!(Alphabet::Ucs2.decode(&[0x00, 0x41, 0xD8, 0x3D, 0xDE, 0x00]), "A\u{1F600}");
         assert_eq!(Alphabet::Ucs2.decode(&[0xD8, 0x3D]), "\u{FFFD}");
