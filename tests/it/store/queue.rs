@@ -72,10 +72,7 @@ async fn a_small_alert_is_not_held_up_by_a_large_one() {
     assert_eq!((by_message[&large], by_message[&small]), (5, 5), "equal shares");
 }
 
-async fn world_message(
-    world: &World,
-    alert: klaroen_domain::id::AlertId,
-) -> klaroen_domain::id::MessageId {
+async fn world_message(world: &World, alert: klaroen_domain::id::AlertId) -> klaroen_domain::id::MessageId {
     world.view(alert).await.messages[0].id
 }
 

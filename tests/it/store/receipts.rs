@@ -106,7 +106,8 @@ async fn a_long_message_is_delivered_when_all_its_parts_are() {
     world.store.store_receipts("main", &[receipt(&world, "p3", ReceiptStatus::Delivered)]).await.unwrap();
     world.store.finish("main", &[sent]).await.unwrap();
     assert_eq!(world.count(alert, 0, DeliveryState::Sent).await, 1);
-    for (id, state) in [("p1", DeliveryState::Sent), ("p1", DeliveryState::Sent), ("p2", DeliveryState::Delivered)]
+    for (id, state) in
+        [("p1", DeliveryState::Sent), ("p1", DeliveryState::Sent), ("p2", DeliveryState::Delivered)]
     {
         world.store.store_receipts("main", &[receipt(&world, id, ReceiptStatus::Delivered)]).await.unwrap();
         assert_eq!(world.count(alert, 0, state).await, 1, "{id}");
@@ -141,7 +142,11 @@ async fn a_receipt_about_the_phone_settles_an_answer_that_was_lost() {
     let mut about = receipt(&world, "never-seen", ReceiptStatus::Delivered);
     about.recipient = Some(keys().recipient(&phone(0)));
     world.store.store_receipts("main", &[about]).await.unwrap();
-    assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().receipts_joined, 0, "its answer may come yet");
+    assert_eq!(
+        world.store.sweep(GRACE, world.now()).await.unwrap().receipts_joined,
+        0,
+        "its answer may come yet"
+    );
     world.clock.advance(Duration::from_secs(3));
     assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().receipts_joined, 1);
     assert_eq!(world.count(alert, 0, DeliveryState::Delivered).await, 1);
