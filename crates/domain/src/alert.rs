@@ -206,7 +206,15 @@ mod tests {
     #[test]
     fn the_whole_table() {
         const EVENTS: [E; 9] = [
-            E::Activate, E::Submit, E::Approve, E::Reject, E::Change, E::End, E::Retract, E::Cancel, E::Expire,
+            E::Activate,
+            E::Submit,
+            E::Approve,
+            E::Reject,
+            E::Change,
+            E::End,
+            E::Retract,
+            E::Cancel,
+            E::Expire,
         ];
         const TABLE: &[(S, [&str; 9])] = &[
             (S::Draft, ["active", "pending_approval", "-", "-", "-", "-", "-", "cancelled", "expired"]),

@@ -158,10 +158,7 @@ mod tests {
                 SubmitOutcome::NotTaken(failure(Scope::Gateway)),
                 Decision::PutBack { due_at: in_a_second, spent: true },
             ),
-            (
-                SubmitOutcome::Rejected(failure(Scope::Recipient)),
-                Decision::Failed(failure(Scope::Recipient)),
-            ),
+            (SubmitOutcome::Rejected(failure(Scope::Recipient)), Decision::Failed(failure(Scope::Recipient))),
             (SubmitOutcome::Rejected(failure(Scope::Message)), Decision::Failed(failure(Scope::Message))),
             (
                 SubmitOutcome::Rejected(failure(Scope::Gateway)),

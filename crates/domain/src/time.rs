@@ -46,9 +46,7 @@ impl Timestamp {
     /// # Errors
     /// Where the text is something else, or has no offset.
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
-        text.parse::<jiff::Timestamp>()
-            .map(|t| Self(t.as_millisecond()))
-            .map_err(|_| TimestampError)
+        text.parse::<jiff::Timestamp>().map(|t| Self(t.as_millisecond())).map_err(|_| TimestampError)
     }
 }
 
