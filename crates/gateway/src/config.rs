@@ -172,19 +172,30 @@ impl GatewayConfig {
     #[must_use]
     pub fn validate(&self) -> Vec<ConfigFault> {
         let mut faults = Vec::new();
-        if self.name().is_empty() || !self.name().chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
-            faults.push(ConfigFault::new("name", "must be letters, digits, `-` and `_`: it stands in URLs and metrics"));
+        if self.name().is_empty()
+            || !self.name().chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+        {
+            faults.push(ConfigFault::new(
+                "name",
+                "must be letters, digits, `-` and `_`: it stands in URLs and metrics",
+            ));
         }
         match self {
             Self::Smpp(c) => c.validate(&mut faults),
             Self::Log(_) => {}
             Self::Simulator(c) => {
                 if u16::from(c.delivered_percent) + u16::from(c.undelivered_percent) > 100 {
-                    faults.push(ConfigFault::new("undelivered_percent", "more than 100 together with delivered_percent"));
+                    faults.push(ConfigFault::new(
+                        "undelivered_percent",
+                        "more than 100 together with delivered_percent",
+                    ));
                 }
                 let lost = [c.throttled_percent, c.unknown_percent, c.late_percent];
                 if lost.iter().map(|x| u16::from(*x)).sum::<u16>() > 100 {
-                    faults.push(ConfigFault::new("throttled_percent", "more than 100 together with unknown_ and late_percent"));
+                    faults.push(ConfigFault::new(
+                        "throttled_percent",
+                        "more than 100 together with unknown_ and late_percent",
+                    ));
                 }
             }
         }
@@ -204,13 +215,16 @@ mod tests {
         let error = serde_json::from_value::<GatewayConfig>(table).unwrap_err().to_string();
         assert!(error.contains("sendr"), "{error}");
         let table = json!({"type": "simulator", "name": "s", "delivered": 3});
-        assert!(serde_json::from_value::<GatewayConfig>(table).unwrap_err().to_string().contains("`delivered`"));
+        assert!(
+            serde_json::from_value::<GatewayConfig>(table).unwrap_err().to_string().contains("`delivered`")
+        );
         assert!(serde_json::from_value::<GatewayConfig>(json!({"type": "pigeon", "name": "p"})).is_err());
     }
 
     #[test]
     fn a_simulator_needs_only_a_name() {
-        let config: GatewayConfig = serde_json::from_value(json!({"type": "simulator", "name": "train"})).unwrap();
+        let config: GatewayConfig =
+            serde_json::from_value(json!({"type": "simulator", "name": "train"})).unwrap();
         assert_eq!(config.validate(), []);
         assert_eq!(config.channels().get(), 1);
         assert_eq!(config.segments_per_second(), 0);

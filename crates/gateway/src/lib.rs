@@ -6,6 +6,8 @@
 
 pub mod config;
 mod connect;
+mod failure;
+mod insist;
 mod log;
 mod simulator;
 mod smpp;

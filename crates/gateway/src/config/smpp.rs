@@ -178,7 +178,10 @@ impl SmppConfig {
         if !(1..=1_000).contains(&self.window) {
             fault("window", "must be 1 to 1000");
         }
-        if self.system_id.is_empty() || self.system_id.len() > SYSTEM_ID_LEN_MAX || !printable(&self.system_id) {
+        if self.system_id.is_empty()
+            || self.system_id.len() > SYSTEM_ID_LEN_MAX
+            || !printable(&self.system_id)
+        {
             fault("system_id", "must be 1 to 15 ASCII characters (SMPP 3.4 §4.1.1)");
         }
         if self.system_type.len() > SYSTEM_TYPE_LEN_MAX || !printable(&self.system_type) {
@@ -200,8 +203,12 @@ impl SmppConfig {
                     fault("password", "must be at most 8 ASCII characters (SMPP 3.4 §4.1.1)");
                 }
             }
-            Err(PasswordError::NotExactlyOne) => fault("password", "give exactly one of password and password_file"),
-            Err(PasswordError::File(error)) => fault("password_file", &format!("cannot be read: {}", error.kind())),
+            Err(PasswordError::NotExactlyOne) => {
+                fault("password", "give exactly one of password and password_file")
+            }
+            Err(PasswordError::File(error)) => {
+                fault("password_file", &format!("cannot be read: {}", error.kind()))
+            }
         }
     }
 }

@@ -73,7 +73,7 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::smpp::outcome::not_taken;
+    use crate::failure::not_taken;
 
     #[test]
     fn an_answer_that_is_faster_than_its_question_is_kept() {

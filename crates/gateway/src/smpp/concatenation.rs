@@ -97,7 +97,9 @@ impl Joiner {
         let mut released = Vec::new();
         for open in self.open.values_mut() {
             let before = released.len();
-            released.extend(open.unanswered.extract_if(.., |(since, _)| *since + HOLD <= now).map(|(_, seq)| seq));
+            released.extend(
+                open.unanswered.extract_if(.., |(since, _)| *since + HOLD <= now).map(|(_, seq)| seq),
+            );
             open.answered_some |= released.len() > before;
         }
         released
@@ -141,7 +143,7 @@ fn join(parts: &HashMap<u8, Part>, total: u8, alphabet: Alphabet) -> String {
     let mut text = String::new();
     let mut run: Option<(u8, Vec<u8>)> = None;
     let mut in_gap = false;
-    let mut flush = |run: &mut Option<(u8, Vec<u8>)>, text: &mut String| {
+    let flush = |run: &mut Option<(u8, Vec<u8>)>, text: &mut String| {
         if let Some((data_coding, octets)) = run.take() {
             text.push_str(&coding::decode(&octets, data_coding, alphabet));
         }

@@ -103,7 +103,10 @@ mod tests {
     fn memory_is_bounded() {
         let mut repetitions = Repetitions::default();
         for n in 0..SENDERS_MAX + 10 {
-            repetitions.key(&Sms { from: n.to_string(), to: String::new(), text: String::new() }, Timestamp::from_millis(0));
+            repetitions.key(
+                &Sms { from: n.to_string(), to: String::new(), text: String::new() },
+                Timestamp::from_millis(0),
+            );
         }
         assert_eq!((repetitions.latest.len(), repetitions.order.len()), (SENDERS_MAX, SENDERS_MAX));
     }

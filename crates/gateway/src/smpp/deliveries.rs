@@ -5,7 +5,6 @@
 //! our window of submits; beyond [`UNSETTLED_MAX`] unanswered ones are refused at once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
@@ -20,15 +19,11 @@ use super::dedupe::Repetitions;
 use super::inbound::{self, Inbound, Sms};
 use super::link::Link;
 use crate::config::SmppConfig;
+use crate::insist::{self, insist};
 use crate::{Ack, Delivered, GatewayEvent, InboundSms};
 
 /// `deliver_sm` that wait for the consumer. An SMSC has 10 to 100 open at a time.
 const UNSETTLED_MAX: usize = 1_000;
-
-/// Waits between offers of an event that nobody but us has.
-const INSIST_EVERY: Duration = Duration::from_secs(5);
-/// Offers before it is given up: an hour, longer than any alert.
-const INSIST_MAX: u32 = 720;
 
 /// Turns `deliver_sm` into events. Lives as long as its gateway: links come and go.
 pub(super) struct Deliveries {
@@ -54,7 +49,17 @@ impl Deliveries {
     ) -> Self {
         let joiner = Joiner::new(config.alphabet);
         let unsettled = Arc::new(Semaphore::new(UNSETTLED_MAX));
-        Self { config, country, clock, events, tasks, stop, unsettled, joiner, repetitions: Repetitions::default() }
+        Self {
+            config,
+            country,
+            clock,
+            events,
+            tasks,
+            stop,
+            unsettled,
+            joiner,
+            repetitions: Repetitions::default(),
+        }
     }
 
     /// A `deliver_sm` came.
@@ -129,7 +134,7 @@ impl Deliveries {
             let verdict = verdict.await.unwrap_or(Ack::Retry);
             link.answer(&sequence_numbers, if kept.is_some() { Ack::Stored } else { verdict }).await;
             if let (Ack::Retry, Some(event)) = (verdict, kept) {
-                tokio::time::sleep(INSIST_EVERY).await;
+                tokio::time::sleep(insist::EVERY).await;
                 insist(&events, event).await;
             }
             drop::<OwnedSemaphorePermit>(permit);
@@ -161,19 +166,4 @@ impl Deliveries {
             let _: Option<()> = stop.run_until_cancelled(task).await;
         });
     }
-}
-
-/// Offers an event that the provider will not send again until it is stored.
-pub(super) async fn insist(events: &mpsc::Sender<Delivered>, event: GatewayEvent) {
-    for _ in 0..INSIST_MAX {
-        let (ack, verdict) = oneshot::channel();
-        if events.send(Delivered { event: event.clone(), ack }).await.is_err() {
-            break;
-        }
-        if verdict.await == Ok(Ack::Stored) {
-            return;
-        }
-        tokio::time::sleep(INSIST_EVERY).await;
-    }
-    tracing::error!("an event was never stored");
 }

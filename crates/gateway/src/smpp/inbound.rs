@@ -62,7 +62,10 @@ pub(super) struct Part {
 
 impl std::fmt::Debug for Part {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Part").field("number", &self.number).field("total", &self.total).finish_non_exhaustive()
+        f.debug_struct("Part")
+            .field("number", &self.number)
+            .field("total", &self.total)
+            .finish_non_exhaustive()
     }
 }
 
@@ -129,15 +132,9 @@ pub(super) fn read(pdu: &DeliverSm, config: &SmppConfig, country: Country) -> In
 
     let (from, to) = (source(pdu), pdu.destination_addr.as_str().to_owned());
     match header.or_else(|| sar(&optional)) {
-        Some((reference, total, number)) if total > 1 && (1..=total).contains(&number) => Inbound::Part(Part {
-            from,
-            to,
-            reference,
-            total,
-            number,
-            octets: octets.to_vec(),
-            data_coding,
-        }),
+        Some((reference, total, number)) if total > 1 && (1..=total).contains(&number) => {
+            Inbound::Part(Part { from, to, reference, total, number, octets: octets.to_vec(), data_coding })
+        }
         _ => Inbound::Sms(Sms { from, to, text: coding::decode(octets, data_coding, config.alphabet) }),
     }
 }
@@ -152,7 +149,8 @@ fn read_receipt(
 ) -> Inbound {
     // The TLVs win, the text fills gaps: some providers send the one without the other.
     let canonical = |raw| message_id::of_receipt(raw, config.message_id_format);
-    let Some(provider_id) = optional.receipted_id.and_then(canonical).or_else(|| fields.get("id").and_then(canonical))
+    let Some(provider_id) =
+        optional.receipted_id.and_then(canonical).or_else(|| fields.get("id").and_then(canonical))
     else {
         return Inbound::UselessReceipt;
     };

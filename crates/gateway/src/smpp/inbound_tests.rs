@@ -11,7 +11,8 @@ use serde_json::json;
 use super::*;
 use crate::config::smpp_tests::config;
 
-const RECEIPT: &str = "id:77 sub:001 dlvrd:001 submit date:2611231559 done date:2611231600 stat:DELIVRD err:000 text:Ver";
+const RECEIPT: &str =
+    "id:77 sub:001 dlvrd:001 submit date:2611231559 done date:2611231600 stat:DELIVRD err:000 text:Ver";
 
 fn deliver(esm_class: u8, body: &[u8], tlvs: Vec<Tlv>) -> DeliverSm {
     DeliverSm::builder()
@@ -52,10 +53,15 @@ fn parameters_win_and_the_text_fills_gaps() {
     let id = Tlv::ReceiptedMessageId(COctetString::from_string("88".into()).unwrap());
     let state = Tlv::MessageState(MessageState::Expired);
     let error = Tlv::NetworkErrorCode(NetworkErrorCode::new(ErrorCodeNetworkType::Gsm, 27));
-    let all = receipt(read_default(&deliver(0x04, RECEIPT.as_bytes(), vec![id.clone(), state.clone(), error])));
+    let all =
+        receipt(read_default(&deliver(0x04, RECEIPT.as_bytes(), vec![id.clone(), state.clone(), error])));
     assert_eq!((all.provider_id.0.as_str(), all.status), ("88", ReceiptStatus::Undelivered));
     assert_eq!(all.error.as_deref(), Some("3:27"));
-    assert!(all.raw.ends_with("receipted_message_id:88 message_state:3 network_error_code:3:27"), "{}", all.raw);
+    assert!(
+        all.raw.ends_with("receipted_message_id:88 message_state:3 network_error_code:3:27"),
+        "{}",
+        all.raw
+    );
     let only_id = receipt(read_default(&deliver(0x04, RECEIPT.as_bytes(), vec![id.clone()])));
     assert_eq!((only_id.provider_id.0.as_str(), only_id.status), ("88", ReceiptStatus::Delivered));
     let no_text = receipt(read_default(&deliver(0x04, b"", vec![id, state])));
@@ -75,14 +81,23 @@ fn a_receipt_may_be_in_the_payload() {
 fn a_citizen_who_texts_a_receipt_stays_a_reply(#[case] esm_class: u8) {
     let inbound = read_default(&deliver(esm_class, b"id:1 stat:DELIVRD", vec![]));
     let Inbound::Sms(sms) = inbound else { panic!("{inbound:?}") };
-    assert_eq!((sms.from.as_str(), sms.to.as_str(), sms.text.as_str()), ("31612345678", "1000", "id:1 stat:DELIVRD"));
+    assert_eq!(
+        (sms.from.as_str(), sms.to.as_str(), sms.text.as_str()),
+        ("31612345678", "1000", "id:1 stat:DELIVRD")
+    );
 }
 
 #[test]
 fn receipts_without_their_type_need_the_key_in_the_configuration() {
     let config = config(&json!({"receipts_without_esm_class": true}));
-    assert!(matches!(read(&deliver(0, RECEIPT.as_bytes(), vec![]), &config, Country::NL), Inbound::Receipt(_)));
-    assert!(matches!(read(&deliver(0, b"id: ik weet het niet", vec![]), &config, Country::NL), Inbound::Sms(_)));
+    assert!(matches!(
+        read(&deliver(0, RECEIPT.as_bytes(), vec![]), &config, Country::NL),
+        Inbound::Receipt(_)
+    ));
+    assert!(matches!(
+        read(&deliver(0, b"id: ik weet het niet", vec![]), &config, Country::NL),
+        Inbound::Sms(_)
+    ));
 }
 
 #[test]
@@ -103,10 +118,18 @@ fn a_receipt_without_id_is_useless() {
 #[case::after_another_element(0x40, b"\x08\x24\x01\x01\x00\x03\x2A\x02\x01abc", vec![], 0x2A)]
 #[case::parameters(0x00, b"abc",
     vec![Tlv::SarMsgRefNum(300), Tlv::SarTotalSegments(2), Tlv::SarSegmentSeqnum(1)], 300)]
-fn parts_are_known(#[case] esm_class: u8, #[case] body: &[u8], #[case] tlvs: Vec<Tlv>, #[case] reference: u16) {
+fn parts_are_known(
+    #[case] esm_class: u8,
+    #[case] body: &[u8],
+    #[case] tlvs: Vec<Tlv>,
+    #[case] reference: u16,
+) {
     let inbound = read_default(&deliver(esm_class, body, tlvs));
     let Inbound::Part(part) = inbound else { panic!("{inbound:?}") };
-    assert_eq!((part.reference, part.total, part.number, part.octets.as_slice()), (reference, 2, 1, &b"abc"[..]));
+    assert_eq!(
+        (part.reference, part.total, part.number, part.octets.as_slice()),
+        (reference, 2, 1, &b"abc"[..])
+    );
 }
 
 #[rstest]

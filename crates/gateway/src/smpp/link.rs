@@ -7,13 +7,15 @@ use futures::future::join_all;
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::SubmitOutcome;
 use rusmpp::pdus::{DeliverSmResp, SubmitSm};
-use rusmpp::{Command, CommandStatus, Pdu};
+use rusmpp::{Command, CommandId, CommandStatus, Pdu};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::answers::Answers;
-use super::{deliveries, message_id, outcome};
+use super::{message_id, outcome};
 use crate::config::{MessageIdFormat, SmppConfig};
+use crate::failure::{not_taken, unknown};
+use crate::insist::insist;
 use crate::{Ack, Delivered, GatewayEvent};
 
 /// How long an answer may come late and still settle its submit.
@@ -86,7 +88,11 @@ impl Link {
                     .collect(),
                 segments: 1,
             },
-            (CommandStatus::EsmeRok, _) => outcome::unknown("unreadable", "the answer cannot be read"),
+            // Without a body: taken, and its receipts cannot be joined.
+            (CommandStatus::EsmeRok, None) if command.id() == CommandId::SubmitSmResp => {
+                SubmitOutcome::Accepted { provider_ids: Vec::new(), segments: 1 }
+            }
+            (CommandStatus::EsmeRok, _) => unknown("unreadable", "the answer cannot be read"),
             (status, _) => outcome::refused(status.into()),
         };
         self.answers.settle(command.sequence_number(), outcome);
@@ -99,7 +105,8 @@ impl Link {
             Ack::Retry => CommandStatus::EsmeRxTAppn,
         };
         for sequence_number in sequence_numbers {
-            let response = self.client.status(status).deliver_sm_resp(*sequence_number, DeliverSmResp::default());
+            let response =
+                self.client.status(status).deliver_sm_resp(*sequence_number, DeliverSmResp::default());
             if response.await.is_err() {
                 // The link is gone: the SMSC sends it again on the next one.
                 return;
@@ -112,17 +119,18 @@ impl Link {
     async fn submit_part(&self, pdu: SubmitSm, caller: &oneshot::Sender<SubmitOutcome>) -> Part {
         let settled = |outcome| Part::Settled(outcome);
         let _permit = tokio::select! {
+            biased;
+            () = self.lost.cancelled() => return settled(not_taken("disconnected", "connection lost before it was sent")),
+            () = self.worn_out.cancelled() => return settled(not_taken("renewing", "connection is being renewed")),
             permit = self.window.acquire() => permit,
-            () = self.lost.cancelled() => return settled(outcome::not_taken("disconnected", "connection lost before it was sent")),
-            () = self.worn_out.cancelled() => return settled(outcome::not_taken("renewing", "connection is being renewed")),
         };
         if caller.is_closed() {
-            return settled(outcome::not_taken("abandoned", "given up before it was sent"));
+            return settled(not_taken("abandoned", "given up before it was sent"));
         }
         // The library reports a PDU as written when all its octets left for the socket. Where it does not, some are missing
         // (see `sieve` for why no late flush completes it), and an SMSC cannot take half a PDU.
         let Ok(sequence_number) = self.client.no_wait().submit_sm(pdu).await else {
-            return settled(outcome::not_taken("disconnected", "connection lost before it was sent"));
+            return settled(not_taken("disconnected", "connection lost before it was sent"));
         };
         if sequence_number >= SEQUENCE_MAX {
             self.worn_out.cancel();
@@ -130,7 +138,7 @@ impl Link {
         let mut answer = self.answers.expect(sequence_number);
         match tokio::time::timeout(self.response_timeout, &mut answer).await {
             Ok(Ok(outcome)) => settled(outcome),
-            Ok(Err(_)) => settled(outcome::unknown("disconnected", "connection lost before the answer")),
+            Ok(Err(_)) => settled(unknown("disconnected", "connection lost before the answer")),
             Err(_) => Part::Overdue(sequence_number, answer),
         }
     }
@@ -170,7 +178,7 @@ impl Attempt {
         // The caller has `Unknown` already, or takes its silence for it.
         if !matches!(outcome, SubmitOutcome::Unknown(_)) {
             tracing::info!(%delivery, "late answer to a submit");
-            deliveries::insist(&events, GatewayEvent::LateAnswer { delivery, outcome }).await;
+            insist(&events, GatewayEvent::LateAnswer { delivery, outcome }).await;
         }
     }
 }
@@ -179,7 +187,7 @@ impl Part {
     fn so_far(&self) -> SubmitOutcome {
         match self {
             Self::Settled(outcome) => outcome.clone(),
-            Self::Overdue(..) => outcome::unknown("timeout", "no answer in time"),
+            Self::Overdue(..) => unknown("timeout", "no answer in time"),
         }
     }
 
@@ -197,10 +205,10 @@ async fn settle_late(parts: Vec<Part>, link: &Link) -> Vec<SubmitOutcome> {
             Part::Settled(outcome) => outcome,
             Part::Overdue(sequence_number, answer) => match tokio::time::timeout_at(deadline, answer).await {
                 Ok(Ok(outcome)) => outcome,
-                Ok(Err(_)) => outcome::unknown("disconnected", "connection lost before the answer"),
+                Ok(Err(_)) => unknown("disconnected", "connection lost before the answer"),
                 Err(_) => {
                     link.answers.forget(sequence_number);
-                    outcome::unknown("timeout", "no answer")
+                    unknown("timeout", "no answer")
                 }
             },
         }

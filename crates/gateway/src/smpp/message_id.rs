@@ -85,7 +85,11 @@ mod tests {
     #[case(Literal, "1042", "10420")]
     #[case(HexDecimal, "10", "10")]
     #[case(DecimalHex, "10", "10")]
-    fn different_ids_stay_apart(#[case] format: MessageIdFormat, #[case] submit: &str, #[case] receipt: &str) {
+    fn different_ids_stay_apart(
+        #[case] format: MessageIdFormat,
+        #[case] submit: &str,
+        #[case] receipt: &str,
+    ) {
         assert_ne!(of_submit(submit, format), of_receipt(receipt, format));
     }
 

@@ -3,6 +3,8 @@
 
 use klaroen_domain::outcome::{Failure, Scope, SubmitOutcome};
 
+use crate::failure::unknown;
+
 /// What a refusal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
@@ -95,16 +97,6 @@ pub(crate) fn refused(status: u32) -> SubmitOutcome {
     }
 }
 
-/// It was certainly not taken, for a reason on our side of the wire.
-pub(crate) fn not_taken(code: &str, detail: &str) -> SubmitOutcome {
-    SubmitOutcome::NotTaken(Failure { scope: Gateway, code: code.to_owned(), detail: detail.to_owned() })
-}
-
-/// It may have been taken.
-pub(crate) fn unknown(code: &str, detail: &str) -> SubmitOutcome {
-    SubmitOutcome::Unknown(Failure { scope: Gateway, code: code.to_owned(), detail: detail.to_owned() })
-}
-
 /// What the outcomes of the parts of one message, in order, make of the message.
 ///
 /// Where one part was taken and another refused, nothing rang (a handset shows a long message when all its parts are
@@ -131,7 +123,9 @@ pub(crate) fn fold(parts: Vec<SubmitOutcome>) -> SubmitOutcome {
         Some((_, outcome)) if taken == 0 => outcome,
         Some((index, outcome)) => {
             let code = match &outcome {
-                SubmitOutcome::NotTaken(f) | SubmitOutcome::Rejected(f) | SubmitOutcome::Unknown(f) => f.code.clone(),
+                SubmitOutcome::NotTaken(f) | SubmitOutcome::Rejected(f) | SubmitOutcome::Unknown(f) => {
+                    f.code.clone()
+                }
                 SubmitOutcome::Throttled { .. } => "throttled".to_owned(),
                 SubmitOutcome::Accepted { .. } => String::new(),
             };
@@ -198,13 +192,22 @@ mod tests {
         let lost = || unknown("timeout", "");
         assert_eq!(
             fold(vec![taken("1"), taken("2")]),
-            SubmitOutcome::Accepted { provider_ids: vec![ProviderId("1".into()), ProviderId("2".into())], segments: 2 }
+            SubmitOutcome::Accepted {
+                provider_ids: vec![ProviderId("1".into()), ProviderId("2".into())],
+                segments: 2
+            }
         );
         assert_eq!(fold(vec![no(), no()]), no());
-        assert_eq!(fold(vec![refused(0x58), no()]), refused(0x58), "the first refusal where nothing was taken");
+        assert_eq!(
+            fold(vec![refused(0x58), no()]),
+            refused(0x58),
+            "the first refusal where nothing was taken"
+        );
         assert!(matches!(fold(vec![taken("1"), lost()]), SubmitOutcome::Unknown(_)));
         assert!(matches!(fold(vec![no(), lost()]), SubmitOutcome::Unknown(_)));
-        let SubmitOutcome::Unknown(failure) = fold(vec![taken("1"), taken("2"), no()]) else { panic!("not unknown") };
+        let SubmitOutcome::Unknown(failure) = fold(vec![taken("1"), taken("2"), no()]) else {
+            panic!("not unknown")
+        };
         assert_eq!(failure.detail, "part 3 of 3 refused, others taken");
         assert_eq!(failure.code, "0x0000000B");
     }

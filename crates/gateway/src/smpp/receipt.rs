@@ -33,7 +33,10 @@ const VALUE_LEN_MAX: usize = 65;
 /// What `stat` says; `Unknown` for a word that nobody knows, which changes nothing.
 pub(crate) fn status_of_word(word: &str) -> ReceiptStatus {
     let word = word.to_ascii_uppercase();
-    STATES.iter().find(|(prefix, _)| word.starts_with(prefix)).map_or(ReceiptStatus::Unknown, |(_, status)| *status)
+    STATES
+        .iter()
+        .find(|(prefix, _)| word.starts_with(prefix))
+        .map_or(ReceiptStatus::Unknown, |(_, status)| *status)
 }
 
 /// What the TLV `message_state` says (SMPP 3.4 §5.2.28, 0 and 9 are of SMPP 5.0 §4.7.15).
@@ -55,7 +58,8 @@ impl Fields {
     /// is our own message and is read only if there was no `id` before it.
     pub(crate) fn read(text: &str) -> Self {
         let mut fields = Self::default();
-        let mut words = text.split(|c: char| c.is_whitespace() || c.is_control() || c == ';').filter(|w| !w.is_empty());
+        let mut words =
+            text.split(|c: char| c.is_whitespace() || c.is_control() || c == ';').filter(|w| !w.is_empty());
         let mut before = "";
         let mut pending = words.next();
         while let Some(word) = pending {
@@ -140,7 +144,11 @@ mod tests {
 
     #[rstest]
     #[case::typical(TYPICAL, "0123456789", Delivered)]
-    #[case::no_counts("id:A1 submit date:20261123155900 done date:20261123160000 stat:UNDELIV err:11B", "A1", Undelivered)]
+    #[case::no_counts(
+        "id:A1 submit date:20261123155900 done date:20261123160000 stat:UNDELIV err:11B",
+        "A1",
+        Undelivered
+    )]
     #[case::other_order("stat:EXPIRED id:77 done date:261123160000", "77", Undelivered)]
     #[case::upper_case_keys("ID:77 STAT:delivrd Text:x", "77", Delivered)]
     #[case::cut_word("id:77 stat:ACCEPTD", "77", Underway)]
@@ -168,7 +176,8 @@ mod tests {
             raw,
             "id:0123456789 sub:001 dlvrd:001 submit date:2611231559 done date:2611231600 stat:DELIVRD err:000"
         );
-        let raw = Fields::read("msisdn:31612345678 from:31612345678 id:77 stat:DELIVRD text:31612345678").raw();
+        let raw =
+            Fields::read("msisdn:31612345678 from:31612345678 id:77 stat:DELIVRD text:31612345678").raw();
         assert_eq!(raw, "id:77 stat:DELIVRD");
     }
 

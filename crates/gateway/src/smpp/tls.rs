@@ -57,7 +57,8 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {
     match ca_file {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(path) => {
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|e| TlsError::CaFile(e.to_string()))?;
+            let certificates =
+                CertificateDer::pem_file_iter(path).map_err(|e| TlsError::CaFile(e.to_string()))?;
             for certificate in certificates {
                 roots.add(certificate.map_err(|e| TlsError::CaFile(e.to_string()))?)?;
             }
