@@ -22,7 +22,7 @@ use super::backoff::{self, Ladder};
 use super::deliveries::Deliveries;
 use super::dial::dial;
 use super::link::Link;
-use super::sieve::{PDU_LEN_MAX, Sieve};
+use super::sieve::{self, PDU_LEN_MAX, Sieve};
 use super::tls::Tls;
 use super::{Slot, outcome};
 use crate::ChannelStatus;
@@ -98,6 +98,8 @@ impl Session {
     async fn bind(&self) -> Result<Bound, NotBound> {
         let wire =
             dial(&self.config, self.tls.as_ref()).await.map_err(|e| NotBound::Failed(e.to_string()))?;
+        let wire = Sieve::new(wire);
+        let wrote = wire.wrote();
         let (client, events, connection) = ConnectionBuilder::new()
             .max_command_length(PDU_LEN_MAX)
             .response_timeout(Duration::from_secs(self.config.response_timeout_s))
@@ -106,9 +108,10 @@ impl Session {
             // The check wants SMPP 5.0 in our own bind, which providers refuse.
             .disable_interface_version_check()
             .no_spawn()
-            .connected(Sieve::new(wire));
+            .connected(wire);
         // The codec writes every PDU to its debug log: password, numbers and texts. No log level may show those.
-        let connection = tokio::spawn(connection.with_subscriber(tracing::Dispatch::none()));
+        let connection =
+            tokio::spawn(sieve::run(connection, wrote).with_subscriber(tracing::Dispatch::none()));
         let connection = AbortOnDropHandle::new(connection);
         let request = bind_request(&self.config, &self.password).ok_or_else(|| {
             NotBound::Refused("system_id, password or system_type does not fit SMPP".to_owned())

@@ -6,7 +6,9 @@
 //! reduced to what matters here, or to its header, which is then refused by number.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rusmpp::tokio_codec::CommandCodec;
@@ -34,11 +36,34 @@ pub(super) struct Sieve<S> {
     sound: BytesMut,
     /// The peer is gone, so nothing is written any more: a PDU that was reported as unsent must not leave with a late flush.
     ended: bool,
+    /// Something was written since [`run`] last looked.
+    wrote: Arc<AtomicBool>,
+}
+
+/// Runs the library's connection over its sieve, and wakes it as long as it writes.
+///
+/// It takes up to five requests at a time and then sleeps until the peer sends something, though more requests wait or the
+/// last PDU is not flushed. An SMSC that waits for that very PDU would wait for the next `enquire_link`.
+pub(super) async fn run(connection: impl Future<Output = ()>, wrote: Arc<AtomicBool>) {
+    let mut connection = pin!(connection);
+    std::future::poll_fn(|cx| {
+        let poll = connection.as_mut().poll(cx);
+        if poll.is_pending() && wrote.swap(false, Ordering::Relaxed) {
+            cx.waker().wake_by_ref();
+        }
+        poll
+    })
+    .await;
 }
 
 impl<S> Sieve<S> {
     pub(super) fn new(inner: S) -> Self {
-        Self { inner, raw: BytesMut::new(), sound: BytesMut::new(), ended: false }
+        Self { inner, raw: BytesMut::new(), sound: BytesMut::new(), ended: false, wrote: Arc::default() }
+    }
+
+    /// What [`run`] has to look at.
+    pub(super) fn wrote(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.wrote)
     }
 
     /// Moves what is whole from `raw` to `sound`.
@@ -91,7 +116,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Sieve<S> {
         if self.ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.inner).poll_write(cx, buf));
+        self.wrote.store(true, Ordering::Relaxed);
+        Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
