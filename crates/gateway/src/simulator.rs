@@ -181,7 +181,7 @@ mod tests {
             delivery: DeliveryId(id),
             to: PhoneNumber::from_sealed("+31612345678".into()),
             text: Arc::new(MessageText::parse("Kijk uit", 3).unwrap()),
-            validity: Duration::from_secs(600),
+            validity: Duration::from_mins(10),
         }
     }
 

@@ -204,10 +204,10 @@ impl SmppConfig {
                 }
             }
             Err(PasswordError::NotExactlyOne) => {
-                fault("password", "give exactly one of password and password_file")
+                fault("password", "give exactly one of password and password_file");
             }
             Err(PasswordError::File(error)) => {
-                fault("password_file", &format!("cannot be read: {}", error.kind()))
+                fault("password_file", &format!("cannot be read: {}", error.kind()));
             }
         }
     }

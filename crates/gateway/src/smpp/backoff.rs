@@ -7,11 +7,11 @@ pub(super) const AFTER_LOSS: Duration = Duration::from_secs(1);
 /// After a connection that was not made: the SMSC may be just starting.
 pub(super) const AFTER_FAILURE: Duration = Duration::from_millis(250);
 /// After a bind that was refused: hammering locks accounts.
-pub(super) const AFTER_REFUSAL: Duration = Duration::from_secs(60);
+pub(super) const AFTER_REFUSAL: Duration = Duration::from_mins(1);
 /// A link that was up for this long starts the ladder anew.
-pub(super) const HEALTHY: Duration = Duration::from_secs(60);
+pub(super) const HEALTHY: Duration = Duration::from_mins(1);
 
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// Counts the tries that failed in a row.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use crate::config::Alphabet;
 pub(super) const HOLD: Duration = Duration::from_secs(5);
 
 /// After this the parts that came are delivered as they are.
-pub(super) const PATIENCE: Duration = Duration::from_secs(300);
+pub(super) const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Long SMS that may be incomplete at a time; the oldest gives way.
 const OPEN_MAX: usize = 1_000;

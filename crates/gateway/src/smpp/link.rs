@@ -19,7 +19,7 @@ use crate::insist::insist;
 use crate::{Ack, Delivered, GatewayEvent};
 
 /// How long an answer may come late and still settle its submit.
-const LATE_MAX: Duration = Duration::from_secs(600);
+const LATE_MAX: Duration = Duration::from_mins(10);
 
 /// Sequence numbers end at `0x7FFF_FFFF` (SMPP 3.4 §3.2); the library counts on. Some room for what is not a submit.
 const SEQUENCE_MAX: u32 = 0x7FFF_0000;
@@ -170,7 +170,9 @@ impl Attempt {
             outcome
         } else {
             let Ok(_permit) = late.try_acquire() else {
-                parts.iter().for_each(|part| part.forget(&link));
+                for part in &parts {
+                    part.forget(&link);
+                }
                 return;
             };
             outcome::fold(settle_late(parts, &link).await)

@@ -17,7 +17,7 @@ use crate::OutboundSms;
 use crate::config::{SHORT_CODE_DIGITS_MAX, SmppConfig};
 
 /// Longest relative time that is written: a month. `DD` of a relative time goes no further, and no alert lasts as long.
-const VALIDITY_MAX: Duration = Duration::from_secs(30 * 86_400);
+const VALIDITY_MAX: Duration = Duration::from_hours(30 * 24);
 
 /// TON and NPI of an address (SMPP 3.4 §5.2.5 and §5.2.6).
 type Kind = (u8, u8);

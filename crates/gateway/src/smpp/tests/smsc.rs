@@ -143,7 +143,7 @@ pub(super) fn sms(id: i64, text: &str) -> OutboundSms {
         delivery: DeliveryId(id),
         to: PhoneNumber::from_sealed("+31687654321".into()),
         text: Arc::new(MessageText::parse(text, 5).unwrap()),
-        validity: Duration::from_secs(1_800),
+        validity: Duration::from_mins(30),
     }
 }
 
