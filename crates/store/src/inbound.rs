@@ -18,10 +18,10 @@ use crate::seal::Recipient;
 use crate::{Actor, Result, Store, StoreError, audit, hex};
 
 /// How long after the last message a reply still belongs to its alert.
-const BELONGS_WITHIN: Duration = Duration::from_secs(24 * 3600);
+const BELONGS_WITHIN: Duration = Duration::from_hours(24);
 
 /// Equal answers within this time share a message, and a number gets each once: two machines that answer each other stop.
-const SAME_ANSWER_WITHIN: Duration = Duration::from_secs(3600);
+const SAME_ANSWER_WITHIN: Duration = Duration::from_hours(1);
 
 const SEEN: Sql = Sql::new("SELECT EXISTS (SELECT 1 FROM replies WHERE gateway = $1 AND dedupe_key = $2)");
 /// What the number last received, or may have received.

@@ -12,7 +12,7 @@ use klaroen_store::idempotency::{Idempotency, Once};
 
 use crate::world::{World, circle, incident, phone, sorted, text};
 
-const GRACE: Duration = Duration::from_secs(24 * 3600);
+const GRACE: Duration = Duration::from_hours(24);
 
 async fn end(world: &World, alert: AlertId) {
     let done = world.store.end_alert(&world.intake(None), alert, &text("Voorbij."), Outcome::Arrested).await;
@@ -140,7 +140,7 @@ async fn an_expired_alert_can_still_be_ended_and_a_closed_one_is_refused() {
     world.enrol(2).await;
     let alert = world.alert_all().await;
     world.send_all().await;
-    world.clock.advance(Duration::from_secs(3600));
+    world.clock.advance(Duration::from_hours(1));
     world.store.sweep(GRACE, world.now()).await.unwrap();
     let refused = world.store.update_alert(&world.intake(None), alert, &text("x")).await.unwrap();
     assert_eq!(refused, Err(ChangeRefused::NotPossible(AlertState::Expired)));

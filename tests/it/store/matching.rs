@@ -246,7 +246,7 @@ async fn nobody_gets_more_alerts_a_day_than_the_rule_says() {
     assert_eq!((third.recipients.len(), third.frequency), (1, 2));
     let life = matched(&world, &circle(100.0), &everybody, Priority::LifeThreatening).await;
     assert_eq!((life.recipients.len(), life.frequency), (3, 0));
-    world.clock.advance(std::time::Duration::from_secs(24 * 3600));
+    world.clock.advance(std::time::Duration::from_hours(24));
     let next_day = matched(&world, &circle(100.0), &everybody, Priority::Urgent).await;
     assert_eq!(next_day.recipients.len(), 3);
 }

@@ -49,7 +49,7 @@ async fn stop_suppresses_what_is_queued_and_is_confirmed_once() {
     assert_eq!(out[0], (phone(1), "OptOutConfirmed nl".into()), "the confirmation goes first");
     let rang = out[1..].iter().map(|(phone, _)| phone.clone()).collect();
     assert_eq!(crate::world::sorted(rang), [phone(0), phone(2)]);
-    world.clock.advance(Duration::from_secs(7200));
+    world.clock.advance(Duration::from_hours(2));
     assert_eq!(receive(&world, &phone(1), "STOP", Some(Keyword::Stop)).await, ReplyStored::OptedOut);
     assert!(outgoing(&world).await.is_empty());
     // The next alert does not even match it.
@@ -127,7 +127,7 @@ async fn a_reply_belongs_to_the_alert_last_received_within_a_day() {
     world.enrol(1).await;
     let first = world.alert_all().await;
     outgoing(&world).await;
-    world.clock.advance(Duration::from_secs(60));
+    world.clock.advance(Duration::from_mins(1));
     let second = world.alert_all().await;
     outgoing(&world).await;
     assert_eq!(receive(&world, &phone(0), "Ik zie hem", None).await, ReplyStored::ForAlert(second));
@@ -202,7 +202,7 @@ async fn a_cry_for_help_is_shown_and_answered_at_most_once_an_hour() {
     for answers in [1, 0] {
         assert_eq!(receive(&world, &phone(0), "HELP", Some(Keyword::Help)).await, ReplyStored::Helped);
         assert_eq!(outgoing(&world).await.len(), answers);
-        world.clock.advance(Duration::from_secs(60));
+        world.clock.advance(Duration::from_mins(1));
     }
     assert_eq!(world.view(alert).await.replies_total, 2);
 }
