@@ -1,0 +1,232 @@
+//! Writing down what came of submits: in batches, again and again until it is written.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use klaroen_domain::decide::Decision;
+use klaroen_domain::id::DeliveryId;
+use klaroen_store::outcomes::{Finished, FinishedCounts};
+use klaroen_store::{Store, StoreError};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch;
+
+/// Results that wait to be written; submitting stops when they are this many.
+const WAITING: usize = 4_096;
+/// Waits between attempts to write: a busy database passes in milliseconds, a full disk takes minutes.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// Ids that one log line names.
+const NAMED: usize = 20;
+
+/// The task that writes results, and the way to it.
+#[derive(Debug)]
+pub(crate) struct Finisher {
+    sender: mpsc::Sender<Finished>,
+    task: JoinHandle<()>,
+    give_up: CancellationToken,
+}
+
+impl Finisher {
+    /// Starts the task; `gateway` is the one that all results are about.
+    pub(crate) fn start(store: Store, gateway: String) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let give_up = CancellationToken::new();
+        let stop = give_up.clone();
+        let task = tokio::spawn(async move {
+            let write = async |batch: &[Finished]| store.finish(&gateway, batch).await.map_err(Unwritten::from);
+            run(receiver, write, &stop).await;
+        });
+        Self { sender, task, give_up }
+    }
+
+    /// Where results go. The task ends when every sender is dropped and all is written.
+    pub(crate) fn sender(&self) -> mpsc::Sender<Finished> {
+        self.sender.clone()
+    }
+
+    /// Writes what is left. After `deadline` what cannot be written at once is given up and logged: its leases run out and
+    /// it becomes `unknown`.
+    pub(crate) async fn close(self, deadline: Instant) {
+        drop(self.sender);
+        let mut task = self.task;
+        let ended = if let Ok(ended) = tokio::time::timeout_at(deadline, &mut task).await {
+            ended
+        } else {
+            self.give_up.cancel();
+            task.await
+        };
+        if let Err(error) = ended {
+            tracing::error!(panicked = error.is_panic(), "the writer of results failed: some are not written");
+        }
+    }
+}
+
+/// Why a batch was not written, by what is done about it.
+#[derive(Debug, thiserror::Error)]
+enum Unwritten {
+    /// The database is away or busy: the same batch again.
+    #[error("{0}")]
+    Later(StoreError),
+    /// The database will refuse it each time.
+    #[error("{0}")]
+    Refused(StoreError),
+}
+
+impl From<StoreError> for Unwritten {
+    fn from(error: StoreError) -> Self {
+        if error.is_retryable() { Self::Later(error) } else { Self::Refused(error) }
+    }
+}
+
+async fn run(
+    mut receiver: mpsc::Receiver<Finished>,
+    write: impl AsyncFn(&[Finished]) -> Result<FinishedCounts, Unwritten>,
+    give_up: &CancellationToken,
+) {
+    let mut batch = Vec::with_capacity(batch::ROWS);
+    while batch::next(&mut receiver, &mut batch).await {
+        fold(&mut batch);
+        write_all(&batch, &write, give_up).await;
+        batch.clear();
+    }
+}
+
+/// One result for each attempt: a late answer that comes in the same batch takes the place of the doubt that it settles.
+fn fold(batch: &mut Vec<Finished>) {
+    if !batch.iter().any(|finished| matches!(finished.decision, Decision::Unknown { .. })) {
+        return;
+    }
+    let mut newest: HashMap<(DeliveryId, i64), usize> = HashMap::with_capacity(batch.len());
+    for (position, finished) in batch.iter().enumerate() {
+        newest.insert((finished.id, finished.lease_token), position);
+    }
+    let mut position = 0;
+    batch.retain(|finished| {
+        position += 1;
+        newest.get(&(finished.id, finished.lease_token)) == Some(&(position - 1))
+    });
+}
+
+/// Writes `batch`, waiting for the database as long as it takes. A row that the database refuses must not hold up the rest,
+/// so a refused batch is written in halves until the row is alone.
+async fn write_all(
+    batch: &[Finished],
+    write: &impl AsyncFn(&[Finished]) -> Result<FinishedCounts, Unwritten>,
+    give_up: &CancellationToken,
+) {
+    let mut parts = vec![batch];
+    let mut wait = FIRST_WAIT;
+    while let Some(part) = parts.pop() {
+        match write(part).await {
+            Ok(counts) => {
+                wait = FIRST_WAIT;
+                if counts.fenced > 0 {
+                    tracing::warn!(fenced = counts.fenced, "results of attempts whose lease had gone to another");
+                }
+            }
+            Err(error @ Unwritten::Later(_)) if !give_up.is_cancelled() => {
+                tracing::warn!(%error, rows = part.len(), "results not written yet");
+                parts.push(part);
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = give_up.cancelled() => {}
+                }
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+            Err(error @ Unwritten::Refused(_)) if part.len() > 1 => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.push(second);
+                parts.push(first);
+                tracing::warn!(%error, rows = part.len(), "results refused: trying half of them");
+            }
+            Err(error) => {
+                let ids: Vec<i64> = part.iter().take(NAMED).map(|finished| finished.id.0).collect();
+                tracing::error!(%error, rows = part.len(), ?ids, "results given up: these deliveries become unknown");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use klaroen_domain::time::Timestamp;
+
+    use super::*;
+
+    fn finished(id: i64, decision: Decision) -> Finished {
+        Finished {
+            id: DeliveryId(id),
+            lease_token: 1,
+            decision,
+            provider_ids: vec![],
+            segments: 1,
+            at: Timestamp::from_millis(0),
+        }
+    }
+
+    const UNKNOWN: Decision = Decision::Unknown { settle_at: Timestamp::from_millis(5) };
+
+    #[test]
+    fn a_late_answer_in_the_same_batch_wins() {
+        let mut batch = vec![finished(1, UNKNOWN), finished(2, Decision::Sent), finished(1, Decision::Sent)];
+        fold(&mut batch);
+        assert_eq!(batch, [finished(2, Decision::Sent), finished(1, Decision::Sent)]);
+    }
+
+    fn rows(n: i64) -> Vec<Finished> {
+        (0..n).map(|id| finished(id, Decision::Sent)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_is_away_for_minutes_loses_nothing() {
+        let (sender, receiver) = mpsc::channel(2_000);
+        for row in rows(700) {
+            sender.try_send(row).unwrap();
+        }
+        drop(sender);
+        let back = Instant::now() + Duration::from_secs(300);
+        let written = RefCell::new(Vec::new());
+        let write = async |batch: &[Finished]| {
+            if Instant::now() < back {
+                return Err(Unwritten::Later(StoreError::WrongKey));
+            }
+            written.borrow_mut().extend_from_slice(batch);
+            Ok(FinishedCounts::default())
+        };
+        run(receiver, write, &CancellationToken::new()).await;
+        assert_eq!(*written.borrow(), rows(700));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_refused_row_does_not_take_the_others_with_it() {
+        let written = RefCell::new(Vec::new());
+        let write = async |batch: &[Finished]| {
+            if batch.iter().any(|row| row.id.0 == 13) {
+                return Err(Unwritten::Refused(StoreError::WrongKey));
+            }
+            written.borrow_mut().extend_from_slice(batch);
+            Ok(FinishedCounts::default())
+        };
+        write_all(&rows(100), &write, &CancellationToken::new()).await;
+        let expected: Vec<_> = rows(100).into_iter().filter(|row| row.id.0 != 13).collect();
+        assert_eq!(*written.borrow(), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn giving_up_ends_the_waiting() {
+        let give_up = CancellationToken::new();
+        let write = async |_: &[Finished]| Err(Unwritten::Later(StoreError::WrongKey));
+        let batch = rows(3);
+        let writing = write_all(&batch, &write, &give_up);
+        tokio::pin!(writing);
+        assert!(tokio::time::timeout(Duration::from_secs(60), &mut writing).await.is_err());
+        give_up.cancel();
+        writing.await;
+    }
+}
