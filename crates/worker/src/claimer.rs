@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use klaroen_domain::decide::Decision;
 use klaroen_domain::outcome::{Failure, Scope};
-use klaroen_domain::time::{Clock, Timestamp};
+use klaroen_domain::phone::PhoneNumber;
+use klaroen_domain::time::Clock;
 use klaroen_store::channels::ChannelName;
 use klaroen_store::claims::{ClaimRequest, Claimed};
 use klaroen_store::outcomes::Finished;
@@ -28,18 +29,13 @@ const READ_AGAIN: Duration = Duration::from_secs(5);
 /// A leased delivery with its text.
 #[derive(Clone, Debug)]
 pub(crate) struct Ready {
-    pub(crate) claimed: Claimed,
+    pub(crate) attempt: Attempt,
+    pub(crate) phone: PhoneNumber,
     pub(crate) message: Arc<Outgoing>,
     /// Not submitted after this time.
     pub(crate) hand_over_by: Instant,
     /// Its submit is given up at this time.
     pub(crate) deadline: Instant,
-}
-
-impl Ready {
-    pub(crate) fn attempt(&self) -> Attempt {
-        attempt(&self.claimed, Some(&self.message))
-    }
 }
 
 /// What a claim brought.
@@ -75,47 +71,72 @@ impl Claimer {
             ready: Vec::with_capacity(claim.claimed.len()),
         };
         for claimed in claim.claimed {
-            match self.messages.get(&self.store, claimed.message).await {
-                Ok(Some(message)) => batch.ready.push(Ready {
-                    claimed,
+            match self.text(claimed).await {
+                Ok((attempt, phone, message)) => batch.ready.push(Ready {
+                    attempt,
+                    phone,
                     message,
                     hand_over_by: started + HANDOVER_MOST,
                     deadline: started + LEASE.saturating_sub(SKEW),
                 }),
-                Ok(None) => self.without_text(&claimed, failed("message_missing", "the message is gone")).await,
-                Err(error) if error.is_retryable() => {
-                    tracing::warn!(message = %claimed.message, %error, "the text could not be read yet");
-                    let due_at = self.clock.now().plus(READ_AGAIN);
-                    self.without_text(&claimed, Decision::PutBack { due_at, spent: false }).await;
-                }
-                Err(error) => {
-                    tracing::error!(message = %claimed.message, %error, "the text cannot be read");
-                    let decision = failed("message_unreadable", "the stored message cannot be read");
-                    self.without_text(&claimed, decision).await;
+                Err(finished) => {
+                    if self.results.send(finished).await.is_err() {
+                        tracing::error!("a result has nowhere to go: its delivery becomes unknown");
+                    }
                 }
             }
         }
         Ok(batch)
     }
 
-    async fn without_text(&self, claimed: &Claimed, decision: Decision) {
-        let finished = attempt(claimed, None).unsubmitted(decision, self.clock.now());
-        if self.results.send(finished).await.is_err() {
-            tracing::error!(delivery = %claimed.id, "a result has nowhere to go: the delivery becomes unknown");
+    /// The text and the number of a delivery, or how it ends without them.
+    async fn text(&self, claimed: Claimed) -> Result<(Attempt, PhoneNumber, Arc<Outgoing>), Finished> {
+        let message = match self.messages.get(&self.store, claimed.message).await {
+            Ok(Some(message)) => message,
+            Ok(None) => {
+                tracing::error!(message = %claimed.message, "there is no such message");
+                return Err(self.without_text(&claimed, failed("message_missing", "the message is gone")));
+            }
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(message = %claimed.message, %error, "the text could not be read yet");
+                let due_at = self.clock.now().plus(READ_AGAIN);
+                return Err(self.without_text(&claimed, Decision::PutBack { due_at, spent: false }));
+            }
+            Err(error) => {
+                tracing::error!(message = %claimed.message, %error, "the text cannot be read");
+                let decision = failed("message_unreadable", "the stored message cannot be read");
+                return Err(self.without_text(&claimed, decision));
+            }
+        };
+        let attempt = Attempt {
+            id: claimed.id,
+            lease_token: claimed.lease_token,
+            retries: claimed.retries,
+            expires_at: message.expires_at,
+            priority: message.priority,
+        };
+        match claimed.phone {
+            Some(phone) => Ok((attempt, phone, message)),
+            None => {
+                let decision = failed("phone_unreadable", "the sealed phone number does not open");
+                Err(attempt.unsubmitted(decision, self.clock.now()))
+            }
+        }
+    }
+
+    fn without_text(&self, claimed: &Claimed, decision: Decision) -> Finished {
+        Finished {
+            id: claimed.id,
+            lease_token: claimed.lease_token,
+            decision,
+            provider_ids: Vec::new(),
+            segments: 0,
+            at: self.clock.now(),
         }
     }
 }
 
+/// Only this delivery fails, and the reason says why.
 fn failed(code: &str, detail: &str) -> Decision {
-    Decision::Failed(Failure { scope: Scope::Message, code: code.into(), detail: detail.into() })
-}
-
-fn attempt(claimed: &Claimed, message: Option<&Outgoing>) -> Attempt {
-    Attempt {
-        id: claimed.id,
-        lease_token: claimed.lease_token,
-        retries: claimed.retries,
-        expires_at: message.map_or(Timestamp::from_millis(i64::MAX), |message| message.expires_at),
-        priority: message.map_or(klaroen_domain::alert::Priority::Urgent, |message| message.priority),
-    }
+    Decision::Failed(Failure { scope: Scope::Recipient, code: code.into(), detail: detail.into() })
 }

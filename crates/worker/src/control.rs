@@ -42,7 +42,10 @@ impl GatewayControl {
         self.probing.store(true, Ordering::Release);
         instruments::paused(&self.name);
         tracing::error!(
-            gateway = self.name, code = failure.code, detail = failure.detail, pause_s = GATEWAY_PAUSE.as_secs(),
+            gateway = self.name,
+            code = failure.code,
+            detail = failure.detail,
+            pause_s = GATEWAY_PAUSE.as_secs(),
             "the provider refuses this gateway: it is paused and the queue waits"
         );
     }

@@ -38,6 +38,11 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
+    /// Something is under way from `now` on, if nothing was before.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+
     /// `answered` messages were answered by `now`; `busy`: more are under way.
     pub(crate) fn record(&mut self, now: Instant, answered: usize, busy: bool) {
         self.answered = self.answered.saturating_add(u32::try_from(answered).unwrap_or(u32::MAX));
@@ -85,12 +90,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn idle_time_does_not_lower_the_pace() {
         let mut meter = Meter::default();
-        meter.record(Instant::now(), 0, true);
+        meter.begin(Instant::now());
         tokio::time::advance(Duration::from_millis(100)).await;
         meter.record(Instant::now(), 100, false);
         assert!((meter.rate() - 1000.0).abs() < 1e-6, "{}", meter.rate());
         tokio::time::advance(Duration::from_secs(3600)).await;
-        meter.record(Instant::now(), 0, true);
+        meter.begin(Instant::now());
         tokio::time::advance(Duration::from_millis(100)).await;
         meter.record(Instant::now(), 100, true);
         assert!((meter.rate() - 1000.0).abs() < 1e-6, "{}", meter.rate());

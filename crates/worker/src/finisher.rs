@@ -1,10 +1,10 @@
 //! Writing down what came of submits: in batches, again and again until it is written.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
-use klaroen_domain::decide::Decision;
-use klaroen_domain::id::DeliveryId;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use klaroen_store::outcomes::{Finished, FinishedCounts};
 use klaroen_store::{Store, StoreError};
 use tokio::sync::mpsc;
@@ -37,8 +37,8 @@ impl Finisher {
         let give_up = CancellationToken::new();
         let stop = give_up.clone();
         let task = tokio::spawn(async move {
-            let write = async |batch: &[Finished]| store.finish(&gateway, batch).await.map_err(Unwritten::from);
-            run(receiver, write, &stop).await;
+            let (store, gateway) = (&store, gateway.as_str());
+            run(receiver, &|batch| to_store(store, gateway, batch), &stop).await;
         });
         Self { sender, task, give_up }
     }
@@ -60,7 +60,10 @@ impl Finisher {
             task.await
         };
         if let Err(error) = ended {
-            tracing::error!(panicked = error.is_panic(), "the writer of results failed: some are not written");
+            tracing::error!(
+                panicked = error.is_panic(),
+                "the writer of results failed: some are not written"
+            );
         }
     }
 }
@@ -82,42 +85,39 @@ impl From<StoreError> for Unwritten {
     }
 }
 
-async fn run(
-    mut receiver: mpsc::Receiver<Finished>,
-    write: impl AsyncFn(&[Finished]) -> Result<FinishedCounts, Unwritten>,
-    give_up: &CancellationToken,
-) {
+/// Writes one batch; `finish` of a [`Store`], or a test's own.
+type Write<'w> =
+    dyn for<'a> Fn(&'a [Finished]) -> BoxFuture<'a, Result<FinishedCounts, Unwritten>> + Send + Sync + 'w;
+
+fn to_store<'a>(
+    store: &'a Store,
+    gateway: &'a str,
+    batch: &'a [Finished],
+) -> BoxFuture<'a, Result<FinishedCounts, Unwritten>> {
+    async move { Ok(store.finish(gateway, batch).await?) }.boxed()
+}
+
+async fn run(mut receiver: mpsc::Receiver<Finished>, write: &Write<'_>, give_up: &CancellationToken) {
     let mut batch = Vec::with_capacity(batch::ROWS);
     while batch::next(&mut receiver, &mut batch).await {
-        fold(&mut batch);
-        write_all(&batch, &write, give_up).await;
-        batch.clear();
+        while !batch.is_empty() {
+            let repeats = split_repeats(&mut batch);
+            write_all(&batch, write, give_up).await;
+            batch = repeats;
+        }
     }
 }
 
-/// One result for each attempt: a late answer that comes in the same batch takes the place of the doubt that it settles.
-fn fold(batch: &mut Vec<Finished>) {
-    if !batch.iter().any(|finished| matches!(finished.decision, Decision::Unknown { .. })) {
-        return;
-    }
-    let mut newest: HashMap<(DeliveryId, i64), usize> = HashMap::with_capacity(batch.len());
-    for (position, finished) in batch.iter().enumerate() {
-        newest.insert((finished.id, finished.lease_token), position);
-    }
-    let mut position = 0;
-    batch.retain(|finished| {
-        position += 1;
-        newest.get(&(finished.id, finished.lease_token)) == Some(&(position - 1))
-    });
+/// Leaves one result for each delivery in `batch` and gives the others, in order, for the next one: a late answer is
+/// written after the doubt that it settles, and a batch has one word about each row.
+fn split_repeats(batch: &mut Vec<Finished>) -> Vec<Finished> {
+    let mut seen = HashSet::with_capacity(batch.len());
+    batch.extract_if(.., |finished| !seen.insert(finished.id)).collect()
 }
 
 /// Writes `batch`, waiting for the database as long as it takes. A row that the database refuses must not hold up the rest,
 /// so a refused batch is written in halves until the row is alone.
-async fn write_all(
-    batch: &[Finished],
-    write: &impl AsyncFn(&[Finished]) -> Result<FinishedCounts, Unwritten>,
-    give_up: &CancellationToken,
-) {
+async fn write_all(batch: &[Finished], write: &Write<'_>, give_up: &CancellationToken) {
     let mut parts = vec![batch];
     let mut wait = FIRST_WAIT;
     while let Some(part) = parts.pop() {
@@ -125,7 +125,10 @@ async fn write_all(
             Ok(counts) => {
                 wait = FIRST_WAIT;
                 if counts.fenced > 0 {
-                    tracing::warn!(fenced = counts.fenced, "results of attempts whose lease had gone to another");
+                    tracing::warn!(
+                        fenced = counts.fenced,
+                        "results of attempts whose lease had gone to another"
+                    );
                 }
             }
             Err(error @ Unwritten::Later(_)) if !give_up.is_cancelled() => {
@@ -153,8 +156,10 @@ async fn write_all(
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::sync::Mutex;
 
+    use klaroen_domain::decide::Decision;
+    use klaroen_domain::id::DeliveryId;
     use klaroen_domain::time::Timestamp;
 
     use super::*;
@@ -173,14 +178,36 @@ mod tests {
     const UNKNOWN: Decision = Decision::Unknown { settle_at: Timestamp::from_millis(5) };
 
     #[test]
-    fn a_late_answer_in_the_same_batch_wins() {
+    fn a_late_answer_is_written_after_the_doubt() {
         let mut batch = vec![finished(1, UNKNOWN), finished(2, Decision::Sent), finished(1, Decision::Sent)];
-        fold(&mut batch);
-        assert_eq!(batch, [finished(2, Decision::Sent), finished(1, Decision::Sent)]);
+        let repeats = split_repeats(&mut batch);
+        assert_eq!(batch, [finished(1, UNKNOWN), finished(2, Decision::Sent)]);
+        assert_eq!(repeats, [finished(1, Decision::Sent)]);
     }
 
     fn rows(n: i64) -> Vec<Finished> {
         (0..n).map(|id| finished(id, Decision::Sent)).collect()
+    }
+
+    /// A database that takes what `refuse` lets through, and what it took.
+    #[derive(Default)]
+    struct Written(Mutex<Vec<Finished>>);
+
+    impl Written {
+        fn write<'a>(
+            &'a self,
+            batch: &'a [Finished],
+            refused: Option<Unwritten>,
+        ) -> BoxFuture<'a, Result<FinishedCounts, Unwritten>> {
+            if refused.is_none() {
+                self.0.lock().unwrap().extend_from_slice(batch);
+            }
+            std::future::ready(refused.map_or(Ok(FinishedCounts::default()), Err)).boxed()
+        }
+
+        fn rows(self) -> Vec<Finished> {
+            self.0.into_inner().unwrap()
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -191,39 +218,31 @@ mod tests {
         }
         drop(sender);
         let back = Instant::now() + Duration::from_secs(300);
-        let written = RefCell::new(Vec::new());
-        let write = async |batch: &[Finished]| {
-            if Instant::now() < back {
-                return Err(Unwritten::Later(StoreError::WrongKey));
-            }
-            written.borrow_mut().extend_from_slice(batch);
-            Ok(FinishedCounts::default())
-        };
-        run(receiver, write, &CancellationToken::new()).await;
-        assert_eq!(*written.borrow(), rows(700));
+        let written = Written::default();
+        let away = || (Instant::now() < back).then_some(Unwritten::Later(StoreError::WrongKey));
+        run(receiver, &|batch| written.write(batch, away()), &CancellationToken::new()).await;
+        assert_eq!(written.rows(), rows(700));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_refused_row_does_not_take_the_others_with_it() {
-        let written = RefCell::new(Vec::new());
-        let write = async |batch: &[Finished]| {
-            if batch.iter().any(|row| row.id.0 == 13) {
-                return Err(Unwritten::Refused(StoreError::WrongKey));
-            }
-            written.borrow_mut().extend_from_slice(batch);
-            Ok(FinishedCounts::default())
+        let written = Written::default();
+        let refused = |batch: &[Finished]| {
+            batch.iter().any(|row| row.id.0 == 13).then_some(Unwritten::Refused(StoreError::WrongKey))
         };
-        write_all(&rows(100), &write, &CancellationToken::new()).await;
+        let write: &Write<'_> = &|batch| written.write(batch, refused(batch));
+        write_all(&rows(100), write, &CancellationToken::new()).await;
         let expected: Vec<_> = rows(100).into_iter().filter(|row| row.id.0 != 13).collect();
-        assert_eq!(*written.borrow(), expected);
+        assert_eq!(written.rows(), expected);
     }
 
     #[tokio::test(start_paused = true)]
     async fn giving_up_ends_the_waiting() {
         let give_up = CancellationToken::new();
-        let write = async |_: &[Finished]| Err(Unwritten::Later(StoreError::WrongKey));
+        let written = Written::default();
         let batch = rows(3);
-        let writing = write_all(&batch, &write, &give_up);
+        let away: &Write<'_> = &|batch| written.write(batch, Some(Unwritten::Later(StoreError::WrongKey)));
+        let writing = write_all(&batch, away, &give_up);
         tokio::pin!(writing);
         assert!(tokio::time::timeout(Duration::from_secs(60), &mut writing).await.is_err());
         give_up.cancel();

@@ -26,9 +26,7 @@ pub(crate) struct ChannelInstruments {
 
 impl ChannelInstruments {
     pub(crate) fn new(name: &ChannelName) -> Self {
-        let submits = |outcome: &'static str| {
-            counter!("klaroen_submits_total", "gateway" => name.gateway.clone(), "outcome" => outcome)
-        };
+        let submits = |outcome: &'static str| counter!("klaroen_submits_total", "gateway" => name.gateway.clone(), "outcome" => outcome);
         let gateway = name.gateway.clone();
         let channel = name.channel.to_string();
         Self {
@@ -64,7 +62,7 @@ impl ChannelInstruments {
 
 /// What became of a batch of receipts.
 pub(crate) fn receipts(gateway: &str, counts: ReceiptCounts) {
-    let results = [("applied", counts.applied), ("unchanged", counts.unchanged), ("parked", counts.parked)];
+    let results = [("joined", counts.joined), ("parked", counts.parked)];
     for (result, count) in results {
         counter!("klaroen_receipts_total", "gateway" => gateway.to_owned(), "result" => result)
             .increment(count);

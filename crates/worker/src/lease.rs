@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use klaroen_domain::time::Clock;
 use klaroen_store::Store;
-use klaroen_store::channels::ChannelName;
+use klaroen_store::channels::{self, ChannelName};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -46,8 +46,15 @@ impl Lease {
             let asked = Instant::now();
             let now = clock.now();
             match store.lease_channel(name, owner, now.plus(LEASE), now).await {
-                Ok(true) => return Some(Self::start(store.clone(), Arc::clone(clock), name.clone(), owner, asked)),
-                Ok(false) => tracing::debug!(channel = %name, "another process holds the channel"),
+                Ok(channels::Lease::Held) => {
+                    tracing::debug!(channel = %name, "another process holds the channel")
+                }
+                Ok(taken) => {
+                    if let channels::Lease::Taken { lost: lost @ 1.. } = taken {
+                        tracing::warn!(channel = %name, lost, "the owner before us left deliveries in flight: in doubt");
+                    }
+                    return Some(Self::start(store.clone(), Arc::clone(clock), name.clone(), owner, asked));
+                }
                 Err(error) => tracing::warn!(channel = %name, %error, "the channel could not be leased"),
             }
             tokio::select! {
@@ -103,10 +110,11 @@ async fn renew(
         let ends = *until.borrow();
         let renewal = store.lease_channel(&name, owner, now.plus(LEASE), now);
         match tokio::time::timeout_at(ends, renewal).await {
-            Ok(Ok(true)) => {
+            Ok(Ok(channels::Lease::Renewed)) => {
                 until.send_replace(asked + LEASE);
             }
-            Ok(Ok(false)) => {
+            // `Taken`: somebody had it in between, so what we have in flight is no longer ours.
+            Ok(Ok(channels::Lease::Held | channels::Lease::Taken { .. })) => {
                 tracing::error!(channel = %name, "another process took the channel");
                 return;
             }

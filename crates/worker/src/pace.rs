@@ -46,7 +46,8 @@ impl Aimd {
 
     /// Halves the rate. `measured` is the present throughput: where no limit is set, half of it is what we try next.
     fn throttled(&mut self, now: Instant, measured: f64) -> bool {
-        if self.changed_at.is_some_and(|at| now.duration_since(at) < SLOW_DOWN_ONCE_PER && self.factor < 1.0) {
+        if self.changed_at.is_some_and(|at| now.duration_since(at) < SLOW_DOWN_ONCE_PER && self.factor < 1.0)
+        {
             return false;
         }
         let base = *self.base.get_or_insert(measured.max(LEAST_RATE));

@@ -109,12 +109,13 @@ impl Session {
     pub(crate) async fn run(&mut self, lease: &Lease, shutdown: &CancellationToken) -> Ended {
         let (lost, stop) = (lease.lost().cancelled(), shutdown.cancelled());
         tokio::pin!(lost, stop);
+        let results = self.parts.claimer.results.clone();
         loop {
             let now = Instant::now();
             if !lease.is_held(now) {
                 return Ended::LeaseLost;
             }
-            if self.parts.claimer.results.is_closed() {
+            if results.is_closed() {
                 return Ended::Broken;
             }
             let paused_until = self.parts.control.paused_until(now);
@@ -140,7 +141,7 @@ impl Session {
                 done = next_done(&mut self.in_flight) => self.settle_all(done),
                 claimed = join(&mut self.claiming) => self.claimed(claimed),
                 () = &mut self.work, if self.idle_until.is_some() => self.idle_until = None,
-                place = self.parts.claimer.results.reserve(), if matches!(hold, Hold::Results) => drop(place),
+                place = results.reserve(), if matches!(hold, Hold::Results) => drop(place),
                 () = sleep_until(timer) => {}
             }
         }
@@ -150,19 +151,23 @@ impl Session {
     fn submit_ready(&mut self, now: Instant) -> Hold {
         let window = self.parts.control.window(self.parts.window);
         let wall = self.parts.claimer.clock.now();
-        while self.in_flight.len() < window {
-            let Some(next) = self.queue.front() else { break };
-            let Ok(place) = self.parts.claimer.results.clone().try_reserve_owned() else { return Hold::Results };
-            let attempt = next.attempt();
-            let over = if wall >= attempt.expires_at {
-                Some(attempt.unsubmitted(Decision::Expired, wall))
-            } else {
-                (now >= next.hand_over_by).then(|| attempt.put_back(wall))
+        while let Some(next) = self.queue.front() {
+            let Ok(place) = self.parts.claimer.results.clone().try_reserve_owned() else {
+                return Hold::Results;
             };
-            if let Some(finished) = over {
-                place.send(finished);
+            let attempt = next.attempt;
+            if wall >= attempt.expires_at {
+                place.send(attempt.unsubmitted(Decision::Expired, wall));
                 self.queue.pop_front();
                 continue;
+            }
+            if now >= next.hand_over_by {
+                place.send(attempt.put_back(wall));
+                self.queue.pop_front();
+                continue;
+            }
+            if self.in_flight.len() >= window {
+                return Hold::Until(next.hand_over_by);
             }
             if let Err(wait) = self.parts.control.pace.try_take(next.message.segments) {
                 return Hold::Until(now + wait);
@@ -170,10 +175,11 @@ impl Session {
             let Some(ready) = self.queue.pop_front() else { break };
             let sms = OutboundSms {
                 delivery: attempt.id,
-                to: ready.claimed.phone,
+                to: ready.phone,
                 text: Arc::clone(&ready.message.text),
                 validity: attempt.expires_at.since(wall),
             };
+            self.meter.begin(now);
             self.in_flight.push(submit(Arc::clone(&self.parts.gateway), sms, ready.deadline));
             self.attempts.insert(attempt.id, (attempt, place));
         }
@@ -262,7 +268,11 @@ impl Session {
                 let measured = self.meter.rate() * f64::from(control.channels);
                 if let Some(rate) = control.pace.throttled(measured) {
                     let gateway = &self.parts.claimer.channel.gateway;
-                    tracing::warn!(gateway, segments_per_second = rate, "the provider says too fast: slowing down");
+                    tracing::warn!(
+                        gateway,
+                        segments_per_second = rate,
+                        "the provider says too fast: slowing down"
+                    );
                     self.parts.instruments.rate_factor.set(control.pace.factor());
                 }
             }
@@ -278,8 +288,8 @@ impl Session {
     pub(crate) async fn put_back_queue(&mut self) {
         let now = self.parts.claimer.clock.now();
         while let Some(ready) = self.queue.pop_front() {
-            if self.parts.claimer.results.send(ready.attempt().put_back(now)).await.is_err() {
-                tracing::error!(delivery = %ready.claimed.id, "a result has nowhere to go: the delivery becomes unknown");
+            if self.parts.claimer.results.send(ready.attempt.put_back(now)).await.is_err() {
+                tracing::error!(delivery = %ready.attempt.id, "a result has nowhere to go: the delivery becomes unknown");
             }
         }
         self.last_claim = 0;

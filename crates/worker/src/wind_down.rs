@@ -13,7 +13,9 @@ pub(crate) async fn wind_down(session: &mut Session, deadline: Instant) {
     if let Some(mut claiming) = session.claiming.take() {
         match timeout_at(deadline, &mut claiming).await {
             Ok(claimed) => session.claimed(claimed),
-            Err(_) => tracing::error!("a claim was abandoned: its deliveries become unknown when their lease ends"),
+            Err(_) => {
+                tracing::error!("a claim was abandoned: its deliveries become unknown when their lease ends")
+            }
         }
     }
     session.put_back_queue().await;
