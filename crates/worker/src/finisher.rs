@@ -1,6 +1,7 @@
 //! Writing down what came of submits: in batches, again and again until it is written.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -37,8 +38,7 @@ impl Finisher {
         let give_up = CancellationToken::new();
         let stop = give_up.clone();
         let task = tokio::spawn(async move {
-            let (store, gateway) = (&store, gateway.as_str());
-            run(receiver, &|batch| to_store(store, gateway, batch), &stop).await;
+            run(receiver, &*to_store(store, gateway), &stop).await;
         });
         Self { sender, task, give_up }
     }
@@ -85,19 +85,18 @@ impl From<StoreError> for Unwritten {
     }
 }
 
-/// Writes one batch; `finish` of a [`Store`], or a test's own.
-type Write<'w> =
-    dyn for<'a> Fn(&'a [Finished]) -> BoxFuture<'a, Result<FinishedCounts, Unwritten>> + Send + Sync + 'w;
+/// Writes one batch: `finish` of a [`Store`], or a test's own.
+type Write = dyn for<'a> Fn(&'a [Finished]) -> BoxFuture<'a, Result<FinishedCounts, Unwritten>> + Send + Sync;
 
-fn to_store<'a>(
-    store: &'a Store,
-    gateway: &'a str,
-    batch: &'a [Finished],
-) -> BoxFuture<'a, Result<FinishedCounts, Unwritten>> {
-    async move { Ok(store.finish(gateway, batch).await?) }.boxed()
+fn to_store(store: Store, gateway: String) -> Box<Write> {
+    let gateway: Arc<str> = gateway.into();
+    Box::new(move |batch| {
+        let (store, gateway) = (store.clone(), Arc::clone(&gateway));
+        async move { Ok(store.finish(&gateway, batch).await?) }.boxed()
+    })
 }
 
-async fn run(mut receiver: mpsc::Receiver<Finished>, write: &Write<'_>, give_up: &CancellationToken) {
+async fn run(mut receiver: mpsc::Receiver<Finished>, write: &Write, give_up: &CancellationToken) {
     let mut batch = Vec::with_capacity(batch::ROWS);
     while batch::next(&mut receiver, &mut batch).await {
         while !batch.is_empty() {
@@ -117,7 +116,7 @@ fn split_repeats(batch: &mut Vec<Finished>) -> Vec<Finished> {
 
 /// Writes `batch`, waiting for the database as long as it takes. A row that the database refuses must not hold up the rest,
 /// so a refused batch is written in halves until the row is alone.
-async fn write_all(batch: &[Finished], write: &Write<'_>, give_up: &CancellationToken) {
+async fn write_all(batch: &[Finished], write: &Write, give_up: &CancellationToken) {
     let mut parts = vec![batch];
     let mut wait = FIRST_WAIT;
     while let Some(part) = parts.pop() {
@@ -189,25 +188,23 @@ mod tests {
         (0..n).map(|id| finished(id, Decision::Sent)).collect()
     }
 
-    /// A database that takes what `refuse` lets through, and what it took.
+    /// What a database took.
     #[derive(Default)]
     struct Written(Mutex<Vec<Finished>>);
 
-    impl Written {
-        fn write<'a>(
-            &'a self,
-            batch: &'a [Finished],
-            refused: Option<Unwritten>,
-        ) -> BoxFuture<'a, Result<FinishedCounts, Unwritten>> {
+    /// Writes into `written` what `refuse` says nothing about.
+    fn write_into(
+        written: &Arc<Written>,
+        refuse: impl Fn(&[Finished]) -> Option<Unwritten> + Send + Sync + 'static,
+    ) -> Box<Write> {
+        let written = Arc::clone(written);
+        Box::new(move |batch| {
+            let refused = refuse(batch);
             if refused.is_none() {
-                self.0.lock().unwrap().extend_from_slice(batch);
+                written.0.lock().unwrap().extend_from_slice(batch);
             }
             std::future::ready(refused.map_or(Ok(FinishedCounts::default()), Err)).boxed()
-        }
-
-        fn rows(self) -> Vec<Finished> {
-            self.0.into_inner().unwrap()
-        }
+        })
     }
 
     #[tokio::test(start_paused = true)]
@@ -218,31 +215,31 @@ mod tests {
         }
         drop(sender);
         let back = Instant::now() + Duration::from_secs(300);
-        let written = Written::default();
-        let away = || (Instant::now() < back).then_some(Unwritten::Later(StoreError::WrongKey));
-        run(receiver, &|batch| written.write(batch, away()), &CancellationToken::new()).await;
-        assert_eq!(written.rows(), rows(700));
+        let written = Arc::default();
+        let write = write_into(&written, move |_| {
+            (Instant::now() < back).then_some(Unwritten::Later(StoreError::WrongKey))
+        });
+        run(receiver, &*write, &CancellationToken::new()).await;
+        assert_eq!(*written.0.lock().unwrap(), rows(700));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_refused_row_does_not_take_the_others_with_it() {
-        let written = Written::default();
-        let refused = |batch: &[Finished]| {
+        let written = Arc::default();
+        let write = write_into(&written, |batch| {
             batch.iter().any(|row| row.id.0 == 13).then_some(Unwritten::Refused(StoreError::WrongKey))
-        };
-        let write: &Write<'_> = &|batch| written.write(batch, refused(batch));
-        write_all(&rows(100), write, &CancellationToken::new()).await;
+        });
+        write_all(&rows(100), &*write, &CancellationToken::new()).await;
         let expected: Vec<_> = rows(100).into_iter().filter(|row| row.id.0 != 13).collect();
-        assert_eq!(written.rows(), expected);
+        assert_eq!(*written.0.lock().unwrap(), expected);
     }
 
     #[tokio::test(start_paused = true)]
     async fn giving_up_ends_the_waiting() {
         let give_up = CancellationToken::new();
-        let written = Written::default();
+        let away = write_into(&Arc::default(), |_| Some(Unwritten::Later(StoreError::WrongKey)));
         let batch = rows(3);
-        let away: &Write<'_> = &|batch| written.write(batch, Some(Unwritten::Later(StoreError::WrongKey)));
-        let writing = write_all(&batch, away, &give_up);
+        let writing = write_all(&batch, &*away, &give_up);
         tokio::pin!(writing);
         assert!(tokio::time::timeout(Duration::from_secs(60), &mut writing).await.is_err());
         give_up.cancel();
