@@ -12,7 +12,7 @@ use klaroen_store::matching::{Audience, MatchQuery, MatchRules, Matches};
 use klaroen_store::participants::Place;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
+use rand::SeedableRng as _;
 
 use crate::world::{DOM, World, at_metres_east, circle, draft, ids};
 
