@@ -101,7 +101,8 @@ pub async fn until(world: &World, alert: AlertId, wanted: impl Fn(&AlertView) ->
         if wanted(&view) {
             return view;
         }
-        assert!(tokio::time::Instant::now() < deadline, "waited too long: {view:#?}");
+        let counts: Vec<_> = view.messages.iter().map(|m| (m.kind, &m.counts)).collect();
+        assert!(tokio::time::Instant::now() < deadline, "waited too long: {} {counts:?}", view.state);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
