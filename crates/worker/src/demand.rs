@@ -105,7 +105,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(100)).await;
         meter.record(Instant::now(), 100, false);
         assert!((meter.rate() - 1000.0).abs() < 1e-6, "{}", meter.rate());
-        tokio::time::advance(Duration::from_secs(3600)).await;
+        tokio::time::advance(Duration::from_hours(1)).await;
         meter.begin(Instant::now());
         tokio::time::advance(Duration::from_millis(100)).await;
         meter.record(Instant::now(), 100, true);

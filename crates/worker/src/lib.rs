@@ -23,7 +23,6 @@ mod session;
 mod submit;
 mod supervise;
 mod sweeper;
-mod wind_down;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -165,7 +165,7 @@ impl World {
             text: MessageText::parse("Look out for a red bicycle.", 6).unwrap(),
             audience: Audience::default(),
             priority: Priority::Urgent,
-            expires_at: now.plus(Duration::from_secs(3600)),
+            expires_at: now.plus(Duration::from_hours(1)),
             exercise: false,
         };
         let incident = IncidentDraft {
@@ -199,9 +199,11 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, reached).await.is_err() {
-            panic!("{} are {state}, not {expected}", self.count(state).await);
-        }
+        assert!(
+            !tokio::time::timeout(PATIENCE, reached).await.is_err(),
+            "{} are {state}, not {expected}",
+            self.count(state).await
+        )
     }
 }
 
@@ -239,13 +241,13 @@ impl Running {
         let settings = WorkerSettings {
             channels: vec![spec],
             country: Country::NL,
-            receipt_grace: Duration::from_secs(3600),
+            receipt_grace: Duration::from_hours(1),
             rules: rules(),
             texts: Arc::new(Texts),
             drain_deadline,
             retention: Retention {
-                idempotency: Duration::from_secs(86_400),
-                parked_receipts: Duration::from_secs(86_400),
+                idempotency: Duration::from_hours(24),
+                parked_receipts: Duration::from_hours(24),
             },
         };
         let wake = Arc::new(Notify::new());
