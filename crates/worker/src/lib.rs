@@ -1,6 +1,6 @@
 //! The sending side: claims deliveries, paces them, hands them to gateways and tracks what became of them.
 //!
-//! One task per channel feeds its connection ([`session`](self)); results are written in batches by a task of their own;
+//! One task per channel holds its lease and feeds its connection; results are written in batches by a task of their own;
 //! a sweeper does what time brings about. Everything that must survive is in the database: a worker that is killed leaves
 //! leases behind, and whoever comes next settles them.
 

@@ -200,10 +200,10 @@ impl World {
             }
         };
         assert!(
-            !tokio::time::timeout(PATIENCE, reached).await.is_err(),
+            tokio::time::timeout(PATIENCE, reached).await.is_ok(),
             "{} are {state}, not {expected}",
             self.count(state).await
-        )
+        );
     }
 }
 
@@ -256,6 +256,16 @@ impl Running {
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(worker.run(shutdown.clone()));
         Self { provider: Provider { submitted: seen, events, status }, wake, health, shutdown, task }
+    }
+
+    /// Waits until the worker holds its channel no more.
+    pub async fn until_given_up(&self) {
+        let given_up = async {
+            while (self.health)()[0].leased {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, given_up).await.expect("the channel is given up");
     }
 
     pub fn ask_to_stop(&self) {
