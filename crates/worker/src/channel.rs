@@ -25,8 +25,8 @@ use crate::{ChannelSpec, Shared, jitter};
 const EVENTS: Duration = Duration::from_secs(3);
 /// What taking leave of the provider and the last commits may take after that.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Before a connection that was closed for good is made anew.
-const RECONNECT: Duration = Duration::from_secs(1);
+/// Before a connection that was closed for good, or could not be tried, is made anew.
+const RECONNECT: Duration = Duration::from_secs(5);
 
 /// One channel and what it shares with others.
 pub(crate) struct ChannelTask {
@@ -64,7 +64,13 @@ impl ChannelTask {
         instruments: &Arc<ChannelInstruments>,
         shutdown: &CancellationToken,
     ) -> Ended {
-        let Channel { gateway, events, status } = (self.spec.connect)();
+        let Channel { gateway, events, status } = match (self.spec.connect)() {
+            Ok(channel) => channel,
+            Err(error) => {
+                tracing::error!(channel = %self.spec.name, %error, "the connection cannot even be tried");
+                return Ended::Broken;
+            }
+        };
         let _shown = self.shared.board.show(self.index, status.clone());
         let finisher = Finisher::start(self.shared.store.clone(), self.spec.name.gateway.clone());
         let in_doubt = Arc::new(InDoubt::default());

@@ -227,10 +227,12 @@ impl Running {
         let (status, shown) = watch::channel(ChannelStatus::Up);
         let gateway = Arc::new(Scripted { script, count: AtomicU32::new(0), submitted });
         let heard = Arc::new(Mutex::new(Some(heard)));
-        let connect = move || Channel {
-            gateway: Arc::clone(&gateway) as Arc<dyn SmsGateway>,
-            events: heard.try_lock().unwrap().take().expect("the tests connect once"),
-            status: shown.clone(),
+        let connect = move || {
+            Ok(Channel {
+                gateway: Arc::clone(&gateway) as Arc<dyn SmsGateway>,
+                events: heard.try_lock().unwrap().take().expect("the tests connect once"),
+                status: shown.clone(),
+            })
         };
         let spec = ChannelSpec {
             name: ChannelName { gateway: "main".into(), channel: 0 },
