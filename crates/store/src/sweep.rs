@@ -27,6 +27,8 @@ pub struct Swept {
     pub held: u64,
     /// Deliveries whose message's time ran out before they left.
     pub expired: u64,
+    /// Deliveries that were put back after their alert was closed.
+    pub cancelled: u64,
     /// Alerts whose time ran out.
     pub alerts_expired: u64,
     /// Follow-ups (end, update, retract) for people whose start settled late.
@@ -89,6 +91,13 @@ const HOLD: Sql = Sql::new(
 const EXPIRE: Sql = Sql::new(
     "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'expired' END, changed_at = $1
      WHERE state = 'queued' AND message_id IN (SELECT id FROM messages WHERE settled = 0 AND expires_at <= $1)",
+);
+/// A start (or update) that was put back after its alert was closed.
+const CANCEL_LATE: Sql = Sql::new(
+    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'cancelled' END, changed_at = $1
+     WHERE state = 'queued' AND message_id IN (
+         SELECT m.id FROM messages m JOIN alerts a ON a.id = m.alert_id
+         WHERE m.settled = 0 AND m.kind IN ('start', 'update') AND a.state IN ('ended', 'cancelled'))",
 );
 const EXPIRED_ALERTS: Sql = Sql::new(
     "UPDATE alerts SET state = 'expired', closed_at = $1 WHERE state = 'active' AND expires_at <= $1
@@ -157,6 +166,8 @@ impl Store {
         (swept.resent, swept.held) = self.settle_doubts(now).await?;
         swept.expired = on_db!(write self.db, pool, d =>
             sqlx::query(EXPIRE.of(d)).bind(at).execute(pool).await?.rows_affected());
+        swept.cancelled = on_db!(write self.db, pool, d =>
+            sqlx::query(CANCEL_LATE.of(d)).bind(at).execute(pool).await?.rows_affected());
         swept.alerts_expired = self.expire_alerts(now).await?;
         swept.followed_up = self.follow_up_late_starts(now).await?;
         swept.no_receipt = on_db!(write self.db, pool, d => sqlx::query(NO_RECEIPT.of(d))
@@ -194,27 +205,27 @@ impl Store {
         let at = now.as_millis();
         let rows: Vec<DoubtRow> = on_db!(read self.db, pool, d =>
             sqlx::query_as(IN_DOUBT.of(d)).bind(at).bind(BATCH).fetch_all(pool).await?);
-        let mut resend = Vec::new();
-        let mut hold = Vec::new();
+        let mut again = Vec::new();
+        let mut left = Vec::new();
         let mut reopened = Vec::new();
         for row in rows {
             let priority = row.priority.parse().unwrap_or(Priority::Normal);
             match settle(priority, row.in_doubt, row.running) {
                 Settlement::Resend => {
                     reopened.push(row.message_id.simple().to_string());
-                    resend.push(json!([row.id, row.settle_at]));
+                    again.push(json!([row.id, row.settle_at]));
                 }
-                Settlement::Hold => hold.push(json!([row.id, row.settle_at])),
+                Settlement::Hold => left.push(json!([row.id, row.settle_at])),
             }
         }
-        if resend.is_empty() && hold.is_empty() {
+        if again.is_empty() && left.is_empty() {
             return Ok((0, 0));
         }
         let mut tx = self.db.begin().await?;
         let resent = on_tx!(&mut tx, conn, d => sqlx::query(RESEND.of(d))
-            .bind(Value::Array(resend).to_string()).bind(at).execute(conn).await?.rows_affected());
+            .bind(Value::Array(again).to_string()).bind(at).execute(conn).await?.rows_affected());
         let held = on_tx!(&mut tx, conn, d => sqlx::query(HOLD.of(d))
-            .bind(Value::Array(hold).to_string()).execute(conn).await?.rows_affected());
+            .bind(Value::Array(left).to_string()).execute(conn).await?.rows_affected());
         reopen(&mut tx, &reopened).await?;
         tx.commit().await?;
         Ok((resent, held))
@@ -258,7 +269,8 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn broken_sums(&self) -> Result<u64> {
-        let broken: i64 = on_db!(read self.db, pool, d => sqlx::query_scalar(BROKEN_SUMS.of(d)).fetch_one(pool).await?);
+        let broken: i64 =
+            on_db!(read self.db, pool, d => sqlx::query_scalar(BROKEN_SUMS.of(d)).fetch_one(pool).await?);
         Ok(u64::try_from(broken).unwrap_or(0))
     }
 
@@ -269,7 +281,8 @@ impl Store {
     pub async fn queue_depth(&self, now: Timestamp) -> Result<QueueDepth> {
         let rows: Vec<(i64, i64, Option<i64>)> =
             on_db!(read self.db, pool, d => sqlx::query_as(DEPTH.of(d)).fetch_all(pool).await?);
-        let mut depth = QueueDepth { by_lane: vec![0; usize::try_from(LANES).unwrap_or(0)], ..QueueDepth::default() };
+        let mut depth =
+            QueueDepth { by_lane: vec![0; usize::try_from(LANES).unwrap_or(0)], ..QueueDepth::default() };
         for (lane, count, oldest) in rows {
             if let Some(slot) = usize::try_from(lane).ok().and_then(|l| depth.by_lane.get_mut(l)) {
                 *slot = u64::try_from(count).unwrap_or(0);
@@ -292,5 +305,11 @@ pub struct QueueDepth {
 
 fn part_receipt(row: ParkedRow) -> Option<PartReceipt> {
     let status = row.status.parse().ok()?;
-    Some(PartReceipt { delivery: row.delivery_id, part: row.part, status, error: row.error, at: row.received_at })
+    Some(PartReceipt {
+        delivery: row.delivery_id,
+        part: row.part,
+        status,
+        error: row.error,
+        at: row.received_at,
+    })
 }
