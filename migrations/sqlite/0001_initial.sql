@@ -154,6 +154,8 @@ CREATE TABLE messages (
     created_by      BLOB,
     first_sent_at   INTEGER,
     last_sent_at    INTEGER,
+    -- An update, end or retract whose start message still has deliveries that may leave: those get it afterwards.
+    awaits_start    INTEGER NOT NULL DEFAULT 0,
     -- Nothing can happen to its deliveries any more but a late receipt: upkeep passes it over.
     settled         INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;

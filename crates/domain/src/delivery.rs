@@ -168,6 +168,37 @@ pub const fn advance(state: DeliveryState, event: DeliveryEvent) -> DeliveryStat
     }
 }
 
+/// What the receipts of a message's parts say together: it rang only when every part is there, and it is lost when one is.
+///
+/// `None` stands for a part without a receipt; the result is `None` where nothing is known.
+#[must_use]
+pub fn merge_parts(parts: &[Option<ReceiptStatus>]) -> Option<ReceiptStatus> {
+    use ReceiptStatus::{Delivered, Undelivered, Underway, Unknown};
+    if !parts.is_empty() && parts.iter().all(|p| *p == Some(Delivered)) {
+        Some(Delivered)
+    } else if parts.contains(&Some(Undelivered)) {
+        Some(Undelivered)
+    } else if parts.contains(&Some(Delivered)) || parts.contains(&Some(Underway)) {
+        Some(Underway)
+    } else {
+        parts.contains(&Some(Unknown)).then_some(Unknown)
+    }
+}
+
+/// The more telling of two receipts for the same part: delivered, then undelivered, then under way.
+#[must_use]
+pub const fn stronger(a: ReceiptStatus, b: ReceiptStatus) -> ReceiptStatus {
+    const fn rank(status: ReceiptStatus) -> u8 {
+        match status {
+            ReceiptStatus::Unknown => 0,
+            ReceiptStatus::Underway => 1,
+            ReceiptStatus::Undelivered => 2,
+            ReceiptStatus::Delivered => 3,
+        }
+    }
+    if rank(b) > rank(a) { b } else { a }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -346,5 +377,18 @@ mod tests {
                 assert_eq!(once, twice, "{state} {event:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_long_message_rings_when_every_part_is_there() {
+        let d = Some(R::Delivered);
+        assert_eq!(merge_parts(&[d, d]), d);
+        assert_eq!(merge_parts(&[d, None]), Some(R::Underway));
+        assert_eq!(merge_parts(&[d, Some(R::Undelivered), None]), Some(R::Undelivered));
+        assert_eq!(merge_parts(&[Some(R::Unknown), None]), Some(R::Unknown));
+        assert_eq!(merge_parts(&[None, None]), None);
+        assert_eq!(merge_parts(&[]), None);
+        assert_eq!(stronger(R::Undelivered, R::Delivered), R::Delivered);
+        assert_eq!(stronger(R::Delivered, R::Undelivered), R::Delivered);
     }
 }

@@ -1,6 +1,11 @@
 //! Message text by 3GPP TS 23.038: alphabets, segments, and what had to be replaced.
 
+pub(crate) mod equivalents;
 pub mod gsm7;
+mod normal;
+mod split;
+
+use std::fmt;
 
 /// How a text travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -26,17 +31,25 @@ impl Encoding {
 /// One character that was replaced by one that GSM 7-bit has.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Replacement {
-    /// Position in the text as given, counted in characters from 0.
+    /// Position in the text as given, counted in characters from 0; of a letter written as letter and accent, that of the letter.
     pub position: usize,
     /// The character as given.
     pub from: char,
-    /// What stands there now.
+    /// What stands there now: empty where an invisible character was dropped.
     pub to: String,
 }
 
-/// A text that can be sent: not empty, within the segment limit, alphabet chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessageText {}
+/// A text that can be sent: not empty, within the segment limit, alphabet chosen. `Debug` shows its size and not the text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MessageText {
+    text: String,
+    encoding: Encoding,
+    /// Septets or units of 16 bits.
+    units: usize,
+    /// Byte offsets at which the parts end: worked out once, read for every delivery.
+    part_ends: Vec<usize>,
+    replaced: Vec<Replacement>,
+}
 
 /// Why a text cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +57,16 @@ pub enum TextError {
     /// Nothing but white space.
     #[error("the text is empty")]
     Empty,
+    /// A character that no phone shows; a line end or a tab is none.
+    #[error(
+        "the text has the control character U+{:04X} at position {position}; remove it", u32::from(*code)
+    )]
+    Control {
+        /// The character.
+        code: char,
+        /// Position in the text as given, counted in characters from 0.
+        position: usize,
+    },
     /// More segments than allowed.
     #[error("the text takes {segments} segments; {max} are allowed")]
     TooLong {
@@ -55,48 +78,277 @@ pub enum TextError {
 }
 
 impl MessageText {
-    /// Replaces what has an equivalent in GSM 7-bit where that makes the whole text fit it, chooses the alphabet and counts segments.
+    /// Trims and normalises the text, replaces what has an equivalent in GSM 7-bit where that makes the whole text fit it,
+    /// chooses the alphabet and counts segments. Parsing what came out gives the same, with nothing replaced.
+    ///
+    /// Where a single character has no equivalent the text goes as UCS-2 and stays as written: see
+    /// [`MessageText::unreplaceable`].
     ///
     /// # Errors
     /// [`TextError`].
-    pub fn parse(_raw: &str, _max_segments: u8) -> Result<Self, TextError> {
-        unimplemented!()
+    pub fn parse(raw: &str, max_segments: u8) -> Result<Self, TextError> {
+        let normalised = normal::normalise(raw)?;
+        let given = normal::trim(&normalised);
+        let (text, replaced) = match replace(given) {
+            Some((text, replaced)) => (text.trim().to_owned(), replaced),
+            None => (given.iter().map(|(_, ch)| *ch).collect(), Vec::new()),
+        };
+        if text.is_empty() {
+            return Err(TextError::Empty);
+        }
+        let message = Self { replaced, ..Self::from_stored(text) };
+        let segments = message.part_ends.len();
+        if segments > usize::from(max_segments) {
+            return Err(TextError::TooLong { segments, max: max_segments });
+        }
+        Ok(message)
+    }
+
+    /// A text that was parsed before and comes back from storage: nothing is replaced and no limit holds.
+    #[must_use]
+    pub fn from_stored(text: String) -> Self {
+        let fits_gsm7 = text.chars().all(|ch| gsm7::septets(ch).is_some());
+        let encoding = if fits_gsm7 { Encoding::Gsm7 } else { Encoding::Ucs2 };
+        let units = split::total_units(&text, encoding);
+        let part_ends = split::part_ends(&text, encoding);
+        Self { text, encoding, units, part_ends, replaced: Vec::new() }
     }
 
     /// The text as it will be sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        unimplemented!()
+        &self.text
     }
 
     /// The alphabet.
     #[must_use]
     pub fn encoding(&self) -> Encoding {
-        unimplemented!()
+        self.encoding
     }
 
-    /// How many SMS it takes.
+    /// How many SMS it takes: the number of [`MessageText::parts`], and 255 where a stored text had more than an SMS can count.
     #[must_use]
     pub fn segments(&self) -> u8 {
-        unimplemented!()
+        u8::try_from(self.part_ends.len()).unwrap_or(u8::MAX)
     }
 
     /// Septets (GSM 7-bit, extension characters count two) or 16-bit units (UCS-2).
     #[must_use]
     pub fn characters(&self) -> usize {
-        unimplemented!()
+        self.units
     }
 
     /// What was replaced, in order.
     #[must_use]
     pub fn replaced(&self) -> &[Replacement] {
-        unimplemented!()
+        &self.replaced
+    }
+
+    /// The characters that keep the text out of GSM 7-bit, each once, in order of appearance: none in a GSM 7-bit text.
+    #[must_use]
+    pub fn unreplaceable(&self) -> Vec<char> {
+        let mut found = Vec::new();
+        for ch in self.text.chars().filter(|ch| !fits_or_has_equivalent(*ch)) {
+            if !found.contains(&ch) {
+                found.push(ch);
+            }
+        }
+        found
     }
 
     /// The segments, as slices of the text; one where it fits 160 septets or 70 units, else parts of at most 153 or 67.
     /// No escape pair and no surrogate pair is split.
     #[must_use]
     pub fn parts(&self) -> Vec<&str> {
-        unimplemented!()
+        let starts = std::iter::once(0).chain(self.part_ends.iter().copied());
+        starts.zip(&self.part_ends).map(|(start, &end)| &self.text[start..end]).collect()
+    }
+}
+
+impl fmt::Debug for MessageText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageText")
+            .field("encoding", &self.encoding)
+            .field("segments", &self.part_ends.len())
+            .field("characters", &self.units)
+            .finish_non_exhaustive()
+    }
+}
+
+fn fits_or_has_equivalent(ch: char) -> bool {
+    gsm7::septets(ch).is_some() || equivalents::equivalent(ch).is_some()
+}
+
+/// The text in GSM 7-bit and what was replaced for it; `None` where a character has no equivalent.
+fn replace(given: &[normal::Placed]) -> Option<(String, Vec<Replacement>)> {
+    if !given.iter().all(|(_, ch)| fits_or_has_equivalent(*ch)) {
+        return None;
+    }
+    let mut text = String::with_capacity(given.len());
+    let mut replaced = Vec::new();
+    for &(position, from) in given {
+        match equivalents::equivalent(from) {
+            None => text.push(from),
+            Some(to) => {
+                text.push_str(to);
+                replaced.push(Replacement { position, from, to: to.to_owned() });
+            }
+        }
+    }
+    Some((text, replaced))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn parse(raw: &str) -> MessageText {
+        MessageText::parse(raw, u8::MAX).expect("a text that can be sent")
+    }
+
+    #[test]
+    fn dutch_text_stays_gsm_and_says_what_was_replaced() {
+        let message = parse(" Bent u geïnformeerd? Belgie\u{308}");
+        assert_eq!(message.as_str(), "Bent u geinformeerd? Belgie");
+        assert_eq!(message.encoding(), Encoding::Gsm7);
+        assert_eq!(
+            message.replaced(),
+            [
+                Replacement { position: 10, from: 'ï', to: "i".to_owned() },
+                Replacement { position: 27, from: 'ë', to: "e".to_owned() },
+            ]
+        );
+    }
+
+    #[test]
+    fn what_gsm_has_is_left_alone() {
+        let text = "Café, één Ç, à la carte: €5 [zie kaart] öäü";
+        let message = parse(text);
+        assert_eq!(message.as_str(), text);
+        assert_eq!(message.replaced(), []);
+        assert_eq!(message.characters(), text.chars().count() + 3);
+    }
+
+    #[test]
+    fn one_emoji_makes_it_ucs2_and_nothing_is_replaced() {
+        let message = parse("België 👍 Привет 👍");
+        assert_eq!(message.as_str(), "België 👍 Привет 👍");
+        assert_eq!(message.encoding(), Encoding::Ucs2);
+        assert_eq!(message.replaced(), []);
+        assert_eq!(message.unreplaceable(), ['👍', 'П', 'р', 'и', 'в', 'е', 'т']);
+        assert_eq!(message.characters(), 19);
+    }
+
+    #[test]
+    fn what_word_processors_write_is_made_plain() {
+        let message = parse("“Let op”\u{a0}– man, ‘grijs haar’…\r\nBel\u{200b} 112");
+        assert_eq!(message.as_str(), "\"Let op\" - man, 'grijs haar'...\nBel 112");
+        assert_eq!(message.replaced().last().map(|r| (r.position, r.to.as_str())), Some((34, "")));
+        assert_eq!(message.unreplaceable(), []);
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case(" \r\n\t\u{a0}")]
+    #[case::only_invisible("\u{200d}\u{2060}\u{feff}")]
+    #[case::space_between_invisible("\u{200e} \u{200e}")]
+    fn nothing_is_empty(#[case] raw: &str) {
+        assert_eq!(MessageText::parse(raw, 3), Err(TextError::Empty));
+    }
+
+    #[test]
+    fn the_limit_is_exact_and_the_error_says_both() {
+        let max = "a".repeat(306);
+        assert_eq!(MessageText::parse(&max, 2).map(|m| m.segments()), Ok(2));
+        let error = MessageText::parse(&format!("{max}a"), 2).expect_err("too long");
+        assert_eq!(error, TextError::TooLong { segments: 3, max: 2 });
+        assert_eq!(error.to_string(), "the text takes 3 segments; 2 are allowed");
+    }
+
+    #[test]
+    fn a_text_too_long_to_count_in_an_octet_is_refused() {
+        let result = MessageText::parse(&"a".repeat(153 * 256), u8::MAX);
+        assert_eq!(result, Err(TextError::TooLong { segments: 256, max: 255 }));
+        assert_eq!(MessageText::from_stored("a".repeat(153 * 256)).segments(), 255);
+    }
+
+    #[test]
+    fn a_control_character_is_named() {
+        let error = MessageText::parse("ab\u{7}", 3).expect_err("a bell");
+        assert_eq!(error.to_string(), "the text has the control character U+0007 at position 2; remove it");
+    }
+
+    #[test]
+    fn a_replacement_may_add_a_segment() {
+        let message = parse(&format!("{}…", "a".repeat(159)));
+        assert_eq!((message.characters(), message.segments()), (162, 2));
+    }
+
+    #[test]
+    fn debug_shows_no_text() {
+        let shown = format!("{:?}", parse("man met hond"));
+        assert!(!shown.contains("hond"), "{shown}");
+    }
+
+    /// Texts of what is hard: escapes, surrogate pairs, combining marks, line ends, and anything at all.
+    fn hard_text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            proptest::collection::vec(
+                prop_oneof![Just('€'), Just('a'), Just('ë'), Just(' '), Just('\r'), Just('\n')],
+                0..500
+            )
+            .prop_map(String::from_iter),
+            proptest::collection::vec(
+                prop_oneof![Just('👍'), Just('я'), Just('\u{308}'), Just('e'), Just('\u{feff}'), Just('…')],
+                0..300
+            )
+            .prop_map(String::from_iter),
+            "\\PC{0,200}",
+            any::<String>(),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_the_text_and_each_fits(raw in hard_text()) {
+            if let Ok(message) = MessageText::parse(&raw, u8::MAX) {
+                let parts = message.parts();
+                prop_assert_eq!(parts.concat(), message.as_str());
+                prop_assert_eq!(parts.len(), usize::from(message.segments()));
+                let sizes: Vec<usize> =
+                    parts.iter().map(|part| split::total_units(part, message.encoding())).collect();
+                prop_assert_eq!(sizes.iter().sum::<usize>(), message.characters());
+                if parts.len() > 1 {
+                    let max = split::part_max(message.encoding());
+                    prop_assert!(sizes.iter().all(|size| *size <= max), "{:?}", sizes);
+                    // Nothing is wasted but a unit where a pair would have been split.
+                    prop_assert!(sizes[..sizes.len() - 1].iter().all(|size| *size >= max - 1), "{:?}", sizes);
+                }
+            }
+        }
+
+        #[test]
+        fn a_gsm_text_encodes_to_its_count(raw in hard_text()) {
+            if let Ok(message) = MessageText::parse(&raw, u8::MAX) {
+                let encoded = gsm7::encode(message.as_str()).map(|septets| septets.len());
+                prop_assert_eq!(message.encoding() == Encoding::Gsm7, encoded.is_some());
+                prop_assert_eq!(encoded.unwrap_or(message.characters()), message.characters());
+                prop_assert_eq!(message.encoding() == Encoding::Gsm7, message.unreplaceable().is_empty());
+            }
+        }
+
+        #[test]
+        fn what_was_parsed_parses_to_itself(raw in hard_text()) {
+            if let Ok(message) = MessageText::parse(&raw, u8::MAX) {
+                let again = MessageText::parse(message.as_str(), u8::MAX).expect("parsed before");
+                prop_assert_eq!(again.replaced(), []);
+                prop_assert_eq!(again.as_str(), message.as_str());
+                let stored = MessageText::from_stored(message.as_str().to_owned());
+                prop_assert!(stored == again);
+            }
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! Who holds a gateway's connection: a lease with a deadline, so that a dead process is followed by another.
 
+use klaroen_domain::alert::Priority;
 use klaroen_domain::time::Timestamp;
 use uuid::Uuid;
 
+use crate::db::{Sql, on_db, on_tx};
 use crate::{Result, Store};
 
 /// One connection of a gateway: `main/0`.
@@ -20,35 +22,89 @@ impl std::fmt::Display for ChannelName {
     }
 }
 
+/// What came of asking for a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// It is ours, as it was before.
+    Renewed,
+    /// It is ours now. What the owner before us had in flight is `unknown`: its answers will not come to us.
+    Taken {
+        /// How many deliveries that concerns.
+        lost: u64,
+    },
+    /// Another owner holds it.
+    Held,
+}
+
+const OWNER: Sql = Sql::new("SELECT owner FROM channels WHERE gateway = $1 AND channel = $2");
+const LEASE: Sql = Sql::new(
+    "INSERT INTO channels (gateway, channel, owner, lease_until) VALUES ($1, $2, $3, $4)
+     ON CONFLICT (gateway, channel) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until
+     WHERE channels.owner = excluded.owner OR channels.lease_until <= $5",
+);
+const LOSE_IN_FLIGHT: Sql = Sql::new(
+    "UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
+         settle_at = CASE (SELECT m.priority FROM messages m WHERE m.id = deliveries.message_id)
+             WHEN 'life_threatening' THEN $2 ELSE $3 END
+     WHERE state = 'sending' AND channel = $4 AND message_id IN (SELECT id FROM messages WHERE settled = 0)",
+);
+const RELEASE: Sql =
+    Sql::new("UPDATE channels SET lease_until = 0 WHERE gateway = $1 AND channel = $2 AND owner = $3");
+const RELEASE_ALL: Sql = Sql::new("UPDATE channels SET lease_until = 0");
+
 impl Store {
-    /// Takes or renews the lease; `false` while another owner holds it. A take-over (another owner before, or none) turns
-    /// what the channel had in flight into `unknown` in the same transaction: its answers will not come to us.
+    /// Takes or renews the lease of a connection until `until`.
     ///
     /// # Errors
     /// What the database says.
     pub async fn lease_channel(
         &self,
-        _name: &ChannelName,
-        _owner: Uuid,
-        _until: Timestamp,
-        _now: Timestamp,
-    ) -> Result<bool> {
-        unimplemented!()
+        name: &ChannelName,
+        owner: Uuid,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Lease> {
+        let mut tx = self.db.begin().await?;
+        let before: Option<Uuid> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(OWNER.of(d))
+            .bind(&name.gateway).bind(i64::from(name.channel)).fetch_optional(conn).await?);
+        let got = on_tx!(&mut tx, conn, d => sqlx::query(LEASE.of(d))
+            .bind(&name.gateway).bind(i64::from(name.channel)).bind(owner)
+            .bind(until.as_millis()).bind(now.as_millis())
+            .execute(conn).await?.rows_affected());
+        let lease = if got == 0 {
+            Lease::Held
+        } else if before == Some(owner) {
+            Lease::Renewed
+        } else {
+            let lost = on_tx!(&mut tx, conn, d => sqlx::query(LOSE_IN_FLIGHT.of(d))
+                .bind(now.as_millis())
+                .bind(now.plus(Priority::LifeThreatening.settle_after()).as_millis())
+                .bind(now.plus(Priority::Urgent.settle_after()).as_millis())
+                .bind(name.to_string())
+                .execute(conn).await?.rows_affected());
+            Lease::Taken { lost }
+        };
+        tx.commit().await?;
+        Ok(lease)
     }
 
-    /// Gives the lease back at shutdown.
+    /// Gives the lease back at shutdown, so that the next owner need not wait.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn release_channel(&self, _name: &ChannelName, _owner: Uuid) -> Result<()> {
-        unimplemented!()
+    pub async fn release_channel(&self, name: &ChannelName, owner: Uuid) -> Result<()> {
+        on_db!(write self.db, pool, d => sqlx::query(RELEASE.of(d))
+            .bind(&name.gateway).bind(i64::from(name.channel)).bind(owner).execute(pool).await?);
+        Ok(())
     }
 
-    /// Ends every lease: only for a process that knows itself alone on the database (it holds the lock beside the SQLite file).
+    /// Ends every lease: only for a process that knows itself alone on the database, because it holds the lock beside the
+    /// SQLite file. The next [`Store::lease_channel`] settles what a crash left in flight.
     ///
     /// # Errors
     /// What the database says.
     pub async fn release_all_channels(&self) -> Result<()> {
-        unimplemented!()
+        on_db!(write self.db, pool, d => sqlx::query(RELEASE_ALL.of(d)).execute(pool).await?);
+        Ok(())
     }
 }

@@ -1,10 +1,15 @@
 //! Claiming: the journal entry before the first byte.
 
+use std::collections::VecDeque;
+
 use klaroen_domain::id::{DeliveryId, MessageId, OrganisationId};
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Timestamp;
+use rand::Rng;
+use uuid::Uuid;
 
 use crate::channels::ChannelName;
+use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::{Result, Store};
 
 /// A delivery under lease.
@@ -20,8 +25,8 @@ pub struct Claimed {
     pub lease_token: i64,
     /// Steps taken on the retry ladder before this attempt.
     pub retries: u32,
-    /// Where to.
-    pub phone: PhoneNumber,
+    /// Where to; `None` where the stored number does not open, which is a fault to be reported.
+    pub phone: Option<PhoneNumber>,
 }
 
 /// What to claim.
@@ -42,10 +47,49 @@ pub struct ClaimRequest<'a> {
 pub struct Claim {
     /// Leased, in the order in which they are to leave.
     pub claimed: Vec<Claimed>,
-    /// How many the claim took out of the queue because their owner had opted out (or was erased).
+    /// How many the claim took out of the queue because their owner had opted out or was erased.
     pub suppressed: u64,
     /// When the next delivery that waits for its time is due, if nothing was due now.
     pub next_due: Option<Timestamp>,
+}
+
+/// Messages with something due, first lane first.
+const DUE: Sql = Sql::new(
+    "SELECT m.id, m.lane FROM messages m
+     WHERE m.settled = 0 AND m.expires_at > $1
+       AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' AND d.due_at <= $1)
+     ORDER BY m.lane, m.id",
+);
+const NEXT_DUE: Sql = Sql::new(
+    "SELECT MIN((SELECT MIN(d.due_at) FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued'))
+     FROM messages m WHERE m.settled = 0 AND m.expires_at > $1",
+);
+/// `$6` is the message. Automatic answers (lane 0) pass the opt-out: they are what confirms it.
+const CLAIM: Sql = Sql::new(
+    "UPDATE deliveries SET
+         state = CASE
+             WHEN lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = deliveries.recipient)
+                 THEN 'suppressed'
+             WHEN NOT EXISTS (SELECT 1 FROM participants p WHERE p.id = deliveries.participant_id)
+                 THEN 'suppressed'
+             ELSE 'sending' END,
+         attempt = attempt + 1, lease_token = $1, lease_until = $2, channel = $3, changed_at = $4, reason = NULL
+     WHERE state = 'queued' AND id IN (
+         SELECT id FROM deliveries
+         WHERE message_id = $6 AND state = 'queued' AND due_at <= $4
+         ORDER BY due_at, id LIMIT $5)
+     RETURNING id, organisation_id, state, retries, participant_id,
+         (SELECT p.phone FROM participants p WHERE p.id = deliveries.participant_id) AS phone",
+);
+
+#[derive(sqlx::FromRow)]
+struct ClaimedRow {
+    id: i64,
+    organisation_id: Uuid,
+    state: String,
+    retries: i64,
+    participant_id: Uuid,
+    phone: Option<Vec<u8>>,
 }
 
 impl Store {
@@ -54,7 +98,103 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn claim(&self, _request: &ClaimRequest<'_>) -> Result<Claim> {
-        unimplemented!()
+    pub async fn claim(&self, request: &ClaimRequest<'_>) -> Result<Claim> {
+        let now = request.now.as_millis();
+        let due: Vec<(Uuid, i64)> =
+            on_db!(read self.db, pool, d => sqlx::query_as(DUE.of(d)).bind(now).fetch_all(pool).await?);
+        if due.is_empty() || request.limit == 0 {
+            let next: Option<i64> = on_db!(read self.db, pool, d =>
+                sqlx::query_scalar(NEXT_DUE.of(d)).bind(now).fetch_one(pool).await?);
+            return Ok(Claim { next_due: next.map(Timestamp::from_millis), ..Claim::default() });
+        }
+        // One token for the whole batch: it fences attempts from each other, and a row has one attempt at a time.
+        let lease_token = i64::from_ne_bytes(rand::rng().next_u64().to_ne_bytes());
+        let mut tx = self.db.begin().await?;
+        let mut claim = Claim::default();
+        for lane in lanes(due) {
+            self.claim_lane(&mut tx, request, lease_token, lane, &mut claim).await?;
+        }
+        tx.commit().await?;
+        Ok(claim)
     }
+
+    /// Shares what is left of the limit among the messages of one lane, in turns, until it is used up or they are empty.
+    async fn claim_lane(
+        &self,
+        tx: &mut Tx,
+        request: &ClaimRequest<'_>,
+        lease_token: i64,
+        mut lane: VecDeque<Uuid>,
+        claim: &mut Claim,
+    ) -> Result<()> {
+        let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+        let mut shares: Vec<VecDeque<Claimed>> = Vec::new();
+        let mut taken = claim.claimed.len();
+        while taken < limit {
+            let Some(message) = lane.pop_front() else { break };
+            let share = (limit - taken).div_ceil(lane.len() + 1);
+            let rows: Vec<ClaimedRow> = on_tx!(&mut *tx, conn, d => sqlx::query_as(CLAIM.of(d))
+                .bind(lease_token).bind(request.lease_until.as_millis()).bind(request.channel.to_string())
+                .bind(request.now.as_millis()).bind(i64::try_from(share).unwrap_or(i64::MAX)).bind(message)
+                .fetch_all(conn).await?);
+            let full = rows.len() == share;
+            let leased = self.leased(MessageId(message), lease_token, rows, &mut claim.suppressed);
+            taken += leased.len();
+            shares.push(leased);
+            // A message that had more than its share gets another turn, after the others.
+            if full {
+                lane.push_back(message);
+            }
+        }
+        // In turns on the wire, too.
+        while !shares.is_empty() {
+            shares.retain_mut(|share| share.pop_front().map(|c| claim.claimed.push(c)).is_some());
+        }
+        Ok(())
+    }
+
+    /// Counts the suppressed rows and opens the phone numbers of the others, oldest first (`RETURNING` has no order).
+    fn leased(
+        &self,
+        message: MessageId,
+        lease_token: i64,
+        mut rows: Vec<ClaimedRow>,
+        suppressed: &mut u64,
+    ) -> VecDeque<Claimed> {
+        rows.sort_unstable_by_key(|row| row.id);
+        let mut leased = VecDeque::with_capacity(rows.len());
+        for row in rows {
+            if row.state != "sending" {
+                *suppressed += 1;
+                continue;
+            }
+            let phone = row
+                .phone
+                .and_then(|sealed| self.keys.open_phone(&sealed, row.participant_id.as_bytes()).ok());
+            if phone.is_none() {
+                tracing::error!(delivery = row.id, "the sealed phone number does not open");
+            }
+            leased.push_back(Claimed {
+                id: DeliveryId(row.id),
+                organisation: OrganisationId(row.organisation_id),
+                message,
+                lease_token,
+                retries: u32::try_from(row.retries).unwrap_or(u32::MAX),
+                phone,
+            });
+        }
+        leased
+    }
+}
+
+/// Groups `(message, lane)`, sorted by lane, into lanes.
+fn lanes(due: Vec<(Uuid, i64)>) -> Vec<VecDeque<Uuid>> {
+    let mut lanes: Vec<(i64, VecDeque<Uuid>)> = Vec::new();
+    for (message, lane) in due {
+        match lanes.last_mut() {
+            Some((last, messages)) if *last == lane => messages.push_back(message),
+            _ => lanes.push((lane, VecDeque::from([message]))),
+        }
+    }
+    lanes.into_iter().map(|(_, messages)| messages).collect()
 }

@@ -1,35 +1,165 @@
 //! Writing deliveries page by page, and again after a crash.
 
-use klaroen_domain::id::AlertId;
+use klaroen_domain::geofence::Geofence;
+use klaroen_domain::id::{AlertId, MessageId, OrganisationId};
 use klaroen_domain::time::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::matching::MatchRules;
-use crate::{Result, Store};
+use crate::db::{Sql, Tx, on_db, on_tx};
+use crate::matching::{Audience, MatchQuery, MatchRules, Matched};
+use crate::receipts::hex;
+use crate::{Result, Store, StoreError, messages};
 
-/// Deliveries that one transaction writes.
+/// Deliveries that one transaction writes: some 50 ms on SQLite, during which nothing else is written.
 pub const PAGE: usize = 10_000;
 
+const INSERT_PAGE: Sql = Sql::new(
+    "INSERT INTO deliveries
+         (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
+     SELECT $2, $3, $4, unhex(j.value ->> 0), unhex(j.value ->> 1), $5, 'queued', $6, $6
+     FROM json_each($1) j WHERE true
+     ON CONFLICT (recipient, message_id) DO NOTHING",
+);
+const LANE: Sql = Sql::new("SELECT lane FROM messages WHERE id = $1");
+const OPEN: Sql = Sql::new(
+    "SELECT f.id, f.organisation_id, f.message_id, f.geofence, f.as_of, a.audience, a.priority
+     FROM fanouts f JOIN alerts a ON a.id = f.alert_id
+     WHERE f.alert_id = $1 AND f.done = 0 ORDER BY f.id",
+);
+const STILL_ACTIVE: Sql = Sql::new("SELECT state = 'active' FROM alerts WHERE id = $1");
+const INSERT: Sql = Sql::new(
+    "INSERT INTO fanouts (id, organisation_id, alert_id, message_id, geofence, as_of, done)
+     VALUES ($1, $2, $3, $4, $5, $6, $7)",
+);
+const DONE: Sql = Sql::new("UPDATE fanouts SET done = 1 WHERE id = $1 AND done = 0");
+const ALERTS_WITH_OPEN: Sql = Sql::new("SELECT DISTINCT alert_id FROM fanouts WHERE done = 0 AND as_of <= $1");
+
+#[derive(sqlx::FromRow)]
+struct OpenRow {
+    id: Uuid,
+    organisation_id: Uuid,
+    message_id: Uuid,
+    geofence: String,
+    as_of: i64,
+    audience: String,
+    priority: String,
+}
+
+/// Whose deliveries are written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    pub(crate) organisation: OrganisationId,
+    pub(crate) alert: AlertId,
+    pub(crate) message: MessageId,
+}
+
+/// Writes the record of a fan-out, so that a crash can be mended.
+pub(crate) async fn begin(
+    tx: &mut Tx,
+    target: Target,
+    geofence: &Geofence,
+    as_of: Timestamp,
+    done: bool,
+) -> Result<()> {
+    on_tx!(tx, conn, d => sqlx::query(INSERT.of(d))
+        .bind(Uuid::now_v7()).bind(target.organisation.0).bind(target.alert.0).bind(target.message.0)
+        .bind(geofence.to_json().to_string()).bind(as_of.as_millis()).bind(done)
+        .execute(conn).await?);
+    Ok(())
+}
+
+/// Writes one page; gives how many deliveries were new.
+pub(crate) async fn write_page(
+    tx: &mut Tx,
+    target: Target,
+    page: &[Matched],
+    now: Timestamp,
+) -> Result<u64> {
+    let lane: i64 = on_tx!(&mut *tx, conn, d =>
+        sqlx::query_scalar(LANE.of(d)).bind(target.message.0).fetch_one(conn).await?);
+    let rows: Vec<Value> =
+        page.iter().map(|m| json!([hex(m.participant.0.as_bytes()), hex(&m.recipient.0)])).collect();
+    let added = on_tx!(&mut *tx, conn, d => sqlx::query(INSERT_PAGE.of(d))
+        .bind(Value::Array(rows).to_string())
+        .bind(target.organisation.0).bind(target.alert.0).bind(target.message.0).bind(lane).bind(now.as_millis())
+        .execute(conn).await?.rows_affected());
+    if added > 0 {
+        messages::count_more(tx, target.message, added).await?;
+    }
+    Ok(added)
+}
+
 impl Store {
-    /// Writes what remains of an alert's deliveries; `woken` is called after each page that was committed. Idempotent: after
-    /// a crash it matches again and adds who is missing.
+    /// Writes what remains of an alert's deliveries; `wake` is called after each page that was committed. Idempotent: it
+    /// matches again, as of the alert's own moment, and adds who is missing.
     ///
     /// # Errors
     /// What the database says; what was written stays, and the next call goes on.
     pub async fn continue_fanout(
         &self,
-        _alert: AlertId,
-        _rules: &MatchRules,
-        _now: Timestamp,
-        _woken: impl Fn() + Send,
+        alert: AlertId,
+        rules: &MatchRules,
+        now: Timestamp,
+        wake: impl Fn() + Send,
     ) -> Result<()> {
-        unimplemented!()
+        let open: Vec<OpenRow> =
+            on_db!(read self.db, pool, d => sqlx::query_as(OPEN.of(d)).bind(alert.0).fetch_all(pool).await?);
+        for row in open {
+            self.write_fanout(alert, &row, rules, now, &wake).await?;
+        }
+        Ok(())
     }
 
-    /// Alerts whose deliveries were not all written: a crash cut them off.
+    async fn write_fanout(
+        &self,
+        alert: AlertId,
+        row: &OpenRow,
+        rules: &MatchRules,
+        now: Timestamp,
+        wake: &(impl Fn() + Send),
+    ) -> Result<()> {
+        let corrupt = |table, column| StoreError::Corrupt { table, column };
+        let geofence = serde_json::from_str(&row.geofence)
+            .ok()
+            .and_then(|json: Value| Geofence::from_json(&json))
+            .ok_or_else(|| corrupt("fanouts", "geofence"))?;
+        let audience: Audience =
+            serde_json::from_str(&row.audience).map_err(|_| corrupt("alerts", "audience"))?;
+        let organisation = OrganisationId(row.organisation_id);
+        let query = MatchQuery {
+            organisation,
+            geofence: &geofence,
+            audience: &audience,
+            priority: row.priority.parse().map_err(|_| corrupt("alerts", "priority"))?,
+            as_of: Timestamp::from_millis(row.as_of),
+        };
+        let recipients = self.match_geofence(&query, rules).await?.recipients;
+        let target = Target { organisation, alert, message: MessageId(row.message_id) };
+        for page in recipients.chunks(PAGE) {
+            let mut tx = self.db.begin().await?;
+            let active: bool = on_tx!(&mut tx, conn, d =>
+                sqlx::query_scalar(STILL_ACTIVE.of(d)).bind(alert.0).fetch_one(conn).await?);
+            // Ended or cancelled meanwhile: nobody new is asked.
+            if !active {
+                break;
+            }
+            write_page(&mut tx, target, page, now).await?;
+            tx.commit().await?;
+            wake();
+        }
+        on_db!(write self.db, pool, d => sqlx::query(DONE.of(d)).bind(row.id).execute(pool).await?);
+        wake();
+        Ok(())
+    }
+
+    /// Alerts whose deliveries were not all written although they began before `before`: a crash cut them off.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn open_fanouts(&self) -> Result<Vec<AlertId>> {
-        unimplemented!()
+    pub async fn open_fanouts(&self, before: Timestamp) -> Result<Vec<AlertId>> {
+        let alerts: Vec<Uuid> = on_db!(read self.db, pool, d =>
+            sqlx::query_scalar(ALERTS_WITH_OPEN.of(d)).bind(before.as_millis()).fetch_all(pool).await?);
+        Ok(alerts.into_iter().map(AlertId).collect())
     }
 }

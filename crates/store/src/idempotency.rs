@@ -5,7 +5,14 @@ use klaroen_domain::time::Timestamp;
 use uuid::Uuid;
 
 use crate::Result;
-use crate::db::Tx;
+use crate::db::{Sql, Tx, on_tx};
+
+const GET: Sql =
+    Sql::new("SELECT fingerprint, resource FROM idempotency_keys WHERE organisation_id = $1 AND key = $2");
+const INSERT: Sql = Sql::new(
+    "INSERT INTO idempotency_keys (organisation_id, key, fingerprint, resource, created_at)
+     VALUES ($1, $2, $3, $4, $5)",
+);
 
 /// What a caller sent to make a repetition known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,20 +47,50 @@ pub(crate) enum Seen {
 
 /// Looks the key up.
 pub(crate) async fn look_up(
-    _tx: &mut Tx,
-    _organisation: OrganisationId,
-    _idempotency: &Idempotency,
+    tx: &mut Tx,
+    organisation: OrganisationId,
+    idempotency: &Idempotency,
 ) -> Result<Seen> {
-    unimplemented!()
+    let row: Option<(Vec<u8>, Uuid)> = on_tx!(tx, conn, d => sqlx::query_as(GET.of(d))
+        .bind(organisation.0).bind(&idempotency.key).fetch_optional(conn).await?);
+    Ok(match row {
+        None => Seen::Never,
+        Some((fingerprint, resource)) if fingerprint == idempotency.fingerprint => Seen::Same(resource),
+        Some(_) => Seen::Other,
+    })
 }
 
 /// Remembers what the request made.
 pub(crate) async fn remember(
-    _tx: &mut Tx,
-    _organisation: OrganisationId,
-    _idempotency: &Idempotency,
-    _resource: Uuid,
-    _now: Timestamp,
+    tx: &mut Tx,
+    organisation: OrganisationId,
+    idempotency: &Idempotency,
+    resource: Uuid,
+    now: Timestamp,
 ) -> Result<()> {
-    unimplemented!()
+    on_tx!(tx, conn, d => sqlx::query(INSERT.of(d))
+        .bind(organisation.0).bind(&idempotency.key).bind(idempotency.fingerprint.as_slice()).bind(resource)
+        .bind(now.as_millis())
+        .execute(conn).await?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Fixture, NOW};
+
+    #[tokio::test]
+    async fn a_key_stands_for_one_request_of_one_organisation() {
+        let f = Fixture::new().await;
+        let request = Idempotency { key: "k".into(), fingerprint: [7; 32] };
+        let other = Idempotency { fingerprint: [8; 32], ..request.clone() };
+        let made = Uuid::from_u128(5);
+        let mut tx = f.store.db.begin().await.unwrap();
+        assert_eq!(look_up(&mut tx, f.organisation, &request).await.unwrap(), Seen::Never);
+        remember(&mut tx, f.organisation, &request, made, NOW).await.unwrap();
+        assert_eq!(look_up(&mut tx, f.organisation, &request).await.unwrap(), Seen::Same(made));
+        assert_eq!(look_up(&mut tx, f.organisation, &other).await.unwrap(), Seen::Other);
+        assert_eq!(look_up(&mut tx, f.stranger, &request).await.unwrap(), Seen::Never);
+    }
 }

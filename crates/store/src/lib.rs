@@ -13,7 +13,10 @@ pub mod deliveries;
 mod error;
 pub mod export;
 pub mod fanout;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod groups;
+mod hex;
 pub mod idempotency;
 pub mod import;
 pub mod incidents;
@@ -23,6 +26,7 @@ pub mod messages;
 mod open;
 pub mod organisations;
 pub mod outcomes;
+mod page;
 pub mod participants;
 pub mod receipts;
 pub mod replies;

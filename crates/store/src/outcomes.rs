@@ -1,10 +1,17 @@
 //! Writing down what came of submits, in batches, fenced by the lease token.
 
+use std::collections::HashMap;
+
 use klaroen_domain::decide::Decision;
+use klaroen_domain::delivery::{DeliveryEvent, DeliveryState, advance};
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::ProviderId;
 use klaroen_domain::time::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
+use crate::db::{Sql, Tx, on_tx};
+use crate::receipts::join_parked;
 use crate::{Result, Store};
 
 /// What came of one attempt.
@@ -29,10 +36,54 @@ pub struct Finished {
 pub struct FinishedCounts {
     /// Rows that moved.
     pub applied: u64,
-    /// Rows whose lease had gone to another: nothing was changed.
+    /// Rows whose lease had gone to another, or that were settled before: nothing was changed.
     pub fenced: u64,
     /// Receipts that had come before their answer and were joined now.
     pub joined: u64,
+}
+
+const CURRENT: Sql = Sql::new(
+    "SELECT d.id, d.state, d.lease_token, d.organisation_id, d.message_id
+     FROM json_each($1) j JOIN deliveries d ON d.id = j.value",
+);
+/// Columns of the JSON: id, old state, new state, lease token, due, retries to add, settle, segments, sent, reason, in doubt, now.
+const APPLY: Sql = Sql::new(
+    "UPDATE deliveries SET
+         state = j.value ->> 2,
+         due_at = COALESCE(j.value ->> 4, due_at),
+         retries = retries + (j.value ->> 5),
+         settle_at = j.value ->> 6,
+         segments = COALESCE(j.value ->> 7, segments),
+         sent_at = COALESCE(j.value ->> 8, sent_at),
+         reason = j.value ->> 9,
+         changed_at = j.value ->> 10
+     FROM json_each($1) j
+     WHERE deliveries.id = j.value ->> 0 AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = j.value ->> 3",
+);
+const SUBMITTED: Sql = Sql::new(
+    "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
+     SELECT $2, j.value ->> 0, j.value ->> 1, j.value ->> 2, j.value ->> 3, unhex(j.value ->> 4), NULL, j.value ->> 5
+     FROM json_each($1) j WHERE true
+     ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
+);
+const SENT_TIMES: Sql = Sql::new(
+    "UPDATE messages SET
+         first_sent_at = MIN(COALESCE(first_sent_at, j.value ->> 1), j.value ->> 1),
+         last_sent_at = MAX(COALESCE(last_sent_at, j.value ->> 2), j.value ->> 2)
+     FROM json_each($1) j WHERE messages.id = unhex(j.value ->> 0)",
+);
+const REOPEN: Sql = Sql::new(
+    "UPDATE messages SET settled = 0
+     WHERE settled = 1 AND id IN (SELECT unhex(j.value) FROM json_each($1) j)",
+);
+
+#[derive(sqlx::FromRow)]
+struct CurrentRow {
+    id: i64,
+    state: String,
+    lease_token: Option<i64>,
+    organisation_id: Uuid,
+    message_id: Uuid,
 }
 
 impl Store {
@@ -40,7 +91,143 @@ impl Store {
     ///
     /// # Errors
     /// What the database says; nothing of the batch is written then.
-    pub async fn finish(&self, _gateway: &str, _batch: &[Finished]) -> Result<FinishedCounts> {
-        unimplemented!()
+    pub async fn finish(&self, gateway: &str, batch: &[Finished]) -> Result<FinishedCounts> {
+        // The last word about a delivery counts, should a batch hold two.
+        let by_id: HashMap<i64, &Finished> = batch.iter().map(|f| (f.id.0, f)).collect();
+        let ids = json!(by_id.keys().collect::<Vec<_>>()).to_string();
+        let mut tx = self.db.begin().await?;
+        let rows: Vec<CurrentRow> =
+            on_tx!(&mut tx, conn, d => sqlx::query_as(CURRENT.of(d)).bind(ids).fetch_all(conn).await?);
+        let mut writes = Writes::default();
+        for row in &rows {
+            if let Some(finished) = by_id.get(&row.id) {
+                writes.add(row, finished);
+            }
+        }
+        let counts = writes.write(&mut tx, gateway).await?;
+        tx.commit().await?;
+        Ok(FinishedCounts { fenced: batch.len() as u64 - counts.applied.min(batch.len() as u64), ..counts })
     }
+}
+
+/// What one decision does to a row, before anything is written.
+#[derive(Default)]
+struct Effect<'a> {
+    due_at: Option<Timestamp>,
+    retries: u8,
+    settle_at: Option<Timestamp>,
+    taken: bool,
+    reason: Option<&'a str>,
+}
+
+impl<'a> Effect<'a> {
+    fn of(decision: &'a Decision) -> (DeliveryEvent, Self) {
+        let none = Self::default();
+        match decision {
+            Decision::Sent => (DeliveryEvent::Accepted, Self { taken: true, ..none }),
+            Decision::PutBack { due_at, spent } => {
+                (DeliveryEvent::PutBack, Self { due_at: Some(*due_at), retries: u8::from(*spent), ..none })
+            }
+            Decision::PauseGateway { due_at, failure } => {
+                (DeliveryEvent::PutBack, Self { due_at: Some(*due_at), reason: Some(&failure.code), ..none })
+            }
+            Decision::Failed(failure) => {
+                (DeliveryEvent::Rejected, Self { reason: Some(&failure.code), ..none })
+            }
+            Decision::Unknown { settle_at } => (
+                DeliveryEvent::Lost,
+                Self { settle_at: Some(*settle_at), reason: Some("answer_lost"), ..none },
+            ),
+            // It goes back to the queue at a time at which the sweeper finds it expired.
+            Decision::Expired => (DeliveryEvent::PutBack, none),
+        }
+    }
+}
+
+/// The rows of each statement, collected so that each is issued once.
+#[derive(Default)]
+struct Writes {
+    deliveries: Vec<Value>,
+    submissions: Vec<Value>,
+    sent: HashMap<Uuid, (i64, i64)>,
+    reopened: Vec<String>,
+}
+
+impl Writes {
+    fn add(&mut self, row: &CurrentRow, finished: &Finished) {
+        let Ok(state) = row.state.parse::<DeliveryState>() else { return };
+        if row.lease_token != Some(finished.lease_token) {
+            return;
+        }
+        let (event, effect) = Effect::of(&finished.decision);
+        let mut next = advance(state, event);
+        if finished.decision == Decision::Expired && next == DeliveryState::Queued {
+            next = advance(next, DeliveryEvent::Expired);
+        }
+        // A receipt that echoes our reference may have come first; the answer then only adds the ids.
+        let settled_before = next == state && !effect.taken;
+        if settled_before {
+            return;
+        }
+        let at = finished.at.as_millis();
+        let sent_at = effect.taken.then_some(at);
+        self.deliveries.push(json!([
+            row.id,
+            state.as_str(),
+            next.as_str(),
+            finished.lease_token,
+            effect.due_at.map(Timestamp::as_millis),
+            effect.retries,
+            effect.settle_at.map(Timestamp::as_millis),
+            effect.taken.then_some(finished.segments),
+            sent_at,
+            effect.reason,
+            at,
+        ]));
+        if effect.taken {
+            let parts = finished.provider_ids.len();
+            for (part, id) in finished.provider_ids.iter().enumerate() {
+                let organisation = row.organisation_id.simple().to_string();
+                self.submissions.push(json!([id.0, row.id, part, parts, organisation, at]));
+            }
+            let times = self.sent.entry(row.message_id).or_insert((at, at));
+            *times = (times.0.min(at), times.1.max(at));
+        }
+        if next == DeliveryState::Queued {
+            self.reopened.push(row.message_id.simple().to_string());
+        }
+    }
+
+    async fn write(self, tx: &mut Tx, gateway: &str) -> Result<FinishedCounts> {
+        let mut counts = FinishedCounts::default();
+        if self.deliveries.is_empty() {
+            return Ok(counts);
+        }
+        let deliveries = Value::Array(self.deliveries).to_string();
+        counts.applied = on_tx!(&mut *tx, conn, d => sqlx::query(APPLY.of(d))
+            .bind(deliveries).execute(conn).await?.rows_affected());
+        if !self.submissions.is_empty() {
+            let submissions = Value::Array(self.submissions).to_string();
+            on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED.of(d))
+                .bind(&submissions).bind(gateway).execute(conn).await?);
+            counts.joined = join_parked(tx, gateway, &submissions).await?;
+        }
+        if !self.sent.is_empty() {
+            let times: Vec<Value> =
+                self.sent.iter().map(|(id, (first, last))| json!([id.simple().to_string(), first, last])).collect();
+            on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES.of(d))
+                .bind(Value::Array(times).to_string()).execute(conn).await?);
+        }
+        if !self.reopened.is_empty() {
+            reopen(tx, &self.reopened).await?;
+        }
+        Ok(counts)
+    }
+}
+
+/// Puts messages whose deliveries are queued again back under upkeep and claiming.
+pub(crate) async fn reopen(tx: &mut Tx, messages: &[String]) -> Result<()> {
+    let messages = json!(messages).to_string();
+    on_tx!(&mut *tx, conn, d => sqlx::query(REOPEN.of(d)).bind(messages).execute(conn).await?);
+    Ok(())
 }

@@ -1,11 +1,17 @@
 //! Receipts: stored as they came, merged by `advance`, parked where their delivery is not known yet.
 
+use std::collections::{BTreeMap, HashMap};
+
+use klaroen_domain::delivery::{DeliveryEvent, DeliveryState, advance, merge_parts, stronger};
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::{ProviderId, ReceiptStatus};
 use klaroen_domain::time::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
+use crate::db::{Sql, Tx, on_tx};
 use crate::seal::Recipient;
-use crate::{Result, Store};
+use crate::{Result, Store, StoreError};
 
 /// One receipt.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,12 +35,87 @@ pub struct IncomingReceipt {
 /// What a batch of receipts did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReceiptCounts {
-    /// Moved a delivery.
-    pub applied: u64,
-    /// Said nothing new.
-    pub unchanged: u64,
+    /// Belonged to a delivery.
+    pub joined: u64,
     /// No delivery has this id yet: parked.
     pub parked: u64,
+    /// Deliveries that moved.
+    pub moved: u64,
+}
+
+/// Which delivery each receipt of a batch is about. A provider may use an id again: the newest submit with it counts.
+const FIND: Sql = Sql::new(
+    "SELECT j.key AS receipt, s.delivery_id, s.part, MAX(s.submitted_at) AS submitted_at
+     FROM json_each($1) j JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value ->> 0
+     GROUP BY j.key",
+);
+const INSERT: Sql = Sql::new(
+    "INSERT INTO receipts
+         (organisation_id, gateway, provider_id, status, error, recipient, raw, received_at, delivery_id)
+     SELECT (SELECT organisation_id FROM deliveries d WHERE d.id = j.value ->> 6), $2, j.value ->> 0, j.value ->> 1,
+         j.value ->> 2, unhex(j.value ->> 3), j.value ->> 4, j.value ->> 5, j.value ->> 6
+     FROM json_each($1) j",
+);
+const DELIVERIES: Sql = Sql::new(
+    "SELECT d.id, d.state, d.message_id,
+         COALESCE((SELECT MAX(s.parts) FROM submissions s WHERE s.delivery_id = d.id AND s.parts > 1), 1) AS parts
+     FROM json_each($1) j JOIN deliveries d ON d.id = j.value",
+);
+const PART_STATUSES: Sql =
+    Sql::new("SELECT part, status FROM submissions WHERE delivery_id = $1 AND parts > 1 ORDER BY part");
+const SET_PART: Sql =
+    Sql::new("UPDATE submissions SET status = $3 WHERE delivery_id = $1 AND part = $2 AND parts > 1");
+const MOVE: Sql = Sql::new(
+    "UPDATE deliveries SET state = j.value ->> 2, reason = COALESCE(j.value ->> 3, reason), settle_at = NULL,
+         changed_at = $2
+     FROM json_each($1) j WHERE deliveries.id = j.value ->> 0 AND deliveries.state = j.value ->> 1",
+);
+/// Parked receipts about the parts of a batch of submissions, whose JSON is that of the insert.
+const PARKED: Sql = Sql::new(
+    "SELECT r.id, r.status, r.error, r.received_at, j.value ->> 1 AS delivery_id, j.value ->> 2 AS part
+     FROM json_each($1) j JOIN receipts r ON r.gateway = $2 AND r.provider_id = j.value ->> 0 AND r.delivery_id IS NULL
+     ORDER BY r.id",
+);
+const UNPARK: Sql = Sql::new(
+    "UPDATE receipts SET delivery_id = j.value ->> 1,
+         organisation_id = (SELECT organisation_id FROM deliveries d WHERE d.id = j.value ->> 1)
+     FROM json_each($1) j WHERE receipts.id = j.value ->> 0 AND receipts.delivery_id IS NULL",
+);
+
+/// What a receipt says about a part of a delivery.
+#[derive(Clone, Debug)]
+pub(crate) struct PartReceipt {
+    pub(crate) delivery: i64,
+    pub(crate) part: i64,
+    pub(crate) status: ReceiptStatus,
+    pub(crate) error: Option<String>,
+    pub(crate) at: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct FoundRow {
+    receipt: i64,
+    delivery_id: i64,
+    part: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct DeliveryRow {
+    id: i64,
+    state: String,
+    #[expect(dead_code, reason = "read by the query's shape")]
+    message_id: Uuid,
+    parts: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct ParkedRow {
+    id: i64,
+    status: String,
+    error: Option<String>,
+    received_at: i64,
+    delivery_id: i64,
+    part: i64,
 }
 
 impl Store {
@@ -42,7 +123,157 @@ impl Store {
     ///
     /// # Errors
     /// What the database says; nothing of the batch is stored then, and no receipt may be acknowledged.
-    pub async fn store_receipts(&self, _gateway: &str, _batch: &[IncomingReceipt]) -> Result<ReceiptCounts> {
-        unimplemented!()
+    pub async fn store_receipts(&self, gateway: &str, batch: &[IncomingReceipt]) -> Result<ReceiptCounts> {
+        if batch.is_empty() {
+            return Ok(ReceiptCounts::default());
+        }
+        let mut tx = self.db.begin().await?;
+        let ids: Vec<Value> = batch.iter().map(|r| json!([r.provider_id.0])).collect();
+        let found: Vec<FoundRow> = on_tx!(&mut tx, conn, d => sqlx::query_as(FIND.of(d))
+            .bind(Value::Array(ids).to_string()).bind(gateway).fetch_all(conn).await?);
+        let found: HashMap<usize, (i64, i64)> = found
+            .into_iter()
+            .filter_map(|row| Some((usize::try_from(row.receipt).ok()?, (row.delivery_id, row.part))))
+            .collect();
+        let mut rows = Vec::with_capacity(batch.len());
+        let mut receipts = Vec::with_capacity(batch.len());
+        for (index, receipt) in batch.iter().enumerate() {
+            let owner = found.get(&index).copied().or_else(|| receipt.delivery.map(|d| (d.0, 0)));
+            rows.push(json!([
+                receipt.provider_id.0,
+                receipt.status.as_str(),
+                receipt.error,
+                receipt.recipient.map(|r| hex(&r.0)),
+                receipt.raw,
+                receipt.received_at.as_millis(),
+                owner.map(|(delivery, _)| delivery),
+            ]));
+            if let Some((delivery, part)) = owner {
+                receipts.push(PartReceipt {
+                    delivery,
+                    part,
+                    status: receipt.status,
+                    error: receipt.error.clone(),
+                    at: receipt.received_at.as_millis(),
+                });
+            }
+        }
+        on_tx!(&mut tx, conn, d => sqlx::query(INSERT.of(d))
+            .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?);
+        let joined = receipts.len() as u64;
+        let moved = apply(&mut tx, &receipts).await?;
+        tx.commit().await?;
+        Ok(ReceiptCounts { joined, parked: batch.len() as u64 - joined, moved })
     }
+}
+
+/// Moves deliveries by what their receipts say; gives how many moved.
+pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> {
+    if receipts.is_empty() {
+        return Ok(0);
+    }
+    // A batch may hold several receipts about one delivery: fold them first, one write for each row.
+    let mut by_delivery: BTreeMap<i64, Vec<&PartReceipt>> = BTreeMap::new();
+    for receipt in receipts {
+        by_delivery.entry(receipt.delivery).or_default().push(receipt);
+    }
+    let ids = json!(by_delivery.keys().collect::<Vec<_>>()).to_string();
+    let rows: Vec<DeliveryRow> =
+        on_tx!(&mut *tx, conn, d => sqlx::query_as(DELIVERIES.of(d)).bind(ids).fetch_all(conn).await?);
+    let mut moves = Vec::with_capacity(rows.len());
+    let mut at = 0;
+    for row in rows {
+        let state: DeliveryState =
+            row.state.parse().map_err(|_| StoreError::Corrupt { table: "deliveries", column: "state" })?;
+        let of_this = &by_delivery[&row.id];
+        let next = if row.parts > 1 {
+            match merged_parts(tx, row.id, of_this).await? {
+                Some(status) => advance(state, DeliveryEvent::Receipt(status)),
+                None => state,
+            }
+        } else {
+            of_this.iter().fold(state, |s, r| advance(s, DeliveryEvent::Receipt(r.status)))
+        };
+        if next != state {
+            let error = of_this.iter().rev().find_map(|r| r.error.as_deref());
+            let reason = if next == DeliveryState::Undelivered { error } else { None };
+            at = at.max(of_this.iter().map(|r| r.at).max().unwrap_or(0));
+            moves.push(json!([row.id, state.as_str(), next.as_str(), reason]));
+        }
+    }
+    if moves.is_empty() {
+        return Ok(0);
+    }
+    let moves = Value::Array(moves).to_string();
+    Ok(on_tx!(&mut *tx, conn, d => sqlx::query(MOVE.of(d)).bind(moves).bind(at).execute(conn).await?)
+        .rows_affected())
+}
+
+/// Notes what the receipts say of single parts and gives what the parts say together. Long messages are the exception, so
+/// this asks row by row.
+async fn merged_parts(
+    tx: &mut Tx,
+    delivery: i64,
+    receipts: &[&PartReceipt],
+) -> Result<Option<ReceiptStatus>> {
+    let kept: Vec<(i64, Option<String>)> = on_tx!(&mut *tx, conn, d =>
+        sqlx::query_as(PART_STATUSES.of(d)).bind(delivery).fetch_all(conn).await?);
+    let mut parts: BTreeMap<i64, Option<ReceiptStatus>> =
+        kept.into_iter().map(|(part, status)| (part, status.and_then(|s| s.parse().ok()))).collect();
+    for receipt in receipts {
+        let status = match parts.get(&receipt.part).copied().flatten() {
+            Some(before) => stronger(before, receipt.status),
+            None => receipt.status,
+        };
+        parts.insert(receipt.part, Some(status));
+        on_tx!(&mut *tx, conn, d => sqlx::query(SET_PART.of(d))
+            .bind(delivery).bind(receipt.part).bind(status.as_str()).execute(conn).await?);
+    }
+    Ok(merge_parts(&parts.into_values().collect::<Vec<_>>()))
+}
+
+/// Joins receipts that came before the answer to their submit. `submissions` is the JSON that was inserted.
+pub(crate) async fn join_parked(tx: &mut Tx, gateway: &str, submissions: &str) -> Result<u64> {
+    let rows: Vec<ParkedRow> = on_tx!(&mut *tx, conn, d => sqlx::query_as(PARKED.of(d))
+        .bind(submissions).bind(gateway).fetch_all(conn).await?);
+    let owners: Vec<(i64, i64)> = rows.iter().map(|row| (row.id, row.delivery_id)).collect();
+    let receipts = rows
+        .into_iter()
+        .map(|row| {
+            Ok(PartReceipt {
+                delivery: row.delivery_id,
+                part: row.part,
+                status: row
+                    .status
+                    .parse()
+                    .map_err(|_| StoreError::Corrupt { table: "receipts", column: "status" })?,
+                error: row.error,
+                at: row.received_at,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    unpark(tx, &owners).await?;
+    apply(tx, &receipts).await?;
+    Ok(receipts.len() as u64)
+}
+
+/// Gives parked receipts `(receipt, delivery)` their delivery.
+pub(crate) async fn unpark(tx: &mut Tx, owners: &[(i64, i64)]) -> Result<()> {
+    if owners.is_empty() {
+        return Ok(());
+    }
+    let owners = json!(owners).to_string();
+    on_tx!(&mut *tx, conn, d => sqlx::query(UNPARK.of(d)).bind(owners).execute(conn).await?);
+    Ok(())
+}
+
+/// Bytes as the JSON of a batch carries them.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        out.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    out
 }

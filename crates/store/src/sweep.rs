@@ -1,23 +1,31 @@
-//! Upkeep: set statements that a worker runs each second. Every one is idempotent and gives the number of rows it changed.
+//! Upkeep: statements that a worker runs each second. Every one is idempotent and gives the number of rows it changed.
 
 use std::time::Duration;
 
+use klaroen_domain::alert::{LANES, Priority};
+use klaroen_domain::decide::{Settlement, settle};
+use klaroen_domain::id::{AlertId, MessageId, OrganisationId};
 use klaroen_domain::time::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
-use crate::{Result, Store};
+use crate::db::{Sql, on_db, on_tx};
+use crate::outcomes::reopen;
+use crate::receipts::{PartReceipt, apply, unpark};
+use crate::{Actor, Result, Store, audit, messages};
 
 /// What one sweep changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Leases that ran out: now `unknown`.
     pub leases_lost: u64,
-    /// `unknown` settled by a parked receipt about the same phone.
-    pub settled_by_receipt: u64,
+    /// Parked receipts that were joined: by their id, or to an `unknown` delivery by the phone that they are about.
+    pub receipts_joined: u64,
     /// `unknown` that the policy sends once more.
     pub resent: u64,
     /// `unknown` that the policy leaves as it is.
     pub held: u64,
-    /// Deliveries whose alert's time ran out before they left.
+    /// Deliveries whose message's time ran out before they left.
     pub expired: u64,
     /// Alerts whose time ran out.
     pub alerts_expired: u64,
@@ -29,13 +37,220 @@ pub struct Swept {
     pub messages_settled: u64,
 }
 
+/// An answer comes within milliseconds of a receipt that overtook it; after this it is not coming.
+const PHONE_JOIN_AFTER: Duration = Duration::from_secs(2);
+
+/// Rows that one sweep takes of the kinds that are handled one by one.
+const BATCH: i64 = 1_000;
+
+const LOSE_LEASES: Sql = Sql::new(
+    "UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
+         settle_at = CASE (SELECT m.priority FROM messages m WHERE m.id = deliveries.message_id)
+             WHEN 'life_threatening' THEN $2 ELSE $3 END
+     WHERE state = 'sending' AND lease_until <= $1 AND message_id IN (SELECT id FROM messages WHERE settled = 0)",
+);
+/// Receipts whose submit answer was stored by another process at the same moment.
+const PARKED_BY_ID: Sql = Sql::new(
+    "SELECT r.id, s.delivery_id, s.part, r.status, r.error, r.received_at
+     FROM receipts r JOIN submissions s ON s.gateway = r.gateway AND s.provider_id = r.provider_id
+     WHERE r.delivery_id IS NULL AND r.received_at <= $2 ORDER BY r.id DESC LIMIT $1",
+);
+/// A lost answer took the provider's id with it; but the receipt names the phone. It counts where exactly one submit to that
+/// phone through that gateway is in doubt and was there before the receipt, where none is under way whose answer may still
+/// claim it, and once it has been parked for [`PHONE_JOIN_AFTER`].
+const PARKED_BY_PHONE: Sql = Sql::new(
+    "SELECT r.id, MIN(d.id) AS delivery_id, 0 AS part, r.status, r.error, r.received_at
+     FROM receipts r JOIN deliveries d ON d.recipient = r.recipient AND d.state = 'unknown'
+         JOIN messages m ON m.id = d.message_id
+     WHERE r.delivery_id IS NULL AND r.recipient IS NOT NULL AND m.created_at <= r.received_at
+         AND substr(d.channel, 1, length(r.gateway) + 1) = r.gateway || '/'
+         AND r.received_at <= $2
+         AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.recipient = r.recipient AND o.state = 'sending')
+     GROUP BY r.id HAVING COUNT(*) = 1 ORDER BY r.id DESC LIMIT $1",
+);
+const IN_DOUBT: Sql = Sql::new(
+    "SELECT d.id, d.settle_at, d.in_doubt, m.priority, d.message_id,
+         m.expires_at > $1 AND COALESCE(a.state = 'active', TRUE) AS running
+     FROM deliveries d JOIN messages m ON m.id = d.message_id LEFT JOIN alerts a ON a.id = d.alert_id
+     WHERE d.state = 'unknown' AND d.settle_at IS NOT NULL AND d.settle_at <= $1 LIMIT $2",
+);
+const RESEND: Sql = Sql::new(
+    "UPDATE deliveries SET state = 'queued', in_doubt = 1, settle_at = NULL, due_at = $2, changed_at = $2,
+         reason = 'policy_resend'
+     FROM json_each($1) j
+     WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1",
+);
+const HOLD: Sql = Sql::new(
+    "UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold'
+     FROM json_each($1) j
+     WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1",
+);
+/// A delivery that was put back after a lost answer may have rung: it is in doubt, not expired.
+const EXPIRE: Sql = Sql::new(
+    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'expired' END, changed_at = $1
+     WHERE state = 'queued' AND message_id IN (SELECT id FROM messages WHERE settled = 0 AND expires_at <= $1)",
+);
+const EXPIRED_ALERTS: Sql = Sql::new(
+    "UPDATE alerts SET state = 'expired', closed_at = $1 WHERE state = 'active' AND expires_at <= $1
+     RETURNING id, organisation_id",
+);
+const WAITING_FOLLOW_UPS: Sql =
+    Sql::new("SELECT id, alert_id FROM messages WHERE settled = 0 AND awaits_start AND alert_id IS NOT NULL");
+const NO_RECEIPT: Sql = Sql::new(
+    "UPDATE deliveries SET state = 'no_receipt', changed_at = $1
+     WHERE state = 'sent' AND message_id IN (SELECT id FROM messages WHERE settled = 0 AND expires_at <= $2)",
+);
+const SETTLE_MESSAGES: Sql = Sql::new(
+    "UPDATE messages SET settled = 1
+     WHERE settled = 0 AND NOT awaits_start
+         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = messages.id
+                         AND d.state IN ('queued', 'sending', 'sent'))
+         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = messages.id
+                         AND d.state = 'unknown' AND d.settle_at IS NOT NULL)
+         AND NOT EXISTS (SELECT 1 FROM fanouts f WHERE f.alert_id = messages.alert_id AND f.done = 0)",
+);
+const BROKEN_SUMS: Sql = Sql::new(
+    "SELECT COUNT(*) FROM messages m
+     WHERE settled = 0 AND recipients <> (SELECT COUNT(*) FROM deliveries d WHERE d.message_id = m.id)",
+);
+const DEPTH: Sql = Sql::new(
+    "SELECT m.lane, COUNT(*), MIN(d.due_at) FROM messages m JOIN deliveries d ON d.message_id = m.id
+     WHERE m.settled = 0 AND d.state = 'queued' GROUP BY m.lane",
+);
+
+#[derive(sqlx::FromRow)]
+struct ParkedRow {
+    id: i64,
+    delivery_id: i64,
+    part: i64,
+    status: String,
+    error: Option<String>,
+    received_at: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct DoubtRow {
+    id: i64,
+    settle_at: i64,
+    in_doubt: bool,
+    priority: String,
+    message_id: Uuid,
+    running: bool,
+}
+
 impl Store {
     /// Everything that time brings about. `receipt_grace` is how long after a message's expiry a receipt may come.
     ///
     /// # Errors
     /// What the database says; what was done stays.
-    pub async fn sweep(&self, _receipt_grace: Duration, _now: Timestamp) -> Result<Swept> {
-        unimplemented!()
+    pub async fn sweep(&self, receipt_grace: Duration, now: Timestamp) -> Result<Swept> {
+        let at = now.as_millis();
+        let mut swept = Swept {
+            leases_lost: on_db!(write self.db, pool, d => sqlx::query(LOSE_LEASES.of(d))
+                .bind(at)
+                .bind(now.plus(Priority::LifeThreatening.settle_after()).as_millis())
+                .bind(now.plus(Priority::Urgent.settle_after()).as_millis())
+                .execute(pool).await?.rows_affected()),
+            receipts_joined: self.join_parked_receipts(now).await?,
+            ..Swept::default()
+        };
+        (swept.resent, swept.held) = self.settle_doubts(now).await?;
+        swept.expired = on_db!(write self.db, pool, d =>
+            sqlx::query(EXPIRE.of(d)).bind(at).execute(pool).await?.rows_affected());
+        swept.alerts_expired = self.expire_alerts(now).await?;
+        swept.followed_up = self.follow_up_late_starts(now).await?;
+        swept.no_receipt = on_db!(write self.db, pool, d => sqlx::query(NO_RECEIPT.of(d))
+            .bind(at).bind(now.minus(receipt_grace).as_millis()).execute(pool).await?.rows_affected());
+        swept.messages_settled = on_db!(write self.db, pool, d =>
+            sqlx::query(SETTLE_MESSAGES.of(d)).execute(pool).await?.rows_affected());
+        Ok(swept)
+    }
+
+    async fn join_parked_receipts(&self, now: Timestamp) -> Result<u64> {
+        let mut joined = 0;
+        for (statement, before) in [(PARKED_BY_ID, now), (PARKED_BY_PHONE, now.minus(PHONE_JOIN_AFTER))] {
+            let before = before.as_millis();
+            // Looked up among the readers first: most seconds there is nothing to join, and nothing to lock for.
+            let seen: Vec<ParkedRow> = on_db!(read self.db, pool, d =>
+                sqlx::query_as(statement.of(d)).bind(BATCH).bind(before).fetch_all(pool).await?);
+            if seen.is_empty() {
+                continue;
+            }
+            let mut tx = self.db.begin().await?;
+            let rows: Vec<ParkedRow> = on_tx!(&mut tx, conn, d => sqlx::query_as(statement.of(d))
+                .bind(BATCH).bind(before).fetch_all(conn).await?);
+            let owners: Vec<(i64, i64)> = rows.iter().map(|row| (row.id, row.delivery_id)).collect();
+            let receipts: Vec<PartReceipt> = rows.into_iter().filter_map(part_receipt).collect();
+            unpark(&mut tx, &owners).await?;
+            apply(&mut tx, &receipts).await?;
+            tx.commit().await?;
+            joined += receipts.len() as u64;
+        }
+        Ok(joined)
+    }
+
+    /// The policy for lost submits whose time to be settled otherwise is over.
+    async fn settle_doubts(&self, now: Timestamp) -> Result<(u64, u64)> {
+        let at = now.as_millis();
+        let rows: Vec<DoubtRow> = on_db!(read self.db, pool, d =>
+            sqlx::query_as(IN_DOUBT.of(d)).bind(at).bind(BATCH).fetch_all(pool).await?);
+        let mut resend = Vec::new();
+        let mut hold = Vec::new();
+        let mut reopened = Vec::new();
+        for row in rows {
+            let priority = row.priority.parse().unwrap_or(Priority::Normal);
+            match settle(priority, row.in_doubt, row.running) {
+                Settlement::Resend => {
+                    reopened.push(row.message_id.simple().to_string());
+                    resend.push(json!([row.id, row.settle_at]));
+                }
+                Settlement::Hold => hold.push(json!([row.id, row.settle_at])),
+            }
+        }
+        if resend.is_empty() && hold.is_empty() {
+            return Ok((0, 0));
+        }
+        let mut tx = self.db.begin().await?;
+        let resent = on_tx!(&mut tx, conn, d => sqlx::query(RESEND.of(d))
+            .bind(Value::Array(resend).to_string()).bind(at).execute(conn).await?.rows_affected());
+        let held = on_tx!(&mut tx, conn, d => sqlx::query(HOLD.of(d))
+            .bind(Value::Array(hold).to_string()).execute(conn).await?.rows_affected());
+        reopen(&mut tx, &reopened).await?;
+        tx.commit().await?;
+        Ok((resent, held))
+    }
+
+    async fn expire_alerts(&self, now: Timestamp) -> Result<u64> {
+        let mut tx = self.db.begin().await?;
+        let expired: Vec<(Uuid, Uuid)> = on_tx!(&mut tx, conn, d => sqlx::query_as(EXPIRED_ALERTS.of(d))
+            .bind(now.as_millis()).fetch_all(conn).await?);
+        for (alert, organisation) in &expired {
+            let subject = alert.to_string();
+            audit::append(
+                &mut tx,
+                OrganisationId(*organisation),
+                Actor::System,
+                "alert.expired",
+                &subject,
+                json!({}),
+                now,
+            )
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(expired.len() as u64)
+    }
+
+    async fn follow_up_late_starts(&self, now: Timestamp) -> Result<u64> {
+        let waiting: Vec<(Uuid, Uuid)> = on_db!(read self.db, pool, d =>
+            sqlx::query_as(WAITING_FOLLOW_UPS.of(d)).fetch_all(pool).await?);
+        let mut added = 0;
+        for (message, alert) in waiting {
+            let mut tx = self.db.begin().await?;
+            added += messages::follow_up(&mut tx, MessageId(message), AlertId(alert), now).await?;
+            tx.commit().await?;
+        }
+        Ok(added)
     }
 
     /// Messages whose deliveries do not add up to their recipients: must be 0, and is a metric.
@@ -43,15 +258,26 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn broken_sums(&self) -> Result<u64> {
-        unimplemented!()
+        let broken: i64 = on_db!(read self.db, pool, d => sqlx::query_scalar(BROKEN_SUMS.of(d)).fetch_one(pool).await?);
+        Ok(u64::try_from(broken).unwrap_or(0))
     }
 
     /// Deliveries that wait, by lane, and the age of the oldest that is due.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn queue_depth(&self, _now: Timestamp) -> Result<QueueDepth> {
-        unimplemented!()
+    pub async fn queue_depth(&self, now: Timestamp) -> Result<QueueDepth> {
+        let rows: Vec<(i64, i64, Option<i64>)> =
+            on_db!(read self.db, pool, d => sqlx::query_as(DEPTH.of(d)).fetch_all(pool).await?);
+        let mut depth = QueueDepth { by_lane: vec![0; usize::try_from(LANES).unwrap_or(0)], ..QueueDepth::default() };
+        for (lane, count, oldest) in rows {
+            if let Some(slot) = usize::try_from(lane).ok().and_then(|l| depth.by_lane.get_mut(l)) {
+                *slot = u64::try_from(count).unwrap_or(0);
+            }
+            let age = oldest.map_or(Duration::ZERO, |due| now.since(Timestamp::from_millis(due)));
+            depth.oldest_due = depth.oldest_due.max(age);
+        }
+        Ok(depth)
     }
 }
 
@@ -62,4 +288,9 @@ pub struct QueueDepth {
     pub by_lane: Vec<u64>,
     /// Age of the oldest due delivery.
     pub oldest_due: Duration,
+}
+
+fn part_receipt(row: ParkedRow) -> Option<PartReceipt> {
+    let status = row.status.parse().ok()?;
+    Some(PartReceipt { delivery: row.delivery_id, part: row.part, status, error: row.error, at: row.received_at })
 }
