@@ -1,5 +1,6 @@
 //! Klaroen's program: one file per command.
 
+mod api;
 mod auto_reply_texts;
 mod cli;
 mod commands;
@@ -9,6 +10,8 @@ mod key_file;
 mod lock;
 mod logging;
 mod output;
+mod scratch;
+mod service;
 
 use std::process::ExitCode;
 
