@@ -244,6 +244,8 @@ CREATE TABLE replies (
     sender          BLOB NOT NULL,      -- sealed
     text            BLOB NOT NULL,      -- sealed
     keyword         TEXT,
+    -- For the operator's eyes: not a STOP or START, but a HELP, which may be meant.
+    shown           INTEGER NOT NULL,
     after_end       INTEGER NOT NULL,
     state           TEXT NOT NULL,
     useful          INTEGER,

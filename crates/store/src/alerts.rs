@@ -1,74 +1,19 @@
-//! Alerts: taking one, changing it, and what the operator sees of it.
+//! Alerts as an operator sees them. Taking one is in [`crate::intake`], changing one in [`crate::changes`].
 
 use std::collections::BTreeMap;
 
 use klaroen_domain::alert::{AlertState, MessageKind, Outcome, Priority};
 use klaroen_domain::delivery::DeliveryState;
-use klaroen_domain::geofence::Geofence;
 use klaroen_domain::id::{AlertId, IncidentId, KeyId, MessageId, OrganisationId};
-use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Timestamp;
+use serde_json::json;
+use uuid::Uuid;
 
-use crate::idempotency::{Idempotency, Once};
-use crate::incidents::IncidentDraft;
-use crate::matching::{Audience, MatchRules};
-use crate::{Page, PageRequest, Result, Store};
-
-/// What a validated request says.
-#[derive(Clone, Debug)]
-pub struct AlertDraft {
-    /// The shape.
-    pub geofence: Geofence,
-    /// As it was asked for (`{"circle":…}`), to be shown again.
-    pub area: serde_json::Value,
-    /// The text of the start message.
-    pub text: MessageText,
-    /// Whom.
-    pub audience: Audience,
-    /// How urgent.
-    pub priority: Priority,
-    /// When it is over.
-    pub expires_at: Timestamp,
-    /// Training, not real.
-    pub exercise: bool,
-}
-
-/// Who takes an alert, and with what rules.
-#[derive(Clone, Debug)]
-pub struct Intake<'a> {
-    /// The tenant.
-    pub organisation: OrganisationId,
-    /// The operator's key.
-    pub operator: KeyId,
-    /// Makes a repetition known.
-    pub idempotency: Option<&'a Idempotency>,
-    /// The rules about disturbing people.
-    pub rules: &'a MatchRules,
-    /// The present moment.
-    pub now: Timestamp,
-}
-
-/// An alert that was taken: its first page of deliveries is on the disk, the rest is [`Store::continue_fanout`]'s.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// The incident.
-    pub incident: IncidentId,
-    /// The alert, where there was one in the request.
-    pub alert: Option<AlertId>,
-    /// How many will be asked.
-    pub recipients: u64,
-    /// Whether deliveries remain to be written.
-    pub more: bool,
-}
-
-/// Why a change to an alert was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChangeRefused {
-    /// The organisation has no such alert (or incident).
-    NotFound,
-    /// The alert is in a state that does not allow it.
-    NotPossible(AlertState),
-}
+use crate::db::{Sql, on_db};
+pub use crate::intake::{AlertDraft, ChangeRefused, Intake, Taken};
+use crate::matching::Audience;
+use crate::page::uuid_cursor;
+use crate::{Page, PageRequest, Result, Store, StoreError};
 
 /// One message of an alert with what became of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,39 +75,77 @@ pub struct AlertView {
     pub replies_new: u64,
 }
 
+const ALERT: Sql = Sql::new(
+    "SELECT a.id, a.incident_id, a.state, a.priority, a.area, a.audience, a.exercise, a.expires_at, a.outcome,
+         a.created_at, a.created_by, a.closed_at
+     FROM alerts a WHERE a.organisation_id = $1 AND a.id = $2",
+);
+const LIST: Sql = Sql::new(
+    "SELECT a.id, a.incident_id, a.state, a.priority, a.area, a.audience, a.exercise, a.expires_at, a.outcome,
+         a.created_at, a.created_by, a.closed_at
+     FROM alerts a
+     WHERE a.organisation_id = $1 AND ($2 IS NULL OR a.id < $2) AND ($3 IS NULL OR a.state = $3)
+     ORDER BY a.id DESC LIMIT $4",
+);
+const OF_INCIDENT: Sql = Sql::new(
+    "SELECT a.id, a.incident_id, a.state, a.priority, a.area, a.audience, a.exercise, a.expires_at, a.outcome,
+         a.created_at, a.created_by, a.closed_at
+     FROM alerts a WHERE a.organisation_id = $1 AND a.incident_id = $2 ORDER BY a.id",
+);
+const MESSAGES: Sql = Sql::new(
+    "SELECT m.id, m.alert_id, m.kind, m.text, m.encoding, m.segments, m.recipients, m.first_sent_at, m.last_sent_at,
+         m.created_at
+     FROM json_each($1) j JOIN messages m ON m.alert_id = unhex(j.value) ORDER BY m.id",
+);
+const COUNTS: Sql = Sql::new(
+    "SELECT d.message_id, d.state, COUNT(*) FROM json_each($1) j
+         JOIN messages m ON m.alert_id = unhex(j.value) JOIN deliveries d ON d.message_id = m.id
+     GROUP BY d.message_id, d.state",
+);
+const REPLIES: Sql = Sql::new(
+    "SELECT r.alert_id, COUNT(*), SUM(CASE WHEN r.state = 'new' THEN 1 ELSE 0 END)
+     FROM json_each($1) j JOIN replies r ON r.alert_id = unhex(j.value) WHERE r.shown = 1 GROUP BY r.alert_id",
+);
+
+#[derive(sqlx::FromRow)]
+struct AlertRow {
+    id: Uuid,
+    incident_id: Uuid,
+    state: String,
+    priority: String,
+    area: String,
+    audience: String,
+    exercise: bool,
+    expires_at: i64,
+    outcome: Option<String>,
+    created_at: i64,
+    created_by: Uuid,
+    closed_at: Option<i64>,
+}
+
+#[derive(sqlx::FromRow)]
+struct MessageRow {
+    id: Uuid,
+    alert_id: Uuid,
+    kind: String,
+    text: String,
+    encoding: String,
+    segments: i64,
+    recipients: i64,
+    first_sent_at: Option<i64>,
+    last_sent_at: Option<i64>,
+    created_at: i64,
+}
+
 impl Store {
-    /// Takes an incident, with or without an alert, in one transaction.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn take_incident(
-        &self,
-        _intake: &Intake<'_>,
-        _incident: &IncidentDraft,
-        _alert: Option<&AlertDraft>,
-    ) -> Result<Once<Taken>> {
-        unimplemented!()
-    }
-
-    /// Takes an alert about an incident that is there.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn take_alert(
-        &self,
-        _intake: &Intake<'_>,
-        _incident: IncidentId,
-        _alert: &AlertDraft,
-    ) -> Result<Result<Once<Taken>, ChangeRefused>> {
-        unimplemented!()
-    }
-
     /// One alert.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn alert(&self, _organisation: OrganisationId, _id: AlertId) -> Result<Option<AlertView>> {
-        unimplemented!()
+    pub async fn alert(&self, organisation: OrganisationId, id: AlertId) -> Result<Option<AlertView>> {
+        let row: Option<AlertRow> = on_db!(read self.db, pool, d => sqlx::query_as(ALERT.of(d))
+            .bind(organisation.0).bind(id.0).fetch_optional(pool).await?);
+        Ok(self.views(row.into_iter().collect()).await?.pop())
     }
 
     /// The alerts of an organisation, newest first.
@@ -171,11 +154,15 @@ impl Store {
     /// What the database says, or a bad cursor.
     pub async fn list_alerts(
         &self,
-        _organisation: OrganisationId,
-        _state: Option<AlertState>,
-        _page: &PageRequest,
+        organisation: OrganisationId,
+        state: Option<AlertState>,
+        page: &PageRequest,
     ) -> Result<Page<AlertView>> {
-        unimplemented!()
+        let rows: Vec<AlertRow> = on_db!(read self.db, pool, d => sqlx::query_as(LIST.of(d))
+            .bind(organisation.0).bind(page.after_uuid()?).bind(state.map(AlertState::as_str)).bind(page.fetch())
+            .fetch_all(pool).await?);
+        let rows = Page::from_rows(rows, page, |row| uuid_cursor(row.id));
+        Ok(Page { items: self.views(rows.items).await?, next_cursor: rows.next_cursor })
     }
 
     /// The alerts of one incident, oldest first.
@@ -184,76 +171,99 @@ impl Store {
     /// What the database says.
     pub async fn alerts_of_incident(
         &self,
-        _organisation: OrganisationId,
-        _incident: IncidentId,
+        organisation: OrganisationId,
+        incident: IncidentId,
     ) -> Result<Vec<AlertView>> {
-        unimplemented!()
+        let rows: Vec<AlertRow> = on_db!(read self.db, pool, d => sqlx::query_as(OF_INCIDENT.of(d))
+            .bind(organisation.0).bind(incident.0).fetch_all(pool).await?);
+        self.views(rows).await
     }
 
-    /// A text to those who were reached.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn update_alert(
-        &self,
-        _intake: &Intake<'_>,
-        _id: AlertId,
-        _text: &MessageText,
-    ) -> Result<Result<Once<()>, ChangeRefused>> {
-        unimplemented!()
+    /// Adds messages, counts and replies: three statements for a whole page, inside one snapshot each.
+    async fn views(&self, rows: Vec<AlertRow>) -> Result<Vec<AlertView>> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = json!(rows.iter().map(|row| row.id.simple().to_string()).collect::<Vec<_>>()).to_string();
+        // One transaction, so that recipients and counts are of the same moment and add up.
+        let (messages, counts, replies) = on_db!(read self.db, pool, d => {
+            let mut tx = pool.begin().await?;
+            let messages: Vec<MessageRow> =
+                sqlx::query_as(MESSAGES.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
+            let counts: Vec<(Uuid, String, i64)> =
+                sqlx::query_as(COUNTS.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
+            let replies: Vec<(Uuid, i64, i64)> =
+                sqlx::query_as(REPLIES.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
+            (messages, counts, replies)
+        });
+        let mut views = rows.into_iter().map(AlertView::try_from).collect::<Result<Vec<_>>>()?;
+        for row in messages {
+            let owner = AlertId(row.alert_id);
+            let mut view = MessageView::try_from(row)?;
+            for (message, state, count) in counts.iter().filter(|(message, ..)| *message == view.id.0) {
+                let state = state.parse().map_err(|_| corrupt("deliveries", "state"))?;
+                debug_assert_eq!(*message, view.id.0);
+                view.counts.insert(state, unsigned(*count));
+            }
+            if let Some(alert) = views.iter_mut().find(|alert| alert.id == owner) {
+                alert.messages.push(view);
+            }
+        }
+        for (alert, total, new) in replies {
+            if let Some(alert) = views.iter_mut().find(|a| a.id.0 == alert) {
+                alert.replies_total = unsigned(total);
+                alert.replies_new = unsigned(new);
+            }
+        }
+        Ok(views)
     }
+}
 
-    /// Withdraws an alert: unsent starts are cancelled, those reached get the text.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn retract_alert(
-        &self,
-        _intake: &Intake<'_>,
-        _id: AlertId,
-        _text: &MessageText,
-    ) -> Result<Result<Once<()>, ChangeRefused>> {
-        unimplemented!()
+const fn corrupt(table: &'static str, column: &'static str) -> StoreError {
+    StoreError::Corrupt { table, column }
+}
+
+fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}
+
+impl TryFrom<AlertRow> for AlertView {
+    type Error = StoreError;
+    fn try_from(row: AlertRow) -> Result<Self> {
+        Ok(Self {
+            id: AlertId(row.id),
+            incident: IncidentId(row.incident_id),
+            state: row.state.parse().map_err(|_| corrupt("alerts", "state"))?,
+            priority: row.priority.parse().map_err(|_| corrupt("alerts", "priority"))?,
+            area: serde_json::from_str(&row.area).map_err(|_| corrupt("alerts", "area"))?,
+            audience: serde_json::from_str(&row.audience).map_err(|_| corrupt("alerts", "audience"))?,
+            exercise: row.exercise,
+            expires_at: Timestamp::from_millis(row.expires_at),
+            outcome: row.outcome.map(|o| o.parse()).transpose().map_err(|_| corrupt("alerts", "outcome"))?,
+            created_at: Timestamp::from_millis(row.created_at),
+            created_by: KeyId(row.created_by),
+            closed_at: row.closed_at.map(Timestamp::from_millis),
+            messages: Vec::new(),
+            replies_total: 0,
+            replies_new: 0,
+        })
     }
+}
 
-    /// Ends an alert: unsent starts are cancelled, those reached get the text.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn end_alert(
-        &self,
-        _intake: &Intake<'_>,
-        _id: AlertId,
-        _text: &MessageText,
-        _outcome: Outcome,
-    ) -> Result<Result<Once<()>, ChangeRefused>> {
-        unimplemented!()
-    }
-
-    /// Stops what has not left.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn cancel_alert(
-        &self,
-        _intake: &Intake<'_>,
-        _id: AlertId,
-    ) -> Result<Result<Once<()>, ChangeRefused>> {
-        unimplemented!()
-    }
-
-    /// Asks more people, with the start message, about an alert that runs. Those already asked are not asked again.
-    /// `Taken::recipients` counts the new ones.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn extend_alert(
-        &self,
-        _intake: &Intake<'_>,
-        _id: AlertId,
-        _geofence: &Geofence,
-        _area: &serde_json::Value,
-    ) -> Result<Result<Once<Taken>, ChangeRefused>> {
-        unimplemented!()
+impl TryFrom<MessageRow> for MessageView {
+    type Error = StoreError;
+    fn try_from(row: MessageRow) -> Result<Self> {
+        Ok(Self {
+            id: MessageId(row.id),
+            kind: row.kind.parse().map_err(|_| corrupt("messages", "kind"))?,
+            text: row.text,
+            encoding: row.encoding,
+            segments: u8::try_from(row.segments).unwrap_or(u8::MAX),
+            recipients: unsigned(row.recipients),
+            counts: DeliveryState::ALL.into_iter().map(|state| (state, 0)).collect(),
+            first_sent_at: row.first_sent_at.map(Timestamp::from_millis),
+            last_sent_at: row.last_sent_at.map(Timestamp::from_millis),
+            created_at: Timestamp::from_millis(row.created_at),
+        })
     }
 }

@@ -4,8 +4,11 @@ use klaroen_domain::delivery::DeliveryState;
 use klaroen_domain::id::{AlertId, DeliveryId, MessageId, OrganisationId, ParticipantId};
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Timestamp;
+use uuid::Uuid;
 
-use crate::{Page, PageRequest, Result, Store};
+use crate::db::{Sql, on_db};
+use crate::page::number_cursor;
+use crate::{Page, PageRequest, Result, Store, StoreError};
 
 /// One delivery.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,9 +25,9 @@ pub struct DeliveryView {
     pub state: DeliveryState,
     /// How often it was handed to a gateway.
     pub attempts: u32,
-    /// Why it stands there, where there is more to say: a provider's code, `opted_out`, `policy_hold`.
+    /// Why it stands there, where there is more to say: a provider's code, `lease_lost`, `policy_hold`.
     pub reason: Option<String>,
-    /// Which gateway connection took it.
+    /// Which gateway connection it was last given to.
     pub channel: Option<String>,
     /// When it was handed over.
     pub sent_at: Option<Timestamp>,
@@ -32,18 +35,92 @@ pub struct DeliveryView {
     pub changed_at: Timestamp,
 }
 
+const ALERT_EXISTS: Sql =
+    Sql::new("SELECT EXISTS (SELECT 1 FROM alerts WHERE organisation_id = $1 AND id = $2)");
+/// The ids of an alert's deliveries lie close together, so a page is a walk along the primary key between the first and the
+/// last; the plus sign keeps SQLite from sorting the whole alert for each page.
+const BOUNDS: Sql = Sql::new(
+    "SELECT MIN(d.id), MAX(d.id) FROM messages m JOIN deliveries d ON d.message_id = m.id WHERE m.alert_id = $1",
+);
+const LIST: Sql = Sql::new(
+    "SELECT d.id, d.message_id, d.participant_id, d.state, d.attempt, d.reason, d.channel, d.sent_at, d.changed_at,
+         (SELECT p.phone FROM participants p WHERE p.id = d.participant_id) AS phone
+     FROM deliveries d
+     WHERE d.id > $1 AND d.id <= $2 AND +d.message_id IN (SELECT id FROM messages WHERE alert_id = $3)
+         AND d.organisation_id = $4 AND ($5 IS NULL OR +d.state = $5)
+     ORDER BY d.id LIMIT $6",
+);
+
+#[derive(sqlx::FromRow)]
+struct DeliveryRow {
+    id: i64,
+    message_id: Uuid,
+    participant_id: Uuid,
+    state: String,
+    attempt: i64,
+    reason: Option<String>,
+    channel: Option<String>,
+    sent_at: Option<i64>,
+    changed_at: i64,
+    phone: Option<Vec<u8>>,
+}
+
 impl Store {
+    /// Whether the organisation has this alert.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub(crate) async fn has_alert(&self, organisation: OrganisationId, alert: AlertId) -> Result<bool> {
+        Ok(on_db!(read self.db, pool, d => sqlx::query_scalar(ALERT_EXISTS.of(d))
+            .bind(organisation.0).bind(alert.0).fetch_one(pool).await?))
+    }
+
     /// The deliveries of an alert, oldest first; `None` where the organisation has no such alert.
     ///
     /// # Errors
     /// What the database says, or a bad cursor.
     pub async fn list_deliveries(
         &self,
-        _organisation: OrganisationId,
-        _alert: AlertId,
-        _state: Option<DeliveryState>,
-        _page: &PageRequest,
+        organisation: OrganisationId,
+        alert: AlertId,
+        state: Option<DeliveryState>,
+        page: &PageRequest,
     ) -> Result<Option<Page<DeliveryView>>> {
-        unimplemented!()
+        let after = page.after_number()?;
+        if !self.has_alert(organisation, alert).await? {
+            return Ok(None);
+        }
+        let (first, last): (Option<i64>, Option<i64>) = on_db!(read self.db, pool, d =>
+            sqlx::query_as(BOUNDS.of(d)).bind(alert.0).fetch_one(pool).await?);
+        let (Some(first), Some(last)) = (first, last) else {
+            return Ok(Some(Page { items: Vec::new(), next_cursor: None }));
+        };
+        let after = after.unwrap_or(first - 1).max(first - 1);
+        let rows: Vec<DeliveryRow> = on_db!(read self.db, pool, d => sqlx::query_as(LIST.of(d))
+            .bind(after).bind(last).bind(alert.0).bind(organisation.0)
+            .bind(state.map(DeliveryState::as_str)).bind(page.fetch())
+            .fetch_all(pool).await?);
+        let rows = Page::from_rows(rows, page, |row| number_cursor(row.id));
+        let items = rows.items.into_iter().map(|row| self.delivery_view(row)).collect::<Result<Vec<_>>>()?;
+        Ok(Some(Page { items, next_cursor: rows.next_cursor }))
+    }
+
+    fn delivery_view(&self, row: DeliveryRow) -> Result<DeliveryView> {
+        let phone = row.phone.map(|p| self.keys.open_phone(&p, row.participant_id.as_bytes())).transpose()?;
+        Ok(DeliveryView {
+            id: DeliveryId(row.id),
+            message: MessageId(row.message_id),
+            participant: ParticipantId(row.participant_id),
+            phone,
+            state: row
+                .state
+                .parse()
+                .map_err(|_| StoreError::Corrupt { table: "deliveries", column: "state" })?,
+            attempts: u32::try_from(row.attempt).unwrap_or(u32::MAX),
+            reason: row.reason,
+            channel: row.channel,
+            sent_at: row.sent_at.map(Timestamp::from_millis),
+            changed_at: Timestamp::from_millis(row.changed_at),
+        })
     }
 }

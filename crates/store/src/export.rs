@@ -3,7 +3,7 @@
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
 
-use crate::{Actor, Result, Store};
+use crate::{Actor, Result, Store, audit};
 
 impl Store {
     /// Writes the audit entry of an export: who read the whole registry, and when.
@@ -12,11 +12,29 @@ impl Store {
     /// What the database says.
     pub async fn audit_export(
         &self,
-        _organisation: OrganisationId,
-        _actor: Actor,
-        _format: &str,
-        _now: Timestamp,
+        organisation: OrganisationId,
+        actor: Actor,
+        format: &str,
+        now: Timestamp,
     ) -> Result<()> {
-        unimplemented!()
+        let mut tx = self.db.begin().await?;
+        let subject = organisation.to_string();
+        let detail = serde_json::json!({ "format": format });
+        audit::append(&mut tx, organisation, actor, "participants.exported", &subject, detail, now).await?;
+        tx.commit().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::{ACTOR, Fixture, NOW, first};
+
+    #[tokio::test]
+    async fn an_export_is_written_down() {
+        let f = Fixture::new().await;
+        f.store.audit_export(f.organisation, ACTOR, "csv", NOW).await.unwrap();
+        let entry = f.store.list_audit(f.organisation, &first(1)).await.unwrap().items.remove(0);
+        assert_eq!((entry.action.as_str(), entry.actor), ("participants.exported", ACTOR.to_string()));
+        assert_eq!(entry.detail["format"], "csv");
     }
 }

@@ -8,8 +8,7 @@ use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::matching::{Audience, MatchQuery, MatchRules, Matched};
-use crate::receipts::hex;
-use crate::{Result, Store, StoreError, messages};
+use crate::{Result, Store, StoreError, hex, messages};
 
 /// Deliveries that one transaction writes: some 50 ms on SQLite, during which nothing else is written.
 pub const PAGE: usize = 10_000;
@@ -33,7 +32,8 @@ const INSERT: Sql = Sql::new(
      VALUES ($1, $2, $3, $4, $5, $6, $7)",
 );
 const DONE: Sql = Sql::new("UPDATE fanouts SET done = 1 WHERE id = $1 AND done = 0");
-const ALERTS_WITH_OPEN: Sql = Sql::new("SELECT DISTINCT alert_id FROM fanouts WHERE done = 0 AND as_of <= $1");
+const ALERTS_WITH_OPEN: Sql =
+    Sql::new("SELECT DISTINCT alert_id FROM fanouts WHERE done = 0 AND as_of <= $1");
 
 #[derive(sqlx::FromRow)]
 struct OpenRow {
@@ -70,16 +70,13 @@ pub(crate) async fn begin(
 }
 
 /// Writes one page; gives how many deliveries were new.
-pub(crate) async fn write_page(
-    tx: &mut Tx,
-    target: Target,
-    page: &[Matched],
-    now: Timestamp,
-) -> Result<u64> {
+pub(crate) async fn write_page(tx: &mut Tx, target: Target, page: &[Matched], now: Timestamp) -> Result<u64> {
     let lane: i64 = on_tx!(&mut *tx, conn, d =>
         sqlx::query_scalar(LANE.of(d)).bind(target.message.0).fetch_one(conn).await?);
-    let rows: Vec<Value> =
-        page.iter().map(|m| json!([hex(m.participant.0.as_bytes()), hex(&m.recipient.0)])).collect();
+    let rows: Vec<Value> = page
+        .iter()
+        .map(|m| json!([hex::encode(m.participant.0.as_bytes()), hex::encode(&m.recipient.0)]))
+        .collect();
     let added = on_tx!(&mut *tx, conn, d => sqlx::query(INSERT_PAGE.of(d))
         .bind(Value::Array(rows).to_string())
         .bind(target.organisation.0).bind(target.alert.0).bind(target.message.0).bind(lane).bind(now.as_millis())

@@ -1,10 +1,28 @@
 //! Bulk enrolment: batches of drafts, written set by set.
 
-use klaroen_domain::id::OrganisationId;
+mod plan;
+
+use klaroen_domain::id::{OrganisationId, ParticipantId};
 use klaroen_domain::time::Timestamp;
 
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::db::{Sql, Tx, on_tx};
 use crate::participants::ParticipantDraft;
-use crate::{Actor, Result, Store};
+use crate::participants::write::put;
+use crate::seal::Recipient;
+use crate::{Actor, Result, Store, StoreError, audit, groups, hex};
+use plan::{Keyed, Plan, Registered};
+
+// Two index look-ups for each key, whatever the size of the registry.
+const EXISTING: Sql = Sql::new(
+    "SELECT id, external_id, recipient, fingerprint, paused_until FROM participants
+     WHERE organisation_id = $1 AND external_id IN (SELECT value FROM json_each($2))
+     UNION
+     SELECT id, external_id, recipient, fingerprint, paused_until FROM participants
+     WHERE organisation_id = $1 AND recipient IN (SELECT unhex(value) FROM json_each($3))",
+);
 
 /// What became of one draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,18 +39,31 @@ pub enum Imported {
 
 impl Store {
     /// Creates or updates a batch (some 1,000 at a time), all in one transaction. The key is `external_id`, else the phone
-    /// number. `dry_run` answers the same and writes nothing. The result has the order of the batch.
+    /// number; the later of two with the same key counts. What a draft does not say, an `external_id` or a pause, stays as
+    /// it is. `dry_run` answers the same and writes nothing. The result has the order of the batch.
     ///
     /// # Errors
     /// What the database says.
     pub async fn import_participants(
         &self,
-        _organisation: OrganisationId,
-        _batch: &[ParticipantDraft],
-        _dry_run: bool,
-        _now: Timestamp,
+        organisation: OrganisationId,
+        batch: &[ParticipantDraft],
+        dry_run: bool,
+        now: Timestamp,
     ) -> Result<Vec<Imported>> {
-        unimplemented!()
+        let keyed: Vec<Keyed<'_>> =
+            batch.iter().map(|draft| Keyed { draft, recipient: self.keys.recipient(&draft.phone) }).collect();
+        let mut tx = self.db.begin().await?;
+        let codes = batch.iter().flat_map(|draft| &draft.groups);
+        let known = groups::ids_by_code(&mut tx, organisation, codes).await?;
+        let registered = registered(&mut tx, organisation, &keyed).await?;
+        let plan = Plan::new(&self.keys, &keyed, registered, &known);
+        if dry_run {
+            return Ok(plan.results);
+        }
+        put(&mut tx, &self.keys, organisation, &plan.writes(&keyed), &known, now).await?;
+        tx.commit().await?;
+        Ok(plan.results)
     }
 
     /// Writes the audit entry of a whole import.
@@ -41,12 +72,56 @@ impl Store {
     /// What the database says.
     pub async fn audit_import(
         &self,
-        _organisation: OrganisationId,
-        _actor: Actor,
-        _rows: u64,
-        _rejected: u64,
-        _now: Timestamp,
+        organisation: OrganisationId,
+        actor: Actor,
+        rows: u64,
+        rejected: u64,
+        now: Timestamp,
     ) -> Result<()> {
-        unimplemented!()
+        let mut tx = self.db.begin().await?;
+        let subject = organisation.to_string();
+        let detail = json!({ "rows": rows, "rejected": rejected });
+        audit::append(&mut tx, organisation, actor, "participants.imported", &subject, detail, now).await?;
+        tx.commit().await
     }
 }
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    external_id: Option<String>,
+    recipient: Vec<u8>,
+    fingerprint: Vec<u8>,
+    paused_until: Option<i64>,
+}
+
+/// The registrations that the keys of the batch may mean.
+async fn registered(
+    tx: &mut Tx,
+    organisation: OrganisationId,
+    keyed: &[Keyed<'_>],
+) -> Result<Vec<Registered>> {
+    let external_ids: Vec<&str> = keyed.iter().filter_map(|k| k.draft.external_id.as_deref()).collect();
+    let recipients: Vec<String> =
+        keyed.iter().filter(|k| k.draft.external_id.is_none()).map(|k| hex::encode(&k.recipient.0)).collect();
+    let rows: Vec<Row> = on_tx!(tx, conn, d => sqlx::query_as(EXISTING.of(d))
+        .bind(organisation.0).bind(json!(external_ids).to_string()).bind(json!(recipients).to_string())
+        .fetch_all(conn).await?);
+    rows.into_iter().map(Row::into_registered).collect()
+}
+
+impl Row {
+    fn into_registered(self) -> Result<Registered> {
+        let corrupt = |column| StoreError::Corrupt { table: "participants", column };
+        Ok(Registered {
+            id: ParticipantId(self.id),
+            external_id: self.external_id,
+            recipient: Recipient(self.recipient.try_into().map_err(|_| corrupt("recipient"))?),
+            fingerprint: self.fingerprint.try_into().map_err(|_| corrupt("fingerprint"))?,
+            paused_until: self.paused_until.map(Timestamp::from_millis),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod areas;
 pub mod audit;
+mod changes;
 pub mod channels;
 pub mod claims;
 mod db;
@@ -19,7 +20,9 @@ pub mod groups;
 mod hex;
 pub mod idempotency;
 pub mod import;
+mod inbound;
 pub mod incidents;
+mod intake;
 pub mod keys;
 pub mod matching;
 pub mod messages;

@@ -167,7 +167,12 @@ impl Store {
 
     /// Leaves out numbers that had enough start messages in the last day. Most days there were fewer alerts than anybody may
     /// get, and then nobody needs to be counted.
-    async fn drop_over_frequency(&self, query: &MatchQuery<'_>, max: u32, matches: &mut Matches) -> Result<()> {
+    async fn drop_over_frequency(
+        &self,
+        query: &MatchQuery<'_>,
+        max: u32,
+        matches: &mut Matches,
+    ) -> Result<()> {
         let since = query.as_of.minus(DAY).as_millis();
         let starts: Vec<Uuid> = on_db!(read self.db, pool, d => sqlx::query_scalar(RECENT_STARTS.of(d))
             .bind(query.organisation.0).bind(since).bind(query.as_of.as_millis()).fetch_all(pool).await?);
@@ -175,7 +180,7 @@ impl Store {
             return Ok(());
         }
         let recipients: Vec<String> =
-            matches.recipients.iter().map(|m| crate::receipts::hex(&m.recipient.0)).collect();
+            matches.recipients.iter().map(|m| crate::hex::encode(&m.recipient.0)).collect();
         let starts: Vec<String> = starts.iter().map(|id| id.simple().to_string()).collect();
         let over: Vec<(Vec<u8>, i64)> = on_db!(read self.db, pool, d => sqlx::query_as(RECENT_COUNTS.of(d))
             .bind(json!(recipients).to_string()).bind(json!(starts).to_string()).bind(i64::from(max))

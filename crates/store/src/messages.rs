@@ -51,13 +51,13 @@ const FOLLOW: Sql = Sql::new(
      ORDER BY d.id
      ON CONFLICT (recipient, message_id) DO NOTHING",
 );
-const COUNT_MORE: Sql = Sql::new("UPDATE messages SET recipients = recipients + $2, settled = 0 WHERE id = $1");
+const COUNT_MORE: Sql =
+    Sql::new("UPDATE messages SET recipients = recipients + $2, settled = 0 WHERE id = $1");
 const STARTS_OPEN: Sql = Sql::new(
     "SELECT EXISTS (SELECT 1 FROM messages s JOIN deliveries d ON d.message_id = s.id
                     WHERE s.alert_id = $1 AND s.kind = 'start' AND d.state IN ('queued', 'sending'))",
 );
-const AWAIT: Sql =
-    Sql::new("UPDATE messages SET awaits_start = $2 WHERE id = $1 AND awaits_start <> $2");
+const AWAIT: Sql = Sql::new("UPDATE messages SET awaits_start = $2 WHERE id = $1 AND awaits_start <> $2");
 
 type MessageRow = (Uuid, Option<Uuid>, String, String, i64, String);
 

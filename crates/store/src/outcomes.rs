@@ -213,8 +213,11 @@ impl Writes {
             counts.joined = join_parked(tx, gateway, &submissions).await?;
         }
         if !self.sent.is_empty() {
-            let times: Vec<Value> =
-                self.sent.iter().map(|(id, (first, last))| json!([id.simple().to_string(), first, last])).collect();
+            let times: Vec<Value> = self
+                .sent
+                .iter()
+                .map(|(id, (first, last))| json!([id.simple().to_string(), first, last]))
+                .collect();
             on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES.of(d))
                 .bind(Value::Array(times).to_string()).execute(conn).await?);
         }

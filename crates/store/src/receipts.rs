@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
 use crate::seal::Recipient;
-use crate::{Result, Store, StoreError};
+use crate::{Result, Store, StoreError, hex};
 
 /// One receipt.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,7 +143,7 @@ impl Store {
                 receipt.provider_id.0,
                 receipt.status.as_str(),
                 receipt.error,
-                receipt.recipient.map(|r| hex(&r.0)),
+                receipt.recipient.map(|r| hex::encode(&r.0)),
                 receipt.raw,
                 receipt.received_at.as_millis(),
                 owner.map(|(delivery, _)| delivery),
@@ -265,15 +265,4 @@ pub(crate) async fn unpark(tx: &mut Tx, owners: &[(i64, i64)]) -> Result<()> {
     let owners = json!(owners).to_string();
     on_tx!(&mut *tx, conn, d => sqlx::query(UNPARK.of(d)).bind(owners).execute(conn).await?);
     Ok(())
-}
-
-/// Bytes as the JSON of a batch carries them.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        out.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-    out
 }

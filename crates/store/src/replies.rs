@@ -1,4 +1,4 @@
-//! What participants send back.
+//! What participants send back, as operators see it. Storing an inbound SMS is in [`crate::inbound`].
 
 use klaroen_domain::id::{AlertId, OrganisationId, ParticipantId, ReplyId};
 use klaroen_domain::keyword::Keyword;
@@ -6,8 +6,12 @@ use klaroen_domain::participant::Language;
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Timestamp;
+use serde_json::json;
+use uuid::Uuid;
 
-use crate::{Actor, Page, PageRequest, Result, Store};
+use crate::db::{Sql, on_db, on_tx};
+use crate::page::uuid_cursor;
+use crate::{Actor, Page, PageRequest, Result, Store, StoreError, audit};
 
 /// An SMS that came in. `Debug` is not derived: it holds a number and a text.
 #[derive(Clone)]
@@ -99,27 +103,72 @@ pub struct ReplyView {
     pub received_at: Timestamp,
 }
 
-impl Store {
-    /// Stores an inbound SMS and does what it asks for, in one transaction: STOP opts the number out everywhere, suppresses
-    /// what is queued for it, and queues one confirmation.
-    ///
-    /// # Errors
-    /// What the database says; it may not be acknowledged then.
-    pub async fn store_reply(
-        &self,
-        _reply: &IncomingReply,
-        _texts: &dyn AutoReplyTexts,
-    ) -> Result<ReplyStored> {
-        unimplemented!()
-    }
+const IN_FLIGHT: Sql =
+    Sql::new("SELECT COUNT(*) FROM deliveries WHERE recipient = $1 AND state = 'sending' AND lane > 0");
+const LIST: Sql = Sql::new(
+    "SELECT id, alert_id, participant_id, sender, text, after_end, state, useful, received_at FROM replies
+     WHERE organisation_id = $1 AND alert_id = $2 AND shown = 1 AND ($3 IS NULL OR id > $3) ORDER BY id LIMIT $4",
+);
+const GET: Sql = Sql::new(
+    "SELECT id, alert_id, participant_id, sender, text, after_end, state, useful, received_at FROM replies
+     WHERE organisation_id = $1 AND id = $2 AND shown = 1",
+);
+const MARK: Sql = Sql::new(
+    "UPDATE replies SET state = COALESCE($3, state), useful = COALESCE($4, useful)
+     WHERE organisation_id = $1 AND id = $2 AND shown = 1",
+);
 
+#[derive(sqlx::FromRow)]
+struct ReplyRow {
+    id: Uuid,
+    alert_id: Option<Uuid>,
+    participant_id: Option<Uuid>,
+    sender: Vec<u8>,
+    text: Vec<u8>,
+    after_end: bool,
+    state: String,
+    useful: Option<bool>,
+    received_at: i64,
+}
+
+/// The associated data of a reply's sealed text: the row, and that it is the text.
+pub(crate) fn text_row(id: Uuid) -> Vec<u8> {
+    [id.as_bytes().as_slice(), b"text"].concat()
+}
+
+impl ReplyState {
+    /// The word as it stands in the API and the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Read => "read",
+            Self::Handled => "handled",
+        }
+    }
+}
+
+impl std::str::FromStr for ReplyState {
+    type Err = klaroen_domain::alert::UnknownWord;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        [Self::New, Self::Read, Self::Handled]
+            .into_iter()
+            .find(|state| state.as_str() == s)
+            .ok_or(klaroen_domain::alert::UnknownWord)
+    }
+}
+
+impl Store {
     /// Deliveries for this number that are claimed but not settled: while there are any, a STOP is not acknowledged, because
     /// they may still leave.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn in_flight_to(&self, _phone: &PhoneNumber) -> Result<u64> {
-        unimplemented!()
+    pub async fn in_flight_to(&self, phone: &PhoneNumber) -> Result<u64> {
+        let recipient = self.keys.recipient(phone);
+        let count: i64 = on_db!(read self.db, pool, d => sqlx::query_scalar(IN_FLIGHT.of(d))
+            .bind(recipient.0.as_slice()).fetch_one(pool).await?);
+        Ok(u64::try_from(count).unwrap_or(0))
     }
 
     /// The replies of an alert, oldest first; `None` where the organisation has no such alert.
@@ -128,11 +177,19 @@ impl Store {
     /// What the database says, or a bad cursor.
     pub async fn list_replies(
         &self,
-        _organisation: OrganisationId,
-        _alert: AlertId,
-        _page: &PageRequest,
+        organisation: OrganisationId,
+        alert: AlertId,
+        page: &PageRequest,
     ) -> Result<Option<Page<ReplyView>>> {
-        unimplemented!()
+        let after = page.after_uuid()?;
+        if !self.has_alert(organisation, alert).await? {
+            return Ok(None);
+        }
+        let rows: Vec<ReplyRow> = on_db!(read self.db, pool, d => sqlx::query_as(LIST.of(d))
+            .bind(organisation.0).bind(alert.0).bind(after).bind(page.fetch()).fetch_all(pool).await?);
+        let rows = Page::from_rows(rows, page, |row| uuid_cursor(row.id));
+        let items = rows.items.into_iter().map(|row| self.reply_view(row)).collect::<Result<Vec<_>>>()?;
+        Ok(Some(Page { items, next_cursor: rows.next_cursor }))
     }
 
     /// Marks a reply; `None` where the organisation has no such reply.
@@ -141,13 +198,45 @@ impl Store {
     /// What the database says.
     pub async fn mark_reply(
         &self,
-        _organisation: OrganisationId,
-        _id: ReplyId,
-        _state: Option<ReplyState>,
-        _useful: Option<bool>,
-        _actor: Actor,
-        _now: Timestamp,
+        organisation: OrganisationId,
+        id: ReplyId,
+        state: Option<ReplyState>,
+        useful: Option<bool>,
+        actor: Actor,
+        now: Timestamp,
     ) -> Result<Option<ReplyView>> {
-        unimplemented!()
+        let mut tx = self.db.begin().await?;
+        let marked = on_tx!(&mut tx, conn, d => sqlx::query(MARK.of(d))
+            .bind(organisation.0).bind(id.0).bind(state.map(ReplyState::as_str)).bind(useful)
+            .execute(conn).await?.rows_affected());
+        if marked == 0 {
+            return Ok(None);
+        }
+        let detail = json!({ "state": state, "useful": useful });
+        audit::append(&mut tx, organisation, actor, "reply.marked", &id.to_string(), detail, now).await?;
+        let row: ReplyRow = on_tx!(&mut tx, conn, d => sqlx::query_as(GET.of(d))
+            .bind(organisation.0).bind(id.0).fetch_one(conn).await?);
+        let view = self.reply_view(row)?;
+        tx.commit().await?;
+        Ok(Some(view))
+    }
+
+    fn reply_view(&self, row: ReplyRow) -> Result<ReplyView> {
+        let sender = self.keys.open(&row.sender, row.id.as_bytes())?;
+        Ok(ReplyView {
+            id: ReplyId(row.id),
+            alert: row.alert_id.map(AlertId),
+            participant: row.participant_id.map(ParticipantId),
+            // A sender that is no phone number (a name, a short code) is not shown.
+            phone: sender.starts_with('+').then(|| PhoneNumber::from_sealed(sender)),
+            text: self.keys.open(&row.text, &text_row(row.id))?,
+            after_end: row.after_end,
+            state: row
+                .state
+                .parse()
+                .map_err(|_| StoreError::Corrupt { table: "replies", column: "state" })?,
+            useful: row.useful,
+            received_at: Timestamp::from_millis(row.received_at),
+        })
     }
 }

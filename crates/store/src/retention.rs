@@ -4,7 +4,21 @@ use std::time::Duration;
 
 use klaroen_domain::time::Timestamp;
 
+use crate::db::{Sql, on_db};
 use crate::{Result, Store};
+
+const PRUNE_KEYS: Sql = Sql::new(
+    "DELETE FROM idempotency_keys WHERE (organisation_id, key) IN
+         (SELECT organisation_id, key FROM idempotency_keys WHERE created_at < $1 LIMIT $2)",
+);
+// The condition stands twice: a receipt that is joined between the two belongs to its delivery.
+const PRUNE_RECEIPTS: Sql = Sql::new(
+    "DELETE FROM receipts WHERE delivery_id IS NULL AND id IN
+         (SELECT id FROM receipts WHERE delivery_id IS NULL AND received_at < $1 LIMIT $2)",
+);
+
+/// Rows of one kind that a call deletes at most: the one writer is not held up for longer than some milliseconds.
+const BATCH: i64 = 10_000;
 
 /// How long things are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +34,75 @@ impl Store {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn prune(&self, _retention: &Retention, _now: Timestamp) -> Result<u64> {
-        unimplemented!()
+    pub async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<u64> {
+        let keys = self.delete_before(PRUNE_KEYS, now.minus(retention.idempotency)).await?;
+        let receipts = self.delete_before(PRUNE_RECEIPTS, now.minus(retention.parked_receipts)).await?;
+        Ok(keys + receipts)
+    }
+
+    async fn delete_before(&self, statement: Sql, end: Timestamp) -> Result<u64> {
+        Ok(on_db!(write self.db, pool, d => sqlx::query(statement.of(d))
+            .bind(end.as_millis()).bind(BATCH).execute(pool).await?.rows_affected()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Fixture, NOW};
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const KEYS: Sql = Sql::new(
+        "INSERT INTO idempotency_keys (organisation_id, key, fingerprint, resource, created_at)
+         SELECT $1, value, x'00', x'00', $2 FROM json_each($3)",
+    );
+    const RECEIPTS: Sql = Sql::new(
+        "INSERT INTO receipts (gateway, provider_id, status, raw, received_at, delivery_id)
+         VALUES ('g', 'parked', 's', '', $1, NULL), ('g', 'joined', 's', '', $1, 7)",
+    );
+    const LEFT: Sql = Sql::new(
+        "SELECT key FROM idempotency_keys UNION ALL SELECT provider_id || received_at FROM receipts ORDER BY 1",
+    );
+
+    async fn keys(f: &Fixture, names: &[String], at: Timestamp) {
+        let names = serde_json::json!(names).to_string();
+        on_db!(write f.store.db, pool, d => sqlx::query(KEYS.of(d))
+            .bind(f.organisation.0).bind(at.as_millis()).bind(names).execute(pool).await.unwrap());
+    }
+
+    async fn receipts(f: &Fixture, at: Timestamp) {
+        on_db!(write f.store.db, pool, d =>
+            sqlx::query(RECEIPTS.of(d)).bind(at.as_millis()).execute(pool).await.unwrap());
+    }
+
+    async fn left(f: &Fixture) -> Vec<String> {
+        on_db!(read f.store.db, pool, d => sqlx::query_scalar(LEFT.of(d)).fetch_all(pool).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn only_what_is_too_old_and_belongs_to_nothing_goes() {
+        let f = Fixture::new().await;
+        let retention = Retention { idempotency: HOUR, parked_receipts: 2 * HOUR };
+        let (old, kept) = (NOW.minus(HOUR + Duration::from_millis(1)), NOW.minus(HOUR));
+        keys(&f, &["old".into()], old).await;
+        keys(&f, &["kept".into()], kept).await;
+        let (old, kept) = (old.minus(HOUR), kept.minus(HOUR));
+        receipts(&f, old).await;
+        receipts(&f, kept).await;
+        assert_eq!(f.store.prune(&retention, NOW).await.unwrap(), 2);
+        let joined = |at: Timestamp| format!("joined{}", at.as_millis());
+        let parked = format!("parked{}", kept.as_millis());
+        assert_eq!(left(&f).await, [joined(old), joined(kept), "kept".into(), parked]);
+        assert_eq!(f.store.prune(&retention, NOW).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_call_deletes_a_bounded_number() {
+        let f = Fixture::new().await;
+        let retention = Retention { idempotency: HOUR, parked_receipts: HOUR };
+        let names: Vec<String> = (0..=BATCH).map(|n| n.to_string()).collect();
+        keys(&f, &names, NOW.minus(2 * HOUR)).await;
+        assert_eq!(f.store.prune(&retention, NOW).await.unwrap(), 10_000);
+        assert_eq!(f.store.prune(&retention, NOW).await.unwrap(), 1);
     }
 }

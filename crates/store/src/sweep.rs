@@ -258,7 +258,8 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn broken_sums(&self) -> Result<u64> {
-        let broken: i64 = on_db!(read self.db, pool, d => sqlx::query_scalar(BROKEN_SUMS.of(d)).fetch_one(pool).await?);
+        let broken: i64 =
+            on_db!(read self.db, pool, d => sqlx::query_scalar(BROKEN_SUMS.of(d)).fetch_one(pool).await?);
         Ok(u64::try_from(broken).unwrap_or(0))
     }
 
@@ -269,7 +270,8 @@ impl Store {
     pub async fn queue_depth(&self, now: Timestamp) -> Result<QueueDepth> {
         let rows: Vec<(i64, i64, Option<i64>)> =
             on_db!(read self.db, pool, d => sqlx::query_as(DEPTH.of(d)).fetch_all(pool).await?);
-        let mut depth = QueueDepth { by_lane: vec![0; usize::try_from(LANES).unwrap_or(0)], ..QueueDepth::default() };
+        let mut depth =
+            QueueDepth { by_lane: vec![0; usize::try_from(LANES).unwrap_or(0)], ..QueueDepth::default() };
         for (lane, count, oldest) in rows {
             if let Some(slot) = usize::try_from(lane).ok().and_then(|l| depth.by_lane.get_mut(l)) {
                 *slot = u64::try_from(count).unwrap_or(0);
@@ -292,5 +294,11 @@ pub struct QueueDepth {
 
 fn part_receipt(row: ParkedRow) -> Option<PartReceipt> {
     let status = row.status.parse().ok()?;
-    Some(PartReceipt { delivery: row.delivery_id, part: row.part, status, error: row.error, at: row.received_at })
+    Some(PartReceipt {
+        delivery: row.delivery_id,
+        part: row.part,
+        status,
+        error: row.error,
+        at: row.received_at,
+    })
 }

@@ -17,6 +17,9 @@ use crate::point::CELL_RESOLUTION;
 /// Where more cells than this straddle the boundary, they are not split further: a country's outline would take
 /// more look-ups than it saves rows.
 const SPLIT_CELLS_MAX: usize = 4_000;
+/// Nor where the edges near each of them add up to more than this and eight times the shape's own: ten thousand
+/// corners that all lie close together (a saw-tooth) would take a quarter of a second.
+const SPLIT_EDGES_MAX: usize = 250_000;
 
 /// The ranges to read for a shape, sorted, disjoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +85,10 @@ fn follows(last: i64, first: i64) -> bool {
 /// The cover of all shapes together.
 pub(super) fn cover(shapes: &[Shape]) -> Cover {
     let mut ranges = Vec::new();
-    let mut level: Vec<Node> = CellIndex::base_cells().map(|cell| Node::root(cell, shapes)).collect();
+    let near: Vec<Near> = shapes.iter().enumerate().map(|(i, shape)| Near::all(i, shape)).collect();
+    let edges_max = SPLIT_EDGES_MAX + 8 * near.iter().map(|n| n.edges.len()).sum::<usize>();
+    let mut level: Vec<Node> =
+        CellIndex::base_cells().map(|cell| Node { cell, near: near.clone() }).collect();
     for resolution in Resolution::range(Resolution::Zero, CELL_RESOLUTION) {
         let mut straddling = Vec::new();
         for node in level {
@@ -92,7 +98,9 @@ pub(super) fn cover(shapes: &[Shape]) -> Cover {
                 Found::Straddles(node) => straddling.push(node),
             }
         }
-        if resolution == CELL_RESOLUTION || straddling.len() > SPLIT_CELLS_MAX {
+        let edges: usize = straddling.iter().map(Node::edge_count).sum();
+        let too_much = straddling.len() > SPLIT_CELLS_MAX || edges > edges_max;
+        if resolution == CELL_RESOLUTION || too_much {
             ranges.extend(straddling.iter().map(|node| below(node.cell, false)));
             break;
         }
@@ -121,6 +129,16 @@ struct Near {
     edges: Rc<[u32]>,
 }
 
+impl Near {
+    fn all(shape: usize, of: &Shape) -> Self {
+        let edges = match of {
+            Shape::Circle(_) => Rc::default(),
+            Shape::Outline(outline) => (0_u32..).zip(outline.edges()).map(|(i, _)| i).collect(),
+        };
+        Self { shape, edges }
+    }
+}
+
 enum Found {
     Outside,
     Inside,
@@ -128,15 +146,8 @@ enum Found {
 }
 
 impl Node {
-    fn root(cell: CellIndex, shapes: &[Shape]) -> Self {
-        let near = shapes.iter().enumerate().map(|(shape, s)| {
-            let edges = match s {
-                Shape::Circle(_) => Rc::default(),
-                Shape::Outline(outline) => (0_u32..).zip(outline.edges()).map(|(i, _)| i).collect(),
-            };
-            Near { shape, edges }
-        });
-        Self { cell, near: near.collect() }
+    fn edge_count(&self) -> usize {
+        self.near.iter().map(|near| near.edges.len()).sum()
     }
 
     fn split(&self) -> impl Iterator<Item = Self> {
@@ -308,6 +319,22 @@ mod tests {
         assert!(cover.ranges.len() < 1_000, "{}", cover.ranges.len());
         let inside = Cover { ranges: cover.ranges.into_iter().filter(|r| r.inside).collect() };
         assert!(inside.cell_count() > 6_500, "{}", inside.cell_count());
+    }
+
+    /// Two dozen areas of the library, each with thousands of corners, are still covered cell by cell.
+    #[test]
+    fn a_union_of_detailed_areas_is_covered_finely() {
+        let area = |i: u32| {
+            let corner = |k: u32| {
+                let angle = std::f64::consts::TAU * f64::from(k % 3000) / 3000.0;
+                [5.0 + 0.03 * f64::from(i) + 0.01 * angle.cos(), 52.0 + 0.01 * angle.sin()]
+            };
+            let ring: Vec<[f64; 2]> = (0..=3000).map(corner).collect();
+            Geofence::from_geojson(&serde_json::json!({"type": "Polygon", "coordinates": [ring]})).unwrap()
+        };
+        let one = area(0).cover().cell_count();
+        let cells = Geofence::union((0..24).map(area).collect()).cover().cell_count();
+        assert!(cells < 30 * one, "{cells} for {one} each");
     }
 
     /// Measured once by brute force and relied on by [`Disc::around`].

@@ -1,0 +1,257 @@
+//! Changing an alert that was taken: update, retract, end, cancel, extend.
+
+use klaroen_domain::alert::{self, AlertEvent, AlertState, MessageKind, Outcome, Priority};
+use klaroen_domain::geofence::Geofence;
+use klaroen_domain::id::{AlertId, IncidentId, MessageId};
+use klaroen_domain::text::MessageText;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::db::{Sql, Tx, on_tx};
+use crate::fanout::Target;
+use crate::idempotency::Once;
+use crate::intake::{ChangeRefused, Intake, Taken};
+use crate::matching::{Audience, MatchQuery, Matched};
+use crate::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
+use crate::{Result, Store, StoreError};
+
+const STATE: Sql = Sql::new(
+    "SELECT state, priority, incident_id, audience FROM alerts WHERE organisation_id = $1 AND id = $2",
+);
+const SET_STATE: Sql = Sql::new(
+    "UPDATE alerts SET state = $3, outcome = COALESCE($4, outcome), closed_at = $5 WHERE id = $1 AND state = $2",
+);
+/// A start that was put back after a lost answer may have rung: it stays in doubt, and its phone gets the follow-up.
+const CANCEL_UNSENT: Sql = Sql::new(
+    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'cancelled' END, changed_at = $2
+     WHERE state = 'queued' AND message_id IN (SELECT id FROM messages WHERE alert_id = $1)",
+);
+const CLOSE_FANOUTS: Sql = Sql::new("UPDATE fanouts SET done = 1 WHERE alert_id = $1 AND done = 0");
+const START_MESSAGE: Sql =
+    Sql::new("SELECT id FROM messages WHERE alert_id = $1 AND kind = 'start' ORDER BY id LIMIT 1");
+const ALREADY_ASKED: Sql = Sql::new("SELECT recipient FROM deliveries WHERE message_id = $1");
+const REOPEN_UPDATES: Sql =
+    Sql::new("UPDATE messages SET awaits_start = 1, settled = 0 WHERE alert_id = $1 AND kind = 'update'");
+
+/// What a change needs to know of its alert.
+struct Current {
+    state: AlertState,
+    priority: Priority,
+    incident: IncidentId,
+    audience: Audience,
+}
+
+/// One of the changes that send a text to those who were reached.
+struct FollowUp<'a> {
+    event: AlertEvent,
+    kind: MessageKind,
+    text: &'a MessageText,
+    outcome: Option<Outcome>,
+    action: &'static str,
+}
+
+impl Store {
+    /// A text to those who were reached.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn update_alert(
+        &self,
+        intake: &Intake<'_>,
+        id: AlertId,
+        text: &MessageText,
+    ) -> Result<Result<Once<()>, ChangeRefused>> {
+        let (event, kind) = (AlertEvent::Change, MessageKind::Update);
+        self.follow_up(intake, id, FollowUp { event, kind, text, outcome: None, action: "alert.updated" })
+            .await
+    }
+
+    /// Withdraws an alert: unsent starts are cancelled, those reached get the text.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn retract_alert(
+        &self,
+        intake: &Intake<'_>,
+        id: AlertId,
+        text: &MessageText,
+    ) -> Result<Result<Once<()>, ChangeRefused>> {
+        let (event, kind) = (AlertEvent::Retract, MessageKind::Retract);
+        self.follow_up(intake, id, FollowUp { event, kind, text, outcome: None, action: "alert.retracted" })
+            .await
+    }
+
+    /// Ends an alert: unsent starts are cancelled, those reached get the text.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn end_alert(
+        &self,
+        intake: &Intake<'_>,
+        id: AlertId,
+        text: &MessageText,
+        outcome: Outcome,
+    ) -> Result<Result<Once<()>, ChangeRefused>> {
+        let (event, kind) = (AlertEvent::End, MessageKind::End);
+        let outcome = Some(outcome);
+        self.follow_up(intake, id, FollowUp { event, kind, text, outcome, action: "alert.ended" }).await
+    }
+
+    async fn follow_up(
+        &self,
+        intake: &Intake<'_>,
+        id: AlertId,
+        change: FollowUp<'_>,
+    ) -> Result<Result<Once<()>, ChangeRefused>> {
+        let mut tx = self.db.begin().await?;
+        if let Some(answer) = intake.seen_before(&mut tx).await? {
+            return Ok(Ok(answer));
+        }
+        let current = match change_state(&mut tx, intake, id, change.event, change.outcome).await? {
+            Ok(current) => current,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        // An update leaves the unsent starts alone: their people get the start, and the update after it.
+        if change.kind != MessageKind::Update {
+            cancel_unsent(&mut tx, intake, id).await?;
+        }
+        let message = MessageId::generate();
+        let new = NewMessage {
+            id: message,
+            organisation: intake.organisation,
+            alert: Some(id),
+            kind: change.kind,
+            priority: current.priority,
+            text: change.text,
+            expires_at: intake.now.plus(FOLLOW_UP_VALIDITY),
+            created_by: Some(intake.operator.0),
+            now: intake.now,
+        };
+        messages::insert(&mut tx, &new).await?;
+        let recipients = messages::follow_up(&mut tx, message, id, intake.now).await?;
+        let detail = json!({ "message": message, "recipients": recipients, "outcome": change.outcome });
+        intake.audit(&mut tx, change.action, id.0, detail).await?;
+        intake.remember(&mut tx, id.0).await?;
+        tx.commit().await?;
+        Ok(Ok(Once::Done(())))
+    }
+
+    /// Stops what has not left.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn cancel_alert(
+        &self,
+        intake: &Intake<'_>,
+        id: AlertId,
+    ) -> Result<Result<Once<()>, ChangeRefused>> {
+        let mut tx = self.db.begin().await?;
+        if let Some(answer) = intake.seen_before(&mut tx).await? {
+            return Ok(Ok(answer));
+        }
+        if let Err(refused) = change_state(&mut tx, intake, id, AlertEvent::Cancel, None).await? {
+            return Ok(Err(refused));
+        }
+        let cancelled = cancel_unsent(&mut tx, intake, id).await?;
+        intake.audit(&mut tx, "alert.cancelled", id.0, json!({ "unsent": cancelled })).await?;
+        intake.remember(&mut tx, id.0).await?;
+        tx.commit().await?;
+        Ok(Ok(Once::Done(())))
+    }
+
+    /// Asks more people, with the start message, about an alert that runs. Those already asked are not asked again.
+    /// `Taken::recipients` counts the new ones.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn extend_alert(
+        &self,
+        intake: &Intake<'_>,
+        id: AlertId,
+        geofence: &Geofence,
+        area: &serde_json::Value,
+    ) -> Result<Result<Once<Taken>, ChangeRefused>> {
+        // What is asked of whom never changes, so the match can be made before the transaction.
+        let found = {
+            let mut tx = self.db.begin().await?;
+            current(&mut tx, intake, id).await?
+        };
+        let Some(found) = found else { return Ok(Err(ChangeRefused::NotFound)) };
+        let query = MatchQuery {
+            organisation: intake.organisation,
+            geofence,
+            audience: &found.audience,
+            priority: found.priority,
+            as_of: intake.now,
+        };
+        let matched = self.match_geofence(&query, intake.rules).await?.recipients;
+        let mut tx = self.db.begin().await?;
+        if let Some(answer) = intake.seen_before(&mut tx).await? {
+            return Ok(Ok(answer));
+        }
+        if let Err(refused) = change_state(&mut tx, intake, id, AlertEvent::Change, None).await? {
+            return Ok(Err(refused));
+        }
+        let start: Uuid = on_tx!(&mut tx, conn, d =>
+            sqlx::query_scalar(START_MESSAGE.of(d)).bind(id.0).fetch_one(conn).await?);
+        let new = not_yet_asked(&mut tx, start, matched).await?;
+        let target = Target { organisation: intake.organisation, alert: id, message: MessageId(start) };
+        let more = intake.begin_fanout(&mut tx, target, geofence, &new).await?;
+        on_tx!(&mut tx, conn, d => sqlx::query(REOPEN_UPDATES.of(d)).bind(id.0).execute(conn).await?);
+        let detail = json!({ "area": area, "recipients": new.len() });
+        intake.audit(&mut tx, "alert.extended", id.0, detail).await?;
+        intake.remember(&mut tx, id.0).await?;
+        tx.commit().await?;
+        let recipients = new.len() as u64;
+        Ok(Ok(Once::Done(Taken { incident: found.incident, alert: Some(id), recipients, more })))
+    }
+}
+
+async fn current(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<Option<Current>> {
+    let row: Option<(String, String, Uuid, String)> = on_tx!(tx, conn, d => sqlx::query_as(STATE.of(d))
+        .bind(intake.organisation.0).bind(id.0).fetch_optional(conn).await?);
+    let Some((state, priority, incident, audience)) = row else { return Ok(None) };
+    let corrupt = |column| StoreError::Corrupt { table: "alerts", column };
+    Ok(Some(Current {
+        state: state.parse().map_err(|_| corrupt("state"))?,
+        priority: priority.parse().map_err(|_| corrupt("priority"))?,
+        incident: IncidentId(incident),
+        audience: serde_json::from_str(&audience).map_err(|_| corrupt("audience"))?,
+    }))
+}
+
+/// Moves the alert, where its state allows it.
+async fn change_state(
+    tx: &mut Tx,
+    intake: &Intake<'_>,
+    id: AlertId,
+    event: AlertEvent,
+    outcome: Option<Outcome>,
+) -> Result<Result<Current, ChangeRefused>> {
+    let Some(current) = current(tx, intake, id).await? else { return Ok(Err(ChangeRefused::NotFound)) };
+    let Ok(next) = alert::advance(current.state, event) else {
+        return Ok(Err(ChangeRefused::NotPossible(current.state)));
+    };
+    if next != current.state {
+        on_tx!(tx, conn, d => sqlx::query(SET_STATE.of(d))
+            .bind(id.0).bind(current.state.as_str()).bind(next.as_str()).bind(outcome.map(Outcome::as_str))
+            .bind(intake.now.as_millis())
+            .execute(conn).await?);
+    }
+    Ok(Ok(current))
+}
+
+/// Takes out of the queue what has not left, and stops a fan-out that is under way.
+async fn cancel_unsent(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<u64> {
+    on_tx!(&mut *tx, conn, d => sqlx::query(CLOSE_FANOUTS.of(d)).bind(id.0).execute(conn).await?);
+    Ok(on_tx!(tx, conn, d => sqlx::query(CANCEL_UNSENT.of(d))
+        .bind(id.0).bind(intake.now.as_millis()).execute(conn).await?)
+    .rows_affected())
+}
+
+async fn not_yet_asked(tx: &mut Tx, start: Uuid, matched: Vec<Matched>) -> Result<Vec<Matched>> {
+    let asked: Vec<Vec<u8>> = on_tx!(tx, conn, d =>
+        sqlx::query_scalar(ALREADY_ASKED.of(d)).bind(start).fetch_all(conn).await?);
+    let asked: std::collections::HashSet<Vec<u8>> = asked.into_iter().collect();
+    Ok(matched.into_iter().filter(|m| !asked.contains(m.recipient.0.as_slice())).collect())
+}

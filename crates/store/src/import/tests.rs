@@ -1,0 +1,178 @@
+use std::time::Duration;
+
+use super::*;
+use crate::db::on_db;
+use crate::fixture::{ACTOR, Fixture, NOW, draft, first, phone, place};
+use crate::participants::Participant;
+use Imported::{Created, Unchanged, UnknownGroups, Updated};
+
+const OPT_OUT: Sql = Sql::new("INSERT INTO opt_outs (recipient, opted_out_at) VALUES ($1, 0)");
+const OPTED_OUT_PLACES: Sql = Sql::new("SELECT count(*) FROM places WHERE opted_out = 1");
+const CHILDREN: Sql = Sql::new("SELECT (SELECT count(*) FROM places), (SELECT count(*) FROM memberships)");
+
+async fn import(f: &Fixture, batch: &[ParticipantDraft]) -> Vec<Imported> {
+    let later = NOW.plus(Duration::from_secs(1));
+    f.store.import_participants(f.organisation, batch, false, later).await.unwrap()
+}
+
+async fn all(f: &Fixture) -> Vec<Participant> {
+    f.store.list_participants(f.organisation, None, &first(500)).await.unwrap().items
+}
+
+async fn drafts(f: &Fixture) -> Vec<ParticipantDraft> {
+    all(f).await.into_iter().map(|p| p.draft).collect()
+}
+
+fn external(n: u32, external_id: &str) -> ParticipantDraft {
+    ParticipantDraft { external_id: Some(external_id.into()), ..draft(n) }
+}
+
+#[tokio::test]
+async fn the_same_file_again_changes_nothing() {
+    let f = Fixture::new().await;
+    let batch = [draft(1), external(2, "b"), external(3, "c")];
+    assert_eq!(import(&f, &batch).await, [Created, Created, Created]);
+    let before = all(&f).await;
+    assert_eq!(drafts(&f).await, batch);
+    assert_eq!(import(&f, &batch).await, [Unchanged, Unchanged, Unchanged]);
+    assert_eq!(all(&f).await, before);
+}
+
+#[tokio::test]
+async fn a_registration_by_request_is_the_same_to_an_import() {
+    let f = Fixture::new().await;
+    f.store.create_group(f.organisation, "dogs", "Dogs", ACTOR, NOW).await.unwrap().unwrap();
+    let draft = ParticipantDraft { groups: vec!["dogs".into()], ..external(1, "a") };
+    f.store.create_participant(f.organisation, &draft, ACTOR, NOW).await.unwrap().unwrap();
+    assert_eq!(import(&f, &[draft]).await, [Unchanged]);
+}
+
+#[tokio::test]
+async fn an_external_id_keeps_its_registration_when_the_number_changes() {
+    let f = Fixture::new().await;
+    import(&f, &[external(1, "a")]).await;
+    let id = all(&f).await[0].id;
+    assert_eq!(import(&f, &[external(2, "a")]).await, [Updated]);
+    let now = all(&f).await;
+    assert_eq!((now.len(), now[0].id, &now[0].draft.phone), (1, id, &phone(2)));
+    let found = f.store.list_participants(f.organisation, Some(&phone(1)), &first(9)).await.unwrap();
+    assert_eq!(found.items, []);
+}
+
+#[tokio::test]
+async fn a_number_without_external_id_means_its_registration_and_keeps_the_id() {
+    let f = Fixture::new().await;
+    import(&f, &[external(1, "a")]).await;
+    let mut changed = draft(1);
+    changed.name = None;
+    assert_eq!(import(&f, std::slice::from_ref(&changed)).await, [Updated]);
+    changed.external_id = Some("a".into());
+    assert_eq!(drafts(&f).await, [changed.clone()]);
+    changed.external_id = None;
+    assert_eq!(import(&f, &[changed]).await, [Unchanged]);
+}
+
+#[tokio::test]
+async fn the_later_of_two_drafts_with_one_key_counts() {
+    let f = Fixture::new().await;
+    let mut second = external(1, "a");
+    second.places = vec![place("work", 52.1, 5.1), place("home", 52.2, 5.2)];
+    let batch = [external(1, "a"), second.clone(), second.clone()];
+    assert_eq!(import(&f, &batch).await, [Created, Updated, Unchanged]);
+    assert_eq!(drafts(&f).await, [second.clone()]);
+
+    // A number that moves inside the batch is looked for where it went, not where it was.
+    let batch = [external(2, "a"), draft(2), draft(1)];
+    assert_eq!(import(&f, &batch).await, [Updated, Unchanged, Created]);
+    let kept = drafts(&f).await;
+    assert_eq!(kept, [external(2, "a"), draft(1)]);
+}
+
+#[tokio::test]
+async fn an_import_replaces_places_and_memberships() {
+    let f = Fixture::new().await;
+    for code in ["dogs", "shops"] {
+        f.store.create_group(f.organisation, code, "Name", ACTOR, NOW).await.unwrap().unwrap();
+    }
+    let mut changed = external(1, "a");
+    changed.places.push(place("work", 52.1, 5.1));
+    changed.groups = vec!["dogs".into(), "shops".into()];
+    import(&f, std::slice::from_ref(&changed)).await;
+    assert_eq!(drafts(&f).await, [changed.clone()]);
+    changed.places.remove(0);
+    changed.groups.remove(0);
+    assert_eq!(import(&f, std::slice::from_ref(&changed)).await, [Updated]);
+    assert_eq!(drafts(&f).await, [changed]);
+    let children: (i64, i64) = on_db!(read f.store.db, pool, d =>
+        sqlx::query_as(CHILDREN.of(d)).fetch_one(pool).await.unwrap());
+    assert_eq!(children, (1, 1));
+}
+
+#[tokio::test]
+async fn an_opt_out_outlives_every_import() {
+    let f = Fixture::new().await;
+    let recipient = f.store.keys.recipient(&phone(1));
+    on_db!(write f.store.db, pool, d =>
+        sqlx::query(OPT_OUT.of(d)).bind(recipient.0.as_slice()).execute(pool).await.unwrap());
+    // New, changed, and moved to the number.
+    import(&f, &[external(1, "a"), external(2, "b")]).await;
+    import(&f, &[ParticipantDraft { name: None, ..external(1, "a") }, external(1, "b")]).await;
+    assert!(all(&f).await.iter().all(|p| p.opted_out));
+    let places: i64 = on_db!(read f.store.db, pool, d =>
+        sqlx::query_scalar(OPTED_OUT_PLACES.of(d)).fetch_one(pool).await.unwrap());
+    assert_eq!(places, 2);
+}
+
+#[tokio::test]
+async fn a_pause_stays_unless_the_import_names_another() {
+    let f = Fixture::new().await;
+    let pause = Some(NOW.plus(Duration::from_secs(86_400)));
+    import(&f, &[ParticipantDraft { paused_until: pause, ..external(1, "a") }]).await;
+    assert_eq!(import(&f, &[external(1, "a")]).await, [Unchanged]);
+    assert_eq!(import(&f, &[ParticipantDraft { name: None, ..external(1, "a") }]).await, [Updated]);
+    assert_eq!(drafts(&f).await[0].paused_until, pause);
+    let other = ParticipantDraft { name: None, paused_until: Some(NOW), ..external(1, "a") };
+    assert_eq!(import(&f, &[other]).await, [Updated]);
+    assert_eq!(drafts(&f).await[0].paused_until, Some(NOW));
+}
+
+#[tokio::test]
+async fn a_draft_with_unknown_groups_is_left_out_alone() {
+    let f = Fixture::new().await;
+    let lost = ParticipantDraft { groups: vec!["nowhere".into()], ..draft(1) };
+    let result = import(&f, &[lost, draft(2)]).await;
+    assert_eq!(result, [UnknownGroups(vec!["nowhere".into()]), Created]);
+    assert_eq!(drafts(&f).await, [draft(2)]);
+}
+
+#[tokio::test]
+async fn a_dry_run_answers_the_same_and_writes_nothing() {
+    let f = Fixture::new().await;
+    import(&f, &[external(1, "a"), external(2, "b")]).await;
+    let before = all(&f).await;
+    let batch = [external(1, "a"), external(3, "b"), external(4, "c"), external(5, "c")];
+    let dry = f.store.import_participants(f.organisation, &batch, true, NOW).await.unwrap();
+    assert_eq!(all(&f).await, before);
+    assert_eq!(dry, [Unchanged, Updated, Created, Updated]);
+    assert_eq!(import(&f, &batch).await, dry);
+}
+
+#[tokio::test]
+async fn an_import_sees_and_touches_its_own_organisation_only() {
+    let f = Fixture::new().await;
+    import(&f, &[external(1, "a"), draft(2)]).await;
+    let batch = [external(1, "a"), draft(2)];
+    let result = f.store.import_participants(f.stranger, &batch, false, NOW).await.unwrap();
+    assert_eq!(result, [Created, Created]);
+    assert_eq!(all(&f).await.len(), 2);
+    assert_eq!(import(&f, &[]).await, []);
+}
+
+#[tokio::test]
+async fn an_import_is_written_down_with_its_counts() {
+    let f = Fixture::new().await;
+    f.store.audit_import(f.organisation, ACTOR, 10, 2, NOW).await.unwrap();
+    let entry = f.store.list_audit(f.organisation, &first(1)).await.unwrap().items.remove(0);
+    assert_eq!(entry.action, "participants.imported");
+    assert_eq!(entry.detail, json!({ "rows": 10, "rejected": 2 }));
+}

@@ -1,0 +1,289 @@
+//! Storing an inbound SMS and doing what it asks for, in one transaction.
+
+use std::time::Duration;
+
+use klaroen_domain::alert::{AlertState, MessageKind, Priority};
+use klaroen_domain::id::{AlertId, MessageId, OrganisationId, ParticipantId};
+use klaroen_domain::keyword::Keyword;
+use klaroen_domain::participant::Language;
+use klaroen_domain::text::MessageText;
+use klaroen_domain::time::Timestamp;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::db::{Sql, Tx, on_tx};
+use crate::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
+use crate::replies::{AutoReply, AutoReplyTexts, IncomingReply, ReplyState, ReplyStored, text_row};
+use crate::seal::Recipient;
+use crate::{Actor, Result, Store, StoreError, audit};
+
+/// How long after the last message a reply still belongs to its alert.
+const BELONGS_WITHIN: Duration = Duration::from_secs(24 * 3600);
+
+/// Equal answers within this time share a message, and a number gets each once: two machines that answer each other stop.
+const SAME_ANSWER_WITHIN: Duration = Duration::from_secs(3600);
+
+const SEEN: Sql = Sql::new("SELECT EXISTS (SELECT 1 FROM replies WHERE gateway = $1 AND dedupe_key = $2)");
+/// What the number last received, or may have received.
+const LAST_RECEIVED: Sql = Sql::new(
+    "SELECT a.id, a.organisation_id, d.participant_id, a.state
+     FROM deliveries d JOIN alerts a ON a.id = d.alert_id
+     WHERE d.recipient = $1 AND d.state IN ('sending', 'sent', 'delivered', 'unknown', 'no_receipt')
+         AND COALESCE(d.sent_at, d.changed_at) >= $2
+     ORDER BY COALESCE(d.sent_at, d.changed_at) DESC, d.id DESC LIMIT 1",
+);
+const REGISTRATIONS: Sql =
+    Sql::new("SELECT id, organisation_id, language FROM participants WHERE recipient = $1 ORDER BY id");
+const INSERT: Sql = Sql::new(
+    "INSERT INTO replies (id, organisation_id, alert_id, participant_id, recipient, sender, text, keyword, shown, after_end,
+         state, gateway, dedupe_key, received_at)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+);
+const TOLD_BEFORE: Sql = Sql::new(
+    "SELECT EXISTS (SELECT 1 FROM replies WHERE recipient = $1 AND alert_id = $2 AND after_end = 1)",
+);
+const OPT_OUT: Sql = Sql::new(
+    "INSERT INTO opt_outs (recipient, organisation_id, opted_out_at) VALUES ($1, $2, $3)
+     ON CONFLICT (recipient) DO NOTHING",
+);
+const OPT_IN: Sql = Sql::new("DELETE FROM opt_outs WHERE recipient = $1");
+const MARK_PLACES: Sql = Sql::new(
+    "UPDATE places SET opted_out = $2
+     WHERE opted_out <> $2 AND participant_id IN (SELECT id FROM participants WHERE recipient = $1)",
+);
+const SUPPRESS: Sql = Sql::new(
+    "UPDATE deliveries SET state = 'suppressed', reason = 'opted_out', changed_at = $2
+     WHERE recipient = $1 AND state = 'queued' AND lane > 0",
+);
+const SERVICE_MESSAGE: Sql = Sql::new(
+    "SELECT id FROM messages
+     WHERE kind = 'service' AND organisation_id = $1 AND text = $2 AND alert_id IS NULL AND lane = 0 AND created_at > $3
+     ORDER BY id DESC LIMIT 1",
+);
+const QUEUE_ANSWER: Sql = Sql::new(
+    "INSERT INTO deliveries
+         (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
+     VALUES ($1, NULL, $2, $3, $4, 0, 'queued', $5, $5)
+     ON CONFLICT (recipient, message_id) DO NOTHING",
+);
+
+/// The alert that a number last heard of.
+struct LastReceived {
+    alert: AlertId,
+    organisation: OrganisationId,
+    participant: ParticipantId,
+    state: AlertState,
+}
+
+/// Who sends, as far as it is known.
+struct Sender {
+    recipient: Recipient,
+    last: Option<LastReceived>,
+    registrations: Vec<(Uuid, Uuid, String)>,
+}
+
+impl Store {
+    /// Stores an inbound SMS and does what it asks for, in one transaction: STOP opts the number out everywhere, suppresses
+    /// what is queued for it, and queues one confirmation. A keyword changes something only for a number that is
+    /// registered or heard of an alert; a STOP from any number is kept.
+    ///
+    /// # Errors
+    /// What the database says; it may not be acknowledged then.
+    pub async fn store_reply(
+        &self,
+        reply: &IncomingReply,
+        texts: &dyn AutoReplyTexts,
+    ) -> Result<ReplyStored> {
+        let mut tx = self.db.begin().await?;
+        let seen: bool = on_tx!(&mut tx, conn, d => sqlx::query_scalar(SEEN.of(d))
+            .bind(&reply.gateway).bind(&reply.dedupe_key).fetch_one(conn).await?);
+        if seen {
+            return Ok(ReplyStored::Repeated);
+        }
+        let sender = match &reply.phone {
+            Some(phone) => Some(look_up(&mut tx, self.keys.recipient(phone), reply.received_at).await?),
+            None => None,
+        };
+        let (stored, answer) = match (&sender, reply.keyword) {
+            (Some(sender), Some(keyword)) => obey(&mut tx, sender, keyword, reply.received_at).await?,
+            (Some(sender), None) => attribute(&mut tx, sender).await?,
+            (None, _) => (ReplyStored::Unattributed, None),
+        };
+        self.insert_reply(&mut tx, reply, sender.as_ref()).await?;
+        if let (Some(answer), Some(sender)) = (answer, &sender) {
+            queue_answer(&mut tx, sender, answer, texts, reply.received_at).await?;
+        }
+        tx.commit().await?;
+        Ok(stored)
+    }
+
+    async fn insert_reply(&self, tx: &mut Tx, reply: &IncomingReply, sender: Option<&Sender>) -> Result<()> {
+        let id = Uuid::now_v7();
+        let last = sender.and_then(|s| s.last.as_ref());
+        let organisation = last.map(|l| l.organisation.0).or_else(|| {
+            sender.and_then(|s| s.registrations.first()).map(|(_, organisation, _)| *organisation)
+        });
+        let participant = last
+            .map(|l| l.participant.0)
+            .or_else(|| sender.and_then(|s| s.registrations.first()).map(|(id, ..)| *id));
+        let from = reply.phone.as_ref().map_or(reply.from.as_str(), |phone| phone.expose());
+        let keyword = reply.keyword.map(|keyword| match keyword {
+            Keyword::Stop => "stop",
+            Keyword::Start => "start",
+            Keyword::Help => "help",
+        });
+        // HELP may be meant: the operator sees it. STOP and START are carried out and say nothing to him.
+        let shown = !matches!(reply.keyword, Some(Keyword::Stop | Keyword::Start));
+        on_tx!(tx, conn, d => sqlx::query(INSERT.of(d))
+            .bind(id).bind(organisation).bind(last.map(|l| l.alert.0)).bind(participant)
+            .bind(sender.map(|s| s.recipient.0.to_vec()))
+            .bind(self.keys.seal(from, id.as_bytes())).bind(self.keys.seal(&reply.text, &text_row(id)))
+            .bind(keyword).bind(shown).bind(last.is_some_and(|l| l.state != AlertState::Active))
+            .bind(ReplyState::New.as_str()).bind(&reply.gateway).bind(&reply.dedupe_key)
+            .bind(reply.received_at.as_millis())
+            .execute(conn).await?);
+        Ok(())
+    }
+}
+
+async fn look_up(tx: &mut Tx, recipient: Recipient, now: Timestamp) -> Result<Sender> {
+    let last: Option<(Uuid, Uuid, Uuid, String)> = on_tx!(&mut *tx, conn, d =>
+        sqlx::query_as(LAST_RECEIVED.of(d)).bind(recipient.0.as_slice())
+            .bind(now.minus(BELONGS_WITHIN).as_millis()).fetch_optional(conn).await?);
+    let registrations: Vec<(Uuid, Uuid, String)> = on_tx!(&mut *tx, conn, d =>
+        sqlx::query_as(REGISTRATIONS.of(d)).bind(recipient.0.as_slice()).fetch_all(conn).await?);
+    let last = last
+        .map(|(alert, organisation, participant, state)| {
+            Ok::<_, StoreError>(LastReceived {
+                alert: AlertId(alert),
+                organisation: OrganisationId(organisation),
+                participant: ParticipantId(participant),
+                state: state.parse().map_err(|_| StoreError::Corrupt { table: "alerts", column: "state" })?,
+            })
+        })
+        .transpose()?;
+    Ok(Sender { recipient, last, registrations })
+}
+
+/// Does what a keyword asks for.
+async fn obey(
+    tx: &mut Tx,
+    sender: &Sender,
+    keyword: Keyword,
+    now: Timestamp,
+) -> Result<(ReplyStored, Option<AutoReply>)> {
+    let recipient = sender.recipient.0.as_slice();
+    match keyword {
+        Keyword::Stop => {
+            let organisation = sender.last.as_ref().map(|l| l.organisation.0);
+            let new = on_tx!(&mut *tx, conn, d => sqlx::query(OPT_OUT.of(d))
+                .bind(recipient).bind(organisation).bind(now.as_millis()).execute(conn).await?.rows_affected());
+            mark_places(tx, recipient, true).await?;
+            let suppressed = on_tx!(&mut *tx, conn, d => sqlx::query(SUPPRESS.of(d))
+                .bind(recipient).bind(now.as_millis()).execute(conn).await?.rows_affected());
+            audit_choice(tx, sender, "participant.opted_out", json!({ "suppressed": suppressed }), now)
+                .await?;
+            // Confirmed once: a second STOP changes nothing and is not answered.
+            Ok((ReplyStored::OptedOut, (new > 0).then_some(AutoReply::OptOutConfirmed)))
+        }
+        Keyword::Start => {
+            let gone = on_tx!(&mut *tx, conn, d =>
+                sqlx::query(OPT_IN.of(d)).bind(recipient).execute(conn).await?.rows_affected());
+            mark_places(tx, recipient, false).await?;
+            audit_choice(tx, sender, "participant.opted_in", json!({}), now).await?;
+            Ok((ReplyStored::OptedIn, (gone > 0).then_some(AutoReply::OptInConfirmed)))
+        }
+        Keyword::Help => Ok((ReplyStored::Helped, Some(AutoReply::Help))),
+    }
+}
+
+async fn mark_places(tx: &mut Tx, recipient: &[u8], opted_out: bool) -> Result<()> {
+    on_tx!(tx, conn, d => sqlx::query(MARK_PLACES.of(d)).bind(recipient).bind(opted_out).execute(conn).await?);
+    Ok(())
+}
+
+/// One entry for each organisation that has the number.
+async fn audit_choice(
+    tx: &mut Tx,
+    sender: &Sender,
+    action: &str,
+    detail: serde_json::Value,
+    now: Timestamp,
+) -> Result<()> {
+    for (participant, organisation, _) in &sender.registrations {
+        let organisation = OrganisationId(*organisation);
+        let subject = participant.to_string();
+        audit::append(tx, organisation, Actor::System, action, &subject, detail.clone(), now).await?;
+    }
+    Ok(())
+}
+
+/// Puts a message for the operator under its alert; after the end its sender is told once whom to call.
+async fn attribute(tx: &mut Tx, sender: &Sender) -> Result<(ReplyStored, Option<AutoReply>)> {
+    let Some(last) = &sender.last else { return Ok((ReplyStored::Unattributed, None)) };
+    let mut answer = None;
+    if last.state != AlertState::Active {
+        let told: bool = on_tx!(tx, conn, d => sqlx::query_scalar(TOLD_BEFORE.of(d))
+            .bind(sender.recipient.0.as_slice()).bind(last.alert.0).fetch_one(conn).await?);
+        answer = (!told).then_some(AutoReply::AlertOver);
+    }
+    Ok((ReplyStored::ForAlert(last.alert), answer))
+}
+
+/// Queues an automatic answer ahead of all else. Unknown numbers are not answered: there is nobody to seal a number for, and
+/// a service that answers anybody can be made to send to anybody.
+async fn queue_answer(
+    tx: &mut Tx,
+    sender: &Sender,
+    answer: AutoReply,
+    texts: &dyn AutoReplyTexts,
+    now: Timestamp,
+) -> Result<()> {
+    let of_last = sender
+        .last
+        .as_ref()
+        .and_then(|last| sender.registrations.iter().find(|(id, ..)| *id == last.participant.0));
+    let Some((participant, organisation, language)) = of_last.or(sender.registrations.first()) else {
+        return Ok(());
+    };
+    let organisation = OrganisationId(*organisation);
+    let text = texts.text(answer, language.parse::<Language>().unwrap_or_default());
+    let message = service_message(tx, organisation, &text, now).await?;
+    let added = on_tx!(&mut *tx, conn, d => sqlx::query(QUEUE_ANSWER.of(d))
+        .bind(organisation.0).bind(message.0).bind(*participant).bind(sender.recipient.0.as_slice())
+        .bind(now.as_millis())
+        .execute(conn).await?.rows_affected());
+    if added > 0 {
+        messages::count_more(tx, message, added).await?;
+    }
+    Ok(())
+}
+
+/// The message of equal answers of this hour, or a new one.
+async fn service_message(
+    tx: &mut Tx,
+    organisation: OrganisationId,
+    text: &MessageText,
+    now: Timestamp,
+) -> Result<MessageId> {
+    let kept: Option<Uuid> = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(SERVICE_MESSAGE.of(d))
+        .bind(organisation.0).bind(text.as_str()).bind(now.minus(SAME_ANSWER_WITHIN).as_millis())
+        .fetch_optional(conn).await?);
+    if let Some(id) = kept {
+        return Ok(MessageId(id));
+    }
+    let id = MessageId::generate();
+    let message = NewMessage {
+        id,
+        organisation,
+        alert: None,
+        kind: MessageKind::Service,
+        priority: Priority::Urgent,
+        text,
+        expires_at: now.plus(FOLLOW_UP_VALIDITY),
+        created_by: None,
+        now,
+    };
+    messages::insert(tx, &message).await?;
+    Ok(id)
+}

@@ -1,0 +1,227 @@
+//! Writing registrations in sets: one statement for each table, whether it is one registration or a thousand.
+//!
+//! The rows travel as JSON arrays; bytes in them are hexadecimal digits.
+
+use klaroen_domain::id::{OrganisationId, ParticipantId};
+use klaroen_domain::time::Timestamp;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+use super::ParticipantDraft;
+use super::sealed::{seal_name, seal_phone};
+use crate::db::{Sql, Tx, on_tx};
+use crate::seal::{Keys, Recipient};
+use crate::{Result, hex};
+
+// An insert that updates on conflict, because its plan is certain: one look-up by id for each row. `created_at` stays.
+const PUT: Sql = Sql::new(
+    "INSERT INTO participants (id, organisation_id, kind, name, phone, recipient, language, external_id, paused_until,
+                               consent_at, consent_method, fingerprint, created_at, updated_at)
+     SELECT unhex(json_extract(value, '$[0]')), $2, json_extract(value, '$[1]'),
+            unhex(json_extract(value, '$[2]')), unhex(json_extract(value, '$[3]')),
+            unhex(json_extract(value, '$[4]')), json_extract(value, '$[5]'), json_extract(value, '$[6]'),
+            json_extract(value, '$[7]'), json_extract(value, '$[8]'), json_extract(value, '$[9]'),
+            unhex(json_extract(value, '$[10]')), $3, $3
+     FROM json_each($1) WHERE true
+     ON CONFLICT (id) DO UPDATE SET
+         kind = excluded.kind, name = excluded.name, phone = excluded.phone, recipient = excluded.recipient,
+         language = excluded.language, external_id = excluded.external_id, paused_until = excluded.paused_until,
+         consent_at = excluded.consent_at, consent_method = excluded.consent_method,
+         fingerprint = excluded.fingerprint, updated_at = excluded.updated_at
+     WHERE participants.organisation_id = excluded.organisation_id",
+);
+const CLEAR_PLACES: Sql = Sql::new(
+    "DELETE FROM places WHERE participant_id IN (SELECT unhex(value) FROM json_each($1)) AND organisation_id = $2",
+);
+const CLEAR_MEMBERSHIPS: Sql = Sql::new(
+    "DELETE FROM memberships
+     WHERE participant_id IN (SELECT unhex(value) FROM json_each($1)) AND organisation_id = $2",
+);
+// Whether the number has opted out is asked here, so that no registration, new or imported, undoes a STOP.
+const INSERT_PLACES: Sql = Sql::new(
+    "INSERT INTO places (participant_id, position, organisation_id, label, latitude, longitude, cell, hours,
+                         recipient, kind, paused_until, opted_out)
+     SELECT unhex(json_extract(value, '$[0]')), json_extract(value, '$[1]'), $2, json_extract(value, '$[2]'),
+            json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+            json_extract(value, '$[6]'), unhex(json_extract(value, '$[7]')), json_extract(value, '$[8]'),
+            json_extract(value, '$[9]'),
+            EXISTS (SELECT 1 FROM opt_outs WHERE recipient = unhex(json_extract(value, '$[7]')))
+     FROM json_each($1)",
+);
+const INSERT_MEMBERSHIPS: Sql = Sql::new(
+    "INSERT INTO memberships (group_id, participant_id, organisation_id)
+     SELECT unhex(json_extract(value, '$[0]')), unhex(json_extract(value, '$[1]')), $2 FROM json_each($1)",
+);
+
+/// A registration as it is to be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Write<'a> {
+    /// Its row, new or not.
+    pub(crate) id: ParticipantId,
+    /// Whether there is nothing to replace.
+    pub(crate) new: bool,
+    /// What it says.
+    pub(crate) draft: &'a ParticipantDraft,
+    /// The caller's own key: an import without one leaves what is there.
+    pub(crate) external_id: Option<&'a str>,
+    /// No alerts before this moment: an import without one leaves what is there.
+    pub(crate) paused_until: Option<Timestamp>,
+    /// Who rings.
+    pub(crate) recipient: Recipient,
+    /// What [`fingerprint`] gave.
+    pub(crate) fingerprint: [u8; 16],
+}
+
+/// A keyed hash of all that an import can change. A pause is not among it: an import that says nothing of one leaves it.
+pub(crate) fn fingerprint(keys: &Keys, draft: &ParticipantDraft, external_id: Option<&str>) -> [u8; 16] {
+    // The bits of a coordinate, because two that differ in the last one differ. The order of places counts: it is kept.
+    let places: Vec<Value> = draft
+        .places
+        .iter()
+        .map(|place| {
+            let (latitude, longitude) = (place.location.latitude(), place.location.longitude());
+            let hours = place.hours.as_ref().map(ToString::to_string);
+            json!([place.label, latitude.to_bits(), longitude.to_bits(), hours])
+        })
+        .collect();
+    let content = json!([
+        draft.kind.as_str(),
+        draft.name,
+        draft.phone.expose(),
+        draft.language.as_str(),
+        external_id,
+        draft.consent.given_at.as_millis(),
+        draft.consent.method,
+        places,
+        sorted_groups(draft),
+    ]);
+    keys.fingerprint(content.to_string().as_bytes())
+}
+
+/// The codes of a draft's groups, sorted, each once.
+pub(crate) fn sorted_groups(draft: &ParticipantDraft) -> Vec<&str> {
+    let mut codes: Vec<&str> = draft.groups.iter().map(String::as_str).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    codes
+}
+
+/// Writes registrations with their places and memberships. `groups` holds the id of every code that they name; no two
+/// writes are of the same row.
+pub(crate) async fn put(
+    tx: &mut Tx,
+    keys: &Keys,
+    organisation: OrganisationId,
+    writes: &[Write<'_>],
+    groups: &HashMap<String, Uuid>,
+    now: Timestamp,
+) -> Result<()> {
+    if writes.is_empty() {
+        return Ok(());
+    }
+    let replaced: Vec<Value> = writes.iter().filter(|w| !w.new).map(|w| json!(id_hex(w))).collect();
+    if !replaced.is_empty() {
+        run(tx, CLEAR_PLACES, organisation, &replaced).await?;
+        run(tx, CLEAR_MEMBERSHIPS, organisation, &replaced).await?;
+    }
+    let participants = Value::Array(writes.iter().map(|w| participant_row(keys, w)).collect()).to_string();
+    on_tx!(&mut *tx, conn, d => sqlx::query(PUT.of(d))
+        .bind(participants).bind(organisation.0).bind(now.as_millis()).execute(conn).await?);
+    let places: Vec<Value> = writes.iter().flat_map(place_rows).collect();
+    run(tx, INSERT_PLACES, organisation, &places).await?;
+    let memberships: Vec<Value> = writes.iter().flat_map(|w| membership_rows(w, groups)).collect();
+    if memberships.is_empty() {
+        return Ok(());
+    }
+    run(tx, INSERT_MEMBERSHIPS, organisation, &memberships).await
+}
+
+async fn run(tx: &mut Tx, statement: Sql, organisation: OrganisationId, rows: &[Value]) -> Result<()> {
+    let rows = json!(rows).to_string();
+    on_tx!(tx, conn, d =>
+        sqlx::query(statement.of(d)).bind(rows).bind(organisation.0).execute(conn).await?);
+    Ok(())
+}
+
+fn id_hex(write: &Write<'_>) -> String {
+    hex::encode(write.id.0.as_bytes())
+}
+
+fn participant_row(keys: &Keys, write: &Write<'_>) -> Value {
+    let draft = write.draft;
+    json!([
+        id_hex(write),
+        draft.kind.as_str(),
+        draft.name.as_ref().map(|name| hex::encode(&seal_name(keys, write.id, name))),
+        hex::encode(&seal_phone(keys, write.id, &draft.phone)),
+        hex::encode(&write.recipient.0),
+        draft.language.as_str(),
+        write.external_id,
+        write.paused_until.map(Timestamp::as_millis),
+        draft.consent.given_at.as_millis(),
+        draft.consent.method,
+        hex::encode(&write.fingerprint),
+    ])
+}
+
+fn place_rows(write: &Write<'_>) -> impl Iterator<Item = Value> {
+    write.draft.places.iter().enumerate().map(|(position, place)| {
+        json!([
+            id_hex(write),
+            position,
+            place.label,
+            place.location.latitude(),
+            place.location.longitude(),
+            place.location.cell(),
+            place.hours.as_ref().map(ToString::to_string),
+            hex::encode(&write.recipient.0),
+            write.draft.kind.as_str(),
+            write.paused_until.map(Timestamp::as_millis),
+        ])
+    })
+}
+
+fn membership_rows(write: &Write<'_>, groups: &HashMap<String, Uuid>) -> impl Iterator<Item = Value> {
+    let ids: Vec<&Uuid> = sorted_groups(write.draft).into_iter().filter_map(|c| groups.get(c)).collect();
+    ids.into_iter().map(|id| json!([hex::encode(id.as_bytes()), id_hex(write)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{draft, phone, place};
+    use klaroen_domain::participant::{Language, ParticipantKind};
+
+    #[test]
+    fn a_fingerprint_tells_every_change_that_an_import_can_make() {
+        type Change = fn(&mut ParticipantDraft);
+        let keys = Keys::new(&[1; 32], &[2; 32]);
+        let mut base = draft(1);
+        base.groups = vec!["a".into(), "b".into()];
+        let of = |d: &ParticipantDraft| fingerprint(&keys, d, d.external_id.as_deref());
+        let changes: [Change; 12] = [
+            |d| d.kind = ParticipantKind::Business,
+            |d| d.name = None,
+            |d| d.name = Some("Other".into()),
+            |d| d.phone = phone(2),
+            |d| d.language = Language::En,
+            |d| d.places[0].label = "work".into(),
+            |d| d.places[0] = place("home", 52.0907, 5.121_400_000_000_001),
+            |d| d.places[0].hours = Some("Mo-Fr 08:00-18:00".parse().unwrap()),
+            |d| d.places.push(place("work", 52.1, 5.1)),
+            |d| d.groups = vec!["a".into()],
+            |d| d.external_id = Some("x".into()),
+            |d| d.consent.method = "letter".into(),
+        ];
+        for (n, change) in changes.into_iter().enumerate() {
+            let mut changed = base.clone();
+            change(&mut changed);
+            assert_ne!(of(&changed), of(&base), "change {n}");
+        }
+        let mut same = base.clone();
+        same.groups = vec!["b".into(), "a".into(), "b".into()];
+        same.paused_until = Some(Timestamp::from_millis(5));
+        assert_eq!(of(&same), of(&base));
+    }
+}

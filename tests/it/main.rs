@@ -1,0 +1,4 @@
+//! End-to-end, store conformance and crash tests, in one binary.
+
+mod store;
+mod world;
