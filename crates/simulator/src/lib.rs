@@ -1,1 +1,33 @@
-//! Placeholder.
+//! An SMSC (SMPP 3.4 server) with seeded faults, for the demo, the tests and the bench.
+//!
+//! It answers like a provider, misbehaves as [`Faults`] says, and remembers every ring of every
+//! handset: the oracle for "how often did each phone ring". The fate of a message is decided by a
+//! hash of the seed, the destination and how many submits that destination had before, so that a
+//! run can be repeated whatever the order in which messages arrive.
+//!
+//! Start with [`Smsc`]; the parts are [`config`] (what can be set), `fate` (what happens to a
+//! message), `exchange` (taking and delivering), `ledger` (the oracle), `session` and `protocol`
+//! (one connection) and `wire` (the bytes).
+
+mod account;
+pub mod config;
+mod counters;
+mod exchange;
+mod fate;
+pub mod faults;
+mod ledger;
+mod pace;
+mod protocol;
+mod schedule;
+mod session;
+mod smsc;
+mod submission;
+mod text;
+mod validity;
+mod wire;
+
+pub use config::{AutoReply, SmscConfig};
+pub use counters::Stats;
+pub use faults::{Faults, FaultsError, MessageIdFormat, ReceiptForm, ReceiptIdFormat};
+pub use ledger::Ring;
+pub use smsc::{InboundError, Smsc};

@@ -1,0 +1,6 @@
+//! The SMSC seen from its clients.
+
+mod client;
+mod delivery;
+mod faults;
+mod protocol;

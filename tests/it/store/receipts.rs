@@ -1,0 +1,182 @@
+//! Receipts: early, late, repeated, out of order, of long messages, and without an id that is known.
+
+use std::time::Duration;
+
+use klaroen_domain::decide::Decision;
+use klaroen_domain::delivery::DeliveryState;
+use klaroen_domain::outcome::{ProviderId, ReceiptStatus};
+use klaroen_store::receipts::{IncomingReceipt, ReceiptCounts};
+
+use crate::world::{World, keys, phone, provider_id};
+
+const GRACE: Duration = Duration::from_secs(24 * 3600);
+
+fn receipt(world: &World, id: &str, status: ReceiptStatus) -> IncomingReceipt {
+    IncomingReceipt {
+        provider_id: ProviderId(id.to_owned()),
+        delivery: None,
+        status,
+        error: (status == ReceiptStatus::Undelivered).then(|| "000013".to_owned()),
+        recipient: None,
+        raw: format!("id:{id} stat:{}", status.as_str()),
+        received_at: world.now(),
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_moves_its_delivery_and_never_back() {
+    let world = World::new().await;
+    world.enrol(1).await;
+    let alert = world.alert_all().await;
+    let claimed = world.claim(1).await.claimed.remove(0);
+    world.store.finish("main", &[world.accepted(&claimed)]).await.unwrap();
+    let id = provider_id(&claimed);
+    use ReceiptStatus::{Delivered, Undelivered, Underway};
+    for (status, state) in [
+        (Underway, DeliveryState::Sent),
+        (Undelivered, DeliveryState::Undelivered),
+        (Delivered, DeliveryState::Delivered),
+        (Undelivered, DeliveryState::Delivered),
+        (Underway, DeliveryState::Delivered),
+    ] {
+        let counts = world.store.store_receipts("main", &[receipt(&world, &id, status)]).await.unwrap();
+        assert_eq!((counts.joined, counts.parked), (1, 0));
+        assert_eq!(world.count(alert, 0, state).await, 1, "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_before_its_submit_is_joined() {
+    let world = World::new().await;
+    world.enrol(1).await;
+    let alert = world.alert_all().await;
+    let claimed = world.claim(1).await.claimed.remove(0);
+    let early = receipt(&world, &provider_id(&claimed), ReceiptStatus::Delivered);
+    let counts = world.store.store_receipts("main", &[early]).await.unwrap();
+    assert_eq!(counts, ReceiptCounts { joined: 0, parked: 1, moved: 0 });
+    let counts = world.store.finish("main", &[world.accepted(&claimed)]).await.unwrap();
+    assert_eq!(counts.joined, 1);
+    assert_eq!(world.count(alert, 0, DeliveryState::Delivered).await, 1);
+    assert_eq!(world.view(alert).await.messages[0].last_sent_at, Some(world.now()));
+}
+
+#[tokio::test]
+async fn receipts_of_another_gateway_do_not_join() {
+    let world = World::new().await;
+    world.enrol(1).await;
+    let alert = world.alert_all().await;
+    let claimed = world.claim(1).await.claimed.remove(0);
+    world.store.finish("main", &[world.accepted(&claimed)]).await.unwrap();
+    let stranger = receipt(&world, &provider_id(&claimed), ReceiptStatus::Delivered);
+    assert_eq!(world.store.store_receipts("other", &[stranger]).await.unwrap().parked, 1);
+    assert_eq!(world.count(alert, 0, DeliveryState::Sent).await, 1);
+}
+
+#[tokio::test]
+async fn a_batch_with_several_receipts_about_one_delivery_is_folded() {
+    let world = World::new().await;
+    world.enrol(2).await;
+    let alert = world.alert_all().await;
+    let claim = world.claim(2).await;
+    let finished: Vec<_> = claim.claimed.iter().map(|c| world.accepted(c)).collect();
+    world.store.finish("main", &finished).await.unwrap();
+    let [a, b] = [provider_id(&claim.claimed[0]), provider_id(&claim.claimed[1])];
+    let batch = [
+        receipt(&world, &a, ReceiptStatus::Delivered),
+        receipt(&world, &b, ReceiptStatus::Underway),
+        receipt(&world, &a, ReceiptStatus::Undelivered),
+        receipt(&world, &b, ReceiptStatus::Undelivered),
+        receipt(&world, &a, ReceiptStatus::Delivered),
+        receipt(&world, "nobody", ReceiptStatus::Delivered),
+    ];
+    let counts = world.store.store_receipts("main", &batch).await.unwrap();
+    assert_eq!(counts, ReceiptCounts { joined: 5, parked: 1, moved: 2 });
+    assert_eq!(world.count(alert, 0, DeliveryState::Delivered).await, 1);
+    assert_eq!(world.count(alert, 0, DeliveryState::Undelivered).await, 1);
+}
+
+#[tokio::test]
+async fn a_long_message_is_delivered_when_all_its_parts_are() {
+    let world = World::new().await;
+    world.enrol(1).await;
+    let alert = world.alert_all().await;
+    let claimed = world.claim(1).await.claimed.remove(0);
+    let sent = world.finished(&claimed, Decision::Sent, &["p1", "p2", "p3"]);
+    // One part's receipt comes before the answer.
+    world.store.store_receipts("main", &[receipt(&world, "p3", ReceiptStatus::Delivered)]).await.unwrap();
+    world.store.finish("main", &[sent]).await.unwrap();
+    assert_eq!(world.count(alert, 0, DeliveryState::Sent).await, 1);
+    for (id, state) in [("p1", DeliveryState::Sent), ("p1", DeliveryState::Sent), ("p2", DeliveryState::Delivered)]
+    {
+        world.store.store_receipts("main", &[receipt(&world, id, ReceiptStatus::Delivered)]).await.unwrap();
+        assert_eq!(world.count(alert, 0, state).await, 1, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_the_provider_uses_again_means_the_newest_submit() {
+    let world = World::new().await;
+    world.enrol(2).await;
+    let alert = world.alert_all().await;
+    let claim = world.claim(2).await;
+    world.store.finish("main", &[world.finished(&claim.claimed[0], Decision::Sent, &["7"])]).await.unwrap();
+    world.clock.advance(Duration::from_secs(60));
+    world.store.finish("main", &[world.finished(&claim.claimed[1], Decision::Sent, &["7"])]).await.unwrap();
+    world.store.store_receipts("main", &[receipt(&world, "7", ReceiptStatus::Delivered)]).await.unwrap();
+    let page = klaroen_store::PageRequest { limit: 10, cursor: None };
+    let state = Some(DeliveryState::Delivered);
+    let list = world.store.list_deliveries(world.organisation, alert, state, &page).await.unwrap().unwrap();
+    assert_eq!(list.items.iter().map(|d| d.id).collect::<Vec<_>>(), [claim.claimed[1].id]);
+}
+
+#[tokio::test]
+async fn a_receipt_about_the_phone_settles_an_answer_that_was_lost() {
+    let world = World::new().await;
+    world.enrol(2).await;
+    let alert = world.alert_all().await;
+    world.claim(2).await;
+    world.clock.advance(Duration::from_secs(61));
+    world.store.sweep(GRACE, world.now()).await.unwrap();
+    assert_eq!(world.count(alert, 0, DeliveryState::Unknown).await, 2);
+    let mut about = receipt(&world, "never-seen", ReceiptStatus::Delivered);
+    about.recipient = Some(keys().recipient(&phone(0)));
+    world.store.store_receipts("main", &[about]).await.unwrap();
+    assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().receipts_joined, 0, "its answer may come yet");
+    world.clock.advance(Duration::from_secs(3));
+    assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().receipts_joined, 1);
+    assert_eq!(world.count(alert, 0, DeliveryState::Delivered).await, 1);
+    assert_eq!(world.count(alert, 0, DeliveryState::Unknown).await, 1);
+}
+
+#[tokio::test]
+async fn a_receipt_about_the_phone_settles_nothing_where_two_answers_were_lost() {
+    let world = World::new().await;
+    world.enrol(1).await;
+    world.alert_all().await;
+    let alert = world.alert_all().await;
+    assert_eq!(world.claim(2).await.claimed.len(), 2);
+    world.clock.advance(Duration::from_secs(61));
+    world.store.sweep(GRACE, world.now()).await.unwrap();
+    let mut about = receipt(&world, "never-seen", ReceiptStatus::Delivered);
+    about.recipient = Some(keys().recipient(&phone(0)));
+    world.store.store_receipts("main", &[about]).await.unwrap();
+    world.clock.advance(Duration::from_secs(3));
+    assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().receipts_joined, 0);
+    assert_eq!(world.count(alert, 0, DeliveryState::Unknown).await, 1);
+}
+
+#[tokio::test]
+async fn sent_without_a_receipt_in_time_is_no_receipt_and_a_late_one_still_counts() {
+    let world = World::new().await;
+    world.enrol(1).await;
+    let alert = world.alert_all().await;
+    let claimed = world.claim(1).await.claimed.remove(0);
+    world.store.finish("main", &[world.accepted(&claimed)]).await.unwrap();
+    world.clock.advance(Duration::from_secs(3600) + GRACE);
+    let swept = world.store.sweep(GRACE, world.now()).await.unwrap();
+    assert_eq!((swept.no_receipt, swept.messages_settled), (1, 1));
+    assert_eq!(world.count(alert, 0, DeliveryState::NoReceipt).await, 1);
+    let late = receipt(&world, &provider_id(&claimed), ReceiptStatus::Delivered);
+    world.store.store_receipts("main", &[late]).await.unwrap();
+    assert_eq!(world.count(alert, 0, DeliveryState::Delivered).await, 1);
+}
