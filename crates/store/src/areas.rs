@@ -48,7 +48,7 @@ pub struct Area {
     pub name: String,
     /// municipality, district, neighbourhood, …
     pub kind: String,
-    /// GeoJSON Polygon or MultiPolygon, validated.
+    /// A `GeoJSON` `Polygon` or `MultiPolygon`, validated.
     pub geometry: serde_json::Value,
     /// When it was last changed.
     pub updated_at: Timestamp,
@@ -160,7 +160,7 @@ mod tests {
 
     fn area(code: &str, name: &str) -> Area {
         // Digits that a detour through another text form would lose.
-        let corner = 5.121_400_000_000_000_7;
+        let corner = 5.121_400_000_000_001;
         let ring = json!([[[corner, 52.0], [5.2, 52.0], [5.2, 52.1], [corner, 52.0]]]);
         Area {
             code: code.into(),

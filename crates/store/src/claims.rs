@@ -53,16 +53,17 @@ pub struct Claim {
     pub next_due: Option<Timestamp>,
 }
 
-/// Messages with something due, first lane first.
+/// Messages with something due, first lane first. A start that was put back after its alert was closed is not due.
 const DUE: Sql = Sql::new(
-    "SELECT m.id, m.lane FROM messages m
-     WHERE m.settled = 0 AND m.expires_at > $1
+    "SELECT m.id, m.lane FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
+     WHERE m.settled = 0 AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active')
        AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' AND d.due_at <= $1)
      ORDER BY m.lane, m.id",
 );
 const NEXT_DUE: Sql = Sql::new(
     "SELECT MIN((SELECT MIN(d.due_at) FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued'))
-     FROM messages m WHERE m.settled = 0 AND m.expires_at > $1",
+     FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
+     WHERE m.settled = 0 AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active')",
 );
 /// `$6` is the message. Automatic answers (lane 0) pass the opt-out: they are what confirms it.
 const CLAIM: Sql = Sql::new(
@@ -107,9 +108,12 @@ impl Store {
                 sqlx::query_scalar(NEXT_DUE.of(d)).bind(now).fetch_one(pool).await?);
             return Ok(Claim { next_due: next.map(Timestamp::from_millis), ..Claim::default() });
         }
+        let mut tx = self.db.begin().await?;
+        // Asked again under the lock: an alert that was ended since is not claimed from.
+        let due: Vec<(Uuid, i64)> =
+            on_tx!(&mut tx, conn, d => sqlx::query_as(DUE.of(d)).bind(now).fetch_all(conn).await?);
         // One token for the whole batch: it fences attempts from each other, and a row has one attempt at a time.
         let lease_token = i64::from_ne_bytes(rand::rng().next_u64().to_ne_bytes());
-        let mut tx = self.db.begin().await?;
         let mut claim = Claim::default();
         for lane in lanes(due) {
             self.claim_lane(&mut tx, request, lease_token, lane, &mut claim).await?;

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
     use crate::fixture::{Fixture, NOW};
 
-    const HOUR: Duration = Duration::from_secs(3_600);
+    const HOUR: Duration = Duration::from_hours(1);
     const KEYS: Sql = Sql::new(
         "INSERT INTO idempotency_keys (organisation_id, key, fingerprint, resource, created_at)
          SELECT $1, value, x'00', x'00', $2 FROM json_each($3)",

@@ -27,6 +27,8 @@ pub struct Swept {
     pub held: u64,
     /// Deliveries whose message's time ran out before they left.
     pub expired: u64,
+    /// Deliveries that were put back after their alert was closed.
+    pub cancelled: u64,
     /// Alerts whose time ran out.
     pub alerts_expired: u64,
     /// Follow-ups (end, update, retract) for people whose start settled late.
@@ -89,6 +91,13 @@ const HOLD: Sql = Sql::new(
 const EXPIRE: Sql = Sql::new(
     "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'expired' END, changed_at = $1
      WHERE state = 'queued' AND message_id IN (SELECT id FROM messages WHERE settled = 0 AND expires_at <= $1)",
+);
+/// A start (or update) that was put back after its alert was closed.
+const CANCEL_LATE: Sql = Sql::new(
+    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'cancelled' END, changed_at = $1
+     WHERE state = 'queued' AND message_id IN (
+         SELECT m.id FROM messages m JOIN alerts a ON a.id = m.alert_id
+         WHERE m.settled = 0 AND m.kind IN ('start', 'update') AND a.state IN ('ended', 'cancelled'))",
 );
 const EXPIRED_ALERTS: Sql = Sql::new(
     "UPDATE alerts SET state = 'expired', closed_at = $1 WHERE state = 'active' AND expires_at <= $1
@@ -157,6 +166,8 @@ impl Store {
         (swept.resent, swept.held) = self.settle_doubts(now).await?;
         swept.expired = on_db!(write self.db, pool, d =>
             sqlx::query(EXPIRE.of(d)).bind(at).execute(pool).await?.rows_affected());
+        swept.cancelled = on_db!(write self.db, pool, d =>
+            sqlx::query(CANCEL_LATE.of(d)).bind(at).execute(pool).await?.rows_affected());
         swept.alerts_expired = self.expire_alerts(now).await?;
         swept.followed_up = self.follow_up_late_starts(now).await?;
         swept.no_receipt = on_db!(write self.db, pool, d => sqlx::query(NO_RECEIPT.of(d))

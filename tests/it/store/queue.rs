@@ -67,8 +67,8 @@ async fn a_small_alert_is_not_held_up_by_a_large_one() {
     for claimed in &claim.claimed {
         *by_message.entry(claimed.message).or_default() += 1;
     }
-    let of = |alert| async move { world_message(&world, alert).await };
-    let (large, small) = (of(large).await, of(small.alert.unwrap()).await);
+    let large = world_message(&world, large).await;
+    let small = world_message(&world, small.alert.unwrap()).await;
     assert_eq!((by_message[&large], by_message[&small]), (5, 5), "equal shares");
 }
 

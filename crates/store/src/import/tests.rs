@@ -126,7 +126,7 @@ async fn an_opt_out_outlives_every_import() {
 #[tokio::test]
 async fn a_pause_stays_unless_the_import_names_another() {
     let f = Fixture::new().await;
-    let pause = Some(NOW.plus(Duration::from_secs(86_400)));
+    let pause = Some(NOW.plus(Duration::from_hours(24)));
     import(&f, &[ParticipantDraft { paused_until: pause, ..external(1, "a") }]).await;
     assert_eq!(import(&f, &[external(1, "a")]).await, [Unchanged]);
     assert_eq!(import(&f, &[ParticipantDraft { name: None, ..external(1, "a") }]).await, [Updated]);

@@ -9,6 +9,9 @@ const OPT_OUT: Sql = Sql::new("INSERT INTO opt_outs (recipient, opted_out_at) VA
 const PLACES: Sql = Sql::new(
     "SELECT recipient, kind, paused_until, opted_out, cell FROM places WHERE participant_id = $1 ORDER BY position",
 );
+/// Recipient, kind, pause, opt-out, cell.
+type Copies = (Vec<u8>, String, Option<i64>, bool, i64);
+
 const CHILDREN: Sql = Sql::new("SELECT (SELECT count(*) FROM places), (SELECT count(*) FROM memberships)");
 const MESSAGE: Sql = Sql::new(
     "INSERT INTO messages (id, organisation_id, kind, priority, lane, text, encoding, segments, recipients, expires_at,
@@ -61,7 +64,7 @@ fn full(n: u32) -> ParticipantDraft {
     draft.places.push(work);
     draft.groups = vec!["shops".into(), "dogs".into(), "dogs".into()];
     draft.external_id = Some(format!("x-{n}"));
-    draft.paused_until = Some(NOW.plus(Duration::from_secs(60)));
+    draft.paused_until = Some(NOW.plus(Duration::from_mins(1)));
     draft
 }
 
@@ -84,7 +87,7 @@ async fn a_registration_is_read_as_it_was_written_by_its_own_organisation() {
 async fn places_carry_copies_for_the_match_index() {
     let f = Fixture::new().await;
     opt_out(&f, 1).await;
-    let until = NOW.plus(Duration::from_secs(60));
+    let until = NOW.plus(Duration::from_mins(1));
     let mut wanted = draft(2);
     wanted.paused_until = Some(until);
     let made = enrol(&f, &wanted).await;
@@ -93,7 +96,7 @@ async fn places_carry_copies_for_the_match_index() {
     let changed =
         f.store.replace_participant(f.organisation, made.id, &wanted, ACTOR, NOW).await.unwrap().unwrap();
     assert!(changed.opted_out);
-    let rows: Vec<(Vec<u8>, String, Option<i64>, bool, i64)> = on_db!(read f.store.db, pool, d =>
+    let rows: Vec<Copies> = on_db!(read f.store.db, pool, d =>
         sqlx::query_as(PLACES.of(d)).bind(made.id.0).fetch_all(pool).await.unwrap());
     let recipient = f.store.keys.recipient(&phone(1)).0.to_vec();
     let cell = wanted.places[0].location.cell();
@@ -106,7 +109,7 @@ async fn replacing_changes_everything_but_the_beginning() {
     group(&f, "dogs").await;
     group(&f, "shops").await;
     let made = enrol(&f, &full(1)).await;
-    let later = NOW.plus(Duration::from_secs(60));
+    let later = NOW.plus(Duration::from_mins(1));
     let changed =
         f.store.replace_participant(f.organisation, made.id, &draft(2), ACTOR, later).await.unwrap().unwrap();
     assert_eq!((changed.created_at, changed.updated_at), (NOW, later));

@@ -2,10 +2,11 @@
 //!
 //! The rows travel as JSON arrays; bytes in them are hexadecimal digits.
 
+use std::collections::HashMap;
+
 use klaroen_domain::id::{OrganisationId, ParticipantId};
 use klaroen_domain::time::Timestamp;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::ParticipantDraft;
@@ -189,9 +190,10 @@ fn membership_rows(write: &Write<'_>, groups: &HashMap<String, Uuid>) -> impl It
 
 #[cfg(test)]
 mod tests {
+    use klaroen_domain::participant::{Language, ParticipantKind};
+
     use super::*;
     use crate::fixture::{draft, phone, place};
-    use klaroen_domain::participant::{Language, ParticipantKind};
 
     #[test]
     fn a_fingerprint_tells_every_change_that_an_import_can_make() {
@@ -215,9 +217,9 @@ mod tests {
             |d| d.consent.method = "letter".into(),
         ];
         for (n, change) in changes.into_iter().enumerate() {
-            let mut changed = base.clone();
-            change(&mut changed);
-            assert_ne!(of(&changed), of(&base), "change {n}");
+            let mut other = base.clone();
+            change(&mut other);
+            assert_ne!(of(&other), of(&base), "change {n}");
         }
         let mut same = base.clone();
         same.groups = vec!["b".into(), "a".into(), "b".into()];
