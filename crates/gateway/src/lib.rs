@@ -4,8 +4,18 @@
 //! touches the database. Receipts and inbound SMS come out of [`Channel::events`] (connections
 //! that push, such as SMPP) or of [`SmsGateway::parse_callback`] (HTTP).
 
+pub mod config;
+mod connect;
+mod failure;
+mod insist;
+mod log;
+mod simulator;
+mod smpp;
+
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use connect::{ConnectError, connect};
 
 use async_trait::async_trait;
 use klaroen_domain::id::DeliveryId;

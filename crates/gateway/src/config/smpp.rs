@@ -1,0 +1,298 @@
+//! `type = "smpp"`: the keys of an SMPP 3.4 gateway, their defaults and what may be wrong with them.
+
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::ConfigFault;
+
+/// SMPP 3.4 §4.1.1: `system_id` is at most 16 octets with its terminator.
+const SYSTEM_ID_LEN_MAX: usize = 15;
+/// SMPP 3.4 §4.1.1: `password` is at most 9 octets with its terminator.
+const PASSWORD_LEN_MAX: usize = 8;
+/// SMPP 3.4 §4.1.1: `system_type` is at most 13 octets with its terminator.
+const SYSTEM_TYPE_LEN_MAX: usize = 12;
+/// 3GPP TS 23.040 §9.1.2.5: an alphanumeric address has at most 11 characters.
+const SENDER_NAME_LEN_MAX: usize = 11;
+/// ITU-T E.164: at most 15 digits.
+const SENDER_DIGITS_MAX: usize = 15;
+/// Above this a number is taken for an international one: no country has short codes of nine digits.
+pub(crate) const SHORT_CODE_DIGITS_MAX: usize = 8;
+
+/// `type = "smpp"`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmppConfig {
+    /// What the operator calls it.
+    pub name: String,
+    /// The originator: an international number, a short code, or up to 11 letters and digits (no replies then).
+    pub sender: String,
+    /// Segments handed over per second on all binds together; 0 is no limit.
+    #[serde(default)]
+    pub segments_per_second: u32,
+    /// Host name or address of the SMSC.
+    pub host: String,
+    /// TCP port; 2775 is the registered one.
+    #[serde(default = "SmppConfig::default_port")]
+    pub port: u16,
+    /// The account.
+    pub system_id: String,
+    /// The password itself; or `password_file`.
+    #[serde(default)]
+    pub password: Option<SecretString>,
+    /// A file whose content, without the line end, is the password.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// Parallel binds (transceiver); the provider's contract says how many it allows.
+    #[serde(default = "SmppConfig::default_binds")]
+    pub binds: u16,
+    /// Submits in flight per bind. 50 fills a link of 100 ms round trip at 500 SMS/s; some providers allow only 10.
+    #[serde(default = "SmppConfig::default_window")]
+    pub window: u16,
+    /// TLS, without which password and texts travel in the clear.
+    #[serde(default)]
+    pub tls: bool,
+    /// PEM file with the only authorities to trust; without it those of the public web.
+    #[serde(default)]
+    pub tls_ca_file: Option<PathBuf>,
+    /// The name in the provider's certificate, where it is not `host`.
+    #[serde(default)]
+    pub tls_server_name: Option<String>,
+    /// Sent in the bind; empty for nearly all providers.
+    #[serde(default)]
+    pub system_type: String,
+    /// What the provider takes `data_coding_gsm7` for.
+    #[serde(default)]
+    pub alphabet: Alphabet,
+    /// The `data_coding` of a GSM 7-bit text: 0, the SMSC default alphabet. Few providers want another.
+    #[serde(default)]
+    pub data_coding_gsm7: u8,
+    /// Type of number of the sender, where the derived one (1, 3 or 5) is refused.
+    #[serde(default)]
+    pub sender_ton: Option<u8>,
+    /// Numbering plan of the sender, where the derived one (1 or 0) is refused.
+    #[serde(default)]
+    pub sender_npi: Option<u8>,
+    /// How the ids of submit answers and of receipts relate.
+    #[serde(default)]
+    pub message_id_format: MessageIdFormat,
+    /// Seconds to wait for the answer to a submit. Too short a time makes messages that were taken look lost, and an
+    /// SMSC under load may take tens of seconds: 60, as Kannel has it.
+    #[serde(default = "SmppConfig::default_response_timeout_s")]
+    pub response_timeout_s: u64,
+    /// Seconds of silence after which the link is probed.
+    #[serde(default = "SmppConfig::default_enquire_link_s")]
+    pub enquire_link_s: u64,
+    /// The provider sends receipts without the receipt bit in `esm_class`: take a text with `id:` and `stat:` for one.
+    /// Off, because anybody can send us such a text.
+    #[serde(default)]
+    pub receipts_without_esm_class: bool,
+}
+
+/// What the octets of a text are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Alphabet {
+    /// GSM 7-bit default alphabet, one septet per octet.
+    #[default]
+    Gsm7,
+    /// ISO 8859-1: sent with `data_coding` 3 where every character fits, and read from `data_coding` 0.
+    Latin1,
+}
+
+/// How a provider writes message ids. The canonical id is decimal wherever one side is (see `message_id`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageIdFormat {
+    /// The same text on both sides (but for case, blanks and leading zeros).
+    #[default]
+    Literal,
+    /// `submit_sm_resp` hexadecimal, receipts decimal.
+    HexDecimal,
+    /// `submit_sm_resp` decimal, receipts hexadecimal.
+    DecimalHex,
+}
+
+/// Why there is no password.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// Neither or both keys are set.
+    #[error("give exactly one of password and password_file")]
+    NotExactlyOne,
+    /// The file cannot be read.
+    #[error("password_file cannot be read: {0}")]
+    File(#[from] std::io::Error),
+}
+
+impl SmppConfig {
+    const fn default_port() -> u16 {
+        2775
+    }
+
+    const fn default_binds() -> u16 {
+        1
+    }
+
+    const fn default_window() -> u16 {
+        50
+    }
+
+    const fn default_response_timeout_s() -> u64 {
+        60
+    }
+
+    const fn default_enquire_link_s() -> u64 {
+        30
+    }
+
+    /// The password, from its key or its file.
+    ///
+    /// # Errors
+    /// [`PasswordError`].
+    pub fn read_password(&self) -> Result<SecretString, PasswordError> {
+        match (&self.password, &self.password_file) {
+            (Some(password), None) => Ok(password.clone()),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(path)?;
+                Ok(text.trim_end_matches(['\r', '\n']).into())
+            }
+            _ => Err(PasswordError::NotExactlyOne),
+        }
+    }
+
+    pub(super) fn validate(&self, faults: &mut Vec<ConfigFault>) {
+        let mut fault = |field, reason: &str| faults.push(ConfigFault::new(field, reason));
+        if let Some(reason) = sender_fault(&self.sender) {
+            fault("sender", reason);
+        }
+        if self.host.is_empty() {
+            fault("host", "is empty");
+        }
+        if self.port == 0 {
+            fault("port", "must be 1 to 65535");
+        }
+        if !(1..=16).contains(&self.binds) {
+            fault("binds", "must be 1 to 16");
+        }
+        if !(1..=1_000).contains(&self.window) {
+            fault("window", "must be 1 to 1000");
+        }
+        if self.system_id.is_empty()
+            || self.system_id.len() > SYSTEM_ID_LEN_MAX
+            || !printable(&self.system_id)
+        {
+            fault("system_id", "must be 1 to 15 ASCII characters (SMPP 3.4 §4.1.1)");
+        }
+        if self.system_type.len() > SYSTEM_TYPE_LEN_MAX || !printable(&self.system_type) {
+            fault("system_type", "must be at most 12 ASCII characters (SMPP 3.4 §4.1.1)");
+        }
+        if !(1..=600).contains(&self.response_timeout_s) {
+            fault("response_timeout_s", "must be 1 to 600");
+        }
+        if !(1..=3_600).contains(&self.enquire_link_s) {
+            fault("enquire_link_s", "must be 1 to 3600");
+        }
+        if !self.tls && (self.tls_ca_file.is_some() || self.tls_server_name.is_some()) {
+            fault("tls", "must be true for tls_ca_file or tls_server_name to have a meaning");
+        }
+        match self.read_password() {
+            Ok(password) => {
+                let password = password.expose_secret();
+                if password.len() > PASSWORD_LEN_MAX || !printable(password) {
+                    fault("password", "must be at most 8 ASCII characters (SMPP 3.4 §4.1.1)");
+                }
+            }
+            Err(PasswordError::NotExactlyOne) => {
+                fault("password", "give exactly one of password and password_file");
+            }
+            Err(PasswordError::File(error)) => {
+                fault("password_file", &format!("cannot be read: {}", error.kind()));
+            }
+        }
+    }
+}
+
+fn printable(text: &str) -> bool {
+    text.bytes().all(|b| (0x20..0x7F).contains(&b))
+}
+
+fn sender_fault(sender: &str) -> Option<&'static str> {
+    let digits = sender.strip_prefix('+').unwrap_or(sender);
+    if sender.is_empty() {
+        Some("is empty")
+    } else if digits.bytes().all(|b| b.is_ascii_digit()) {
+        (digits.is_empty() || digits.len() > SENDER_DIGITS_MAX).then_some("a number has 1 to 15 digits")
+    } else if !sender.bytes().all(|b| b.is_ascii_alphanumeric() || b == b' ') {
+        Some("a name has only ASCII letters, digits and spaces")
+    } else {
+        (sender.len() > SENDER_NAME_LEN_MAX).then_some("a name has at most 11 characters")
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::io::Write;
+
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::super::GatewayConfig;
+    use super::*;
+
+    pub(crate) fn config(changes: &Value) -> SmppConfig {
+        let mut table = json!({"name": "main", "host": "127.0.0.1", "system_id": "klaroen", "password": "secret08",
+                               "sender": "1000"});
+        for (key, value) in changes.as_object().unwrap() {
+            table[key] = value.clone();
+        }
+        serde_json::from_value(table).unwrap()
+    }
+
+    fn faults(changes: &Value) -> Vec<&'static str> {
+        GatewayConfig::Smpp(config(changes)).validate().into_iter().map(|f| f.field).collect()
+    }
+
+    #[test]
+    fn the_example_of_the_manual_is_valid() {
+        let table = json!({"type": "smpp", "name": "main", "host": "127.0.0.1", "port": 2775, "system_id": "klaroen",
+            "password": "secret", "sender": "1000", "binds": 2, "window": 10, "segments_per_second": 500});
+        let config: GatewayConfig = serde_json::from_value(table).unwrap();
+        assert_eq!(config.validate(), []);
+        assert_eq!((config.channels().get(), config.window(), config.segments_per_second()), (2, 10, 500));
+    }
+
+    #[rstest]
+    #[case(json!({}), &[])]
+    #[case(json!({"window": 0}), &["window"])]
+    #[case(json!({"window": 1001, "binds": 17, "port": 0}), &["port", "binds", "window"])]
+    #[case(json!({"system_id": "0123456789012345"}), &["system_id"])]
+    #[case(json!({"password": "123456789"}), &["password"])]
+    #[case(json!({"password": null}), &["password"])]
+    #[case(json!({"password_file": "/nowhere/at/all"}), &["password"])]
+    #[case(json!({"password": null, "password_file": "/nowhere/at/all"}), &["password_file"])]
+    #[case(json!({"sender": "Burgernet"}), &[])]
+    #[case(json!({"sender": "BurgernetNL12"}), &["sender"])]
+    #[case(json!({"sender": "Polizei!"}), &["sender"])]
+    #[case(json!({"sender": "+31612345678"}), &[])]
+    #[case(json!({"sender": "1234567890123456"}), &["sender"])]
+    #[case(json!({"sender": "+"}), &["sender"])]
+    #[case(json!({"tls_server_name": "smsc.example"}), &["tls"])]
+    #[case(json!({"response_timeout_s": 0, "enquire_link_s": 0}), &["response_timeout_s", "enquire_link_s"])]
+    fn every_fault_is_named(#[case] changes: Value, #[case] expected: &[&str]) {
+        assert_eq!(faults(&changes), expected);
+    }
+
+    #[test]
+    fn the_password_file_loses_its_line_end_and_nothing_else() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b" pass w \r\n").unwrap();
+        let config = config(&json!({"password": null, "password_file": file.path()}));
+        assert_eq!(config.read_password().unwrap().expose_secret(), " pass w ");
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        assert!(!format!("{:?}", config(&json!({}))).contains("secret08"));
+    }
+}

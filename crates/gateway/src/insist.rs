@@ -1,0 +1,28 @@
+//! Events that nobody will send again: they are offered until they are stored.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{Ack, Delivered, GatewayEvent};
+
+/// Waits between offers.
+pub(crate) const EVERY: Duration = Duration::from_secs(5);
+/// Offers before it is given up: an hour, longer than nearly any alert.
+const OFFERS_MAX: u32 = 720;
+
+/// Offers `event` until it is stored, the consumer is gone, or an hour has passed.
+pub(crate) async fn insist(events: &mpsc::Sender<Delivered>, event: GatewayEvent) {
+    for _ in 0..OFFERS_MAX {
+        let (ack, verdict) = oneshot::channel();
+        if events.send(Delivered { event: event.clone(), ack }).await.is_err() {
+            // Nobody listens any more: the process ends, and what is open is settled at its next start.
+            return;
+        }
+        if verdict.await == Ok(Ack::Stored) {
+            return;
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+    tracing::error!("an event was offered for an hour and never stored");
+}

@@ -1,0 +1,107 @@
+//! Octets of a text for a `data_coding`, and back (SMPP 3.4 §5.2.19, 3GPP TS 23.038 §4).
+
+use klaroen_domain::text::{Encoding, gsm7};
+
+use crate::config::{Alphabet, SmppConfig};
+
+/// ISO 8859-1.
+const LATIN1: u8 = 0x03;
+/// UCS-2, big endian.
+const UCS2: u8 = 0x08;
+
+/// The `data_coding` and octets of each part, in order; `None` where a character is not in the alphabet that the text
+/// claims, which a parsed text cannot have.
+pub(super) fn encode(parts: &[&str], encoding: Encoding, config: &SmppConfig) -> Option<(u8, Vec<Vec<u8>>)> {
+    match encoding {
+        Encoding::Ucs2 => Some((UCS2, parts.iter().map(|p| ucs2(p)).collect())),
+        Encoding::Gsm7 => {
+            if config.alphabet == Alphabet::Latin1 {
+                // A GSM 7-bit text may hold what Latin-1 lacks (the euro sign, Greek capitals); its parts are short enough for
+                // the default alphabet, not for UCS-2, so it goes out as GSM 7-bit.
+                if let Some(octets) = parts.iter().map(|p| latin1(p)).collect() {
+                    return Some((LATIN1, octets));
+                }
+            }
+            let octets = parts.iter().map(|p| gsm7::encode(p)).collect::<Option<_>>()?;
+            Some((config.data_coding_gsm7, octets))
+        }
+    }
+}
+
+fn latin1(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
+}
+
+fn ucs2(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_be_bytes).collect()
+}
+
+/// The text of inbound octets. Never fails: what cannot be read becomes a replacement character.
+pub(super) fn decode(octets: &[u8], data_coding: u8, alphabet: Alphabet) -> String {
+    match data_coding {
+        // The default alphabet, also with a message class (0x10 to 0x13, 0xF0 to 0xF3).
+        0x00 | 0x10..=0x13 | 0xF0..=0xF3 => match alphabet {
+            Alphabet::Gsm7 => gsm7::decode(octets),
+            Alphabet::Latin1 => octets.iter().copied().map(char::from).collect(),
+        },
+        UCS2 | 0x18..=0x1B => decode_ucs2(octets),
+        // IA5 (1) and Latin-1 (3); the 8-bit codings are shown as Latin-1, so that an operator sees something.
+        _ => octets.iter().copied().map(char::from).collect(),
+    }
+}
+
+fn decode_ucs2(octets: &[u8]) -> String {
+    // An odd octet at the end is a cut character.
+    let units = octets.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+    char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+}
+
+/// The text of a receipt: ASCII in whatever coding the provider claims.
+pub(super) fn decode_receipt(octets: &[u8], data_coding: u8) -> String {
+    if data_coding == UCS2 && octets.first() == Some(&0) {
+        decode_ucs2(octets)
+    } else {
+        octets.iter().copied().map(char::from).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::smpp_tests::config;
+
+    #[rstest]
+    #[case(&[0x00, 0x69], 8, "i")]
+    #[case(&[0xD8, 0x3D, 0xDE, 0x00], 8, "😀")]
+    #[case(&[0xD8, 0x3D], 8, "\u{FFFD}")]
+    #[case(&[0x00, 0x69, 0x00], 8, "i")]
+    #[case(&[0x68, 0xE9], 3, "hé")]
+    #[case(b"STOP", 1, "STOP")]
+    #[case(b"STOP", 0xF5, "STOP")]
+    fn inbound_octets_are_read(#[case] octets: &[u8], #[case] data_coding: u8, #[case] expected: &str) {
+        assert_eq!(decode(octets, data_coding, Alphabet::Gsm7), expected);
+    }
+
+    #[test]
+    fn the_default_alphabet_is_what_the_configuration_says() {
+        assert_eq!(decode(&[0x00, 0x41], 0, Alphabet::Gsm7), "@A");
+        assert_eq!(decode(&[0x40, 0xEB], 0, Alphabet::Latin1), "@ë");
+    }
+
+    #[test]
+    fn latin1_is_used_where_every_character_fits() {
+        let config = config(&json!({"alphabet": "latin1"}));
+        assert_eq!(encode(&["é@"], Encoding::Gsm7, &config), Some((3, vec![vec![0xE9, 0x40]])));
+        let euro = encode(&["€"], Encoding::Gsm7, &config);
+        assert_eq!(euro, Some((0, vec![vec![0x1B, 0x65]])));
+    }
+
+    #[test]
+    fn a_receipt_in_ucs2_is_read_and_a_false_claim_of_it_too() {
+        assert_eq!(decode_receipt(&[0, b'i', 0, b'd'], 8), "id");
+        assert_eq!(decode_receipt(b"id:1", 8), "id:1");
+    }
+}

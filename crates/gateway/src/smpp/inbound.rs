@@ -1,0 +1,237 @@
+//! A `deliver_sm` (SMPP 3.4 §4.6.1): a receipt, an SMS, or a part of one. Pure and total.
+
+use klaroen_domain::outcome::ReceiptStatus;
+use klaroen_domain::phone::{Country, PhoneNumber};
+use rusmpp::pdus::DeliverSm;
+use rusmpp::tlvs::TlvValue;
+use rusmpp::values::{ErrorCodeNetworkType, Ton};
+
+use super::receipt::{self, Fields};
+use super::{coding, message_id};
+use crate::Receipt;
+use crate::config::SmppConfig;
+
+/// What a `deliver_sm` holds.
+#[derive(Debug)]
+pub(super) enum Inbound {
+    /// A receipt with an id.
+    Receipt(Receipt),
+    /// A receipt without one: nothing can be done with it, now or later.
+    UselessReceipt,
+    /// A whole SMS.
+    Sms(Sms),
+    /// A part of a long one.
+    Part(Part),
+}
+
+/// A whole SMS. No `Debug` of its content.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Sms {
+    /// Source address as the provider writes it.
+    pub from: String,
+    /// Destination address.
+    pub to: String,
+    /// Text.
+    pub text: String,
+}
+
+impl std::fmt::Debug for Sms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sms").finish_non_exhaustive()
+    }
+}
+
+/// One part of a long SMS.
+#[derive(Clone)]
+pub(super) struct Part {
+    /// Source address.
+    pub from: String,
+    /// Destination address.
+    pub to: String,
+    /// What all parts have in common.
+    pub reference: u16,
+    /// How many parts there are; at least two.
+    pub total: u8,
+    /// Which one this is: 1 to `total`.
+    pub number: u8,
+    /// Its octets without the header. A character may be cut at the end, so parts are joined before they are decoded.
+    pub octets: Vec<u8>,
+    /// Their coding.
+    pub data_coding: u8,
+}
+
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Part")
+            .field("number", &self.number)
+            .field("total", &self.total)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The optional parameters that matter here.
+#[derive(Default)]
+struct Optional<'a> {
+    payload: Option<&'a [u8]>,
+    receipted_id: Option<&'a str>,
+    state: Option<u8>,
+    network_error: Option<(u8, u16)>,
+    sar: (Option<u16>, Option<u8>, Option<u8>),
+}
+
+impl<'a> Optional<'a> {
+    fn of(pdu: &'a DeliverSm) -> Self {
+        let mut found = Self::default();
+        for value in pdu.tlvs().iter().filter_map(|tlv| tlv.value()) {
+            match value {
+                TlvValue::MessagePayload(payload) => found.payload = Some(&payload.value),
+                TlvValue::ReceiptedMessageId(id) => found.receipted_id = Some(id.as_str()),
+                TlvValue::MessageState(state) => found.state = Some(u8::from(*state)),
+                TlvValue::NetworkErrorCode(code) => {
+                    let network: ErrorCodeNetworkType = code.network_type;
+                    found.network_error = Some((u8::from(network), code.error_code));
+                }
+                TlvValue::SarMsgRefNum(reference) => found.sar.0 = Some(*reference),
+                TlvValue::SarTotalSegments(total) => found.sar.1 = Some(*total),
+                TlvValue::SarSegmentSeqnum(number) => found.sar.2 = Some(*number),
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// What this `deliver_sm` is.
+///
+/// Only the message type in `esm_class` (SMPP 3.4 §5.2.12) makes it a receipt, because anybody can text us "id:1 stat:DELIVRD".
+/// Where a provider forgets the type, the configuration may allow a look at the text; the consumer then still has to find
+/// the message that it is about, sent to the number that it came from.
+pub(super) fn read(pdu: &DeliverSm, config: &SmppConfig, country: Country) -> Inbound {
+    let optional = Optional::of(pdu);
+    let esm_class = u8::from(pdu.esm_class);
+    let data_coding = u8::from(pdu.data_coding);
+    // An empty short_message means that the text is in message_payload (SMPP 3.4 §5.3.2.32).
+    let body: &[u8] = match optional.payload {
+        Some(payload) if pdu.short_message().is_empty() => payload,
+        _ => pdu.short_message(),
+    };
+    let (header, octets) = split_header(body, esm_class & 0x40 != 0);
+
+    let message_type = esm_class & 0x3C;
+    let intermediate = message_type == 0x20;
+    if message_type == 0x04 || intermediate {
+        let fields = Fields::read(&coding::decode_receipt(octets, data_coding));
+        return read_receipt(&fields, &optional, pdu, intermediate, config, country);
+    }
+    if config.receipts_without_esm_class && message_type == 0 && header.is_none() {
+        let fields = Fields::read(&coding::decode_receipt(octets, data_coding));
+        if fields.is_receipt() {
+            return read_receipt(&fields, &optional, pdu, false, config, country);
+        }
+    }
+
+    let (from, to) = (source(pdu), pdu.destination_addr.as_str().to_owned());
+    match header.or_else(|| sar(&optional)) {
+        Some((reference, total, number)) if total > 1 && (1..=total).contains(&number) => {
+            Inbound::Part(Part { from, to, reference, total, number, octets: octets.to_vec(), data_coding })
+        }
+        _ => Inbound::Sms(Sms { from, to, text: coding::decode(octets, data_coding, config.alphabet) }),
+    }
+}
+
+fn read_receipt(
+    fields: &Fields,
+    optional: &Optional<'_>,
+    pdu: &DeliverSm,
+    intermediate: bool,
+    config: &SmppConfig,
+    country: Country,
+) -> Inbound {
+    // The TLVs win, the text fills gaps: some providers send the one without the other.
+    let canonical = |raw| message_id::of_receipt(raw, config.message_id_format);
+    let Some(provider_id) =
+        optional.receipted_id.and_then(canonical).or_else(|| fields.get("id").and_then(canonical))
+    else {
+        return Inbound::UselessReceipt;
+    };
+    let status = match (optional.state, fields.get("stat")) {
+        (Some(state), _) => receipt::status_of_state(state),
+        (None, Some(word)) => receipt::status_of_word(word),
+        (None, None) => ReceiptStatus::Unknown,
+    };
+    // An intermediate notification tells of one try that failed; the SMSC goes on (SMPP 3.4 §5.2.12).
+    let status = match status {
+        ReceiptStatus::Undelivered if intermediate => ReceiptStatus::Underway,
+        status => status,
+    };
+    let error = optional
+        .network_error
+        .map(|(network, code)| format!("{network}:{code}"))
+        .or_else(|| fields.error().map(str::to_owned));
+    let mut raw = fields.raw();
+    for (key, value) in [
+        ("receipted_message_id", optional.receipted_id.map(str::to_owned)),
+        ("message_state", optional.state.map(|s| s.to_string())),
+        ("network_error_code", optional.network_error.map(|(n, c)| format!("{n}:{c}"))),
+    ] {
+        if let Some(value) = value {
+            if !raw.is_empty() {
+                raw.push(' ');
+            }
+            raw.push_str(key);
+            raw.push(':');
+            raw.push_str(&value);
+        }
+    }
+    let recipient = PhoneNumber::parse_sender(&source(pdu), country);
+    Inbound::Receipt(Receipt { provider_id, reference: None, status, error, recipient, raw })
+}
+
+/// The source address; a national one gets the trunk prefix that nobody transmits.
+fn source(pdu: &DeliverSm) -> String {
+    let address = pdu.source_addr.as_str();
+    if pdu.source_addr_ton == Ton::National && !address.starts_with('0') {
+        format!("0{address}")
+    } else {
+        address.to_owned()
+    }
+}
+
+/// Splits the user data header off; `(reference, total, number)` where it says that this is a part
+/// (3GPP TS 23.040 §9.2.3.24). A header that cannot be is left in the text.
+fn split_header(body: &[u8], has_header: bool) -> (Option<(u16, u8, u8)>, &[u8]) {
+    let Some((&length, rest)) = body.split_first() else { return (None, body) };
+    let length = usize::from(length);
+    if !has_header || length > rest.len() {
+        return (None, body);
+    }
+    let (mut elements, octets) = rest.split_at(length);
+    let mut found = None;
+    while let [kind, size, tail @ ..] = elements {
+        let size = usize::from(*size);
+        if size > tail.len() {
+            break;
+        }
+        match (*kind, &tail[..size]) {
+            (0x00, [reference, total, number]) => found = Some((u16::from(*reference), *total, *number)),
+            (0x08, [high, low, total, number]) => {
+                found = Some((u16::from_be_bytes([*high, *low]), *total, *number));
+            }
+            _ => {}
+        }
+        elements = &tail[size..];
+    }
+    (found, octets)
+}
+
+/// The same from the `sar_*` parameters (SMPP 3.4 §5.3.2.22 to §5.3.2.24).
+const fn sar(optional: &Optional<'_>) -> Option<(u16, u8, u8)> {
+    match optional.sar {
+        (Some(reference), Some(total), Some(number)) => Some((reference, total, number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "inbound_tests.rs"]
+mod tests;

@@ -1,0 +1,178 @@
+//! What a `deliver_sm` is taken for.
+
+use klaroen_domain::outcome::ProviderId;
+use proptest::prelude::*;
+use rstest::rstest;
+use rusmpp::tlvs::MessageDeliveryRequestTlvValue as Tlv;
+use rusmpp::types::{AnyOctetString, COctetString, OctetString};
+use rusmpp::values::{DataCoding, EsmClass, MessagePayload, MessageState, NetworkErrorCode};
+use serde_json::json;
+
+use super::*;
+use crate::config::smpp_tests::config;
+
+const RECEIPT: &str =
+    "id:77 sub:001 dlvrd:001 submit date:2611231559 done date:2611231600 stat:DELIVRD err:000 text:Ver";
+
+fn deliver(esm_class: u8, body: &[u8], tlvs: Vec<Tlv>) -> DeliverSm {
+    DeliverSm::builder()
+        .source_addr_ton(Ton::International)
+        .source_addr(COctetString::from_string("31612345678".into()).unwrap())
+        .destination_addr(COctetString::from_string("1000".into()).unwrap())
+        .esm_class(EsmClass::from(esm_class))
+        .data_coding(DataCoding::Ia5)
+        .short_message(OctetString::from_slice(body).unwrap())
+        .tlvs(tlvs)
+        .build()
+}
+
+fn read_default(pdu: &DeliverSm) -> Inbound {
+    read(pdu, &config(&json!({})), Country::NL)
+}
+
+fn receipt(inbound: Inbound) -> Receipt {
+    match inbound {
+        Inbound::Receipt(receipt) => receipt,
+        other => panic!("not a receipt: {other:?}"),
+    }
+}
+
+#[test]
+fn a_receipt_is_read_from_its_text() {
+    let receipt = receipt(read_default(&deliver(0x04, RECEIPT.as_bytes(), vec![])));
+    assert_eq!(receipt.provider_id, ProviderId("77".into()));
+    assert_eq!(receipt.status, ReceiptStatus::Delivered);
+    assert_eq!(receipt.error, None);
+    assert_eq!(receipt.recipient, PhoneNumber::parse_sender("31612345678", Country::NL));
+    assert!(receipt.recipient.is_some());
+    assert!(!receipt.raw.contains("text") && !receipt.raw.contains("316123"), "{}", receipt.raw);
+}
+
+#[test]
+fn parameters_win_and_the_text_fills_gaps() {
+    let id = Tlv::ReceiptedMessageId(COctetString::from_string("88".into()).unwrap());
+    let state = Tlv::MessageState(MessageState::Expired);
+    let error = Tlv::NetworkErrorCode(NetworkErrorCode::new(ErrorCodeNetworkType::Gsm, 27));
+    let all =
+        receipt(read_default(&deliver(0x04, RECEIPT.as_bytes(), vec![id.clone(), state.clone(), error])));
+    assert_eq!((all.provider_id.0.as_str(), all.status), ("88", ReceiptStatus::Undelivered));
+    assert_eq!(all.error.as_deref(), Some("3:27"));
+    assert!(
+        all.raw.ends_with("receipted_message_id:88 message_state:3 network_error_code:3:27"),
+        "{}",
+        all.raw
+    );
+    let only_id = receipt(read_default(&deliver(0x04, RECEIPT.as_bytes(), vec![id.clone()])));
+    assert_eq!((only_id.provider_id.0.as_str(), only_id.status), ("88", ReceiptStatus::Delivered));
+    let no_text = receipt(read_default(&deliver(0x04, b"", vec![id, state])));
+    assert_eq!((no_text.provider_id.0.as_str(), no_text.status), ("88", ReceiptStatus::Undelivered));
+}
+
+#[test]
+fn a_receipt_may_be_in_the_payload() {
+    let payload = Tlv::MessagePayload(MessagePayload::new(AnyOctetString::from_slice(RECEIPT.as_bytes())));
+    assert_eq!(receipt(read_default(&deliver(0x04, b"", vec![payload]))).provider_id.0, "77");
+}
+
+#[rstest]
+#[case::plain(0x00)]
+#[case::handset_acknowledgement(0x08)]
+#[case::no_defined_type(0x24)]
+fn a_citizen_who_texts_a_receipt_stays_a_reply(#[case] esm_class: u8) {
+    let inbound = read_default(&deliver(esm_class, b"id:1 stat:DELIVRD", vec![]));
+    let Inbound::Sms(sms) = inbound else { panic!("{inbound:?}") };
+    assert_eq!(
+        (sms.from.as_str(), sms.to.as_str(), sms.text.as_str()),
+        ("31612345678", "1000", "id:1 stat:DELIVRD")
+    );
+}
+
+#[test]
+fn receipts_without_their_type_need_the_key_in_the_configuration() {
+    let config = config(&json!({"receipts_without_esm_class": true}));
+    assert!(matches!(
+        read(&deliver(0, RECEIPT.as_bytes(), vec![]), &config, Country::NL),
+        Inbound::Receipt(_)
+    ));
+    assert!(matches!(
+        read(&deliver(0, b"id: ik weet het niet", vec![]), &config, Country::NL),
+        Inbound::Sms(_)
+    ));
+}
+
+#[test]
+fn an_intermediate_failure_is_not_the_end() {
+    let body = b"id:77 stat:UNDELIV err:00C";
+    assert_eq!(receipt(read_default(&deliver(0x20, body, vec![]))).status, ReceiptStatus::Underway);
+    assert_eq!(receipt(read_default(&deliver(0x04, body, vec![]))).status, ReceiptStatus::Undelivered);
+}
+
+#[test]
+fn a_receipt_without_id_is_useless() {
+    assert!(matches!(read_default(&deliver(0x04, b"stat:DELIVRD", vec![])), Inbound::UselessReceipt));
+}
+
+#[rstest]
+#[case::eight_bit(0x40, b"\x05\x00\x03\x2A\x02\x01abc", vec![], 0x2A)]
+#[case::sixteen_bit(0x40, b"\x06\x08\x04\x01\x2A\x02\x01abc", vec![], 0x012A)]
+#[case::after_another_element(0x40, b"\x08\x24\x01\x01\x00\x03\x2A\x02\x01abc", vec![], 0x2A)]
+#[case::parameters(0x00, b"abc",
+    vec![Tlv::SarMsgRefNum(300), Tlv::SarTotalSegments(2), Tlv::SarSegmentSeqnum(1)], 300)]
+fn parts_are_known(
+    #[case] esm_class: u8,
+    #[case] body: &[u8],
+    #[case] tlvs: Vec<Tlv>,
+    #[case] reference: u16,
+) {
+    let inbound = read_default(&deliver(esm_class, body, tlvs));
+    let Inbound::Part(part) = inbound else { panic!("{inbound:?}") };
+    assert_eq!(
+        (part.reference, part.total, part.number, part.octets.as_slice()),
+        (reference, 2, 1, &b"abc"[..])
+    );
+}
+
+#[rstest]
+#[case::one_of_one(b"\x05\x00\x03\x2A\x01\x01abc", "abc")]
+#[case::part_zero(b"\x05\x00\x03\x2A\x02\x00abc", "abc")]
+#[case::beyond_the_total(b"\x05\x00\x03\x2A\x02\x03abc", "abc")]
+#[case::other_header(b"\x03\x24\x01\x01abc", "abc")]
+#[case::header_longer_than_the_text(b"\x7Fabc", "\u{7F}abc")]
+fn strange_headers_make_a_whole_sms(#[case] body: &[u8], #[case] text: &str) {
+    let inbound = read_default(&deliver(0x40, body, vec![]));
+    let Inbound::Sms(sms) = inbound else { panic!("{inbound:?}") };
+    assert_eq!(sms.text, text);
+}
+
+#[test]
+fn a_national_number_gets_its_trunk_prefix() {
+    let mut pdu = deliver(0, b"STOP", vec![]);
+    pdu.source_addr_ton = Ton::National;
+    pdu.source_addr = COctetString::from_string("612345678".into()).unwrap();
+    let Inbound::Sms(sms) = read_default(&pdu) else { panic!() };
+    assert_eq!(sms.from, "0612345678");
+}
+
+proptest! {
+    #[test]
+    fn no_deliver_sm_panics(
+        esm_class: u8,
+        data_coding: u8,
+        sniff: bool,
+        body in proptest::collection::vec(any::<u8>(), 0..255),
+        payload in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..300)),
+        sar in proptest::option::of((any::<u16>(), any::<u8>(), any::<u8>())),
+    ) {
+        let mut tlvs = vec![];
+        tlvs.extend(payload.map(|p| Tlv::MessagePayload(MessagePayload::new(AnyOctetString::from_vec(p)))));
+        if let Some((reference, total, number)) = sar {
+            tlvs.extend([Tlv::SarMsgRefNum(reference), Tlv::SarTotalSegments(total), Tlv::SarSegmentSeqnum(number)]);
+        }
+        let mut pdu = deliver(esm_class, &body, tlvs);
+        pdu.data_coding = DataCoding::from(data_coding);
+        let inbound = read(&pdu, &config(&json!({"receipts_without_esm_class": sniff})), Country::NL);
+        if let Inbound::Part(part) = inbound {
+            prop_assert!(part.total > 1 && part.number >= 1 && part.number <= part.total);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! SMPP 3.4: a bind that stays up by itself.
+//!
+//! `session` is the life of the connection, `link` the outbound and `deliveries` the inbound half of one; the rest are
+//! tables and pure functions.
+
+mod answers;
+mod backoff;
+mod coding;
+mod concatenation;
+mod dedupe;
+mod deliveries;
+mod dial;
+mod inbound;
+mod link;
+mod message_id;
+mod outcome;
+mod receipt;
+mod session;
+mod sieve;
+mod submit;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use klaroen_domain::outcome::SubmitOutcome;
+use klaroen_domain::phone::Country;
+use klaroen_domain::time::Clock;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use self::deliveries::Deliveries;
+use self::link::{Attempt, Link};
+use self::session::Session;
+pub use self::tls::TlsError;
+use crate::config::SmppConfig;
+use crate::failure::{not_taken, unknown};
+use crate::{Capabilities, Channel, ChannelStatus, ConnectError, Delivered, OutboundSms, SmsGateway};
+
+/// Events that may wait for the consumer; beyond it the SMSC is told to come back.
+const EVENTS_MAX: usize = 1_000;
+
+/// Submits whose late answers are waited for.
+const LATE_MAX: usize = 10_000;
+
+/// What an `unbind` may take of the time to close.
+const UNBIND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest text: 8-bit numbering allows 255 parts, handsets some ten.
+const SEGMENTS_MAX: u8 = 10;
+
+/// The link of the moment, where there is one.
+#[derive(Clone, Default)]
+struct Slot(Arc<Mutex<Option<Arc<Link>>>>);
+
+impl Slot {
+    fn get(&self) -> Option<Arc<Link>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn fill(&self, link: Arc<Link>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+    }
+
+    fn empty(&self) -> Option<Arc<Link>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// One bind.
+struct SmppGateway {
+    config: Arc<SmppConfig>,
+    slot: Slot,
+    /// Weak, so that the consumer's end closes with the session.
+    events: mpsc::WeakSender<Delivered>,
+    late: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// No more submits.
+    closing: CancellationToken,
+    /// Ends everything, at the latest with the gateway.
+    stop: CancellationToken,
+    _stop_on_drop: DropGuard,
+}
+
+/// Starts a bind. Needs a tokio runtime.
+///
+/// # Errors
+/// Where the password or TLS files cannot be read. A provider that cannot be reached is a status, not an error.
+pub(crate) fn connect(
+    config: &SmppConfig,
+    channel: u16,
+    country: Country,
+    clock: Arc<dyn Clock>,
+) -> Result<Channel, ConnectError> {
+    let password = config.read_password()?;
+    let tls = tls::settings(config)?;
+    let config = Arc::new(config.clone());
+    let (events, events_out) = mpsc::channel(EVENTS_MAX);
+    let (status, status_out) = watch::channel(ChannelStatus::Connecting);
+    let (slot, tasks, stop) = (Slot::default(), TaskTracker::new(), CancellationToken::new());
+
+    let gateway = SmppGateway {
+        config: Arc::clone(&config),
+        slot: slot.clone(),
+        events: events.downgrade(),
+        late: Arc::new(Semaphore::new(LATE_MAX)),
+        tasks: tasks.clone(),
+        closing: CancellationToken::new(),
+        stop: stop.clone(),
+        _stop_on_drop: stop.clone().drop_guard(),
+    };
+    let deliveries =
+        Deliveries::new(Arc::clone(&config), country, clock, events, tasks.clone(), stop.clone());
+    let last_status = status.clone();
+    let session = Session { config, channel, password, tls, status, slot: slot.clone(), deliveries };
+    tasks.spawn(async move {
+        let _: Option<()> = stop.run_until_cancelled(session.run()).await;
+        if let Some(link) = slot.empty() {
+            link.lose();
+        }
+        last_status.send_replace(ChannelStatus::Closed);
+    });
+    Ok(Channel { gateway: Arc::new(gateway), events: events_out, status: status_out })
+}
+
+#[async_trait]
+impl SmsGateway for SmppGateway {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { receipts: true, inbound: true, max_segments: SEGMENTS_MAX, ..Capabilities::default() }
+    }
+
+    async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome {
+        if self.closing.is_cancelled() {
+            return not_taken("closed", "the gateway is being closed");
+        }
+        let (Some(link), Some(events)) = (self.slot.get(), self.events.upgrade()) else {
+            return not_taken("not_bound", "no connection to the provider");
+        };
+        let pdus = match submit::build(sms, &self.config) {
+            Ok(pdus) => pdus,
+            Err(failure) => return SubmitOutcome::Rejected(failure),
+        };
+        let (caller, outcome) = oneshot::channel();
+        let late = Arc::clone(&self.late);
+        let attempt = Attempt { link, delivery: sms.delivery, pdus, caller, events, late };
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            // Stopped: whoever waits gets `Unknown`.
+            let _: Option<()> = stop.run_until_cancelled(attempt.run()).await;
+        });
+        outcome.await.unwrap_or_else(|_| unknown("closed", "the gateway was closed before the answer"))
+    }
+
+    async fn close(&self, deadline: Duration) {
+        let end = tokio::time::Instant::now() + deadline;
+        self.closing.cancel();
+        if let Some(link) = self.slot.get() {
+            let goodbye = async {
+                link.drain().await;
+                tokio::time::timeout(UNBIND_TIMEOUT, link.client.unbind()).await
+            };
+            match tokio::time::timeout_at(end, goodbye).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(_) => tracing::info!(gateway = %self.config.name, "unbind was not answered"),
+                Err(_) => tracing::warn!(gateway = %self.config.name, "closed with submits in flight"),
+            }
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        // All of them end at the cancellation, without waiting for anybody.
+        self.tasks.wait().await;
+    }
+}

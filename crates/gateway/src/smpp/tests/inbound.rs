@@ -1,0 +1,148 @@
+//! What comes of a `deliver_sm`, and when it is answered.
+
+use std::time::Duration;
+
+use klaroen_domain::outcome::ReceiptStatus;
+use rusmpp::pdus::DataSm;
+use rusmpp::{CommandId, CommandStatus};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::smsc::*;
+use crate::{Ack, GatewayEvent, InboundSms};
+
+const LATER: CommandStatus = CommandStatus::EsmeRxTAppn;
+
+fn inbound(event: GatewayEvent) -> InboundSms {
+    match event {
+        GatewayEvent::Inbound(sms) => sms,
+        other => panic!("not an inbound SMS: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_is_answered_when_it_is_stored_and_not_before() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    peer.send(OK, 41, deliver(4, b"id:77 stat:DELIVRD err:000")).await;
+    let delivered = channel.events.recv().await.unwrap();
+    let GatewayEvent::Receipt(receipt) = delivered.event else { panic!() };
+    assert_eq!((receipt.provider_id.0.as_str(), receipt.status), ("77", ReceiptStatus::Delivered));
+    peer.hears_nothing().await;
+    delivered.ack.send(Ack::Stored).unwrap();
+    assert_eq!(peer.deliver_answer().await, (41, OK));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_stored_is_to_come_again_in_whatever_order() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    for sequence_number in 1..=3 {
+        peer.send(OK, sequence_number, deliver(0, format!("tekst {sequence_number}").as_bytes())).await;
+    }
+    let mut delivered = Vec::new();
+    for number in 1..=3 {
+        let next = channel.events.recv().await.unwrap();
+        assert_eq!(inbound(next.event.clone()).text, format!("tekst {number}"), "in the order of arrival");
+        delivered.push(next);
+    }
+    delivered.pop().unwrap().ack.send(Ack::Stored).unwrap();
+    assert_eq!(peer.deliver_answer().await, (3, OK));
+    delivered.pop().unwrap().ack.send(Ack::Retry).unwrap();
+    assert_eq!(peer.deliver_answer().await, (2, LATER));
+    drop(delivered);
+    assert_eq!(peer.deliver_answer().await, (1, LATER));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_looks_like_a_receipt_is_a_reply_and_its_repetition_is_known() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    peer.send(OK, 1, deliver(0, b"id:1 stat:DELIVRD")).await;
+    let first = inbound(channel.events.recv().await.unwrap().event);
+    assert_eq!(
+        (first.from.as_str(), first.to.as_str(), first.text.as_str()),
+        ("31612345678", "1000", "id:1 stat:DELIVRD")
+    );
+    assert_eq!(first.received_at.as_millis(), 1_700_000_000_000);
+    assert_eq!(peer.deliver_answer().await, (1, LATER));
+    peer.send(OK, 2, deliver(0, b"id:1 stat:DELIVRD")).await;
+    assert_eq!(inbound(channel.events.recv().await.unwrap().event).dedupe_key, first.dedupe_key);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_parts_of_a_reply_are_answered_with_the_whole() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    peer.send(OK, 1, deliver(0x40, b"\x05\x00\x03\x2A\x02\x02de brug")).await;
+    peer.send(OK, 2, deliver(0x40, b"\x05\x00\x03\x2A\x02\x01ik zag hem bij ")).await;
+    let delivered = channel.events.recv().await.unwrap();
+    assert_eq!(inbound(delivered.event).text, "ik zag hem bij de brug");
+    peer.hears_nothing().await;
+    delivered.ack.send(Ack::Stored).unwrap();
+    assert_eq!([peer.deliver_answer().await, peer.deliver_answer().await], [(1, OK), (2, OK)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_sends_one_at_a_time_gets_its_answer() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    peer.send(OK, 1, deliver(0x40, b"\x05\x00\x03\x2A\x02\x01een ")).await;
+    assert_eq!(peer.deliver_answer().await, (1, OK), "although the whole is not there");
+    peer.send(OK, 2, deliver(0x40, b"\x05\x00\x03\x2A\x02\x02twee")).await;
+    let delivered = channel.events.recv().await.unwrap();
+    assert_eq!(inbound(delivered.event).text, "een twee");
+    delivered.ack.send(Ack::Retry).unwrap();
+    // The provider cannot send the first part again, so it is offered again from here.
+    assert_eq!(peer.deliver_answer().await, (2, OK));
+    assert_eq!(inbound(channel.events.recv().await.unwrap().event).text, "een twee");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_whose_rest_never_comes_is_delivered_as_it_is() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    peer.send(OK, 1, deliver(0x40, b"\x05\x00\x03\x2A\x02\x01ik zag hem bij ")).await;
+    assert_eq!(inbound(channel.events.recv().await.unwrap().event).text, "ik zag hem bij […]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_is_behind_slows_the_provider() {
+    let smsc = Smsc::start().await;
+    let (channel, mut peer) = smsc.up(&json!({})).await;
+    let one_more = u32::try_from(crate::smpp::EVENTS_MAX).unwrap() + 1;
+    for sequence_number in 1..=one_more {
+        peer.send(OK, sequence_number, deliver(0, b"hallo")).await;
+    }
+    assert_eq!(peer.deliver_answer().await, (one_more, LATER));
+    let start = Instant::now();
+    drop(channel.events);
+    for _ in 1..one_more {
+        assert_eq!(peer.deliver_answer().await.1, LATER);
+    }
+    assert_eq!(
+        start.elapsed(),
+        Duration::ZERO,
+        "in the time of the test, which moves only when everything waits"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_we_do_not_speak_is_refused_by_number() {
+    let smsc = Smsc::start().await;
+    let (_channel, mut peer) = smsc.up(&json!({})).await;
+    peer.send(OK, 5, DataSm::default()).await;
+    let nack = peer.next().await;
+    assert_eq!(
+        (nack.id(), nack.sequence_number(), nack.status()),
+        (CommandId::GenericNack, 5, CommandStatus::EsmeRinvcmdid)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_without_id_is_taken_off_the_provider() {
+    let smsc = Smsc::start().await;
+    let (_channel, mut peer) = smsc.up(&json!({})).await;
+    peer.send(OK, 5, deliver(4, b"stat:DELIVRD")).await;
+    assert_eq!(peer.deliver_answer().await, (5, OK));
+}

@@ -1,0 +1,169 @@
+//! The other end: accepts connections and says what the test tells it to.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use klaroen_domain::id::DeliveryId;
+use klaroen_domain::outcome::{ProviderId, SubmitOutcome};
+use klaroen_domain::phone::{Country, PhoneNumber};
+use klaroen_domain::text::MessageText;
+use klaroen_domain::time::{ManualClock, Timestamp};
+use rusmpp::pdus::{BindTransceiverResp, DeliverSm, SubmitSm, SubmitSmResp};
+use rusmpp::tokio_codec::CommandCodec;
+use rusmpp::types::{COctetString, OctetString};
+use rusmpp::values::{DataCoding, EsmClass, Ton};
+use rusmpp::{Command, CommandId, CommandStatus, Pdu};
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::codec::Framed;
+
+use crate::config::smpp_tests::config;
+use crate::{Channel, ChannelStatus, OutboundSms};
+
+pub(super) const OK: CommandStatus = CommandStatus::EsmeRok;
+
+pub(super) struct Smsc(TcpListener);
+
+impl Smsc {
+    pub(super) async fn start() -> Self {
+        Self(TcpListener::bind(("127.0.0.1", 0)).await.unwrap())
+    }
+
+    /// Our side, with a link that is not probed unless the test wants it.
+    pub(super) fn channel(&self, changes: &Value) -> Channel {
+        let mut config = config(changes);
+        config.port = self.0.local_addr().unwrap().port();
+        if changes.get("enquire_link_s").is_none() {
+            config.enquire_link_s = 1_000_000;
+        }
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+        crate::smpp::connect(&config, 0, Country::NL, clock).unwrap()
+    }
+
+    pub(super) async fn accept(&self) -> Peer {
+        let (stream, _) = self.0.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Peer(Framed::new(stream, CommandCodec::new()))
+    }
+
+    /// Accepts, and leaves the octets to the test.
+    pub(super) async fn accept_raw(&self) -> (TcpStream, std::net::SocketAddr) {
+        self.0.accept().await.unwrap()
+    }
+
+    /// Accepts and takes the bind.
+    pub(super) async fn bound(&self) -> Peer {
+        let mut peer = self.accept().await;
+        let bind = peer.next().await;
+        assert_eq!(bind.id(), CommandId::BindTransceiver);
+        peer.answer(&bind, OK, BindTransceiverResp::default()).await;
+        peer
+    }
+
+    /// Both ends of a link that is up.
+    pub(super) async fn up(&self, changes: &Value) -> (Channel, Peer) {
+        let mut channel = self.channel(changes);
+        let peer = self.bound().await;
+        wait_for(&mut channel, &ChannelStatus::Up).await;
+        (channel, peer)
+    }
+}
+
+pub(super) async fn wait_for(channel: &mut Channel, status: &ChannelStatus) {
+    channel.status.wait_for(|now| now == status).await.unwrap();
+}
+
+pub(super) struct Peer(Framed<TcpStream, CommandCodec>);
+
+impl Peer {
+    pub(super) async fn next(&mut self) -> Command {
+        self.0.next().await.expect("the connection ended").unwrap()
+    }
+
+    /// The connection was ended by our side.
+    pub(super) async fn ended(&mut self) -> bool {
+        // A reset is an end, too.
+        !matches!(self.0.next().await, Some(Ok(_)))
+    }
+
+    pub(super) async fn send(&mut self, status: CommandStatus, sequence_number: u32, pdu: impl Into<Pdu>) {
+        self.0.send(Command::new(status, sequence_number, pdu)).await.unwrap();
+    }
+
+    pub(super) async fn answer(&mut self, to: &Command, status: CommandStatus, pdu: impl Into<Pdu>) {
+        self.send(status, to.sequence_number(), pdu).await;
+    }
+
+    /// The next PDU, which has to be a submit.
+    pub(super) async fn submit(&mut self) -> (Command, SubmitSm) {
+        let command = self.next().await;
+        let Some(Pdu::SubmitSm(submit)) = command.pdu() else { panic!("{command:?}") };
+        let submit = submit.clone();
+        (command, submit)
+    }
+
+    pub(super) async fn accept_submit(&mut self, command: &Command, id: &str) {
+        self.answer(command, OK, submit_resp(id)).await;
+    }
+
+    /// Nothing is on its way to us: an enquiry is answered before anything else.
+    pub(super) async fn hears_nothing(&mut self) {
+        self.send(OK, 999_999, Pdu::EnquireLink).await;
+        let command = self.next().await;
+        assert_eq!((command.id(), command.sequence_number()), (CommandId::EnquireLinkResp, 999_999));
+    }
+
+    /// The answer to a `deliver_sm`.
+    pub(super) async fn deliver_answer(&mut self) -> (u32, CommandStatus) {
+        let command = self.next().await;
+        assert_eq!(command.id(), CommandId::DeliverSmResp);
+        (command.sequence_number(), command.status())
+    }
+}
+
+pub(super) fn submit_resp(id: &str) -> SubmitSmResp {
+    SubmitSmResp::builder().message_id(COctetString::from_str(id).unwrap()).build()
+}
+
+pub(super) fn deliver(esm_class: u8, body: &[u8]) -> DeliverSm {
+    DeliverSm::builder()
+        .source_addr_ton(Ton::International)
+        .source_addr(COctetString::from_str("31612345678").unwrap())
+        .destination_addr(COctetString::from_str("1000").unwrap())
+        .esm_class(EsmClass::from(esm_class))
+        .data_coding(DataCoding::Ia5)
+        .short_message(OctetString::from_slice(body).unwrap())
+        .build()
+}
+
+pub(super) fn sms(id: i64, text: &str) -> OutboundSms {
+    OutboundSms {
+        delivery: DeliveryId(id),
+        to: PhoneNumber::from_sealed("+31687654321".into()),
+        text: Arc::new(MessageText::parse(text, 5).unwrap()),
+        validity: Duration::from_mins(30),
+    }
+}
+
+pub(super) fn accepted(ids: &[&str]) -> SubmitOutcome {
+    SubmitOutcome::Accepted {
+        provider_ids: ids.iter().map(|id| ProviderId((*id).into())).collect(),
+        segments: u8::try_from(ids.len()).unwrap(),
+    }
+}
+
+/// Submits in the background.
+pub(super) fn submit(channel: &Channel, sms: OutboundSms) -> tokio::task::JoinHandle<SubmitOutcome> {
+    let gateway = Arc::clone(&channel.gateway);
+    tokio::spawn(async move { gateway.submit(&sms).await })
+}
+
+/// The code of an outcome that is in doubt.
+pub(super) fn unknown_code(outcome: &SubmitOutcome) -> &str {
+    match outcome {
+        SubmitOutcome::Unknown(failure) => &failure.code,
+        other => panic!("not unknown: {other:?}"),
+    }
+}
