@@ -53,6 +53,13 @@ impl ClientReference {
     pub fn of(delivery: DeliveryId) -> Self {
         Self(format!("{:016x}", delivery.0))
     }
+
+    /// The delivery that it is of; `None` where it is not one of ours (providers echo what others sent, too).
+    #[must_use]
+    pub fn delivery(&self) -> Option<DeliveryId> {
+        let ours = self.0.len() == 16 && self.0.bytes().all(|byte| byte.is_ascii_hexdigit());
+        ours.then(|| i64::from_str_radix(&self.0, 16).ok()).flatten().map(DeliveryId)
+    }
 }
 
 /// One message for one phone. `Debug` shows neither number nor text.
@@ -235,4 +242,22 @@ pub trait SmsGateway: Send + Sync {
 
     /// Lets the window run empty, unbinds and closes; `submit` answers `NotTaken` from now on.
     async fn close(&self, _deadline: Duration) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_leads_back_to_its_delivery_and_others_lead_nowhere() {
+        for id in [0, 1, 255, i64::MAX] {
+            assert_eq!(ClientReference::of(DeliveryId(id)).delivery(), Some(DeliveryId(id)));
+        }
+        assert_eq!(ClientReference("00000000000000FF".into()).delivery(), Some(DeliveryId(255)));
+        for other in
+            ["", "ff", "+0000000000000ff", "00000000000000fg", "8000000000000000", "000000000000000ff"]
+        {
+            assert_eq!(ClientReference(other.into()).delivery(), None, "{other}");
+        }
+    }
 }

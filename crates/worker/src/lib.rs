@@ -1,1 +1,183 @@
-//! Placeholder.
+//! The sending side: claims deliveries, paces them, hands them to gateways and tracks what became of them.
+//!
+//! One task per channel feeds its connection ([`session`](self)); results are written in batches by a task of their own;
+//! a sweeper does what time brings about. Everything that must survive is in the database: a worker that is killed leaves
+//! leases behind, and whoever comes next settles them.
+
+mod batch;
+mod channel;
+mod claimer;
+mod control;
+mod demand;
+mod finisher;
+mod health;
+mod in_doubt;
+mod inbound;
+mod instruments;
+mod jitter;
+mod lease;
+mod messages;
+mod pace;
+mod replies;
+mod session;
+mod submit;
+mod supervise;
+mod sweeper;
+mod wind_down;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use health::ChannelHealth;
+use klaroen_domain::phone::Country;
+use klaroen_domain::time::Clock;
+use klaroen_gateway::Channel;
+use klaroen_store::Store;
+use klaroen_store::channels::ChannelName;
+use klaroen_store::matching::MatchRules;
+use klaroen_store::replies::AutoReplyTexts;
+use klaroen_store::retention::Retention;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::channel::{ChannelTask, controls};
+use crate::health::Board;
+use crate::messages::MessageCache;
+use crate::supervise::supervise;
+
+/// One connection of a gateway, and how to make it.
+pub struct ChannelSpec {
+    /// Gateway and number.
+    pub name: ChannelName,
+    /// Messages that may be under way at once; at least 1.
+    pub window: usize,
+    /// What all channels of the gateway may send together; 0: no limit.
+    pub segments_per_second: u32,
+    /// Makes the connection; called on the runtime each time the channel is leased.
+    pub connect: Box<dyn Fn() -> Channel + Send + Sync>,
+}
+
+impl std::fmt::Debug for ChannelSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChannelSpec")
+            .field("name", &self.name)
+            .field("window", &self.window)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the configuration says.
+pub struct WorkerSettings {
+    /// The connections.
+    pub channels: Vec<ChannelSpec>,
+    /// Whose national numbers senders use.
+    pub country: Country,
+    /// How long after a message's expiry a receipt may come.
+    pub receipt_grace: Duration,
+    /// For alerts whose deliveries a crash cut off.
+    pub rules: MatchRules,
+    /// Automatic answers.
+    pub texts: Arc<dyn AutoReplyTexts>,
+    /// How long a shutdown waits for what is under way; closing may take some 5 s more.
+    pub drain_deadline: Duration,
+    /// How long things are kept.
+    pub retention: Retention,
+}
+
+/// Why a worker stopped before it was asked to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WorkerError {
+    /// A task failed again and again, each time soon after its start.
+    #[error("{task} kept failing; the log says why")]
+    KeptFailing {
+        /// The channel's name, or `sweeper`.
+        task: String,
+    },
+}
+
+/// What all tasks of a worker share.
+struct Shared {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    wake: Arc<Notify>,
+    messages: Arc<MessageCache>,
+    board: Arc<Board>,
+    country: Country,
+    receipt_grace: Duration,
+    rules: MatchRules,
+    texts: Arc<dyn AutoReplyTexts>,
+    drain_deadline: Duration,
+    retention: Retention,
+}
+
+/// Sends what is queued, until it is told to stop.
+pub struct Worker {
+    shared: Arc<Shared>,
+    channels: Vec<Arc<ChannelSpec>>,
+}
+
+impl Worker {
+    /// Prepares a worker. `wake` is notified (all waiters) by whoever queues something in this process.
+    #[must_use]
+    pub fn new(store: Store, clock: Arc<dyn Clock>, wake: Arc<Notify>, settings: WorkerSettings) -> Self {
+        let channels: Vec<_> = settings.channels.into_iter().map(Arc::new).collect();
+        let shared = Shared {
+            store,
+            clock,
+            wake,
+            messages: Arc::default(),
+            board: Board::new(channels.iter().map(|spec| spec.name.clone())),
+            country: settings.country,
+            receipt_grace: settings.receipt_grace,
+            rules: settings.rules,
+            texts: settings.texts,
+            drain_deadline: settings.drain_deadline,
+            retention: settings.retention,
+        };
+        Self { shared: Arc::new(shared), channels }
+    }
+
+    /// A way to ask how the channels stand, for readiness; stays good while and after the worker runs.
+    pub fn health(&self) -> impl Fn() -> Vec<ChannelHealth> + Send + Sync + 'static {
+        let board = Arc::clone(&self.shared.board);
+        move || board.snapshot()
+    }
+
+    /// Runs until `shutdown`, then drains: nothing more is claimed, what was not submitted goes back into the queue, and
+    /// what is under way is waited for.
+    ///
+    /// # Errors
+    /// [`WorkerError`]; the other tasks have drained by then.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
+        // A task that fails for good stops the others, not the caller.
+        let stop = shutdown.child_token();
+        let mut tasks = JoinSet::new();
+        let controls = controls(&self.channels);
+        for (index, (spec, control)) in self.channels.into_iter().zip(controls).enumerate() {
+            let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
+            let name = spec.name.to_string();
+            let channel = Arc::new(ChannelTask { shared, spec, control, index });
+            tasks.spawn(async move {
+                let kept = supervise(&name, &stop, || Arc::clone(&channel).run(stop.clone())).await;
+                (name, kept)
+            });
+        }
+        let (shared, sweeper_stop) = (self.shared, stop.clone());
+        tasks.spawn(async move {
+            let start = || sweeper::run(Arc::clone(&shared), sweeper_stop.clone());
+            ("sweeper".to_owned(), supervise("sweeper", &sweeper_stop, start).await)
+        });
+        let mut result = Ok(());
+        while let Some(ended) = tasks.join_next().await {
+            let task = match ended {
+                Ok((_, Ok(()))) => continue,
+                Ok((task, Err(supervise::KeptFailing))) => task,
+                Err(_) => "a supervisor".to_owned(),
+            };
+            stop.cancel();
+            result = Err(WorkerError::KeptFailing { task });
+        }
+        result
+    }
+}

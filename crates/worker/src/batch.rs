@@ -1,0 +1,64 @@
+//! Batches: many rows share one commit, and none waits long for company.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Rows of one transaction.
+pub(crate) const ROWS: usize = 500;
+/// How long the first row of a batch waits for others.
+pub(crate) const COMPANY: Duration = Duration::from_millis(20);
+
+/// Fills `batch` with at least one item, and with what else comes within [`COMPANY`], up to [`ROWS`]; `false` when every
+/// sender is gone and nothing is left. Dropping the future loses nothing: what was received is in `batch`.
+pub(crate) async fn next<T>(receiver: &mut mpsc::Receiver<T>, batch: &mut Vec<T>) -> bool {
+    if batch.is_empty() && receiver.recv_many(batch, ROWS).await == 0 {
+        return false;
+    }
+    let company = tokio::time::sleep_until(Instant::now() + COMPANY);
+    tokio::pin!(company);
+    while batch.len() < ROWS {
+        let room = ROWS - batch.len();
+        tokio::select! {
+            biased;
+            received = receiver.recv_many(batch, room) => if received == 0 { break },
+            () = &mut company => break,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_batch_does_not_wait_and_a_lone_row_waits_for_company() {
+        let (sender, mut receiver) = mpsc::channel(2000);
+        for n in 0..ROWS + 1 {
+            sender.try_send(n).unwrap();
+        }
+        let start = Instant::now();
+        let mut batch = Vec::new();
+        assert!(next(&mut receiver, &mut batch).await);
+        assert_eq!((batch.len(), start.elapsed()), (ROWS, Duration::ZERO));
+
+        batch.clear();
+        assert!(next(&mut receiver, &mut batch).await);
+        assert_eq!(batch, [ROWS]);
+        assert!(start.elapsed() >= COMPANY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_comes_out_after_the_last_sender_is_gone() {
+        let (sender, mut receiver) = mpsc::channel(10);
+        sender.try_send(1).unwrap();
+        drop(sender);
+        let mut batch = Vec::new();
+        assert!(next(&mut receiver, &mut batch).await);
+        assert_eq!(batch, [1]);
+        batch.clear();
+        assert!(!next(&mut receiver, &mut batch).await);
+    }
+}

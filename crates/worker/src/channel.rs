@@ -1,0 +1,165 @@
+//! One channel: hold its lease, connect, feed the connection, wind down; and again, until shutdown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use klaroen_gateway::{Channel, SmsGateway};
+use klaroen_store::channels::ChannelName;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::claimer::Claimer;
+use crate::control::GatewayControl;
+use crate::finisher::Finisher;
+use crate::in_doubt::InDoubt;
+use crate::inbound::Inbound;
+use crate::instruments::ChannelInstruments;
+use crate::lease::Lease;
+use crate::replies::{self, Replies};
+use crate::session::{Ended, Parts, Session};
+use crate::wind_down::wind_down;
+use crate::{ChannelSpec, Shared};
+
+/// What closing may take after the drain deadline: a few commits and the provider's farewell.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// One channel and what it shares with others.
+pub(crate) struct ChannelTask {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) spec: Arc<ChannelSpec>,
+    pub(crate) control: Arc<GatewayControl>,
+    /// Its place on the board.
+    pub(crate) index: usize,
+}
+
+impl ChannelTask {
+    /// Runs until shutdown.
+    pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        let (store, clock) = (&self.shared.store, &self.shared.clock);
+        let instruments = Arc::new(ChannelInstruments::new(&self.spec.name));
+        instruments.up.set(0.0);
+        while let Some(lease) = Lease::acquire(store, clock, &self.spec.name, &shutdown).await {
+            tracing::info!(channel = %self.spec.name, "channel leased");
+            let ended = self.session(&lease, &instruments, &shutdown).await;
+            instruments.up.set(0.0);
+            lease.release().await;
+            tracing::info!(channel = %self.spec.name, ?ended, "channel given back");
+        }
+    }
+
+    async fn session(
+        &self,
+        lease: &Lease,
+        instruments: &Arc<ChannelInstruments>,
+        shutdown: &CancellationToken,
+    ) -> Ended {
+        let Channel { gateway, events, status } = (self.spec.connect)();
+        let _shown = self.shared.board.show(self.index, status.clone());
+        let finisher = Finisher::start(self.shared.store.clone(), self.spec.name.gateway.clone());
+        let in_doubt = Arc::new(InDoubt::default());
+        let stop_events = CancellationToken::new();
+        let inbound = self.listen(events, &finisher, &in_doubt, instruments, &stop_events);
+        let mut session = Session::new(Parts {
+            claimer: self.claimer(&finisher),
+            control: Arc::clone(&self.control),
+            gateway: Arc::clone(&gateway),
+            status,
+            in_doubt,
+            instruments: Arc::clone(instruments),
+            wake: Arc::clone(&self.shared.wake),
+            window: self.spec.window.max(1),
+        });
+        let ended = session.run(lease, shutdown).await;
+
+        let drained_by = Instant::now() + self.shared.drain_deadline;
+        let closed_by = drained_by + CLOSING;
+        wind_down(&mut session, drained_by).await;
+        drop(session);
+        close(&*gateway, closed_by).await;
+        stop_events.cancel();
+        for task in inbound {
+            match tokio::time::timeout_at(closed_by, task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(panicked = error.is_panic(), "a task of the channel failed")
+                }
+                Err(_) => {
+                    tracing::warn!("events were not stored in time: the provider is to send them again")
+                }
+            }
+        }
+        finisher.close(closed_by).await;
+        ended
+    }
+
+    fn claimer(&self, finisher: &Finisher) -> Claimer {
+        Claimer {
+            store: self.shared.store.clone(),
+            clock: Arc::clone(&self.shared.clock),
+            messages: Arc::clone(&self.shared.messages),
+            results: finisher.sender(),
+            channel: self.spec.name.clone(),
+        }
+    }
+
+    /// Starts what takes the connection's events; the tasks end after it, and die with the session.
+    fn listen(
+        &self,
+        events: mpsc::Receiver<klaroen_gateway::Delivered>,
+        finisher: &Finisher,
+        in_doubt: &Arc<InDoubt>,
+        instruments: &Arc<ChannelInstruments>,
+        stop: &CancellationToken,
+    ) -> [AbortOnDropHandle<()>; 2] {
+        let (sender, received) = mpsc::channel(replies::WAITING);
+        let inbound = Inbound {
+            store: self.shared.store.clone(),
+            clock: Arc::clone(&self.shared.clock),
+            gateway: self.spec.name.gateway.clone(),
+            results: finisher.sender(),
+            replies: sender,
+            in_doubt: Arc::clone(in_doubt),
+            instruments: Arc::clone(instruments),
+        };
+        let replies = Replies {
+            store: self.shared.store.clone(),
+            gateway: self.spec.name.gateway.clone(),
+            country: self.shared.country,
+            texts: Arc::clone(&self.shared.texts),
+            wake: Arc::clone(&self.shared.wake),
+        };
+        [
+            AbortOnDropHandle::new(tokio::spawn(inbound.run(events, stop.clone()))),
+            AbortOnDropHandle::new(tokio::spawn(replies.run(received))),
+        ]
+    }
+}
+
+/// Takes leave of the provider; an adapter that does not come back is left behind.
+async fn close(gateway: &dyn SmsGateway, by: Instant) {
+    let left = by.saturating_duration_since(Instant::now());
+    if tokio::time::timeout_at(by, gateway.close(left)).await.is_err() {
+        tracing::warn!("the connection did not close in time");
+    }
+}
+
+/// The channels of each gateway share one control; as many controls as gateways, in the order of `specs`.
+pub(crate) fn controls(specs: &[Arc<ChannelSpec>]) -> Vec<Arc<GatewayControl>> {
+    let mut known: Vec<(&str, Arc<GatewayControl>)> = Vec::new();
+    let control = |ChannelName { gateway, .. }: &'_ ChannelName, rate: u32| {
+        let channels = specs.iter().filter(|spec| spec.name.gateway == *gateway).count();
+        let channels = u16::try_from(channels).unwrap_or(u16::MAX);
+        Arc::new(GatewayControl::new(gateway.clone(), rate, channels))
+    };
+    for spec in specs {
+        if !known.iter().any(|(name, _)| *name == spec.name.gateway) {
+            known.push((&spec.name.gateway, control(&spec.name, spec.segments_per_second)));
+        }
+    }
+    let of = |spec: &Arc<ChannelSpec>| {
+        known.iter().find(|(name, _)| *name == spec.name.gateway).map(|(_, control)| Arc::clone(control))
+    };
+    specs.iter().filter_map(of).collect()
+}

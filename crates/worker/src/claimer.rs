@@ -1,0 +1,142 @@
+//! Claiming: the journal entry before the first byte, and the texts that belong to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use klaroen_domain::decide::Decision;
+use klaroen_domain::outcome::{Failure, Scope};
+use klaroen_domain::phone::PhoneNumber;
+use klaroen_domain::time::Clock;
+use klaroen_store::channels::ChannelName;
+use klaroen_store::claims::{ClaimRequest, Claimed};
+use klaroen_store::outcomes::Finished;
+use klaroen_store::{Store, StoreError};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::messages::{MessageCache, Outgoing};
+use crate::submit::Attempt;
+
+/// How long a delivery is leased: above any gateway's own time-out.
+const LEASE: Duration = Duration::from_secs(60);
+/// Clocks may differ this much, and the result must be written before the lease ends.
+const SKEW: Duration = Duration::from_secs(10);
+/// A delivery that could not be handed over in this time goes back: under its lease nobody else can send it.
+const HANDOVER_MOST: Duration = Duration::from_secs(20);
+/// When a text could not be read: the database is asked again then.
+const READ_AGAIN: Duration = Duration::from_secs(5);
+
+/// A leased delivery with its text.
+#[derive(Clone, Debug)]
+pub(crate) struct Ready {
+    pub(crate) attempt: Attempt,
+    pub(crate) phone: PhoneNumber,
+    pub(crate) message: Arc<Outgoing>,
+    /// Not submitted after this time.
+    pub(crate) hand_over_by: Instant,
+    /// Its submit is given up at this time.
+    pub(crate) deadline: Instant,
+}
+
+/// What a claim brought.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) ready: Vec<Ready>,
+    /// Nothing was due: wait for a wake-up or for `next_due`.
+    pub(crate) queue_is_empty: bool,
+    /// How long until the next delivery is due.
+    pub(crate) next_due: Option<Duration>,
+}
+
+/// What claiming needs.
+#[derive(Clone)]
+pub(crate) struct Claimer {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) messages: Arc<MessageCache>,
+    pub(crate) results: mpsc::Sender<Finished>,
+    pub(crate) channel: ChannelName,
+}
+
+impl Claimer {
+    /// Leases up to `limit` deliveries and finds their texts. One without a text is finished here, so that it comes to an
+    /// end and holds up nobody.
+    pub(crate) async fn claim(&self, limit: u32) -> Result<Batch, StoreError> {
+        let (now, started) = (self.clock.now(), Instant::now());
+        let request = ClaimRequest { channel: &self.channel, limit, lease_until: now.plus(LEASE), now };
+        let claim = self.store.claim(&request).await?;
+        let mut batch = Batch {
+            queue_is_empty: claim.claimed.is_empty() && claim.suppressed == 0,
+            next_due: claim.next_due.map(|due| due.since(now)),
+            ready: Vec::with_capacity(claim.claimed.len()),
+        };
+        for claimed in claim.claimed {
+            match self.text(claimed).await {
+                Ok((attempt, phone, message)) => batch.ready.push(Ready {
+                    attempt,
+                    phone,
+                    message,
+                    hand_over_by: started + HANDOVER_MOST,
+                    deadline: started + LEASE.saturating_sub(SKEW),
+                }),
+                Err(finished) => {
+                    if self.results.send(finished).await.is_err() {
+                        tracing::error!("a result has nowhere to go: its delivery becomes unknown");
+                    }
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    /// The text and the number of a delivery, or how it ends without them.
+    async fn text(&self, claimed: Claimed) -> Result<(Attempt, PhoneNumber, Arc<Outgoing>), Finished> {
+        let message = match self.messages.get(&self.store, claimed.message).await {
+            Ok(Some(message)) => message,
+            Ok(None) => {
+                tracing::error!(message = %claimed.message, "there is no such message");
+                return Err(self.without_text(&claimed, failed("message_missing", "the message is gone")));
+            }
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(message = %claimed.message, %error, "the text could not be read yet");
+                let due_at = self.clock.now().plus(READ_AGAIN);
+                return Err(self.without_text(&claimed, Decision::PutBack { due_at, spent: false }));
+            }
+            Err(error) => {
+                tracing::error!(message = %claimed.message, %error, "the text cannot be read");
+                let decision = failed("message_unreadable", "the stored message cannot be read");
+                return Err(self.without_text(&claimed, decision));
+            }
+        };
+        let attempt = Attempt {
+            id: claimed.id,
+            lease_token: claimed.lease_token,
+            retries: claimed.retries,
+            expires_at: message.expires_at,
+            priority: message.priority,
+        };
+        match claimed.phone {
+            Some(phone) => Ok((attempt, phone, message)),
+            None => {
+                let decision = failed("phone_unreadable", "the sealed phone number does not open");
+                Err(attempt.unsubmitted(decision, self.clock.now()))
+            }
+        }
+    }
+
+    fn without_text(&self, claimed: &Claimed, decision: Decision) -> Finished {
+        Finished {
+            id: claimed.id,
+            lease_token: claimed.lease_token,
+            decision,
+            provider_ids: Vec::new(),
+            segments: 0,
+            at: self.clock.now(),
+        }
+    }
+}
+
+/// Only this delivery fails, and the reason says why.
+fn failed(code: &str, detail: &str) -> Decision {
+    Decision::Failed(Failure { scope: Scope::Recipient, code: code.into(), detail: detail.into() })
+}

@@ -1,0 +1,103 @@
+//! How much to claim at once: enough that the wire never waits for the disk, little enough that a crash leaves few in doubt.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A claim is what can be handed over in this time: about the time of one commit.
+const HANDOVER: Duration = Duration::from_millis(20);
+/// Rows of one transaction.
+const MOST: u32 = 500;
+/// Shorter measurements say little.
+const SAMPLE: Duration = Duration::from_millis(20);
+/// Weight of the newest sample.
+const WEIGHT: f64 = 0.3;
+
+/// How many deliveries to claim. `pace`: measured messages per second; `limit`: segments per second; `window`: how many may
+/// be under way at once.
+///
+/// Without a limit it is at least the window, so that a gateway which has shown nothing yet is filled; under a limit it is
+/// what the tokens of the time allow, because the rest would only wait under a lease.
+pub(crate) fn claim_size(pace: f64, limit: Option<f64>, window: usize) -> u32 {
+    let window = u32::try_from(window).unwrap_or(MOST);
+    let wanted = handed_over(pace).max(window);
+    limit.map_or(wanted, |limit| wanted.min(handed_over(limit))).clamp(1, MOST)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast from float saturates")]
+fn handed_over(rate: f64) -> u32 {
+    (rate * HANDOVER.as_secs_f64()).ceil() as u32
+}
+
+/// Measures throughput over the time in which something was under way; idle time says nothing about the wire.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    rate: f64,
+    since: Option<Instant>,
+    answered: u32,
+}
+
+impl Meter {
+    /// Something is under way from `now` on, if nothing was before.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.since.get_or_insert(now);
+    }
+
+    /// `answered` messages were answered by `now`; `busy`: more are under way.
+    pub(crate) fn record(&mut self, now: Instant, answered: usize, busy: bool) {
+        self.answered = self.answered.saturating_add(u32::try_from(answered).unwrap_or(u32::MAX));
+        let since = *self.since.get_or_insert(now);
+        let time = now.duration_since(since);
+        if time >= SAMPLE {
+            let sample = f64::from(self.answered) / time.as_secs_f64();
+            self.rate = if self.rate > 0.0 { self.rate + WEIGHT * (sample - self.rate) } else { sample };
+            (self.since, self.answered) = (Some(now), 0);
+        }
+        if !busy {
+            (self.since, self.answered) = (None, 0);
+        }
+    }
+
+    /// Messages per second.
+    pub(crate) const fn rate(&self) -> f64 {
+        self.rate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_claim_follows_pace_limit_and_window() {
+        let cases = [
+            // measured, limit, window → claim
+            (0.0, None, 50, 50),
+            (10_000.0, None, 50, 200),
+            (30_000.0, None, 50, 500),
+            (1e12, None, 50, 500),
+            (0.0, None, 0, 1),
+            (0.0, None, 4000, 500),
+            (480.0, Some(500.0), 50, 10),
+            (0.0, Some(5.0), 50, 1),
+            (900.0, Some(1e9), 50, 50),
+        ];
+        for (pace, limit, window, expected) in cases {
+            assert_eq!(claim_size(pace, limit, window), expected, "{pace} {limit:?} {window}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_time_does_not_lower_the_pace() {
+        let mut meter = Meter::default();
+        meter.begin(Instant::now());
+        tokio::time::advance(Duration::from_millis(100)).await;
+        meter.record(Instant::now(), 100, false);
+        assert!((meter.rate() - 1000.0).abs() < 1e-6, "{}", meter.rate());
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        meter.begin(Instant::now());
+        tokio::time::advance(Duration::from_millis(100)).await;
+        meter.record(Instant::now(), 100, true);
+        assert!((meter.rate() - 1000.0).abs() < 1e-6, "{}", meter.rate());
+    }
+}

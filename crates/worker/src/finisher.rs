@@ -1,0 +1,248 @@
+//! Writing down what came of submits: in batches, again and again until it is written.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use klaroen_store::outcomes::{Finished, FinishedCounts};
+use klaroen_store::{Store, StoreError};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch;
+
+/// Results that wait to be written; submitting stops when they are this many.
+const WAITING: usize = 4_096;
+/// Waits between attempts to write: a busy database passes in milliseconds, a full disk takes minutes.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// Ids that one log line names.
+const NAMED: usize = 20;
+
+/// The task that writes results, and the way to it.
+#[derive(Debug)]
+pub(crate) struct Finisher {
+    sender: mpsc::Sender<Finished>,
+    task: JoinHandle<()>,
+    give_up: CancellationToken,
+}
+
+impl Finisher {
+    /// Starts the task; `gateway` is the one that all results are about.
+    pub(crate) fn start(store: Store, gateway: String) -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let give_up = CancellationToken::new();
+        let stop = give_up.clone();
+        let task = tokio::spawn(async move {
+            run(receiver, &*to_store(store, gateway), &stop).await;
+        });
+        Self { sender, task, give_up }
+    }
+
+    /// Where results go. The task ends when every sender is dropped and all is written.
+    pub(crate) fn sender(&self) -> mpsc::Sender<Finished> {
+        self.sender.clone()
+    }
+
+    /// Writes what is left. After `deadline` what cannot be written at once is given up and logged: its leases run out and
+    /// it becomes `unknown`.
+    pub(crate) async fn close(self, deadline: Instant) {
+        drop(self.sender);
+        let mut task = self.task;
+        let ended = if let Ok(ended) = tokio::time::timeout_at(deadline, &mut task).await {
+            ended
+        } else {
+            self.give_up.cancel();
+            task.await
+        };
+        if let Err(error) = ended {
+            tracing::error!(
+                panicked = error.is_panic(),
+                "the writer of results failed: some are not written"
+            );
+        }
+    }
+}
+
+/// Why a batch was not written, by what is done about it.
+#[derive(Debug, thiserror::Error)]
+enum Unwritten {
+    /// The database is away or busy: the same batch again.
+    #[error("{0}")]
+    Later(StoreError),
+    /// The database will refuse it each time.
+    #[error("{0}")]
+    Refused(StoreError),
+}
+
+impl From<StoreError> for Unwritten {
+    fn from(error: StoreError) -> Self {
+        if error.is_retryable() { Self::Later(error) } else { Self::Refused(error) }
+    }
+}
+
+/// Writes one batch: `finish` of a [`Store`], or a test's own.
+type Write = dyn for<'a> Fn(&'a [Finished]) -> BoxFuture<'a, Result<FinishedCounts, Unwritten>> + Send + Sync;
+
+fn to_store(store: Store, gateway: String) -> Box<Write> {
+    let gateway: Arc<str> = gateway.into();
+    Box::new(move |batch| {
+        let (store, gateway) = (store.clone(), Arc::clone(&gateway));
+        async move { Ok(store.finish(&gateway, batch).await?) }.boxed()
+    })
+}
+
+async fn run(mut receiver: mpsc::Receiver<Finished>, write: &Write, give_up: &CancellationToken) {
+    let mut batch = Vec::with_capacity(batch::ROWS);
+    while batch::next(&mut receiver, &mut batch).await {
+        while !batch.is_empty() {
+            let repeats = split_repeats(&mut batch);
+            write_all(&batch, write, give_up).await;
+            batch = repeats;
+        }
+    }
+}
+
+/// Leaves one result for each delivery in `batch` and gives the others, in order, for the next one: a late answer is
+/// written after the doubt that it settles, and a batch has one word about each row.
+fn split_repeats(batch: &mut Vec<Finished>) -> Vec<Finished> {
+    let mut seen = HashSet::with_capacity(batch.len());
+    batch.extract_if(.., |finished| !seen.insert(finished.id)).collect()
+}
+
+/// Writes `batch`, waiting for the database as long as it takes. A row that the database refuses must not hold up the rest,
+/// so a refused batch is written in halves until the row is alone.
+async fn write_all(batch: &[Finished], write: &Write, give_up: &CancellationToken) {
+    let mut parts = vec![batch];
+    let mut wait = FIRST_WAIT;
+    while let Some(part) = parts.pop() {
+        match write(part).await {
+            Ok(counts) => {
+                wait = FIRST_WAIT;
+                if counts.fenced > 0 {
+                    tracing::warn!(
+                        fenced = counts.fenced,
+                        "results of attempts whose lease had gone to another"
+                    );
+                }
+            }
+            Err(error @ Unwritten::Later(_)) if !give_up.is_cancelled() => {
+                tracing::warn!(%error, rows = part.len(), "results not written yet");
+                parts.push(part);
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = give_up.cancelled() => {}
+                }
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+            Err(error @ Unwritten::Refused(_)) if part.len() > 1 => {
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.push(second);
+                parts.push(first);
+                tracing::warn!(%error, rows = part.len(), "results refused: trying half of them");
+            }
+            Err(error) => {
+                let ids: Vec<i64> = part.iter().take(NAMED).map(|finished| finished.id.0).collect();
+                tracing::error!(%error, rows = part.len(), ?ids, "results given up: these deliveries become unknown");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use klaroen_domain::decide::Decision;
+    use klaroen_domain::id::DeliveryId;
+    use klaroen_domain::time::Timestamp;
+
+    use super::*;
+
+    fn finished(id: i64, decision: Decision) -> Finished {
+        Finished {
+            id: DeliveryId(id),
+            lease_token: 1,
+            decision,
+            provider_ids: vec![],
+            segments: 1,
+            at: Timestamp::from_millis(0),
+        }
+    }
+
+    const UNKNOWN: Decision = Decision::Unknown { settle_at: Timestamp::from_millis(5) };
+
+    #[test]
+    fn a_late_answer_is_written_after_the_doubt() {
+        let mut batch = vec![finished(1, UNKNOWN), finished(2, Decision::Sent), finished(1, Decision::Sent)];
+        let repeats = split_repeats(&mut batch);
+        assert_eq!(batch, [finished(1, UNKNOWN), finished(2, Decision::Sent)]);
+        assert_eq!(repeats, [finished(1, Decision::Sent)]);
+    }
+
+    fn rows(n: i64) -> Vec<Finished> {
+        (0..n).map(|id| finished(id, Decision::Sent)).collect()
+    }
+
+    /// What a database took.
+    #[derive(Default)]
+    struct Written(Mutex<Vec<Finished>>);
+
+    /// Writes into `written` what `refuse` says nothing about.
+    fn write_into(
+        written: &Arc<Written>,
+        refuse: impl Fn(&[Finished]) -> Option<Unwritten> + Send + Sync + 'static,
+    ) -> Box<Write> {
+        let written = Arc::clone(written);
+        Box::new(move |batch| {
+            let refused = refuse(batch);
+            if refused.is_none() {
+                written.0.lock().unwrap().extend_from_slice(batch);
+            }
+            std::future::ready(refused.map_or(Ok(FinishedCounts::default()), Err)).boxed()
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_is_away_for_minutes_loses_nothing() {
+        let (sender, receiver) = mpsc::channel(2_000);
+        for row in rows(700) {
+            sender.try_send(row).unwrap();
+        }
+        drop(sender);
+        let back = Instant::now() + Duration::from_secs(300);
+        let written = Arc::default();
+        let write = write_into(&written, move |_| {
+            (Instant::now() < back).then_some(Unwritten::Later(StoreError::WrongKey))
+        });
+        run(receiver, &*write, &CancellationToken::new()).await;
+        assert_eq!(*written.0.lock().unwrap(), rows(700));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_refused_row_does_not_take_the_others_with_it() {
+        let written = Arc::default();
+        let write = write_into(&written, |batch| {
+            batch.iter().any(|row| row.id.0 == 13).then_some(Unwritten::Refused(StoreError::WrongKey))
+        });
+        write_all(&rows(100), &*write, &CancellationToken::new()).await;
+        let expected: Vec<_> = rows(100).into_iter().filter(|row| row.id.0 != 13).collect();
+        assert_eq!(*written.0.lock().unwrap(), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn giving_up_ends_the_waiting() {
+        let give_up = CancellationToken::new();
+        let away = write_into(&Arc::default(), |_| Some(Unwritten::Later(StoreError::WrongKey)));
+        let batch = rows(3);
+        let writing = write_all(&batch, &*away, &give_up);
+        tokio::pin!(writing);
+        assert!(tokio::time::timeout(Duration::from_secs(60), &mut writing).await.is_err());
+        give_up.cancel();
+        writing.await;
+    }
+}

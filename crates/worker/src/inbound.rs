@@ -1,0 +1,130 @@
+//! What a connection tells us by itself: receipts, SMS from participants, late answers. Nothing is acknowledged before it
+//! is committed.
+
+use std::sync::Arc;
+
+use klaroen_domain::id::DeliveryId;
+use klaroen_domain::outcome::SubmitOutcome;
+use klaroen_domain::time::{Clock, Timestamp};
+use klaroen_gateway::{Ack, Delivered, GatewayEvent, Receipt};
+use klaroen_store::Store;
+use klaroen_store::outcomes::Finished;
+use klaroen_store::receipts::IncomingReceipt;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::in_doubt::InDoubt;
+use crate::instruments::{self, ChannelInstruments};
+use crate::replies::Received;
+use crate::{batch, jitter};
+
+/// Takes the events of one connection.
+pub(crate) struct Inbound {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) gateway: String,
+    pub(crate) results: mpsc::Sender<Finished>,
+    pub(crate) replies: mpsc::Sender<Received>,
+    pub(crate) in_doubt: Arc<InDoubt>,
+    pub(crate) instruments: Arc<ChannelInstruments>,
+}
+
+/// An acknowledgement goes to an adapter that may be gone by now; the provider sends again then, and the repetition is known.
+pub(crate) fn answer(ack: oneshot::Sender<Ack>, verdict: Ack) {
+    if ack.send(verdict).is_err() {
+        tracing::debug!("nobody waits for this acknowledgement any more");
+    }
+}
+
+impl Inbound {
+    /// Runs until the connection is closed, or until `stop`: then what has come is stored and nothing more is read.
+    pub(crate) async fn run(self, mut events: mpsc::Receiver<Delivered>, stop: CancellationToken) {
+        let mut batch = Vec::with_capacity(batch::ROWS);
+        loop {
+            let open = tokio::select! {
+                biased;
+                open = batch::next(&mut events, &mut batch) => open,
+                () = stop.cancelled() => {
+                    // The adapter sees it and has unacknowledged events sent again elsewhere.
+                    events.close();
+                    batch::next(&mut events, &mut batch).await
+                }
+            };
+            if !open {
+                return;
+            }
+            self.take(&mut batch).await;
+        }
+    }
+
+    async fn take(&self, batch: &mut Vec<Delivered>) {
+        let now = self.clock.now();
+        let (mut receipts, mut acks, mut late) = (Vec::new(), Vec::new(), Vec::new());
+        for Delivered { event, ack } in batch.drain(..) {
+            match event {
+                GatewayEvent::Receipt(receipt) => {
+                    receipts.push(self.incoming(receipt, now));
+                    acks.push(ack);
+                }
+                GatewayEvent::Inbound(sms) => {
+                    if self.replies.send(Received { sms, ack }).await.is_err() {
+                        tracing::error!("an inbound SMS has nowhere to go: the provider is to send it again");
+                    }
+                }
+                GatewayEvent::LateAnswer { delivery, outcome } => late.push((delivery, outcome, ack)),
+            }
+        }
+        self.store_receipts(&receipts, acks).await;
+        // Last, so that the doubt which they settle is on its way by now.
+        for (delivery, outcome, ack) in late {
+            self.late_answer(delivery, outcome, ack).await;
+        }
+    }
+
+    fn incoming(&self, receipt: Receipt, received_at: Timestamp) -> IncomingReceipt {
+        IncomingReceipt {
+            provider_id: receipt.provider_id,
+            delivery: receipt.reference.and_then(|reference| reference.delivery()),
+            status: receipt.status,
+            error: receipt.error,
+            recipient: receipt.recipient.map(|phone| self.store.keys().recipient(&phone)),
+            raw: receipt.raw,
+            received_at,
+        }
+    }
+
+    async fn store_receipts(&self, receipts: &[IncomingReceipt], acks: Vec<oneshot::Sender<Ack>>) {
+        if receipts.is_empty() {
+            return;
+        }
+        let verdict = match self.store.store_receipts(&self.gateway, receipts).await {
+            Ok(counts) => {
+                instruments::receipts(&self.gateway, counts);
+                Ack::Stored
+            }
+            Err(error) => {
+                tracing::warn!(gateway = self.gateway, receipts = receipts.len(), %error, "receipts not stored");
+                Ack::Retry
+            }
+        };
+        for ack in acks {
+            answer(ack, verdict);
+        }
+    }
+
+    /// Settles an attempt whose caller had given up. Without a memory of the attempt nothing can be written: the fence is
+    /// missing, and a receipt or the policy settles it.
+    async fn late_answer(&self, delivery: DeliveryId, outcome: SubmitOutcome, ack: oneshot::Sender<Ack>) {
+        self.instruments.late.increment(1);
+        if let Some(attempt) = self.in_doubt.recall(delivery) {
+            let finished = attempt.conclude(outcome, self.clock.now(), jitter::signed());
+            if self.results.send(finished).await.is_err() {
+                tracing::error!(%delivery, "a late answer has nowhere to go: the delivery stays in doubt");
+                return answer(ack, Ack::Retry);
+            }
+        } else {
+            tracing::info!(%delivery, "a late answer to an attempt that is not remembered");
+        }
+        answer(ack, Ack::Stored);
+    }
+}

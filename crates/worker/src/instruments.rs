@@ -1,0 +1,98 @@
+//! The worker's metrics. Labels are names from the configuration and words of ours; never a phone number or a tenant.
+
+use std::time::Duration;
+
+use klaroen_domain::outcome::{Scope, SubmitOutcome};
+use klaroen_store::channels::ChannelName;
+use klaroen_store::receipts::ReceiptCounts;
+use klaroen_store::replies::ReplyStored;
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+/// What one channel counts; the handles are looked up once, not for each message.
+pub(crate) struct ChannelInstruments {
+    accepted: Counter,
+    throttled: Counter,
+    not_taken: Counter,
+    rejected: Counter,
+    refused: Counter,
+    unknown: Counter,
+    pub(crate) late: Counter,
+    submit_seconds: Histogram,
+    pub(crate) claim_size: Histogram,
+    pub(crate) in_flight: Gauge,
+    pub(crate) up: Gauge,
+    pub(crate) rate_factor: Gauge,
+}
+
+impl ChannelInstruments {
+    pub(crate) fn new(name: &ChannelName) -> Self {
+        let submits = |outcome: &'static str| counter!("klaroen_submits_total", "gateway" => name.gateway.clone(), "outcome" => outcome);
+        let gateway = name.gateway.clone();
+        let channel = name.channel.to_string();
+        Self {
+            accepted: submits("accepted"),
+            throttled: submits("throttled"),
+            not_taken: submits("not_taken"),
+            rejected: submits("rejected"),
+            refused: submits("gateway_refused"),
+            unknown: submits("unknown"),
+            late: counter!("klaroen_late_answers_total", "gateway" => gateway.clone()),
+            submit_seconds: histogram!("klaroen_submit_seconds", "gateway" => gateway.clone()),
+            claim_size: histogram!("klaroen_claim_batch_size", "gateway" => gateway.clone()),
+            in_flight: gauge!("klaroen_in_flight", "gateway" => gateway.clone(), "channel" => channel.clone()),
+            up: gauge!("klaroen_gateway_up", "gateway" => gateway.clone(), "channel" => channel),
+            rate_factor: gauge!("klaroen_rate_factor", "gateway" => gateway),
+        }
+    }
+
+    /// One submit ended.
+    pub(crate) fn submitted(&self, outcome: &SubmitOutcome, took: Duration) {
+        let counter = match outcome {
+            SubmitOutcome::Accepted { .. } => &self.accepted,
+            SubmitOutcome::Throttled { .. } => &self.throttled,
+            SubmitOutcome::NotTaken(_) => &self.not_taken,
+            SubmitOutcome::Rejected(failure) if failure.scope == Scope::Gateway => &self.refused,
+            SubmitOutcome::Rejected(_) => &self.rejected,
+            SubmitOutcome::Unknown(_) => &self.unknown,
+        };
+        counter.increment(1);
+        self.submit_seconds.record(took.as_secs_f64());
+    }
+}
+
+/// What became of a batch of receipts.
+pub(crate) fn receipts(gateway: &str, counts: ReceiptCounts) {
+    let results = [("joined", counts.joined), ("parked", counts.parked)];
+    for (result, count) in results {
+        counter!("klaroen_receipts_total", "gateway" => gateway.to_owned(), "result" => result)
+            .increment(count);
+    }
+}
+
+/// What became of an inbound SMS.
+pub(crate) fn reply(stored: ReplyStored) {
+    let kind = match stored {
+        ReplyStored::Repeated => "repeated",
+        ReplyStored::OptedOut => "opted_out",
+        ReplyStored::OptedIn => "opted_in",
+        ReplyStored::Helped => "helped",
+        ReplyStored::ForAlert(_) => "for_alert",
+        ReplyStored::Unattributed => "unattributed",
+    };
+    counter!("klaroen_replies_total", "kind" => kind).increment(1);
+}
+
+/// Rows that upkeep changed.
+pub(crate) fn swept(what: &'static str, count: u64) {
+    counter!("klaroen_swept_total", "what" => what).increment(count);
+}
+
+/// A task of the worker had to be started again.
+pub(crate) fn restarted(task: &str) {
+    counter!("klaroen_worker_restarts_total", "task" => task.to_owned()).increment(1);
+}
+
+/// The provider refused a gateway as a whole.
+pub(crate) fn paused(gateway: &str) {
+    counter!("klaroen_gateway_pauses_total", "gateway" => gateway.to_owned()).increment(1);
+}

@@ -1,0 +1,119 @@
+//! SMS from participants: stored in the order in which they came; a STOP is acknowledged only when nothing can leave for
+//! that number any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use klaroen_domain::keyword::{Keyword, classify};
+use klaroen_domain::phone::{Country, PhoneNumber};
+use klaroen_gateway::{Ack, InboundSms};
+use klaroen_store::Store;
+use klaroen_store::replies::{AutoReplyTexts, IncomingReply, ReplyStored};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::inbound::answer;
+use crate::instruments;
+
+/// Inbound SMS that wait to be stored; a full queue slows the provider down.
+pub(crate) const WAITING: usize = 256;
+/// How long a STOP waits for what is under way to that number, and how often it looks.
+const SETTLE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// STOPs that wait at once; more are stored and sent again by the provider.
+const STOPS: usize = 256;
+
+/// An SMS and the way to acknowledge it.
+pub(crate) struct Received {
+    pub(crate) sms: InboundSms,
+    pub(crate) ack: oneshot::Sender<Ack>,
+}
+
+/// Takes the SMS of one connection.
+pub(crate) struct Replies {
+    pub(crate) store: Store,
+    pub(crate) gateway: String,
+    pub(crate) country: Country,
+    pub(crate) texts: Arc<dyn AutoReplyTexts>,
+    pub(crate) wake: Arc<Notify>,
+}
+
+impl Replies {
+    /// Runs until every sender is gone and every STOP that waits has its answer.
+    pub(crate) async fn run(self, mut received: mpsc::Receiver<Received>) {
+        let mut stops = JoinSet::new();
+        loop {
+            tokio::select! {
+                next = received.recv() => match next {
+                    Some(received) => self.take(received, &mut stops).await,
+                    None => break,
+                },
+                Some(ended) = stops.join_next() => report(ended),
+            }
+        }
+        while let Some(ended) = stops.join_next().await {
+            report(ended);
+        }
+    }
+
+    async fn take(&self, received: Received, stops: &mut JoinSet<()>) {
+        let Received { sms, ack } = received;
+        let phone = PhoneNumber::parse_sender(&sms.from, self.country);
+        let keyword = classify(&sms.text);
+        let reply = IncomingReply {
+            gateway: self.gateway.clone(),
+            dedupe_key: sms.dedupe_key,
+            from: sms.from,
+            phone: phone.clone(),
+            text: sms.text,
+            keyword,
+            received_at: sms.received_at,
+        };
+        match self.store.store_reply(&reply, self.texts.as_ref()).await {
+            Ok(stored) => {
+                instruments::reply(stored);
+                if !matches!(stored, ReplyStored::Repeated | ReplyStored::Unattributed) {
+                    // It may have queued an automatic answer.
+                    self.wake.notify_waiters();
+                }
+            }
+            Err(error) => {
+                tracing::warn!(gateway = self.gateway, %error, "an inbound SMS was not stored");
+                return answer(ack, Ack::Retry);
+            }
+        }
+        // A repeated STOP is checked again: the first one may have been answered with "send it again".
+        match phone.filter(|_| keyword == Some(Keyword::Stop)) {
+            Some(phone) if stops.len() < STOPS => {
+                stops.spawn(acknowledge_stop(self.store.clone(), phone, ack));
+            }
+            Some(_) => answer(ack, Ack::Retry),
+            None => answer(ack, Ack::Stored),
+        }
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(panicked = error.is_panic(), "a STOP was stored but could not be acknowledged");
+    }
+}
+
+/// Acknowledges a stored STOP when nothing is under way to the number. Otherwise the provider sends it again, is known by
+/// its key, and the check is made again.
+async fn acknowledge_stop(store: Store, phone: PhoneNumber, ack: oneshot::Sender<Ack>) {
+    let patience = Instant::now() + SETTLE;
+    let verdict = loop {
+        match store.in_flight_to(&phone).await {
+            Ok(0) => break Ack::Stored,
+            Ok(_) if Instant::now() < patience => tokio::time::sleep(LOOK_EVERY).await,
+            Ok(_) => break Ack::Retry,
+            Err(error) => {
+                tracing::warn!(%error, "whether something is under way to a number that said STOP is not known");
+                break Ack::Retry;
+            }
+        }
+    };
+    answer(ack, verdict);
+}

@@ -1,0 +1,126 @@
+//! One attempt: hand a message over, once, and say what is to be done about the answer.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use klaroen_domain::alert::Priority;
+use klaroen_domain::decide::{Decision, SubmitContext, decide};
+use klaroen_domain::id::DeliveryId;
+use klaroen_domain::outcome::{Failure, Scope, SubmitOutcome};
+use klaroen_domain::time::Timestamp;
+use klaroen_gateway::{OutboundSms, SmsGateway};
+use klaroen_store::outcomes::Finished;
+use tokio::time::Instant;
+
+/// What is known of an attempt beside its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    pub(crate) id: DeliveryId,
+    pub(crate) lease_token: i64,
+    pub(crate) retries: u32,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) priority: Priority,
+}
+
+impl Attempt {
+    /// What to write down about `outcome`. `jitter`: -1 to 1.
+    pub(crate) fn conclude(self, outcome: SubmitOutcome, now: Timestamp, jitter: f64) -> Finished {
+        let context = SubmitContext {
+            now,
+            expires_at: self.expires_at,
+            retries: self.retries,
+            jitter,
+            priority: self.priority,
+        };
+        let decision = decide(&outcome, &context);
+        let (provider_ids, segments) = match outcome {
+            SubmitOutcome::Accepted { provider_ids, segments } => (provider_ids, segments),
+            _ => (Vec::new(), 0),
+        };
+        Finished { id: self.id, lease_token: self.lease_token, decision, provider_ids, segments, at: now }
+    }
+
+    /// What to write down about an attempt that never began: `decision` without an answer.
+    pub(crate) const fn unsubmitted(self, decision: Decision, now: Timestamp) -> Finished {
+        Finished {
+            id: self.id,
+            lease_token: self.lease_token,
+            decision,
+            provider_ids: Vec::new(),
+            segments: 0,
+            at: now,
+        }
+    }
+
+    /// Back into the queue at once: not a byte has left, so there is nothing to doubt and no attempt to count.
+    pub(crate) const fn put_back(self, now: Timestamp) -> Finished {
+        self.unsubmitted(Decision::PutBack { due_at: now, spent: false }, now)
+    }
+}
+
+/// The answer to one attempt.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) id: DeliveryId,
+    pub(crate) outcome: SubmitOutcome,
+    pub(crate) took: Duration,
+}
+
+/// Something of ours or the adapter's went wrong after the message may have left.
+fn in_doubt(code: &str, detail: &str) -> SubmitOutcome {
+    SubmitOutcome::Unknown(Failure { scope: Scope::Recipient, code: code.into(), detail: detail.into() })
+}
+
+/// Hands `sms` over. The future always ends with an answer: at `deadline` (the end of the lease less an allowance for
+/// clocks) and after a panic in the adapter the message is in doubt.
+pub(crate) fn submit(
+    gateway: Arc<dyn SmsGateway>,
+    sms: OutboundSms,
+    deadline: Instant,
+) -> BoxFuture<'static, Done> {
+    async move {
+        let started = Instant::now();
+        let answer = AssertUnwindSafe(gateway.submit(&sms)).catch_unwind();
+        let outcome = match tokio::time::timeout_at(deadline, answer).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_panic)) => in_doubt("panic", "the gateway adapter failed while it was sending"),
+            Err(_elapsed) => in_doubt("lease", "no answer before the lease ran out"),
+        };
+        Done { id: sms.delivery, outcome, took: started.elapsed() }
+    }
+    .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use klaroen_domain::outcome::ProviderId;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    const ATTEMPT: Attempt = Attempt {
+        id: DeliveryId(7),
+        lease_token: 99,
+        retries: 0,
+        expires_at: Timestamp::from_millis(9_000_000),
+        priority: Priority::Urgent,
+    };
+
+    #[test]
+    fn what_the_provider_called_it_is_written_down() {
+        let ids = vec![ProviderId("a".into()), ProviderId("b".into())];
+        let accepted = SubmitOutcome::Accepted { provider_ids: ids.clone(), segments: 2 };
+        let finished = ATTEMPT.conclude(accepted, NOW, 0.0);
+        assert_eq!((finished.provider_ids, finished.segments, finished.lease_token), (ids, 2, 99));
+        assert_eq!(finished.decision, Decision::Sent);
+    }
+
+    #[test]
+    fn what_never_left_is_due_at_once_and_costs_nothing() {
+        assert_eq!(ATTEMPT.put_back(NOW).decision, Decision::PutBack { due_at: NOW, spent: false });
+    }
+}

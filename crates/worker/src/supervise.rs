@@ -1,0 +1,78 @@
+//! Starting a task again when it ends before it should. One broken channel must not silence the others; a task that breaks
+//! again and again brings the worker down, so that somebody notices.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{instruments, jitter};
+
+/// This many failures, each within [`FORGIVEN`] of the start before it, are too many.
+const FAILURES: u32 = 5;
+/// A task that ran this long has proved that it can.
+const FORGIVEN: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_secs(1);
+
+/// A task kept failing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeptFailing;
+
+/// Runs what `start` gives until `shutdown`, again after a panic or an early end.
+pub(crate) async fn supervise<F>(
+    name: &str,
+    shutdown: &CancellationToken,
+    start: impl Fn() -> F,
+) -> Result<(), KeptFailing>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut failures = 0;
+    loop {
+        let started = Instant::now();
+        // Aborted with us, not left behind.
+        let ended = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(start())).await;
+        if shutdown.is_cancelled() && ended.is_ok() {
+            return Ok(());
+        }
+        failures = if started.elapsed() >= FORGIVEN { 1 } else { failures + 1 };
+        instruments::restarted(name);
+        let panicked = ended.is_err_and(|error| error.is_panic());
+        tracing::error!(task = name, panicked, failures, "a task of the worker ended before it should");
+        if failures >= FAILURES || shutdown.is_cancelled() {
+            return Err(KeptFailing);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(jitter::around(WAIT)) => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_panic_is_survived_and_five_are_not() {
+        let shutdown = CancellationToken::new();
+        let starts = Arc::new(AtomicU32::new(0));
+        let start = |good_from: u32| {
+            let (starts, shutdown) = (Arc::clone(&starts), shutdown.clone());
+            move || {
+                let (starts, shutdown) = (Arc::clone(&starts), shutdown.clone());
+                async move {
+                    assert!(starts.fetch_add(1, Ordering::SeqCst) + 1 >= good_from, "scripted panic");
+                    shutdown.cancel();
+                }
+            }
+        };
+        assert_eq!(supervise("t", &shutdown, start(u32::MAX)).await, Err(KeptFailing));
+        assert_eq!(starts.swap(0, Ordering::SeqCst), FAILURES);
+        assert_eq!(supervise("t", &shutdown, start(2)).await, Ok(()));
+        assert_eq!(starts.load(Ordering::SeqCst), 2);
+    }
+}

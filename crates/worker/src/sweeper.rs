@@ -1,0 +1,163 @@
+//! Upkeep: what time brings about, each second; and fan-outs that a crash cut off.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use klaroen_domain::id::AlertId;
+use klaroen_store::StoreError;
+use klaroen_store::sweep::Swept;
+use metrics::gauge;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Shared, instruments};
+
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// The check of the sums reads every open message.
+const CHECK_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// A fan-out that is this old was cut off: the longest takes some seconds in the process that took the alert.
+const CUT_OFF: Duration = Duration::from_secs(5);
+/// Large alerts that are written out at once; the others wait for the next second.
+const FANOUTS: usize = 4;
+
+/// Runs until shutdown; a fan-out under way stops between two pages and is continued by whoever starts next.
+pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    // After a stall one sweep does the work of all that were missed.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut fanouts = Fanouts::default();
+    let (mut check_at, mut prune_at) = (Instant::now(), Instant::now());
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            Some(_) = fanouts.tasks.join_next() => {}
+            _ = ticks.tick() => {
+                let now = Instant::now();
+                note("sweep", sweep(&shared).await);
+                note("fan-out", fanouts.start(&shared).await);
+                note("queue depth", depth(&shared).await);
+                if now >= check_at {
+                    check_at = now + CHECK_EVERY;
+                    note("check of the sums", check(&shared).await);
+                }
+                if now >= prune_at {
+                    prune_at = now + PRUNE_EVERY;
+                    note("pruning", prune(&shared).await);
+                }
+            }
+        }
+    }
+}
+
+/// Upkeep that fails is done again in a second.
+fn note(what: &str, result: Result<(), StoreError>) {
+    match result {
+        Ok(()) => {}
+        Err(error) if error.is_retryable() => tracing::warn!(what, %error, "upkeep has to wait"),
+        Err(error) => tracing::error!(what, %error, "upkeep failed"),
+    }
+}
+
+async fn sweep(shared: &Shared) -> Result<(), StoreError> {
+    let swept = shared.store.sweep(shared.receipt_grace, shared.clock.now()).await?;
+    for (what, count) in counts(&swept) {
+        if count > 0 {
+            instruments::swept(what, count);
+        }
+    }
+    if swept.resent + swept.followed_up > 0 {
+        shared.wake.notify_waiters();
+    }
+    if swept != Swept::default() {
+        tracing::info!(?swept, "upkeep");
+    }
+    Ok(())
+}
+
+/// Every count with its name, so that a new one cannot be forgotten.
+fn counts(swept: &Swept) -> [(&'static str, u64); 9] {
+    let Swept {
+        leases_lost,
+        receipts_joined,
+        resent,
+        held,
+        expired,
+        alerts_expired,
+        followed_up,
+        no_receipt,
+        messages_settled,
+    } = *swept;
+    [
+        ("leases_lost", leases_lost),
+        ("receipts_joined", receipts_joined),
+        ("resent", resent),
+        ("held", held),
+        ("expired", expired),
+        ("alerts_expired", alerts_expired),
+        ("followed_up", followed_up),
+        ("no_receipt", no_receipt),
+        ("messages_settled", messages_settled),
+    ]
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+async fn depth(shared: &Shared) -> Result<(), StoreError> {
+    let depth = shared.store.queue_depth(shared.clock.now()).await?;
+    for (lane, waiting) in depth.by_lane.iter().enumerate() {
+        gauge!("klaroen_queue_depth", "lane" => lane.to_string()).set(*waiting as f64);
+    }
+    gauge!("klaroen_queue_oldest_age_seconds").set(depth.oldest_due.as_secs_f64());
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a float")]
+async fn check(shared: &Shared) -> Result<(), StoreError> {
+    let broken = shared.store.broken_sums().await?;
+    gauge!("klaroen_broken_sums").set(broken as f64);
+    if broken > 0 {
+        tracing::error!(broken, "messages whose deliveries do not add up to their recipients");
+    }
+    Ok(())
+}
+
+async fn prune(shared: &Shared) -> Result<(), StoreError> {
+    let pruned = shared.store.prune(&shared.retention, shared.clock.now()).await?;
+    instruments::swept("pruned", pruned);
+    Ok(())
+}
+
+/// Fan-outs that are being written out by this process, each once.
+#[derive(Default)]
+struct Fanouts {
+    tasks: JoinSet<()>,
+    running: HashMap<AlertId, AbortHandle>,
+}
+
+impl Fanouts {
+    async fn start(&mut self, shared: &Arc<Shared>) -> Result<(), StoreError> {
+        let before = shared.clock.now().minus(CUT_OFF);
+        self.running.retain(|_, task| !task.is_finished());
+        for alert in shared.store.open_fanouts(before).await? {
+            if self.running.len() >= FANOUTS {
+                break;
+            }
+            if !self.running.contains_key(&alert) {
+                let task = self.tasks.spawn(write_out(Arc::clone(shared), alert));
+                self.running.insert(alert, task);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn write_out(shared: Arc<Shared>, alert: AlertId) {
+    let woken = || shared.wake.notify_waiters();
+    match shared.store.continue_fanout(alert, &shared.rules, shared.clock.now(), woken).await {
+        Ok(()) => tracing::info!(%alert, "the rest of an alert was written out"),
+        Err(error) => tracing::warn!(%alert, %error, "an alert is not written out yet"),
+    }
+}
