@@ -17,12 +17,13 @@ pub struct Api {
 }
 
 /// Nothing here takes longer, an import of 100,000 rows in a debug build included.
-const TIMEOUT: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_mins(5);
 
 impl Api {
     /// `base` is the address without a slash at the end.
     pub fn new(base: impl Into<String>, key: impl Into<SecretString>) -> Result<Self, Failure> {
-        let client = Client::builder().timeout(TIMEOUT).no_proxy().build().because("cannot make an HTTP client")?;
+        let client =
+            Client::builder().timeout(TIMEOUT).no_proxy().build().because("cannot make an HTTP client")?;
         Ok(Self { client, base: base.into(), key: key.into() })
     }
 
@@ -78,6 +79,7 @@ impl Api {
         if body.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&body).map_err(|_| Failure::new(format!("{path} answered no JSON: {}", text())))
+        serde_json::from_slice(&body)
+            .map_err(|_| Failure::new(format!("{path} answered no JSON: {}", text())))
     }
 }

@@ -74,7 +74,7 @@ impl ServiceTexts {
 impl AutoReplyTexts for ServiceTexts {
     fn text(&self, reply: AutoReply, language: Language) -> MessageText {
         let found = self.0.iter().find(|(r, l, _)| *r == reply && *l == language);
-        found.map(|(_, _, text)| text.clone()).unwrap_or_else(|| unreachable!("the table holds every answer"))
+        found.map_or_else(|| unreachable!("the table holds every answer"), |(_, _, text)| text.clone())
     }
 }
 

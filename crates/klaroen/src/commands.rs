@@ -14,14 +14,15 @@ pub mod simulate;
 
 use std::process::ExitCode;
 
-use klaroen_store::Store;
 use klaroen_store::organisations::Organisation;
+use klaroen_store::{Store, StoreOptions};
 
 use crate::cli::{
-    AreasCommand, Cli, Command, KeyCommand, OrganisationCommand, ParticipantsCommand, SecretsCommand, SimulateCommand,
+    AreasCommand, Cli, Command, KeyCommand, OrganisationCommand, ParticipantsCommand, SecretsCommand,
+    SimulateCommand,
 };
 use crate::config::{self, Settings, Source};
-use crate::failure::Failure;
+use crate::failure::{Because, Failure};
 use crate::logging;
 
 /// How a command ended: done (0), done with something to look at (1), or not done.
@@ -37,7 +38,9 @@ pub async fn run(cli: Cli) -> CommandResult {
         Command::Organisation { command: OrganisationCommand::Create(args) } => {
             organisation_create::run(&settings(&source)?, &args).await
         }
-        Command::Key { command: KeyCommand::Create(args) } => key_create::run(&settings(&source)?, &args).await,
+        Command::Key { command: KeyCommand::Create(args) } => {
+            key_create::run(&settings(&source)?, &args).await
+        }
         Command::Participants { command: ParticipantsCommand::Import(args) } => {
             participants_import::run(&settings(&source)?, &args).await
         }
@@ -53,15 +56,19 @@ pub async fn run(cli: Cli) -> CommandResult {
 
 /// Reads the configuration and starts logging as it says.
 fn settings(source: &Source) -> Result<Settings, Failure> {
-    let settings = config::load(source, config::variables()).map_err(|faults| Failure::new(faults.to_string()))?;
-    logging::start(&settings.logging).map_err(|error| Failure::new(format!("configuration: [logging] level: {error}")))?;
+    let settings =
+        config::load(source, config::variables()).map_err(|faults| Failure::new(faults.to_string()))?;
+    logging::start(&settings.logging)
+        .map_err(|error| Failure::new(format!("configuration: [logging] level: {error}")))?;
     Ok(settings)
 }
 
 /// Opens the database and brings it up to date.
 async fn open_store(settings: &Settings) -> Result<Store, Failure> {
-    let options = config::check::store_options(settings).map_err(|faults| Failure::new(faults.to_string()))?;
-    Ok(Store::open(&options).await?)
+    let checked = config::check::check_database(settings);
+    let (database, keys) = checked.map_err(|faults| Failure::new(faults.to_string()))?;
+    database.make_private().because(database.path.display())?;
+    Ok(Store::open(&StoreOptions::new(database.url, keys)).await?)
 }
 
 /// The organisation with this code.

@@ -75,7 +75,8 @@ pub fn load(source: &Source, variables: impl Iterator<Item = (String, String)>) 
     let one = |fault: String| Faults(vec![fault]);
     let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
     if let Some(path) = file_to_read(source) {
-        let text = std::fs::read_to_string(&path).map_err(|error| one(format!("{}: {error}", path.display())))?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| one(format!("{}: {error}", path.display())))?;
         // Tried alone first, so that its faults carry its name and not the lines of the defaults.
         let file = File::from_str(&text, FileFormat::Toml);
         Config::builder()
@@ -86,7 +87,8 @@ pub fn load(source: &Source, variables: impl Iterator<Item = (String, String)>) 
     }
     let mut faults = Vec::new();
     for (key, value) in environment::overrides(variables, &mut faults) {
-        builder = builder.set_override(&key, value).map_err(|error| one(format!("environment, {key}: {error}")))?;
+        builder =
+            builder.set_override(&key, value).map_err(|error| one(format!("environment, {key}: {error}")))?;
     }
     let tables = builder
         .build()
@@ -136,7 +138,8 @@ fn take<T: DeserializeOwned>(
 
 fn take_gateways(list: Value, faults: &mut Vec<String>) -> Vec<GatewayConfig> {
     let Ok(tables) = list.into_array() else {
-        faults.push("[[gateways]]: write each gateway as a table under [[gateways]], with two brackets".into());
+        faults
+            .push("[[gateways]]: write each gateway as a table under [[gateways]], with two brackets".into());
         return Vec::new();
     };
     let mut gateways = Vec::new();
@@ -164,8 +167,10 @@ fn password_of(table: &Value) -> Option<String> {
 
 /// A TOML error without the lines that it quotes from the file: they may hold a password.
 fn without_excerpt(error: &str) -> String {
-    let quoted = |line: &str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
-    let lines: Vec<&str> = error.lines().map(str::trim).filter(|line| !line.is_empty() && !quoted(line)).collect();
+    let quoted =
+        |line: &str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
+    let lines: Vec<&str> =
+        error.lines().map(str::trim).filter(|line| !line.is_empty() && !quoted(line)).collect();
     lines.join(": ")
 }
 
@@ -181,7 +186,8 @@ mod tests {
         load(&Source::Named(path), variables).map_err(|faults| faults.0)
     }
 
-    const GATEWAY: &str = "[[gateways]]\nname='main'\ntype='smpp'\nhost='h'\nsystem_id='s'\npassword='p'\nsender='1000'\n";
+    const GATEWAY: &str =
+        "[[gateways]]\nname='main'\ntype='smpp'\nhost='h'\nsystem_id='s'\npassword='p'\nsender='1000'\n";
 
     #[test]
     fn the_defaults_and_the_example_are_complete() {
@@ -196,7 +202,8 @@ mod tests {
     #[test]
     fn the_commented_gateway_of_the_defaults_is_right() {
         let start = DEFAULTS.find("# [[gateways]]").unwrap();
-        let text: String = DEFAULTS[start..].lines().map(|l| l.trim_start_matches("# ").to_owned() + "\n").collect();
+        let text: String =
+            DEFAULTS[start..].lines().map(|l| l.trim_start_matches("# ").to_owned() + "\n").collect();
         let settings = load_text(&text, &[]).unwrap();
         assert_eq!(settings.gateways[0].name(), "main");
     }
@@ -206,7 +213,9 @@ mod tests {
         let text = "[http]\nlisen = 1\n[sending]\nmax_segments = 'many'\n[sms]\nx = 1\n[[gateways]]\nname='a'\ntype='log'\nhots='h'\n";
         let faults = load_text(text, &[]).unwrap_err();
         assert_eq!(faults.len(), 4, "{faults:#?}");
-        let has = |a: &str, b: &str| assert!(faults.iter().any(|f| f.contains(a) && f.contains(b)), "{a} {b}: {faults:#?}");
+        let has = |a: &str, b: &str| {
+            assert!(faults.iter().any(|f| f.contains(a) && f.contains(b)), "{a} {b}: {faults:#?}");
+        };
         has("[http]", "lisen");
         has("[sending]", "max_segments");
         has("[sms]", "no such section");

@@ -1,4 +1,4 @@
-//! One serving process for each SQLite file.
+//! One serving process for each database file.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};

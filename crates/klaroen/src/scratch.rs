@@ -58,7 +58,8 @@ pub async fn organisation(store: &Store, code: &str, name: &str) -> Result<[Stri
     let now = SystemClock.now();
     let made = store.create_organisation(code, name, now).await?;
     let organisation = made.map_err(|_| Failure::new("the scratch database is not empty"))?;
-    let key = async |role| store.create_key(organisation.id, role, "scratch", None, Actor::CommandLine, now).await;
+    let key =
+        async |role| store.create_key(organisation.id, role, "scratch", None, Actor::CommandLine, now).await;
     Ok([key(Role::Operator).await?.token, key(Role::Admin).await?.token])
 }
 

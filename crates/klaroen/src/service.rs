@@ -1,4 +1,4 @@
-//! Dispatcher and worker in one process, on one SQLite file: what `serve`, the demo and the bench run.
+//! Dispatcher and worker in one process, on one database file: what `serve`, the demo and the bench run.
 
 mod channels;
 mod metrics;
@@ -29,12 +29,12 @@ use crate::lock::DatabaseLock;
 /// systemd kills after 90.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// Repetitions of a request come within minutes; a day is what clients are promised.
-const KEEP_IDEMPOTENCY: Duration = Duration::from_secs(86_400);
+const KEEP_IDEMPOTENCY: Duration = Duration::from_hours(24);
 /// A receipt for nothing of ours is kept until no message is left that it could be about.
-const KEEP_PARKED_RECEIPTS: Duration = Duration::from_secs(7 * 86_400);
+const KEEP_PARKED_RECEIPTS: Duration = Duration::from_hours(7 * 24);
 /// Leaves half of the usual 1,024 open files to the database, the gateways and the log.
 const CONNECTIONS_MAX: u32 = 512;
-const HOUR: Duration = Duration::from_secs(3_600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// What runs.
 pub struct Service {
@@ -54,6 +54,7 @@ impl Service {
     /// Takes the database, settles what a crash left, and starts. When this returns, requests are answered.
     pub async fn start(checked: Checked) -> Result<Self, Failure> {
         let lock = DatabaseLock::take(&checked.database.path)?;
+        checked.database.make_private().because(checked.database.path.display())?;
         let options = StoreOptions::new(checked.database.url.clone(), checked.keys.clone());
         let store = Store::open(&options).await?;
         // The lock says that nobody else sends: what was under way at a crash is settled now, not when leases run out.

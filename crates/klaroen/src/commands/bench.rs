@@ -52,10 +52,15 @@ async fn measure(args: &BenchArgs) -> CommandResult {
     for recipients in &args.recipients {
         sizes.push(measure_size(*recipients, args.runs).await?);
     }
-    output::result(format_args!("Klaroen {}, {cores} cores, one SMPP connection with a window of 50, SQLite; medians of {} runs.\n", env!("CARGO_PKG_VERSION"), args.runs))?;
+    output::result(format_args!(
+        "Klaroen {}, {cores} cores, one SMPP connection with a window of 50, SQLite; medians of {} runs.\n",
+        env!("CARGO_PKG_VERSION"),
+        args.runs
+    ))?;
     output::result(figures::table(&sizes))?;
     if let Some(path) = &args.json {
-        let text = json!({"version": env!("CARGO_PKG_VERSION"), "cores": cores.get(), "sizes": sizes}).to_string();
+        let text =
+            json!({"version": env!("CARGO_PKG_VERSION"), "cores": cores.get(), "sizes": sizes}).to_string();
         std::fs::write(path, text + "\n").because(path.display())?;
     }
     Ok(ExitCode::SUCCESS)

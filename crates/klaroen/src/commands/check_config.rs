@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use klaroen_gateway::config::GatewayConfig;
+
 use super::CommandResult;
 use crate::config::{Settings, check};
 use crate::failure::Failure;
@@ -10,7 +12,7 @@ use crate::output;
 /// Tells everything that is wrong with the configuration, or that nothing is.
 pub fn run(settings: Settings) -> CommandResult {
     let checked = check(settings).map_err(|faults| Failure::new(faults.to_string()))?;
-    let gateways: Vec<&str> = checked.gateways.iter().map(|gateway| gateway.name()).collect();
+    let gateways: Vec<&str> = checked.gateways.iter().map(GatewayConfig::name).collect();
     output::result(format_args!(
         "The configuration is right: database {}, listening on {}, gateways {}.",
         checked.database.path.display(),

@@ -38,7 +38,8 @@ pub struct DemoArgs {
 
 const START_TEXT: &str = "Burgeralert Klarendam: vermist jongetje, 6 jaar, blauwe jas, rode rugzak. Laatst gezien: Havenkwartier. \
                           Gezien? Antwoord op dit bericht. Gevaar: bel 112.";
-const END_TEXT: &str = "Burgeralert Klarendam: het jongetje is veilig teruggevonden. Dank voor het uitkijken.";
+const END_TEXT: &str =
+    "Burgeralert Klarendam: het jongetje is veilig teruggevonden. Dank voor het uitkijken.";
 
 /// What some people answer; the last ones of the list opt out.
 const SIGHTINGS: [&str; 4] = [
@@ -50,7 +51,7 @@ const SIGHTINGS: [&str; 4] = [
 const OPT_OUTS: [&str; 2] = ["STOP", "Stop."];
 
 /// Receipts come within 3 s; a busy machine may need longer, a broken run must end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs the demo.
@@ -136,7 +137,8 @@ async fn watch(stage: &Stage, alert: &str, index: usize, recipients: u64) -> Res
         progress.show(standing);
         // The follow-up is written page by page: its recipients grow. Two looks that are alike while the SMSC has
         // nothing left to say are the end of it.
-        let settled = standing.recipients > 0 && standing.all_left() && standing == quiet && smsc_is_done(&stage.smsc);
+        let settled =
+            standing.recipients > 0 && standing.all_left() && standing == quiet && smsc_is_done(&stage.smsc);
         if settled || began.elapsed() > PATIENCE {
             progress.finish(standing);
             return Ok(());

@@ -27,6 +27,9 @@ pub async fn run(settings: &Settings, args: &KeyArgs) -> CommandResult {
     store.close().await;
     output::result(&key.token)?;
     let until = expires_at.map_or_else(|| "until it is revoked".to_owned(), |at| format!("until {at}"));
-    output::note(format_args!("Key {} for {} ({}), {until}. It is shown this once.", key.key.id, organisation.name, args.role));
+    output::note(format_args!(
+        "Key {} for {} ({}), {until}. It is shown this once.",
+        key.key.id, organisation.name, args.role
+    ));
     Ok(ExitCode::SUCCESS)
 }

@@ -17,7 +17,9 @@ const NAME_LENGTH_MAX: usize = 200;
 pub async fn run(settings: &Settings, args: &OrganisationArgs) -> CommandResult {
     let name = args.name.trim();
     if !is_code(&args.code) {
-        return Err(Failure::new("the code is made of lower-case letters, digits and hyphens, 63 at most: utrecht"));
+        return Err(Failure::new(
+            "the code is made of lower-case letters, digits and hyphens, 63 at most: utrecht",
+        ));
     }
     if name.is_empty() || name.chars().count() > NAME_LENGTH_MAX || name.chars().any(char::is_control) {
         return Err(Failure::new("--name has 1 to 200 characters on one line"));
@@ -43,6 +45,12 @@ mod tests {
     #[test]
     fn a_code_is_a_short_word() {
         assert!(is_code("utrecht") && is_code("politie-midden-1"));
-        assert!(!is_code("") && !is_code("Utrecht") && !is_code("-x") && !is_code("a b") && !is_code(&"a".repeat(64)));
+        assert!(
+            !is_code("")
+                && !is_code("Utrecht")
+                && !is_code("-x")
+                && !is_code("a b")
+                && !is_code(&"a".repeat(64))
+        );
     }
 }

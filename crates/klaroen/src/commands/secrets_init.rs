@@ -11,6 +11,8 @@ pub fn run(settings: &Settings) -> CommandResult {
     let path = &settings.secrets.key_file;
     key_file::create(path)?;
     output::result(path.display())?;
-    output::note("The key file is written. Keep a copy in another place than the database's backup: without it nobody can read the registry.");
+    output::note(
+        "The key file is written. Keep a copy in another place than the database's backup: without it nobody can read the registry.",
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -62,7 +62,10 @@ pub async fn run(args: &SmscArgs) -> CommandResult {
     };
     let mut signals = super::serve::signals::Signals::listen()?;
     let smsc = Smsc::start(config).await.because(format_args!("cannot start an SMSC on {}", args.listen))?;
-    output::note(format_args!("An SMSC listens on {} (SMPP 3.4). Nothing that it takes is sent anywhere.", smsc.addr()));
+    output::note(format_args!(
+        "An SMSC listens on {} (SMPP 3.4). Nothing that it takes is sent anywhere.",
+        smsc.addr()
+    ));
     let end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     tokio::select! {
         () = tell(&smsc) => {}
@@ -97,7 +100,9 @@ async fn tell(smsc: &Smsc) {
     loop {
         ticks.tick().await;
         let now = smsc.stats();
-        if (now.submits, now.deliveries_sent, now.connections) != (before.submits, before.deliveries_sent, before.connections) {
+        if (now.submits, now.deliveries_sent, now.connections)
+            != (before.submits, before.deliveries_sent, before.connections)
+        {
             output::note(format_args!(
                 "submits {} (+{}), taken {}, throttled {}, rings {}, receipts and replies {} ({} acknowledged), connections {}",
                 now.submits,

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use klaroen_domain::hours::{DailySpan, Zone};
 use klaroen_domain::phone::Country;
 use klaroen_gateway::config::GatewayConfig;
-use klaroen_store::StoreOptions;
 use klaroen_store::seal::Keys;
 
 use super::{Faults, Http, Sending, Settings};
@@ -36,13 +35,31 @@ pub struct CheckedSending {
     pub receipt_grace_hours: u32,
 }
 
-/// A SQLite address and the file that it names.
+/// A database address and the file that it names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseFile {
     /// `sqlite:klaroen.db`
     pub url: String,
     /// `klaroen.db`
     pub path: PathBuf,
+}
+
+impl DatabaseFile {
+    /// Makes the file where there is none, for its owner only: the location of places stands in it in plain. What the
+    /// database engine makes beside it gets the same permissions.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn make_private(&self) -> std::io::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        match options.open(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// More segments than this are refused by many providers, and dear.
@@ -71,16 +88,16 @@ pub fn check(settings: Settings) -> Result<Checked, Faults> {
     }
 }
 
-/// How to open the database: all that the commands need that only write to it.
+/// The database and its keys: all that the commands need that only write to it.
 ///
 /// # Errors
 /// What is wrong with `[database]` or `[secrets]`.
-pub fn store_options(settings: &Settings) -> Result<StoreOptions, Faults> {
+pub fn check_database(settings: &Settings) -> Result<(DatabaseFile, Keys), Faults> {
     let mut faults = Vec::new();
     let database = keep(database_file(&settings.database.url), "[database] url", &mut faults);
     let keys = keep(read_keys(&settings.secrets.key_file), "[secrets] key_file", &mut faults);
     match (database, keys) {
-        (Some(database), Some(keys)) => Ok(StoreOptions::new(database.url, keys)),
+        (Some(database), Some(keys)) => Ok((database, keys)),
         _ => Err(Faults(faults)),
     }
 }
@@ -100,7 +117,10 @@ fn database_file(url: &str) -> Result<DatabaseFile, String> {
     let file = url.strip_prefix("sqlite:").ok_or("use a SQLite file, such as sqlite:klaroen.db")?;
     let file = file.strip_prefix("//").unwrap_or(file);
     if file.is_empty() || file.contains([':', '?', '#', '%']) {
-        return Err("write only the path of a file after `sqlite:`, such as sqlite:/var/lib/klaroen/klaroen.db".into());
+        return Err(
+            "write only the path of a file after `sqlite:`, such as sqlite:/var/lib/klaroen/klaroen.db"
+                .into(),
+        );
     }
     let path = PathBuf::from(file);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -112,7 +132,10 @@ fn database_file(url: &str) -> Result<DatabaseFile, String> {
 
 fn check_http(http: &Http, faults: &mut Vec<String>) {
     let url = reqwest::Url::parse(&http.public_url).ok().filter(|url| {
-        matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() && url.fragment().is_none()
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none()
     });
     if url.is_none() {
         faults.push("[http] public_url: write http://… or https://… with a host, without ? and #".into());
@@ -130,10 +153,15 @@ fn check_sending(sending: &Sending, faults: &mut Vec<String>) -> Option<CheckedS
     }
     let country = sending.country.parse::<Country>().map_err(|error| error.to_string());
     let country = keep(country, "[sending] country", faults);
-    let zone = keep(sending.time_zone.parse::<Zone>().map_err(|e| e.to_string()), "[sending] time_zone", faults);
+    let zone =
+        keep(sending.time_zone.parse::<Zone>().map_err(|e| e.to_string()), "[sending] time_zone", faults);
     let quiet_hours = match sending.quiet_hours.trim() {
         "" => Some(None),
-        text => keep(text.parse().map(Some).map_err(|e: klaroen_domain::hours::HoursError| e.to_string()), "[sending] quiet_hours", faults),
+        text => keep(
+            text.parse().map(Some).map_err(|e: klaroen_domain::hours::HoursError| e.to_string()),
+            "[sending] quiet_hours",
+            faults,
+        ),
     };
     if !(1..=SEGMENTS_MAX).contains(&sending.max_segments) {
         faults.push(format!("[sending] max_segments: must be 1 to {SEGMENTS_MAX}"));
@@ -190,6 +218,10 @@ mod tests {
         key_file::create(&dir.path().join("k.key")).unwrap();
         let checked = check(settings(dir.path())).unwrap();
         assert_eq!(checked.database.path, dir.path().join("k.db"));
+        checked.database.make_private().unwrap();
+        std::fs::write(&checked.database.path, "x").unwrap();
+        checked.database.make_private().unwrap();
+        assert_eq!(std::fs::read(&checked.database.path).unwrap(), b"x");
         assert!(checked.sending.quiet_hours.is_some());
     }
 
@@ -235,7 +267,14 @@ mod tests {
         let path = |url| database_file(url).map(|file| file.path);
         assert_eq!(path("sqlite:klaroen.db"), Ok("klaroen.db".into()));
         assert_eq!(path("sqlite:///tmp/k.db"), Ok("/tmp/k.db".into()));
-        for url in ["sqlite:", "sqlite::memory:", "sqlite:k.db?mode=ro", "mysql://x", "klaroen.db", "sqlite:/nowhere/at/all/k.db"] {
+        for url in [
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:k.db?mode=ro",
+            "mysql://x",
+            "klaroen.db",
+            "sqlite:/nowhere/at/all/k.db",
+        ] {
             assert!(path(url).is_err(), "{url}");
         }
     }

@@ -24,7 +24,8 @@ const TEXT_KEYS: [&str; 12] = [
 #[expect(clippy::disallowed_methods, reason = "the one home of the environment")]
 pub fn variables() -> impl Iterator<Item = (String, String)> {
     // `vars` panics at a variable that is not UTF-8; such a one is not ours.
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// What the variables override: paths as the configuration has them (`http.listen`, `gateways[0].host`) and values.

@@ -7,7 +7,8 @@ use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
 use klaroen_gateway::config::GatewayConfig;
 use klaroen_gateway::{
-    Capabilities, Channel, ChannelStatus, ConnectError, Failure, OutboundSms, Scope, SmsGateway, SubmitOutcome, connect,
+    Capabilities, Channel, ChannelStatus, ConnectError, Failure, OutboundSms, Scope, SmsGateway,
+    SubmitOutcome, connect,
 };
 use klaroen_store::channels::ChannelName;
 use klaroen_worker::ChannelSpec;
@@ -25,7 +26,8 @@ pub fn of(gateways: Vec<GatewayConfig>, country: Country, clock: &Arc<dyn Clock>
                 window: usize::from(gateway.window()),
                 segments_per_second: gateway.segments_per_second(),
                 connect: Box::new(move || {
-                    connect(&config, number, country, Arc::clone(&clock)).unwrap_or_else(|error| refused(&error))
+                    connect(&config, number, country, Arc::clone(&clock))
+                        .unwrap_or_else(|error| refused(&error))
                 }),
             });
         }

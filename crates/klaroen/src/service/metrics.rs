@@ -16,12 +16,11 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Where numbers go, and the task that looks after them.
 pub fn recorder() -> Result<(PrometheusHandle, AbortOnDropHandle<()>), Failure> {
-    let handle = match RECORDER.get() {
-        Some(handle) => handle.clone(),
-        None => {
-            let handle = PrometheusBuilder::new().install_recorder()?;
-            RECORDER.get_or_init(|| handle).clone()
-        }
+    let handle = if let Some(handle) = RECORDER.get() {
+        handle.clone()
+    } else {
+        let handle = PrometheusBuilder::new().install_recorder()?;
+        RECORDER.get_or_init(|| handle).clone()
     };
     let upkeep = handle.clone();
     let task = tokio::spawn(async move {

@@ -69,7 +69,8 @@ pub fn table(sizes: &[Figures]) -> String {
         for size in sizes {
             let number = value(size);
             let digits = usize::from(number < 100.0 && unit == "ms");
-            write!(text, " {number:>10.digits$} {unit:<6}").unwrap_or_else(|_| unreachable!("a String takes everything"));
+            write!(text, " {number:>10.digits$} {unit:<6}")
+                .unwrap_or_else(|_| unreachable!("a String takes everything"));
         }
         text.truncate(text.trim_end().len());
         text.push('\n');

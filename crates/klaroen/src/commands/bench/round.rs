@@ -15,7 +15,7 @@ use crate::service::Service;
 
 /// Small beside what is measured, and rare enough not to be it.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Runs one alert from the `POST` to the last receipt.
 pub async fn run(town: &Town) -> Result<Round, Failure> {

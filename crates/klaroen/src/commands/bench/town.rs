@@ -46,7 +46,12 @@ impl Town {
         }
         service.stop().await?;
         smsc.shutdown().await;
-        Ok(Self { recipients, import_rows_per_second: f64::from(recipients) / seconds, operator_key, directory })
+        Ok(Self {
+            recipients,
+            import_rows_per_second: f64::from(recipients) / seconds,
+            operator_key,
+            directory,
+        })
     }
 
     /// Copies database and keys to `target`.

@@ -45,7 +45,7 @@ pub fn incident_location() -> Value {
     json!({"latitude": south + STEP.0 / 2.0, "longitude": west + STEP.1 / 2.0})
 }
 
-/// The neighbourhoods as a GeoJSON FeatureCollection.
+/// The neighbourhoods as a `FeatureCollection`.
 pub fn areas() -> Value {
     let feature = |n: &Neighbourhood| {
         let (south, west) = n.south_west();
@@ -73,7 +73,8 @@ pub struct Registry {
 /// Everybody, the same for the same seed. No number leaves this machine: the only gateway is on 127.0.0.1.
 pub fn registry(people: u32, seed: u64) -> Registry {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut csv = String::from("kind,phone,language,label,latitude,longitude,external_id,consent_at,consent_method\n");
+    let mut csv =
+        String::from("kind,phone,language,label,latitude,longitude,external_id,consent_at,consent_method\n");
     let mut alerted = Vec::new();
     for number in 0..people {
         let home = draw(&mut random);
@@ -119,7 +120,8 @@ mod tests {
         let town = registry(5_000, 1);
         assert_eq!(town.csv, registry(5_000, 1).csv);
         assert_ne!(town.csv, registry(5_000, 2).csv);
-        let numbers: HashSet<&str> = town.csv.lines().skip(1).filter_map(|row| row.split(',').nth(1)).collect();
+        let numbers: HashSet<&str> =
+            town.csv.lines().skip(1).filter_map(|row| row.split(',').nth(1)).collect();
         assert_eq!(numbers.len(), 5_000);
         assert!((1_300..1_700).contains(&town.alerted.len()));
     }
@@ -135,7 +137,8 @@ mod tests {
             .skip(1)
             .map(|row| row.split(',').collect::<Vec<_>>())
             .filter(|row| {
-                let point = klaroen_domain::point::Point::wgs84(row[4].parse().unwrap(), row[5].parse().unwrap());
+                let point =
+                    klaroen_domain::point::Point::wgs84(row[4].parse().unwrap(), row[5].parse().unwrap());
                 fence.contains(&point.unwrap())
             })
             .map(|row| row[1].to_owned())

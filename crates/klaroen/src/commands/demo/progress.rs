@@ -34,7 +34,8 @@ impl Standing {
     pub fn of(message: &Value) -> Self {
         let counts = &message["counts"];
         let count = |state: &str| counts[state].as_u64().unwrap_or_default();
-        let sum = counts.as_object().map(|all| all.values().filter_map(Value::as_u64).sum()).unwrap_or_default();
+        let sum =
+            counts.as_object().map(|all| all.values().filter_map(Value::as_u64).sum()).unwrap_or_default();
         let (delivered, waiting) = (count("delivered"), count("sent") + count("no_receipt"));
         let undelivered = count("undelivered") + count("failed");
         Self {

@@ -91,7 +91,10 @@ async fn enrol(admin: &Api, csv: String) -> Result<(), Failure> {
     let began = Instant::now();
     let result = admin.post_csv("/v1/participants/imports", csv).await?;
     if result["rejected"].as_u64() != Some(0) {
-        return Err(Failure::new(format!("rows of the demo's own CSV were rejected: {}", result["errors"][0])));
+        return Err(Failure::new(format!(
+            "rows of the demo's own CSV were rejected: {}",
+            result["errors"][0]
+        )));
     }
     output::note(format_args!(
         "{} people of Klarendam, a town that does not exist, were enrolled from CSV in {} ms.",

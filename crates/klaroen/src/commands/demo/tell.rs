@@ -16,7 +16,9 @@ pub fn replies(replies: &[Value], opted_out: usize) {
         let text = |member: &str| reply[member].as_str().unwrap_or_default().to_owned();
         output::note(format_args!("  {}  {}", text("phone"), text("text")));
     }
-    output::note(format_args!("  and {opted_out} people sent STOP; each gets one confirmation, and nothing after it."));
+    output::note(format_args!(
+        "  and {opted_out} people sent STOP; each gets one confirmation, and nothing after it."
+    ));
 }
 
 /// The figures and the checks, on standard output.
@@ -28,15 +30,30 @@ pub fn summary(view: &Value, opted_out: usize, checks: &[Check]) -> Result<(), F
         _ => "?".into(),
     };
     output::result("")?;
-    output::result(format_args!("  recipients   {:>6}   in {}, of everybody enrolled", start.recipients, city::ALERTED.1))?;
-    output::result(format_args!("  submitted    {:>6}   first after {}, last after {}", start.submitted, after("first_sent_at"), after("last_sent_at")))?;
+    output::result(format_args!(
+        "  recipients   {:>6}   in {}, of everybody enrolled",
+        start.recipients,
+        city::ALERTED.1
+    ))?;
+    output::result(format_args!(
+        "  submitted    {:>6}   first after {}, last after {}",
+        start.submitted,
+        after("first_sent_at"),
+        after("last_sent_at")
+    ))?;
     output::result(format_args!("  delivered    {:>6}", start.delivered))?;
     output::result(format_args!("  undelivered  {:>6}   phone off or number gone", start.undelivered))?;
-    output::result(format_args!("  no receipt   {:>6}   taken by the provider, nothing heard since", start.waiting))?;
+    output::result(format_args!(
+        "  no receipt   {:>6}   taken by the provider, nothing heard since",
+        start.waiting
+    ))?;
     output::result(format_args!("  in doubt     {:>6}", start.unknown))?;
     output::result(format_args!("  replies      {:>6}", view["replies"]["total"]))?;
     output::result(format_args!("  opted out    {opted_out:>6}"))?;
-    output::result(format_args!("  end message  {:>6}   to those who were reached, less {} who opted out", end.recipients, end.suppressed))?;
+    output::result(format_args!(
+        "  end message  {:>6}   to those who were reached, less {} who opted out",
+        end.recipients, end.suppressed
+    ))?;
     output::result("")?;
     for check in checks {
         match &check.fault {
