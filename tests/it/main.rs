@@ -1,4 +1,6 @@
 //! End-to-end, store conformance and crash tests, in one binary.
 
+#![expect(clippy::cast_precision_loss, reason = "small counts become metres and angles")]
+
 mod store;
 mod world;

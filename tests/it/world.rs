@@ -105,7 +105,7 @@ impl World {
             text: MessageText::parse("Let op: man, rode jas, te voet richting station.", 4).unwrap(),
             audience: Audience::default(),
             priority: Priority::Urgent,
-            expires_at: self.now().plus(Duration::from_secs(3600)),
+            expires_at: self.now().plus(Duration::from_hours(1)),
             exercise: false,
         }
     }
@@ -137,7 +137,7 @@ impl World {
 
     pub async fn claim_on(&self, channel: &ChannelName, limit: u32) -> Claim {
         let now = self.now();
-        let lease_until = now.plus(Duration::from_secs(60));
+        let lease_until = now.plus(Duration::from_mins(1));
         self.store.claim(&ClaimRequest { channel, limit, lease_until, now }).await.unwrap()
     }
 
@@ -189,7 +189,7 @@ pub fn at_metres_east(metres: f64) -> Point {
 }
 
 pub fn phone(n: usize) -> PhoneNumber {
-    PhoneNumber::from_sealed(format!("+3161{:07}", n))
+    PhoneNumber::from_sealed(format!("+3161{n:07}"))
 }
 
 pub fn draft(n: usize, location: Point) -> ParticipantDraft {

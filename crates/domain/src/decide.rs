@@ -13,11 +13,11 @@ pub const RETRY_LADDER: [Duration; 5] = [
     Duration::from_secs(3),
     Duration::from_secs(10),
     Duration::from_secs(30),
-    Duration::from_secs(60),
+    Duration::from_mins(1),
 ];
 
 /// How long a gateway that refused us as a whole is left alone, at the least.
-pub const GATEWAY_PAUSE: Duration = Duration::from_secs(60);
+pub const GATEWAY_PAUSE: Duration = Duration::from_mins(1);
 
 /// What [`decide`] needs to know beside the outcome.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -135,6 +135,7 @@ pub enum DeliveryEvent {
 /// A receipt is evidence about the handset and outranks what we believed: `Delivered` is taken
 /// from every state and never left. A final failure after `Delivered` is noise.
 #[must_use]
+#[expect(clippy::match_same_arms, reason = "each arm has its own reason, and merged ones would hide it")]
 pub const fn advance(state: DeliveryState, event: DeliveryEvent) -> DeliveryState {
     use DeliveryEvent as E;
     use DeliveryState as S;

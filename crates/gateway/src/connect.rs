@@ -57,3 +57,49 @@ pub fn connect(
         GatewayConfig::Simulator(config) => Ok(simulator::connect(config)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use klaroen_domain::id::DeliveryId;
+    use klaroen_domain::outcome::SubmitOutcome;
+    use klaroen_domain::phone::PhoneNumber;
+    use klaroen_domain::text::MessageText;
+    use klaroen_domain::time::SystemClock;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{ChannelStatus, OutboundSms};
+
+    fn open(table: Value, channel: u16) -> Result<Channel, ConnectError> {
+        connect(&serde_json::from_value(table).unwrap(), channel, Country::NL, Arc::new(SystemClock))
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_takes_everything_until_it_is_closed() {
+        let channel = open(json!({"type": "log", "name": "dry"}), 0).unwrap();
+        let sms = OutboundSms {
+            delivery: DeliveryId(1),
+            to: PhoneNumber::from_sealed("+31612345678".into()),
+            text: Arc::new(MessageText::parse("Kijk uit", 3).unwrap()),
+            validity: Duration::from_mins(1),
+        };
+        assert_eq!(*channel.status.borrow(), ChannelStatus::Up);
+        assert!(matches!(channel.gateway.submit(&sms).await, SubmitOutcome::Accepted { segments: 1, .. }));
+        channel.gateway.close(Duration::ZERO).await;
+        assert!(matches!(channel.gateway.submit(&sms).await, SubmitOutcome::NotTaken(_)));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_tried_is_an_error_that_says_why() {
+        let table =
+            json!({"type": "smpp", "name": "m", "host": "h", "system_id": "s", "sender": "1000", "binds": 2});
+        let Err(error) = open(table.clone(), 0) else { panic!("it was tried") };
+        assert_eq!(error.to_string(), "password: give exactly one of password and password_file");
+        let mut table = table;
+        table["password"] = json!("secret");
+        let result = open(table, 2);
+        assert!(matches!(result, Err(ConnectError::NoSuchChannel { channel: 2, channels: 2 })));
+    }
+}

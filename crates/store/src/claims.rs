@@ -65,13 +65,15 @@ const NEXT_DUE: Sql = Sql::new(
      FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
      WHERE m.settled = 0 AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active')",
 );
-/// `$6` is the message. Automatic answers (lane 0) pass the opt-out: they are what confirms it.
+/// `$6` is the message. A participant who was erased, or whose number was changed since the match, is left out: the number
+/// that was matched, and checked for an opt-out, is the number that rings. Automatic answers (lane 0) pass the opt-out: they are what confirms it.
 const CLAIM: Sql = Sql::new(
     "UPDATE deliveries SET
          state = CASE
              WHEN lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = deliveries.recipient)
                  THEN 'suppressed'
-             WHEN NOT EXISTS (SELECT 1 FROM participants p WHERE p.id = deliveries.participant_id)
+             WHEN NOT EXISTS (SELECT 1 FROM participants p
+                              WHERE p.id = deliveries.participant_id AND p.recipient = deliveries.recipient)
                  THEN 'suppressed'
              ELSE 'sending' END,
          attempt = attempt + 1, lease_token = $1, lease_until = $2, channel = $3, changed_at = $4, reason = NULL
@@ -134,20 +136,24 @@ impl Store {
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         let mut shares: Vec<VecDeque<Claimed>> = Vec::new();
         let mut taken = claim.claimed.len();
-        while taken < limit {
-            let Some(message) = lane.pop_front() else { break };
-            let share = (limit - taken).div_ceil(lane.len() + 1);
-            let rows: Vec<ClaimedRow> = on_tx!(&mut *tx, conn, d => sqlx::query_as(CLAIM.of(d))
-                .bind(lease_token).bind(request.lease_until.as_millis()).bind(request.channel.to_string())
-                .bind(request.now.as_millis()).bind(i64::try_from(share).unwrap_or(i64::MAX)).bind(message)
-                .fetch_all(conn).await?);
-            let full = rows.len() == share;
-            let leased = self.leased(MessageId(message), lease_token, rows, &mut claim.suppressed);
-            taken += leased.len();
-            shares.push(leased);
-            // A message that had more than its share gets another turn, after the others.
-            if full {
-                lane.push_back(message);
+        // Each round gives every message the same share; one that had more than its share gets another round.
+        while taken < limit && !lane.is_empty() {
+            let share = (limit - taken).div_ceil(lane.len());
+            for message in std::mem::take(&mut lane) {
+                let share = share.min(limit - taken);
+                if share == 0 {
+                    break;
+                }
+                let rows: Vec<ClaimedRow> = on_tx!(&mut *tx, conn, d => sqlx::query_as(CLAIM.of(d))
+                    .bind(lease_token).bind(request.lease_until.as_millis()).bind(request.channel.to_string())
+                    .bind(request.now.as_millis()).bind(i64::try_from(share).unwrap_or(i64::MAX)).bind(message)
+                    .fetch_all(conn).await?);
+                if rows.len() == share {
+                    lane.push_back(message);
+                }
+                let leased = self.leased(MessageId(message), lease_token, rows, &mut claim.suppressed);
+                taken += leased.len();
+                shares.push(leased);
             }
         }
         // In turns on the wire, too.

@@ -15,13 +15,13 @@ use crate::db::{Sql, Tx, on_tx};
 use crate::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
 use crate::replies::{AutoReply, AutoReplyTexts, IncomingReply, ReplyState, ReplyStored, text_row};
 use crate::seal::Recipient;
-use crate::{Actor, Result, Store, StoreError, audit};
+use crate::{Actor, Result, Store, StoreError, audit, hex};
 
 /// How long after the last message a reply still belongs to its alert.
-const BELONGS_WITHIN: Duration = Duration::from_secs(24 * 3600);
+const BELONGS_WITHIN: Duration = Duration::from_hours(24);
 
 /// Equal answers within this time share a message, and a number gets each once: two machines that answer each other stop.
-const SAME_ANSWER_WITHIN: Duration = Duration::from_secs(3600);
+const SAME_ANSWER_WITHIN: Duration = Duration::from_hours(1);
 
 const SEEN: Sql = Sql::new("SELECT EXISTS (SELECT 1 FROM replies WHERE gateway = $1 AND dedupe_key = $2)");
 /// What the number last received, or may have received.
@@ -94,9 +94,11 @@ impl Store {
         reply: &IncomingReply,
         texts: &dyn AutoReplyTexts,
     ) -> Result<ReplyStored> {
+        // Some gateways make the key from number and text: it is kept as a keyed hash.
+        let dedupe = hex::encode(&self.keys.fingerprint(reply.dedupe_key.as_bytes()));
         let mut tx = self.db.begin().await?;
         let seen: bool = on_tx!(&mut tx, conn, d => sqlx::query_scalar(SEEN.of(d))
-            .bind(&reply.gateway).bind(&reply.dedupe_key).fetch_one(conn).await?);
+            .bind(&reply.gateway).bind(&dedupe).fetch_one(conn).await?);
         if seen {
             return Ok(ReplyStored::Repeated);
         }
@@ -109,7 +111,7 @@ impl Store {
             (Some(sender), None) => attribute(&mut tx, sender).await?,
             (None, _) => (ReplyStored::Unattributed, None),
         };
-        self.insert_reply(&mut tx, reply, sender.as_ref()).await?;
+        self.insert_reply(&mut tx, reply, &dedupe, sender.as_ref()).await?;
         if let (Some(answer), Some(sender)) = (answer, &sender) {
             queue_answer(&mut tx, sender, answer, texts, reply.received_at).await?;
         }
@@ -117,7 +119,13 @@ impl Store {
         Ok(stored)
     }
 
-    async fn insert_reply(&self, tx: &mut Tx, reply: &IncomingReply, sender: Option<&Sender>) -> Result<()> {
+    async fn insert_reply(
+        &self,
+        tx: &mut Tx,
+        reply: &IncomingReply,
+        dedupe: &str,
+        sender: Option<&Sender>,
+    ) -> Result<()> {
         let id = Uuid::now_v7();
         let last = sender.and_then(|s| s.last.as_ref());
         let organisation = last.map(|l| l.organisation.0).or_else(|| {
@@ -139,7 +147,7 @@ impl Store {
             .bind(sender.map(|s| s.recipient.0.to_vec()))
             .bind(self.keys.seal(from, id.as_bytes())).bind(self.keys.seal(&reply.text, &text_row(id)))
             .bind(keyword).bind(shown).bind(last.is_some_and(|l| l.state != AlertState::Active))
-            .bind(ReplyState::New.as_str()).bind(&reply.gateway).bind(&reply.dedupe_key)
+            .bind(ReplyState::New.as_str()).bind(&reply.gateway).bind(dedupe)
             .bind(reply.received_at.as_millis())
             .execute(conn).await?);
         Ok(())

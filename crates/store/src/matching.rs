@@ -107,7 +107,7 @@ const RECENT_COUNTS: Sql = Sql::new(
 );
 
 /// A window of 24 hours for the frequency rule.
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 #[derive(sqlx::FromRow)]
 struct PlaceRow {
@@ -256,15 +256,14 @@ impl<'a> Filter<'a> {
             return Ok(Verdict::OffHours);
         }
         let Some(text) = &row.hours else { return Ok(Verdict::Wanted) };
-        let open = match self.hours.get(text) {
-            Some(open) => *open,
-            None => {
-                let hours: WeeklyHours =
-                    text.parse().map_err(|_| StoreError::Corrupt { table: "places", column: "hours" })?;
-                let open = hours.contains_minute(self.minute_of_week);
-                self.hours.insert(text.clone(), open);
-                open
-            }
+        let open = if let Some(open) = self.hours.get(text) {
+            *open
+        } else {
+            let hours: WeeklyHours =
+                text.parse().map_err(|_| StoreError::Corrupt { table: "places", column: "hours" })?;
+            let open = hours.contains_minute(self.minute_of_week);
+            self.hours.insert(text.clone(), open);
+            open
         };
         Ok(if open { Verdict::Wanted } else { Verdict::OffHours })
     }

@@ -31,7 +31,7 @@ pub struct OutboundMessage {
 }
 
 /// How long an end, update or automatic answer may take to arrive: it is worth reading for hours.
-pub const FOLLOW_UP_VALIDITY: Duration = Duration::from_secs(4 * 3600);
+pub const FOLLOW_UP_VALIDITY: Duration = Duration::from_hours(4);
 
 const GET: Sql = Sql::new(
     "SELECT organisation_id, alert_id, kind, priority, expires_at, text FROM messages WHERE id = $1",

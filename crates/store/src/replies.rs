@@ -188,7 +188,7 @@ impl Store {
         let rows: Vec<ReplyRow> = on_db!(read self.db, pool, d => sqlx::query_as(LIST.of(d))
             .bind(organisation.0).bind(alert.0).bind(after).bind(page.fetch()).fetch_all(pool).await?);
         let rows = Page::from_rows(rows, page, |row| uuid_cursor(row.id));
-        let items = rows.items.into_iter().map(|row| self.reply_view(row)).collect::<Result<Vec<_>>>()?;
+        let items = rows.items.into_iter().map(|row| self.reply_view(&row)).collect::<Result<Vec<_>>>()?;
         Ok(Some(Page { items, next_cursor: rows.next_cursor }))
     }
 
@@ -216,12 +216,12 @@ impl Store {
         audit::append(&mut tx, organisation, actor, "reply.marked", &id.to_string(), detail, now).await?;
         let row: ReplyRow = on_tx!(&mut tx, conn, d => sqlx::query_as(GET.of(d))
             .bind(organisation.0).bind(id.0).fetch_one(conn).await?);
-        let view = self.reply_view(row)?;
+        let view = self.reply_view(&row)?;
         tx.commit().await?;
         Ok(Some(view))
     }
 
-    fn reply_view(&self, row: ReplyRow) -> Result<ReplyView> {
+    fn reply_view(&self, row: &ReplyRow) -> Result<ReplyView> {
         let sender = self.keys.open(&row.sender, row.id.as_bytes())?;
         Ok(ReplyView {
             id: ReplyId(row.id),

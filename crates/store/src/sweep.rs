@@ -205,27 +205,27 @@ impl Store {
         let at = now.as_millis();
         let rows: Vec<DoubtRow> = on_db!(read self.db, pool, d =>
             sqlx::query_as(IN_DOUBT.of(d)).bind(at).bind(BATCH).fetch_all(pool).await?);
-        let mut resend = Vec::new();
-        let mut hold = Vec::new();
+        let mut again = Vec::new();
+        let mut left = Vec::new();
         let mut reopened = Vec::new();
         for row in rows {
             let priority = row.priority.parse().unwrap_or(Priority::Normal);
             match settle(priority, row.in_doubt, row.running) {
                 Settlement::Resend => {
                     reopened.push(row.message_id.simple().to_string());
-                    resend.push(json!([row.id, row.settle_at]));
+                    again.push(json!([row.id, row.settle_at]));
                 }
-                Settlement::Hold => hold.push(json!([row.id, row.settle_at])),
+                Settlement::Hold => left.push(json!([row.id, row.settle_at])),
             }
         }
-        if resend.is_empty() && hold.is_empty() {
+        if again.is_empty() && left.is_empty() {
             return Ok((0, 0));
         }
         let mut tx = self.db.begin().await?;
         let resent = on_tx!(&mut tx, conn, d => sqlx::query(RESEND.of(d))
-            .bind(Value::Array(resend).to_string()).bind(at).execute(conn).await?.rows_affected());
+            .bind(Value::Array(again).to_string()).bind(at).execute(conn).await?.rows_affected());
         let held = on_tx!(&mut tx, conn, d => sqlx::query(HOLD.of(d))
-            .bind(Value::Array(hold).to_string()).execute(conn).await?.rows_affected());
+            .bind(Value::Array(left).to_string()).execute(conn).await?.rows_affected());
         reopen(&mut tx, &reopened).await?;
         tx.commit().await?;
         Ok((resent, held))

@@ -10,6 +10,8 @@ const HANDOVER: Duration = Duration::from_millis(20);
 const MOST: u32 = 500;
 /// Shorter measurements say little.
 const SAMPLE: Duration = Duration::from_millis(20);
+/// A time that a guess is made from is at least this long.
+const SHORTEST: Duration = Duration::from_millis(1);
 /// Weight of the newest sample.
 const WEIGHT: f64 = 0.3;
 
@@ -58,9 +60,18 @@ impl Meter {
         }
     }
 
-    /// Messages per second.
+    /// Messages per second; 0 where nothing was measured yet.
     pub(crate) const fn rate(&self) -> f64 {
         self.rate
+    }
+
+    /// Messages per second, from a handful of answers where nothing better is known: what a gateway is slowed down from.
+    pub(crate) fn guess(&self, now: Instant) -> f64 {
+        if self.rate > 0.0 {
+            return self.rate;
+        }
+        let time = self.since.map_or(Duration::ZERO, |since| now.duration_since(since)).max(SHORTEST);
+        f64::from(self.answered.max(1)) / time.as_secs_f64()
     }
 }
 
@@ -99,5 +110,15 @@ mod tests {
         tokio::time::advance(Duration::from_millis(100)).await;
         meter.record(Instant::now(), 100, true);
         assert!((meter.rate() - 1000.0).abs() < 1e-6, "{}", meter.rate());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_that_complains_at_once_is_slowed_down_from_a_guess() {
+        let mut meter = Meter::default();
+        meter.begin(Instant::now());
+        tokio::time::advance(Duration::from_millis(5)).await;
+        meter.record(Instant::now(), 50, true);
+        assert!((meter.guess(Instant::now()) - 10_000.0).abs() < 1e-6);
+        assert!((Meter::default().guess(Instant::now()) - 1000.0).abs() < 1e-6);
     }
 }

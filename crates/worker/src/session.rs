@@ -265,7 +265,7 @@ impl Session {
         match outcome {
             SubmitOutcome::Throttled { .. } => {
                 control.answered();
-                let measured = self.meter.rate() * f64::from(control.channels);
+                let measured = self.meter.guess(Instant::now()) * f64::from(control.channels);
                 if let Some(rate) = control.pace.throttled(measured) {
                     let gateway = &self.parts.claimer.channel.gateway;
                     tracing::warn!(

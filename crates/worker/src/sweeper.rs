@@ -79,13 +79,14 @@ async fn sweep(shared: &Shared) -> Result<(), StoreError> {
 }
 
 /// Every count with its name, so that a new one cannot be forgotten.
-fn counts(swept: &Swept) -> [(&'static str, u64); 9] {
+fn counts(swept: &Swept) -> [(&'static str, u64); 10] {
     let Swept {
         leases_lost,
         receipts_joined,
         resent,
         held,
         expired,
+        cancelled,
         alerts_expired,
         followed_up,
         no_receipt,
@@ -97,6 +98,7 @@ fn counts(swept: &Swept) -> [(&'static str, u64); 9] {
         ("resent", resent),
         ("held", held),
         ("expired", expired),
+        ("cancelled", cancelled),
         ("alerts_expired", alerts_expired),
         ("followed_up", followed_up),
         ("no_receipt", no_receipt),

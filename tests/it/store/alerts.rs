@@ -12,7 +12,7 @@ use klaroen_store::idempotency::{Idempotency, Once};
 
 use crate::world::{World, circle, incident, phone, sorted, text};
 
-const GRACE: Duration = Duration::from_secs(24 * 3600);
+const GRACE: Duration = Duration::from_hours(24);
 
 async fn end(world: &World, alert: AlertId) {
     let done = world.store.end_alert(&world.intake(None), alert, &text("Voorbij."), Outcome::Arrested).await;
@@ -127,7 +127,8 @@ async fn a_retraction_stops_the_starts_and_corrects_those_reached() {
     let alert = world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);
     world.store.finish("main", &[world.accepted(&claimed)]).await.unwrap();
-    let done = world.store.retract_alert(&world.intake(None), alert, &text("Melding vervalt.")).await.unwrap();
+    let done =
+        world.store.retract_alert(&world.intake(None), alert, &text("Melding vervalt.")).await.unwrap();
     assert_eq!(done, Ok(Once::Done(())));
     assert_eq!(world.view(alert).await.state, AlertState::Cancelled);
     assert_eq!(world.send_all().await, [claimed.phone.unwrap()]);
@@ -139,7 +140,7 @@ async fn an_expired_alert_can_still_be_ended_and_a_closed_one_is_refused() {
     world.enrol(2).await;
     let alert = world.alert_all().await;
     world.send_all().await;
-    world.clock.advance(Duration::from_secs(3600));
+    world.clock.advance(Duration::from_hours(1));
     world.store.sweep(GRACE, world.now()).await.unwrap();
     let refused = world.store.update_alert(&world.intake(None), alert, &text("x")).await.unwrap();
     assert_eq!(refused, Err(ChangeRefused::NotPossible(AlertState::Expired)));
@@ -167,12 +168,8 @@ async fn an_extension_asks_only_people_not_yet_asked() {
     let alert = world.take(&world.alert_draft(22.0)).await.alert.unwrap();
     assert_eq!(world.send_all().await.len(), 5);
     let area = serde_json::json!({ "circle": { "radius_m": 52 } });
-    let extended = world
-        .store
-        .extend_alert(&world.intake(None), alert, &circle(52.0), &area)
-        .await
-        .unwrap()
-        .unwrap();
+    let extended =
+        world.store.extend_alert(&world.intake(None), alert, &circle(52.0), &area).await.unwrap().unwrap();
     let Once::Done(taken) = extended else { panic!("{extended:?}") };
     assert_eq!(taken.recipients, 6);
     let rang = sorted(world.send_all().await);
@@ -197,7 +194,8 @@ async fn fifty_posts_with_one_key_make_one_incident() {
     let page = PageRequest { limit: 100, cursor: None };
     assert_eq!(world.store.list_incidents(world.organisation, &page).await.unwrap().items.len(), 1);
     let other = Idempotency { key: "k".into(), fingerprint: [2; 32] };
-    let reused = world.store.take_incident(&world.intake(Some(&other)), &incident, Some(&draft)).await.unwrap();
+    let reused =
+        world.store.take_incident(&world.intake(Some(&other)), &incident, Some(&draft)).await.unwrap();
     assert_eq!(reused, Once::KeyReused);
     assert_eq!(world.send_all().await.len(), 3);
 }
@@ -206,9 +204,8 @@ async fn fifty_posts_with_one_key_make_one_incident() {
 async fn a_fan_out_of_several_pages_is_resumed_after_a_crash() {
     let world = World::new().await;
     let count = klaroen_store::fanout::PAGE + 500;
-    let batch: Vec<_> = (0..count)
-        .map(|n| crate::world::draft(n, crate::world::at_metres_east(n as f64 * 0.1)))
-        .collect();
+    let batch: Vec<_> =
+        (0..count).map(|n| crate::world::draft(n, crate::world::at_metres_east(n as f64 * 0.1))).collect();
     world.store.import_participants(world.organisation, &batch, false, world.now()).await.unwrap();
     let taken = world.take(&world.alert_draft(10_000.0)).await;
     assert!(taken.more);
@@ -258,7 +255,8 @@ async fn deliveries_are_listed_page_by_page() {
     let mut cursor = None;
     loop {
         let page = PageRequest { limit: 3, cursor };
-        let list = world.store.list_deliveries(world.organisation, alert, None, &page).await.unwrap().unwrap();
+        let list =
+            world.store.list_deliveries(world.organisation, alert, None, &page).await.unwrap().unwrap();
         seen.extend(list.items.into_iter().filter_map(|d| d.phone));
         cursor = list.next_cursor;
         if cursor.is_none() {

@@ -12,7 +12,7 @@ use klaroen_store::matching::{Audience, MatchQuery, MatchRules, Matches};
 use klaroen_store::participants::Place;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
+use rand::SeedableRng as _;
 
 use crate::world::{DOM, World, at_metres_east, circle, draft, ids};
 
@@ -193,7 +193,9 @@ async fn quiet_hours_hold_for_normal_alerts_only() {
     world.rules.quiet_hours = Some("11:00-13:00".parse().unwrap());
     world.enrol(2).await;
     let everybody = Audience::default();
-    for (priority, recipients) in [(Priority::Normal, 0), (Priority::Urgent, 2), (Priority::LifeThreatening, 2)] {
+    for (priority, recipients) in
+        [(Priority::Normal, 0), (Priority::Urgent, 2), (Priority::LifeThreatening, 2)]
+    {
         let matches = matched(&world, &circle(100.0), &everybody, priority).await;
         assert_eq!(matches.recipients.len(), recipients, "{priority}");
         assert_eq!(matches.off_hours, 2 - recipients as u64);
@@ -204,7 +206,12 @@ async fn quiet_hours_hold_for_normal_alerts_only() {
 async fn the_audience_narrows() {
     let world = World::new().await;
     let actor = klaroen_store::Actor::CommandLine;
-    world.store.create_group(world.organisation, "honden", "Honden", actor, world.now()).await.unwrap().unwrap();
+    world
+        .store
+        .create_group(world.organisation, "honden", "Honden", actor, world.now())
+        .await
+        .unwrap()
+        .unwrap();
     let mut walker = draft(1, at_metres_east(10.0));
     walker.groups = vec!["honden".into()];
     let mut shop = draft(2, at_metres_east(10.0));
@@ -227,17 +234,19 @@ async fn the_audience_narrows() {
 async fn nobody_gets_more_alerts_a_day_than_the_rule_says() {
     let mut world = World::new().await;
     world.rules.max_alerts_per_day = 2;
-    world.enrol(3).await;
-    world.take(&world.alert_draft(12.0)).await;
+    for n in 0..3 {
+        world.enrol_one(&draft(n, at_metres_east(12.0 * n as f64))).await;
+    }
+    world.take(&world.alert_draft(30.0)).await;
     world.clock.advance(std::time::Duration::from_secs(1));
-    world.take(&world.alert_draft(7.0)).await;
+    world.take(&world.alert_draft(15.0)).await;
     world.clock.advance(std::time::Duration::from_secs(1));
     let everybody = Audience::default();
     let third = matched(&world, &circle(100.0), &everybody, Priority::Urgent).await;
     assert_eq!((third.recipients.len(), third.frequency), (1, 2));
     let life = matched(&world, &circle(100.0), &everybody, Priority::LifeThreatening).await;
     assert_eq!((life.recipients.len(), life.frequency), (3, 0));
-    world.clock.advance(std::time::Duration::from_secs(24 * 3600));
+    world.clock.advance(std::time::Duration::from_hours(24));
     let next_day = matched(&world, &circle(100.0), &everybody, Priority::Urgent).await;
     assert_eq!(next_day.recipients.len(), 3);
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::world::{World, at_metres_east, channel, draft, numbers, sorted};
 
-const GRACE: Duration = Duration::from_secs(24 * 3600);
+const GRACE: Duration = Duration::from_hours(24);
 
 #[tokio::test]
 async fn everybody_is_claimed_once_and_sent() {
@@ -72,10 +72,7 @@ async fn a_small_alert_is_not_held_up_by_a_large_one() {
     assert_eq!((by_message[&large], by_message[&small]), (5, 5), "equal shares");
 }
 
-async fn world_message(
-    world: &World,
-    alert: klaroen_domain::id::AlertId,
-) -> klaroen_domain::id::MessageId {
+async fn world_message(world: &World, alert: klaroen_domain::id::AlertId) -> klaroen_domain::id::MessageId {
     world.view(alert).await.messages[0].id
 }
 
@@ -170,7 +167,7 @@ async fn nothing_leaves_after_the_alerts_time() {
     let world = World::new().await;
     world.enrol(3).await;
     let alert = world.alert_all().await;
-    world.clock.advance(Duration::from_secs(3600));
+    world.clock.advance(Duration::from_hours(1));
     assert!(world.claim(10).await.claimed.is_empty());
     let swept = world.store.sweep(GRACE, world.now()).await.unwrap();
     assert_eq!((swept.expired, swept.alerts_expired), (3, 1));

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use klaroen_domain::decide::Decision;
 use klaroen_domain::delivery::DeliveryState;
-use klaroen_domain::outcome::{ProviderId, ReceiptStatus};
+use klaroen_domain::outcome::ProviderId;
+use klaroen_domain::outcome::ReceiptStatus::{self, Delivered, Undelivered, Underway};
 use klaroen_store::receipts::{IncomingReceipt, ReceiptCounts};
 
 use crate::world::{World, keys, phone, provider_id};
 
-const GRACE: Duration = Duration::from_secs(24 * 3600);
+const GRACE: Duration = Duration::from_hours(24);
 
 fn receipt(world: &World, id: &str, status: ReceiptStatus) -> IncomingReceipt {
     IncomingReceipt {
@@ -31,7 +32,6 @@ async fn a_receipt_moves_its_delivery_and_never_back() {
     let claimed = world.claim(1).await.claimed.remove(0);
     world.store.finish("main", &[world.accepted(&claimed)]).await.unwrap();
     let id = provider_id(&claimed);
-    use ReceiptStatus::{Delivered, Undelivered, Underway};
     for (status, state) in [
         (Underway, DeliveryState::Sent),
         (Undelivered, DeliveryState::Undelivered),
@@ -106,7 +106,8 @@ async fn a_long_message_is_delivered_when_all_its_parts_are() {
     world.store.store_receipts("main", &[receipt(&world, "p3", ReceiptStatus::Delivered)]).await.unwrap();
     world.store.finish("main", &[sent]).await.unwrap();
     assert_eq!(world.count(alert, 0, DeliveryState::Sent).await, 1);
-    for (id, state) in [("p1", DeliveryState::Sent), ("p1", DeliveryState::Sent), ("p2", DeliveryState::Delivered)]
+    for (id, state) in
+        [("p1", DeliveryState::Sent), ("p1", DeliveryState::Sent), ("p2", DeliveryState::Delivered)]
     {
         world.store.store_receipts("main", &[receipt(&world, id, ReceiptStatus::Delivered)]).await.unwrap();
         assert_eq!(world.count(alert, 0, state).await, 1, "{id}");
@@ -120,7 +121,7 @@ async fn an_id_that_the_provider_uses_again_means_the_newest_submit() {
     let alert = world.alert_all().await;
     let claim = world.claim(2).await;
     world.store.finish("main", &[world.finished(&claim.claimed[0], Decision::Sent, &["7"])]).await.unwrap();
-    world.clock.advance(Duration::from_secs(60));
+    world.clock.advance(Duration::from_mins(1));
     world.store.finish("main", &[world.finished(&claim.claimed[1], Decision::Sent, &["7"])]).await.unwrap();
     world.store.store_receipts("main", &[receipt(&world, "7", ReceiptStatus::Delivered)]).await.unwrap();
     let page = klaroen_store::PageRequest { limit: 10, cursor: None };
@@ -141,7 +142,11 @@ async fn a_receipt_about_the_phone_settles_an_answer_that_was_lost() {
     let mut about = receipt(&world, "never-seen", ReceiptStatus::Delivered);
     about.recipient = Some(keys().recipient(&phone(0)));
     world.store.store_receipts("main", &[about]).await.unwrap();
-    assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().receipts_joined, 0, "its answer may come yet");
+    assert_eq!(
+        world.store.sweep(GRACE, world.now()).await.unwrap().receipts_joined,
+        0,
+        "its answer may come yet"
+    );
     world.clock.advance(Duration::from_secs(3));
     assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().receipts_joined, 1);
     assert_eq!(world.count(alert, 0, DeliveryState::Delivered).await, 1);
@@ -172,7 +177,7 @@ async fn sent_without_a_receipt_in_time_is_no_receipt_and_a_late_one_still_count
     let alert = world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);
     world.store.finish("main", &[world.accepted(&claimed)]).await.unwrap();
-    world.clock.advance(Duration::from_secs(3600) + GRACE);
+    world.clock.advance(Duration::from_hours(1) + GRACE);
     let swept = world.store.sweep(GRACE, world.now()).await.unwrap();
     assert_eq!((swept.no_receipt, swept.messages_settled), (1, 1));
     assert_eq!(world.count(alert, 0, DeliveryState::NoReceipt).await, 1);

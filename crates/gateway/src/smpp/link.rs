@@ -163,20 +163,16 @@ impl Attempt {
         let in_time = parts.iter().all(|part| matches!(part, Part::Settled(_)));
         let outcome = outcome::fold(parts.iter().map(Part::so_far).collect());
         let gone = caller.send(outcome.clone()).is_err();
-        let outcome = if in_time {
-            if !gone {
-                return;
+        if in_time && !gone {
+            return;
+        }
+        let Ok(_permit) = late.try_acquire() else {
+            for part in &parts {
+                part.forget(&link);
             }
-            outcome
-        } else {
-            let Ok(_permit) = late.try_acquire() else {
-                for part in &parts {
-                    part.forget(&link);
-                }
-                return;
-            };
-            outcome::fold(settle_late(parts, &link).await)
+            return;
         };
+        let outcome = if in_time { outcome } else { outcome::fold(settle_late(parts, &link).await) };
         // The caller has `Unknown` already, or takes its silence for it.
         if !matches!(outcome, SubmitOutcome::Unknown(_)) {
             tracing::info!(%delivery, "late answer to a submit");

@@ -22,7 +22,7 @@ use super::backoff::{self, Ladder};
 use super::deliveries::Deliveries;
 use super::dial::dial;
 use super::link::Link;
-use super::sieve::{self, PDU_LEN_MAX, Sieve};
+use super::sieve::{self, PDU_LEN_MAX, Sieve, Traces};
 use super::tls::Tls;
 use super::{Slot, outcome};
 use crate::ChannelStatus;
@@ -53,6 +53,7 @@ type Events = Pin<Box<dyn Stream<Item = Event> + Send>>;
 struct Bound {
     link: Arc<Link>,
     events: Events,
+    traces: Arc<Traces>,
     _connection: AbortOnDropHandle<()>,
 }
 
@@ -99,7 +100,7 @@ impl Session {
         let wire =
             dial(&self.config, self.tls.as_ref()).await.map_err(|e| NotBound::Failed(e.to_string()))?;
         let wire = Sieve::new(wire);
-        let wrote = wire.wrote();
+        let traces = wire.traces();
         let (client, events, connection) = ConnectionBuilder::new()
             .max_command_length(PDU_LEN_MAX)
             .response_timeout(Duration::from_secs(self.config.response_timeout_s))
@@ -110,15 +111,16 @@ impl Session {
             .no_spawn()
             .connected(wire);
         // The codec writes every PDU to its debug log: password, numbers and texts. No log level may show those.
-        let connection =
-            tokio::spawn(sieve::run(connection, wrote).with_subscriber(tracing::Dispatch::none()));
+        let connection = tokio::spawn(
+            sieve::run(connection, Arc::clone(&traces)).with_subscriber(tracing::Dispatch::none()),
+        );
         let connection = AbortOnDropHandle::new(connection);
         let request = bind_request(&self.config, &self.password).ok_or_else(|| {
             NotBound::Refused("system_id, password or system_type does not fit SMPP".to_owned())
         })?;
         client.bind_transceiver(request).await.map_err(|error| why_not_bound(&error))?;
         let link = Arc::new(Link::new(client, &self.config));
-        Ok(Bound { link, events: Box::pin(events), _connection: connection })
+        Ok(Bound { link, events: Box::pin(events), traces, _connection: connection })
     }
 
     async fn serve(&mut self, mut bound: Bound) -> String {
@@ -126,7 +128,7 @@ impl Session {
         tracing::info!(gateway = %self.config.name, channel = self.channel, "bound");
         self.slot.fill(Arc::clone(&link));
         self.status.send_replace(ChannelStatus::Up);
-        let reason = self.read(&link, &mut bound.events).await;
+        let reason = self.read(&link, &mut bound).await;
         // First nobody takes the link any more, then what is in its window is settled.
         self.slot.empty();
         link.lose();
@@ -135,7 +137,7 @@ impl Session {
     }
 
     /// The one reader. It waits for nothing but the wire and its timers.
-    async fn read(&mut self, link: &Arc<Link>, events: &mut Events) -> String {
+    async fn read(&mut self, link: &Arc<Link>, bound: &mut Bound) -> String {
         let silence = Duration::from_secs(self.config.enquire_link_s);
         let mut heard = Instant::now();
         let mut misses = 0;
@@ -143,9 +145,13 @@ impl Session {
         loop {
             let deadline = self.deliveries.next_deadline();
             tokio::select! {
-                event = events.next() => match event {
+                event = bound.events.next() => match event {
                     Some(Event::Incoming(command)) => {
                         (heard, misses) = (Instant::now(), 0);
+                        let mended = bound.traces.take_mended();
+                        if mended > 0 {
+                            tracing::warn!(gateway = %self.config.name, mended, "PDUs that do not follow SMPP");
+                        }
                         if let Some(reason) = self.on_command(link, &command).await {
                             return reason;
                         }

@@ -8,7 +8,7 @@
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
 use rusmpp::tokio_codec::CommandCodec;
@@ -36,19 +36,34 @@ pub(super) struct Sieve<S> {
     sound: BytesMut,
     /// The peer is gone, so nothing is written any more: a PDU that was reported as unsent must not leave with a late flush.
     ended: bool,
+    traces: Arc<Traces>,
+}
+
+/// What the sieve leaves for others to see: it runs where nothing is logged.
+#[derive(Default)]
+pub(super) struct Traces {
     /// Something was written since [`run`] last looked.
-    wrote: Arc<AtomicBool>,
+    wrote: AtomicBool,
+    /// PDUs that did not decode since [`Traces::take_mended`].
+    mended: AtomicU32,
+}
+
+impl Traces {
+    /// How many PDUs did not decode since the last call.
+    pub(super) fn take_mended(&self) -> u32 {
+        self.mended.swap(0, Ordering::Relaxed)
+    }
 }
 
 /// Runs the library's connection over its sieve, and wakes it as long as it writes.
 ///
 /// It takes up to five requests at a time and then sleeps until the peer sends something, though more requests wait or the
 /// last PDU is not flushed. An SMSC that waits for that very PDU would wait for the next `enquire_link`.
-pub(super) async fn run(connection: impl Future<Output = ()>, wrote: Arc<AtomicBool>) {
+pub(super) async fn run(connection: impl Future<Output = ()>, traces: Arc<Traces>) {
     let mut connection = pin!(connection);
     std::future::poll_fn(|cx| {
         let poll = connection.as_mut().poll(cx);
-        if poll.is_pending() && wrote.swap(false, Ordering::Relaxed) {
+        if poll.is_pending() && traces.wrote.swap(false, Ordering::Relaxed) {
             cx.waker().wake_by_ref();
         }
         poll
@@ -58,12 +73,12 @@ pub(super) async fn run(connection: impl Future<Output = ()>, wrote: Arc<AtomicB
 
 impl<S> Sieve<S> {
     pub(super) fn new(inner: S) -> Self {
-        Self { inner, raw: BytesMut::new(), sound: BytesMut::new(), ended: false, wrote: Arc::default() }
+        Self { inner, raw: BytesMut::new(), sound: BytesMut::new(), ended: false, traces: Arc::default() }
     }
 
-    /// What [`run`] has to look at.
-    pub(super) fn wrote(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.wrote)
+    /// For [`run`] and for the session's log.
+    pub(super) fn traces(&self) -> Arc<Traces> {
+        Arc::clone(&self.traces)
     }
 
     /// Moves what is whole from `raw` to `sound`.
@@ -78,7 +93,12 @@ impl<S> Sieve<S> {
                 break;
             }
             let pdu = self.raw.split_to(length);
-            self.sound.extend_from_slice(&mend(&pdu));
+            if decodes(&pdu) {
+                self.sound.extend_from_slice(&pdu);
+            } else {
+                self.traces.mended.fetch_add(1, Ordering::Relaxed);
+                self.sound.extend_from_slice(&mend(&pdu));
+            }
         }
         Ok(())
     }
@@ -117,7 +137,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Sieve<S> {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let written = ready!(Pin::new(&mut self.inner).poll_write(cx, buf));
-        self.wrote.store(true, Ordering::Relaxed);
+        self.traces.wrote.store(true, Ordering::Relaxed);
         Poll::Ready(written)
     }
 
@@ -133,14 +153,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Sieve<S> {
     }
 }
 
-/// A PDU that decodes: this one, what matters of it, or a header that stands for it.
+/// What matters of a PDU that does not decode, or a header that stands for it.
 fn mend(pdu: &[u8]) -> Vec<u8> {
-    if decodes(pdu) {
-        return pdu.to_vec();
-    }
-    let mended = reduce(pdu).filter(|mended| decodes(mended));
-    tracing::debug!(mended = mended.is_some(), "PDU that does not decode");
-    mended.unwrap_or_else(|| frame(NO_COMMAND, pdu.get(8..HEADER_LEN).unwrap_or(&[0; 8]), &[]))
+    reduce(pdu)
+        .filter(|mended| decodes(mended))
+        .unwrap_or_else(|| frame(NO_COMMAND, pdu.get(8..HEADER_LEN).unwrap_or(&[0; 8]), &[]))
 }
 
 /// Decodes, and to its very end.
@@ -247,10 +264,13 @@ mod tests {
         frame(DELIVER_SM, &[0, 0, 0, 0, 0, 0, 0, 9], &body)
     }
 
-    #[test]
-    fn what_decodes_passes_as_it_is() {
-        let pdu = deliver_sm(b"31612345678", b"\x00\x1E\x00\x03ab\0\x04\x27\x00\x01\x02");
-        assert_eq!(mend(&pdu), pdu);
+    #[tokio::test]
+    async fn what_decodes_passes_as_it_is() {
+        let odd_but_sound = deliver_sm(b"31612345678", b"\x14\x00\x00\x01x\x00\x1E\x00\x03ab\0");
+        let mut sieve = Sieve::new(tokio::io::join(&odd_but_sound[..], tokio::io::sink()));
+        let mut got = Vec::new();
+        sieve.read_to_end(&mut got).await.unwrap();
+        assert_eq!((got, sieve.traces().take_mended()), (odd_but_sound, 0));
     }
 
     #[test]

@@ -146,3 +146,18 @@ async fn a_receipt_without_id_is_taken_off_the_provider() {
     peer.send(OK, 5, deliver(4, b"stat:DELIVRD")).await;
     assert_eq!(peer.deliver_answer().await, (5, OK));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_the_codec_refuses_does_not_end_the_link() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    let body = b"\0\x05\0Caf\xE9\0\0\x01\x011000\0\0\0\0\0\0\0\0\x01\0\x02hi";
+    let length = u32::try_from(16 + body.len()).unwrap();
+    peer.send_octets(&[&length.to_be_bytes()[..], &[0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 9], body].concat())
+        .await;
+    let delivered = channel.events.recv().await.unwrap();
+    let sms = inbound(delivered.event);
+    assert_eq!((sms.from.as_str(), sms.text.as_str()), ("Caf?", "hi"));
+    delivered.ack.send(Ack::Stored).unwrap();
+    assert_eq!(peer.deliver_answer().await, (9, OK));
+}

@@ -62,6 +62,22 @@ async fn a_provider_with_a_passing_trouble_is_tried_again_soon() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_provider_that_is_not_there_yet_is_found_soon_after_it_came() {
+    let smsc = Smsc::start().await;
+    let address = smsc.address();
+    let mut channel = smsc.channel(&json!({}));
+    drop(smsc);
+    // Five tries of a quarter of a second, doubled each time, less the jitter.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(*channel.status.borrow(), ChannelStatus::Connecting);
+    let smsc = Smsc::start_at(address).await;
+    let came = Instant::now();
+    let _peer = smsc.bound().await;
+    wait_for(&mut channel, &ChannelStatus::Up).await;
+    assert!(came.elapsed() <= Duration::from_secs(8), "in the time of the test");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_link_is_probed_twice_and_given_up() {
     let smsc = Smsc::start().await;
     let (mut channel, mut peer) = smsc.up(&json!({"enquire_link_s": 30})).await;
@@ -176,6 +192,8 @@ async fn no_log_level_shows_password_number_or_text() {
         .with_writer(move || writer.clone())
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
+    // With a single subscriber, a test on another thread could switch a log line off for everybody.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let smsc = Smsc::start().await;
     let channel = smsc.channel(&json!({}));
     let (mut stream, _) = smsc.accept_raw().await;

@@ -16,6 +16,7 @@ use rusmpp::types::{COctetString, OctetString};
 use rusmpp::values::{DataCoding, EsmClass, Ton};
 use rusmpp::{Command, CommandId, CommandStatus, Pdu};
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::Framed;
 
@@ -29,6 +30,14 @@ pub(super) struct Smsc(TcpListener);
 impl Smsc {
     pub(super) async fn start() -> Self {
         Self(TcpListener::bind(("127.0.0.1", 0)).await.unwrap())
+    }
+
+    pub(super) async fn start_at(address: std::net::SocketAddr) -> Self {
+        Self(TcpListener::bind(address).await.unwrap())
+    }
+
+    pub(super) fn address(&self) -> std::net::SocketAddr {
+        self.0.local_addr().unwrap()
     }
 
     /// Our side, with a link that is not probed unless the test wants it.
@@ -90,6 +99,11 @@ impl Peer {
 
     pub(super) async fn send(&mut self, status: CommandStatus, sequence_number: u32, pdu: impl Into<Pdu>) {
         self.0.send(Command::new(status, sequence_number, pdu)).await.unwrap();
+    }
+
+    /// What no codec would write.
+    pub(super) async fn send_octets(&mut self, octets: &[u8]) {
+        self.0.get_mut().write_all(octets).await.unwrap();
     }
 
     pub(super) async fn answer(&mut self, to: &Command, status: CommandStatus, pdu: impl Into<Pdu>) {

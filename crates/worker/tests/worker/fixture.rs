@@ -1,0 +1,277 @@
+//! A database with an alert in it, a gateway that follows a script, and a worker between the two.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use klaroen_domain::alert::Priority;
+use klaroen_domain::delivery::DeliveryState;
+use klaroen_domain::geofence::Geofence;
+use klaroen_domain::id::{AlertId, DeliveryId, KeyId, OrganisationId};
+use klaroen_domain::outcome::{Failure, ProviderId, Scope, SubmitOutcome};
+use klaroen_domain::participant::{Language, ParticipantKind};
+use klaroen_domain::phone::{Country, PhoneNumber};
+use klaroen_domain::point::Point;
+use klaroen_domain::text::MessageText;
+use klaroen_domain::time::{Clock, SystemClock};
+use klaroen_gateway::{
+    Ack, Capabilities, Channel, ChannelStatus, Delivered, GatewayEvent, OutboundSms, SmsGateway,
+};
+use klaroen_store::alerts::{AlertDraft, Intake};
+use klaroen_store::channels::ChannelName;
+use klaroen_store::idempotency::Once;
+use klaroen_store::incidents::IncidentDraft;
+use klaroen_store::matching::{Audience, MatchRules};
+use klaroen_store::participants::{Consent, ParticipantDraft, Place};
+use klaroen_store::replies::{AutoReply, AutoReplyTexts};
+use klaroen_store::retention::Retention;
+use klaroen_store::seal::Keys;
+use klaroen_store::{Actor, Store, StoreOptions};
+use klaroen_worker::{ChannelHealth, ChannelSpec, Worker, WorkerError, WorkerSettings};
+use tempfile::TempDir;
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the gateway answers to its `n`th message, from 0.
+pub type Script = Arc<dyn Fn(u32) -> BoxFuture<'static, SubmitOutcome> + Send + Sync>;
+
+pub fn accepted(n: u32) -> SubmitOutcome {
+    SubmitOutcome::Accepted { provider_ids: vec![ProviderId(format!("p{n}"))], segments: 1 }
+}
+
+pub fn failure(scope: Scope) -> Failure {
+    Failure { scope, code: "scripted".into(), detail: "the script says so".into() }
+}
+
+/// A script that answers at once.
+pub fn at_once(answer: impl Fn(u32) -> SubmitOutcome + Send + Sync + 'static) -> Script {
+    Arc::new(move |n| Box::pin(std::future::ready(answer(n))))
+}
+
+/// A script that takes each message when the test adds a permit.
+pub fn gated() -> (Arc<Semaphore>, Script) {
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let script: Script = Arc::new(move |n| {
+        let gate = Arc::clone(&opened);
+        Box::pin(async move {
+            gate.acquire().await.unwrap().forget();
+            accepted(n)
+        })
+    });
+    (gate, script)
+}
+
+struct Scripted {
+    script: Script,
+    count: AtomicU32,
+    submitted: mpsc::Sender<OutboundSms>,
+}
+
+#[async_trait]
+impl SmsGateway for Scripted {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            client_reference: true,
+            receipts: true,
+            inbound: true,
+            max_segments: 6,
+            ..Capabilities::default()
+        }
+    }
+
+    async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome {
+        let n = self.count.fetch_add(1, Ordering::SeqCst);
+        self.submitted.try_send(sms.clone()).expect("the test has room for every submit");
+        (self.script)(n).await
+    }
+}
+
+/// The provider's side of the connection.
+pub struct Provider {
+    pub submitted: mpsc::Receiver<OutboundSms>,
+    events: mpsc::Sender<Delivered>,
+    pub status: watch::Sender<ChannelStatus>,
+}
+
+impl Provider {
+    /// The next message that was handed over.
+    pub async fn next(&mut self) -> OutboundSms {
+        tokio::time::timeout(PATIENCE, self.submitted.recv()).await.expect("a submit").expect("open")
+    }
+
+    /// Tells the worker something.
+    pub async fn say(&self, event: GatewayEvent) -> oneshot::Receiver<Ack> {
+        let (ack, answer) = oneshot::channel();
+        self.events.send(Delivered { event, ack }).await.expect("the worker listens");
+        answer
+    }
+}
+
+struct Texts;
+
+impl AutoReplyTexts for Texts {
+    fn text(&self, _: AutoReply, _: Language) -> MessageText {
+        MessageText::parse("You get no more alerts.", 1).unwrap()
+    }
+}
+
+/// A database with `n` participants and an alert to all of them.
+pub struct World {
+    pub store: Store,
+    pub organisation: OrganisationId,
+    pub alert: AlertId,
+    _directory: TempDir,
+}
+
+pub fn phone(n: u32) -> PhoneNumber {
+    PhoneNumber::from_sealed(format!("+316{:08}", 10_000_000 + n))
+}
+
+fn rules() -> MatchRules {
+    MatchRules { zone: "Europe/Amsterdam".parse().unwrap(), quiet_hours: None, max_alerts_per_day: 0 }
+}
+
+impl World {
+    pub async fn new(participants: u32) -> Self {
+        let directory = TempDir::new().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
+        let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
+        let now = SystemClock.now();
+        let organisation = store.create_organisation("utrecht", "Utrecht", now).await.unwrap().unwrap().id;
+        let center = Point::wgs84(52.0907, 5.1214).unwrap();
+        for n in 0..participants {
+            let draft = ParticipantDraft {
+                kind: ParticipantKind::Resident,
+                name: None,
+                phone: phone(n),
+                language: Language::Nl,
+                places: vec![Place { label: "home".into(), location: center, hours: None }],
+                groups: vec![],
+                external_id: None,
+                paused_until: None,
+                consent: Consent { given_at: now, method: "form".into() },
+            };
+            store.create_participant(organisation, &draft, Actor::System, now).await.unwrap().unwrap();
+        }
+        let alert = AlertDraft {
+            geofence: Geofence::circle(center, 500.0).unwrap(),
+            area: serde_json::Value::Null,
+            text: MessageText::parse("Look out for a red bicycle.", 6).unwrap(),
+            audience: Audience::default(),
+            priority: Priority::Urgent,
+            expires_at: now.plus(Duration::from_secs(3600)),
+            exercise: false,
+        };
+        let incident = IncidentDraft {
+            reference: None,
+            category: "theft".into(),
+            description: "A bicycle was stolen.".into(),
+            subject: None,
+            location: center,
+            occurred_at: None,
+        };
+        let rules = rules();
+        let intake =
+            Intake { organisation, operator: KeyId::generate(), idempotency: None, rules: &rules, now };
+        let Once::Done(taken) = store.take_incident(&intake, &incident, Some(&alert)).await.unwrap() else {
+            panic!("the incident is new")
+        };
+        assert_eq!(taken.recipients, u64::from(participants));
+        Self { store, organisation, alert: taken.alert.unwrap(), _directory: directory }
+    }
+
+    /// Deliveries of the start message in `state`.
+    pub async fn count(&self, state: DeliveryState) -> u64 {
+        let alert = self.store.alert(self.organisation, self.alert).await.unwrap().unwrap();
+        alert.messages[0].counts.get(&state).copied().unwrap_or(0)
+    }
+
+    /// Waits until that many deliveries are in `state`.
+    pub async fn until(&self, state: DeliveryState, expected: u64) {
+        let reached = async {
+            while self.count(state).await != expected {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, reached).await.is_err() {
+            panic!("{} are {state}, not {expected}", self.count(state).await);
+        }
+    }
+}
+
+/// A worker that runs.
+pub struct Running {
+    pub provider: Provider,
+    pub wake: Arc<Notify>,
+    pub health: Box<dyn Fn() -> Vec<ChannelHealth>>,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), WorkerError>>,
+}
+
+impl Running {
+    pub fn start(world: &World, window: usize, script: Script) -> Self {
+        Self::with_drain(world, window, script, PATIENCE)
+    }
+
+    pub fn with_drain(world: &World, window: usize, script: Script, drain_deadline: Duration) -> Self {
+        let (submitted, seen) = mpsc::channel(50_000);
+        let (events, heard) = mpsc::channel(100);
+        let (status, shown) = watch::channel(ChannelStatus::Up);
+        let gateway = Arc::new(Scripted { script, count: AtomicU32::new(0), submitted });
+        let heard = Arc::new(Mutex::new(Some(heard)));
+        let connect = move || Channel {
+            gateway: Arc::clone(&gateway) as Arc<dyn SmsGateway>,
+            events: heard.try_lock().unwrap().take().expect("the tests connect once"),
+            status: shown.clone(),
+        };
+        let spec = ChannelSpec {
+            name: ChannelName { gateway: "main".into(), channel: 0 },
+            window,
+            segments_per_second: 0,
+            connect: Box::new(connect),
+        };
+        let settings = WorkerSettings {
+            channels: vec![spec],
+            country: Country::NL,
+            receipt_grace: Duration::from_secs(3600),
+            rules: rules(),
+            texts: Arc::new(Texts),
+            drain_deadline,
+            retention: Retention {
+                idempotency: Duration::from_secs(86_400),
+                parked_receipts: Duration::from_secs(86_400),
+            },
+        };
+        let wake = Arc::new(Notify::new());
+        let worker = Worker::new(world.store.clone(), Arc::new(SystemClock), Arc::clone(&wake), settings);
+        let health = Box::new(worker.health());
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(worker.run(shutdown.clone()));
+        Self { provider: Provider { submitted: seen, events, status }, wake, health, shutdown, task }
+    }
+
+    pub fn ask_to_stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Stops the worker; gives the deliveries that were submitted and not looked at yet.
+    pub async fn stop(mut self) -> Vec<DeliveryId> {
+        self.shutdown.cancel();
+        tokio::time::timeout(2 * PATIENCE, self.task)
+            .await
+            .expect("it ends")
+            .expect("no panic")
+            .expect("no error");
+        let mut submitted = Vec::new();
+        while let Ok(sms) = self.provider.submitted.try_recv() {
+            submitted.push(sms.delivery);
+        }
+        submitted
+    }
+}

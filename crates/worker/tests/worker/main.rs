@@ -1,0 +1,5 @@
+//! The worker between a real database and a scripted gateway.
+
+mod events;
+mod fixture;
+mod submits;

@@ -1,0 +1,121 @@
+//! What becomes of messages when the provider answers this or that.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use klaroen_domain::delivery::DeliveryState as S;
+use klaroen_domain::outcome::{Scope, SubmitOutcome};
+use klaroen_gateway::ChannelStatus;
+
+use crate::fixture::{Running, World, accepted, at_once, failure, gated};
+
+#[tokio::test]
+async fn everybody_gets_it_once() {
+    let world = World::new(700).await;
+    let running = Running::start(&world, 10, at_once(accepted));
+    world.until(S::Sent, 700).await;
+    let submitted = running.stop().await;
+    let distinct: HashSet<_> = submitted.iter().collect();
+    assert_eq!((submitted.len(), distinct.len()), (700, 700));
+}
+
+#[tokio::test]
+async fn what_was_throttled_is_sent_later_and_nothing_is_lost() {
+    let world = World::new(60).await;
+    let throttled = |n| if n < 25 { SubmitOutcome::Throttled { retry_after: None } } else { accepted(n) };
+    let running = Running::start(&world, 10, at_once(throttled));
+    world.until(S::Sent, 60).await;
+    assert_eq!(running.stop().await.len(), 60 + 25);
+}
+
+#[tokio::test]
+async fn a_gateway_that_refuses_us_is_left_alone_and_the_queue_waits() {
+    let world = World::new(100).await;
+    let refused = |_| SubmitOutcome::Rejected(failure(Scope::Gateway));
+    let mut running = Running::start(&world, 5, at_once(refused));
+    running.provider.next().await;
+    world.until(S::Queued, 100).await;
+    running.wake.notify_waiters();
+    let others = running.stop().await;
+    // At most the window was under way when the first answer came.
+    assert!(others.len() < 5, "{}", others.len());
+    assert_eq!((world.count(S::Queued).await, world.count(S::Failed).await), (100, 0));
+}
+
+#[tokio::test]
+async fn a_refused_number_fails_alone() {
+    let world = World::new(20).await;
+    let answers = |n| if n == 3 { SubmitOutcome::Rejected(failure(Scope::Recipient)) } else { accepted(n) };
+    let running = Running::start(&world, 4, at_once(answers));
+    world.until(S::Sent, 19).await;
+    world.until(S::Failed, 1).await;
+    assert_eq!(running.stop().await.len(), 20);
+}
+
+#[tokio::test]
+async fn a_panic_in_the_adapter_leaves_one_in_doubt_and_the_window_whole() {
+    let world = World::new(10).await;
+    let answers = |n| if n == 0 { panic!("scripted panic") } else { accepted(n) };
+    // A window of one: a permit that was lost would stop everything.
+    let running = Running::start(&world, 1, at_once(answers));
+    world.until(S::Sent, 9).await;
+    world.until(S::Unknown, 1).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn at_shutdown_what_has_not_left_goes_back_and_the_rest_is_waited_for() {
+    let world = World::new(50).await;
+    let (gate, script) = gated();
+    let mut running = Running::start(&world, 2, script);
+    running.provider.next().await;
+    running.provider.next().await;
+    running.ask_to_stop();
+    // More than are under way: none of the others may use them.
+    gate.add_permits(50);
+    assert!(running.stop().await.is_empty());
+    assert_eq!((world.count(S::Sent).await, world.count(S::Queued).await), (2, 48));
+}
+
+#[tokio::test]
+async fn what_a_shutdown_abandons_is_in_doubt_at_once() {
+    let world = World::new(5).await;
+    let (_gate, script) = gated();
+    let mut running = Running::with_drain(&world, 2, script, Duration::from_millis(10));
+    running.provider.next().await;
+    running.provider.next().await;
+    running.stop().await;
+    assert_eq!((world.count(S::Unknown).await, world.count(S::Queued).await), (2, 3));
+}
+
+#[tokio::test]
+async fn nothing_is_held_for_a_connection_that_is_down() {
+    let world = World::new(30).await;
+    let (gate, script) = gated();
+    let mut running = Running::start(&world, 2, script);
+    running.provider.next().await;
+    running.provider.next().await;
+    running.provider.status.send_replace(ChannelStatus::Connecting);
+    world.until(S::Queued, 28).await;
+    assert_eq!((running.health)()[0].status, ChannelStatus::Connecting);
+    running.provider.status.send_replace(ChannelStatus::Up);
+    gate.add_permits(100);
+    world.until(S::Sent, 30).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_worker_takes_over_where_the_first_left() {
+    let world = World::new(40).await;
+    let (gate, script) = gated();
+    gate.add_permits(15);
+    let first = Running::with_drain(&world, 1, script, Duration::from_millis(10));
+    world.until(S::Sent, 15).await;
+    first.stop().await;
+    let second = Running::start(&world, 10, at_once(|n| accepted(n + 1_000)));
+    // One may have been under way when the first was stopped.
+    let doubt = world.count(S::Unknown).await;
+    assert!(doubt <= 1);
+    world.until(S::Sent, 40 - doubt).await;
+    second.stop().await;
+}
