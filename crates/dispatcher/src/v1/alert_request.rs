@@ -225,6 +225,7 @@ impl AreaFields {
 }
 
 /// Reads a message text; of an exercise it begins with [`EXERCISE_PREFIX`].
+#[must_use]
 pub fn read_text(node: &Node<'_>, max_segments: u8, exercise: bool) -> Option<MessageText> {
     let text = node.text(TEXT_CHARACTERS_MAX)?;
     let prefixed = exercise && !text.starts_with(EXERCISE_PREFIX.trim_end());

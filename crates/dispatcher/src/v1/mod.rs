@@ -14,14 +14,14 @@ pub mod groups;
 pub mod imports;
 pub mod incident_request;
 pub mod incidents;
-pub mod intake;
+mod intake;
 pub mod keys;
 pub mod participant_request;
 pub mod participants;
 pub mod point;
 pub mod preview;
 pub mod replies;
-pub mod schemas;
+mod schemas;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
