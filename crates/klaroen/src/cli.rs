@@ -1,0 +1,251 @@
+//! The command line: what can be written, and what `--help` says. What each command does stands in its own file.
+
+#![expect(clippy::doc_markdown, reason = "these comments are the text of --help, where backticks would show")]
+#![expect(clippy::large_enum_variant, reason = "one of it exists, for as long as the program runs")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use klaroen_domain::role::Role;
+
+use crate::commands::bench::BenchArgs;
+use crate::commands::demo::DemoArgs;
+use crate::commands::simulate::SmscArgs;
+use crate::config::Source;
+
+/// Citizen alert dispatch by SMS: an incident, a geofence, and everybody in it is asked to look out.
+///
+/// Results go to standard output, everything else to standard error. The exit status is 0 where the command did what it
+/// says, 1 where it did not, and 2 where it was not understood.
+#[derive(Debug, Parser)]
+#[command(name = "klaroen", version, propagate_version = true, after_help = "Start with: klaroen demo")]
+pub struct Cli {
+    /// Configuration file (TOML). Without it klaroen.toml in this directory, if there is one, and the defaults.
+    /// The environment overrides both: KLAROEN__SECTION__KEY.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// Which configuration was asked for.
+    pub fn source(&self) -> Source {
+        self.config.clone().map_or(Source::Usual, Source::Named)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The keys that seal what is kept about people.
+    Secrets {
+        #[command(subcommand)]
+        command: SecretsCommand,
+    },
+    /// Look at the whole configuration and tell everything that is wrong with it. Opens no port and no database.
+    #[command(after_help = "Example:\n  klaroen --config klaroen.toml check-config")]
+    CheckConfig,
+    /// Bring the database to the form that this version needs, and make it where there is none. `serve` does so too.
+    #[command(after_help = "Example:\n  klaroen --config klaroen.toml migrate")]
+    Migrate,
+    /// The tenants: police units, municipalities.
+    Organisation {
+        #[command(subcommand)]
+        command: OrganisationCommand,
+    },
+    /// API keys.
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// The registry of residents and businesses.
+    Participants {
+        #[command(subcommand)]
+        command: ParticipantsCommand,
+    },
+    /// The library of named polygons.
+    Areas {
+        #[command(subcommand)]
+        command: AreasCommand,
+    },
+    /// Take incidents over HTTP and send alerts, until SIGTERM or Ctrl-C; a second one ends at once.
+    #[command(after_help = "Example:\n  klaroen --config klaroen.toml serve")]
+    Serve,
+    /// A whole alert on this machine, with a built-in SMSC: nothing leaves it, nothing is kept.
+    #[command(
+        after_help = "Examples:\n  klaroen demo\n  klaroen demo --once   # ends after the summary; exit status 0 if every check held"
+    )]
+    Demo(DemoArgs),
+    /// Stand-ins for providers.
+    Simulate {
+        #[command(subcommand)]
+        command: SimulateCommand,
+    },
+    /// Measure this machine: matching, import, and SMS per second beside the bare SMPP client.
+    #[command(after_help = "Example:\n  klaroen bench --recipients 10000,100000 --json figures.json")]
+    Bench(BenchArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SecretsCommand {
+    /// Write a new key file, readable by its owner only. Never overwrites one.
+    #[command(after_help = "Example:\n  klaroen --config klaroen.toml secrets init")]
+    Init,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum OrganisationCommand {
+    /// Make an organisation.
+    #[command(after_help = "Example:\n  klaroen organisation create utrecht --name \"Gemeente Utrecht\"")]
+    Create(OrganisationArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct OrganisationArgs {
+    /// Short name for the command line: lower-case letters, digits and hyphens.
+    pub code: String,
+    /// Full name.
+    #[arg(long)]
+    pub name: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key and print it, and nothing else, on standard output. It is shown this once.
+    #[command(
+        after_help = "Examples:\n  klaroen key create --organisation utrecht --role operator --name \"control room\"\n  \
+                            KEY=$(klaroen key create --organisation utrecht --role admin --expires-in 90d)"
+    )]
+    Create(KeyArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// Code of the organisation.
+    #[arg(long, value_name = "CODE")]
+    pub organisation: String,
+    /// operator (runs alerts), approver, admin (registry and keys) or auditor.
+    #[arg(long)]
+    pub role: Role,
+    /// What lists call it; its role where nothing is said.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// How long it works: 12h, 90d, 52w. Without it until it is revoked.
+    #[arg(long, value_name = "TIME", value_parser = parse_period)]
+    pub expires_in: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ParticipantsCommand {
+    /// Enrol or update everybody in a CSV file. Good rows are written whatever becomes of the others.
+    ///
+    /// The result is printed as JSON on standard output, rejected rows on standard error. The exit status is 1 where a
+    /// row was rejected, so that a script notices.
+    #[command(
+        after_help = "Columns (header required, any order): kind, name, phone, language, label, latitude, longitude, rd_x, rd_y,\n\
+                            postcode, house_number, groups, hours, external_id, consent_at, consent_method\n\n\
+                            Examples:\n  klaroen participants import --organisation utrecht deelnemers.csv\n  \
+                            klaroen participants import --organisation utrecht --dry-run deelnemers.csv"
+    )]
+    Import(ImportArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Code of the organisation.
+    #[arg(long, value_name = "CODE")]
+    pub organisation: String,
+    /// Tell what would be done and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The CSV file.
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AreasCommand {
+    /// Create or replace the areas of a GeoJSON FeatureCollection, all or none.
+    ///
+    /// Each feature is a Polygon or MultiPolygon with `properties: {code, name, kind}`; its `id` stands in for a missing code.
+    #[command(after_help = "Example:\n  klaroen areas import --organisation utrecht buurten.geojson")]
+    Import(AreasArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct AreasArgs {
+    /// Code of the organisation.
+    #[arg(long, value_name = "CODE")]
+    pub organisation: String,
+    /// The GeoJSON file.
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SimulateCommand {
+    /// An SMPP 3.4 server that answers like a provider, and misbehaves as it is told. Sends nothing anywhere.
+    ///
+    /// Counters go to standard error each second; the totals, as JSON, to standard output at the end (Ctrl-C or --for).
+    #[command(after_help = "Examples:\n  klaroen simulate smsc --listen 127.0.0.1:2775\n  \
+                            klaroen simulate smsc --undelivered 0.05 --lost-response 0.01 --throttle-above 500 --for 60")]
+    Smsc(SmscArgs),
+}
+
+/// A whole number and its unit: 30m, 12h, 90d, 52w.
+pub fn parse_period(text: &str) -> Result<Duration, String> {
+    const WRONG: &str = "write a number and its unit: 30m, 12h, 90d or 52w";
+    let unit = text.chars().last().ok_or(WRONG)?;
+    let seconds = match unit {
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 604_800,
+        _ => return Err(WRONG.into()),
+    };
+    let number: u32 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| WRONG)?;
+    if number == 0 {
+        return Err("must be more than 0".into());
+    }
+    Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_commands_of_the_manual_are_understood() {
+        for line in [
+            "klaroen --config k.toml secrets init",
+            "klaroen check-config --config k.toml",
+            "klaroen migrate",
+            "klaroen organisation create utrecht --name Utrecht",
+            "klaroen key create --organisation utrecht --role operator --name N --expires-in 90d",
+            "klaroen participants import --organisation utrecht a.csv",
+            "klaroen areas import --organisation utrecht a.geojson",
+            "klaroen serve",
+            "klaroen demo --once",
+            "klaroen simulate smsc --listen 127.0.0.1:2775 --seed 3 --for 5",
+            "klaroen bench --recipients 10000,100000 --json f.json",
+        ] {
+            Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+        assert!(Cli::try_parse_from("klaroen key create --organisation u --role king".split(' ')).is_err());
+    }
+
+    #[test]
+    fn a_period_is_a_number_and_a_unit() {
+        assert_eq!(parse_period("90d"), Ok(Duration::from_hours(90 * 24)));
+        assert_eq!(parse_period("4294967295w").map(|p| p.as_secs()), Ok(4_294_967_295 * 604_800));
+        for wrong in ["", "d", "90", "0d", "-1d", "1.5h", "9é", "4294967296w"] {
+            assert!(parse_period(wrong).is_err(), "{wrong}");
+        }
+    }
+}

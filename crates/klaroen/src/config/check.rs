@@ -1,0 +1,281 @@
+//! What the values of a configuration mean: parsed once, here, and trusted by everything that runs on them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use klaroen_domain::hours::{DailySpan, Zone};
+use klaroen_domain::phone::Country;
+use klaroen_gateway::config::GatewayConfig;
+use klaroen_store::seal::Keys;
+
+use super::{Faults, Http, Sending, Settings};
+use crate::auto_reply_texts::ServiceTexts;
+use crate::{key_file, logging};
+
+/// What `serve` runs on.
+#[derive(Debug)]
+pub struct Checked {
+    pub database: DatabaseFile,
+    pub keys: Keys,
+    pub http: Http,
+    pub sending: CheckedSending,
+    pub gateways: Vec<GatewayConfig>,
+}
+
+/// `[sending]`, parsed.
+#[derive(Debug)]
+pub struct CheckedSending {
+    pub texts: ServiceTexts,
+    pub country: Country,
+    pub quiet_hours: Option<DailySpan>,
+    pub zone: Zone,
+    pub max_segments: u8,
+    pub price_per_segment: f64,
+    pub max_alerts_per_day: u32,
+    pub receipt_grace_hours: u32,
+}
+
+/// A database address and the file that it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseFile {
+    /// `sqlite:klaroen.db`
+    pub url: String,
+    /// `klaroen.db`
+    pub path: PathBuf,
+}
+
+impl DatabaseFile {
+    /// Makes the file where there is none, for its owner only: the location of places stands in it in plain. What the
+    /// database engine makes beside it gets the same permissions.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn make_private(&self) -> std::io::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        match options.open(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// More segments than this are refused by many providers, and dear.
+const SEGMENTS_MAX: u8 = 10;
+/// A week: a receipt that takes longer does not come.
+const RECEIPT_GRACE_HOURS_MAX: u32 = 168;
+const REQUESTS_PER_SECOND_MAX: u32 = 100_000;
+
+/// Looks at everything that `serve` needs: addresses, files, hours, gateways.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn check(settings: Settings) -> Result<Checked, Faults> {
+    let mut faults = Vec::new();
+    let database = keep(database_file(&settings.database.url), "[database] url", &mut faults);
+    let keys = keep(read_keys(&settings.secrets.key_file), "[secrets] key_file", &mut faults);
+    check_http(&settings.http, &mut faults);
+    let sending = check_sending(&settings.sending, &mut faults);
+    check_gateways(&settings.gateways, &mut faults);
+    keep(logging::filter(&settings.logging.level).map_err(|e| e.to_string()), "[logging] level", &mut faults);
+    match (database, keys, sending) {
+        (Some(database), Some(keys), Some(sending)) if faults.is_empty() => {
+            Ok(Checked { database, keys, http: settings.http, sending, gateways: settings.gateways })
+        }
+        _ => Err(Faults(faults)),
+    }
+}
+
+/// The database and its keys: all that the commands need that only write to it.
+///
+/// # Errors
+/// What is wrong with `[database]` or `[secrets]`.
+pub fn check_database(settings: &Settings) -> Result<(DatabaseFile, Keys), Faults> {
+    let mut faults = Vec::new();
+    let database = keep(database_file(&settings.database.url), "[database] url", &mut faults);
+    let keys = keep(read_keys(&settings.secrets.key_file), "[secrets] key_file", &mut faults);
+    match (database, keys) {
+        (Some(database), Some(keys)) => Ok((database, keys)),
+        _ => Err(Faults(faults)),
+    }
+}
+
+fn keep<T>(result: Result<T, String>, key: &str, faults: &mut Vec<String>) -> Option<T> {
+    result.map_err(|reason| faults.push(format!("{key}: {reason}"))).ok()
+}
+
+fn read_keys(path: &Path) -> Result<Keys, String> {
+    key_file::read(path).map_err(|error| crate::failure::chain(&error))
+}
+
+fn database_file(url: &str) -> Result<DatabaseFile, String> {
+    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        return Err("PostgreSQL is not supported yet; use a SQLite file, such as sqlite:klaroen.db".into());
+    }
+    let file = url.strip_prefix("sqlite:").ok_or("use a SQLite file, such as sqlite:klaroen.db")?;
+    let file = file.strip_prefix("//").unwrap_or(file);
+    if file.is_empty() || file.contains([':', '?', '#', '%']) {
+        return Err(
+            "write only the path of a file after `sqlite:`, such as sqlite:/var/lib/klaroen/klaroen.db"
+                .into(),
+        );
+    }
+    let path = PathBuf::from(file);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder {
+        Some(folder) if !folder.is_dir() => Err(format!("there is no directory {}", folder.display())),
+        _ => Ok(DatabaseFile { url: url.to_owned(), path }),
+    }
+}
+
+fn check_http(http: &Http, faults: &mut Vec<String>) {
+    let url = reqwest::Url::parse(&http.public_url).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    if url.is_none() {
+        faults.push("[http] public_url: write http://… or https://… with a host, without ? and #".into());
+    }
+    if !(1..=REQUESTS_PER_SECOND_MAX).contains(&http.requests_per_second) {
+        faults.push(format!("[http] requests_per_second: must be 1 to {REQUESTS_PER_SECOND_MAX}"));
+    }
+}
+
+fn check_sending(sending: &Sending, faults: &mut Vec<String>) -> Option<CheckedSending> {
+    let texts = ServiceTexts::new(sending.service_name.trim()).map_err(|error| error.to_string());
+    let texts = keep(texts, "[sending] service_name", faults);
+    if sending.service_name.trim().is_empty() {
+        faults.push("[sending] service_name: is empty".into());
+    }
+    let country = sending.country.parse::<Country>().map_err(|error| error.to_string());
+    let country = keep(country, "[sending] country", faults);
+    let zone =
+        keep(sending.time_zone.parse::<Zone>().map_err(|e| e.to_string()), "[sending] time_zone", faults);
+    let quiet_hours = match sending.quiet_hours.trim() {
+        "" => Some(None),
+        text => keep(
+            text.parse().map(Some).map_err(|e: klaroen_domain::hours::HoursError| e.to_string()),
+            "[sending] quiet_hours",
+            faults,
+        ),
+    };
+    if !(1..=SEGMENTS_MAX).contains(&sending.max_segments) {
+        faults.push(format!("[sending] max_segments: must be 1 to {SEGMENTS_MAX}"));
+    }
+    if !sending.price_per_segment.is_finite() || sending.price_per_segment < 0.0 {
+        faults.push("[sending] price_per_segment: must be 0 or more".into());
+    }
+    if !(1..=RECEIPT_GRACE_HOURS_MAX).contains(&sending.receipt_grace_hours) {
+        faults.push(format!("[sending] receipt_grace_hours: must be 1 to {RECEIPT_GRACE_HOURS_MAX}"));
+    }
+    Some(CheckedSending {
+        texts: texts?,
+        country: country?,
+        quiet_hours: quiet_hours?,
+        zone: zone?,
+        max_segments: sending.max_segments,
+        price_per_segment: sending.price_per_segment,
+        max_alerts_per_day: sending.max_alerts_per_day,
+        receipt_grace_hours: sending.receipt_grace_hours,
+    })
+}
+
+fn check_gateways(gateways: &[GatewayConfig], faults: &mut Vec<String>) {
+    if gateways.is_empty() {
+        faults.push("[[gateways]]: there is none; type = \"log\" sends nothing, for a start".into());
+    }
+    let mut names = BTreeSet::new();
+    for gateway in gateways {
+        let name = gateway.name();
+        if !names.insert(name) {
+            faults.push(format!("[[gateways]] {name}: two gateways have this name"));
+        }
+        faults.extend(gateway.validate().iter().map(|fault| format!("[[gateways]] {name}: {fault}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Source, load};
+
+    fn settings(dir: &Path) -> Settings {
+        let mut settings = load(&Source::Nothing, std::iter::empty()).unwrap();
+        settings.database.url = format!("sqlite:{}/k.db", dir.display());
+        settings.secrets.key_file = dir.join("k.key");
+        let table = serde_json::json!({"type": "log", "name": "dry"});
+        settings.gateways.push(serde_json::from_value(table).unwrap());
+        settings
+    }
+
+    #[test]
+    fn the_defaults_with_a_key_file_and_a_gateway_are_right() {
+        let dir = tempfile::tempdir().unwrap();
+        key_file::create(&dir.path().join("k.key")).unwrap();
+        let checked = check(settings(dir.path())).unwrap();
+        assert_eq!(checked.database.path, dir.path().join("k.db"));
+        checked.database.make_private().unwrap();
+        std::fs::write(&checked.database.path, "x").unwrap();
+        checked.database.make_private().unwrap();
+        assert_eq!(std::fs::read(&checked.database.path).unwrap(), b"x");
+        assert!(checked.sending.quiet_hours.is_some());
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut bad = settings(dir.path());
+        bad.database.url = "postgres://db/klaroen".into();
+        bad.http.public_url = "klaroen.example.nl".into();
+        bad.http.requests_per_second = 0;
+        bad.sending.service_name = "a".repeat(60);
+        bad.sending.country = "XX".into();
+        bad.sending.quiet_hours = "22-7u".into();
+        bad.sending.time_zone = "Europe/Utrecht".into();
+        bad.sending.max_segments = 0;
+        bad.sending.price_per_segment = -1.0;
+        bad.sending.receipt_grace_hours = 0;
+        bad.logging.level = "loud,,=".into();
+        bad.gateways.push(bad.gateways[0].clone());
+        let faults = check(bad).unwrap_err().0;
+        for key in [
+            "[database] url: PostgreSQL is not supported yet",
+            "[secrets] key_file: there is no key file",
+            "[http] public_url",
+            "[http] requests_per_second",
+            "[sending] service_name",
+            "[sending] country",
+            "[sending] quiet_hours",
+            "[sending] time_zone",
+            "[sending] max_segments",
+            "[sending] price_per_segment",
+            "[sending] receipt_grace_hours",
+            "[logging] level",
+            "[[gateways]] dry: two",
+        ] {
+            assert!(faults.iter().any(|fault| fault.starts_with(key)), "{key} is missing in {faults:#?}");
+        }
+        assert_eq!(faults.len(), 13, "{faults:#?}");
+    }
+
+    #[test]
+    fn a_database_address_is_a_file_in_a_directory_that_is_there() {
+        let path = |url| database_file(url).map(|file| file.path);
+        assert_eq!(path("sqlite:klaroen.db"), Ok("klaroen.db".into()));
+        assert_eq!(path("sqlite:///tmp/k.db"), Ok("/tmp/k.db".into()));
+        for url in [
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:k.db?mode=ro",
+            "mysql://x",
+            "klaroen.db",
+            "sqlite:/nowhere/at/all/k.db",
+        ] {
+            assert!(path(url).is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The sections of the configuration, as they are written. `config/default.toml` explains every key.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// `[database]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    pub url: String,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    pub listen: SocketAddr,
+    pub public_url: String,
+    pub requests_per_second: u32,
+}
+
+/// `[secrets]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    pub key_file: PathBuf,
+}
+
+/// `[sending]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sending {
+    pub service_name: String,
+    pub country: String,
+    pub quiet_hours: String,
+    pub time_zone: String,
+    pub max_segments: u8,
+    pub price_per_segment: f64,
+    pub max_alerts_per_day: u32,
+    pub receipt_grace_hours: u32,
+}
+
+/// `[logging]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Logging {
+    pub format: LogFormat,
+    pub level: String,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}

@@ -1,0 +1,62 @@
+//! One serving process for each database file.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// Held as long as the process serves; the operating system lets go of it however the process ends, `kill -9` included.
+#[derive(Debug)]
+pub struct DatabaseLock {
+    _file: File,
+}
+
+/// Why the lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else serves this database.
+    #[error("another `klaroen serve` runs on this database (it holds {}); stop it first", .0.display())]
+    Held(PathBuf),
+    /// The file system says no.
+    #[error("cannot lock {}", .path.display())]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// What it says.
+        source: std::io::Error,
+    },
+}
+
+impl DatabaseLock {
+    /// Takes the lock file beside `database`: `klaroen.db.lock`. The file stays when the lock is gone; only the lock counts.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn take(database: &Path) -> Result<Self, LockError> {
+        let mut name = database.as_os_str().to_owned();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        let io = |source| LockError::Io { path: path.clone(), source };
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(LockError::Held(path)),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_refused_until_the_first_lets_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = dir.path().join("klaroen.db");
+        let first = DatabaseLock::take(&database).unwrap();
+        assert!(matches!(DatabaseLock::take(&database), Err(LockError::Held(_))));
+        assert!(DatabaseLock::take(&dir.path().join("other.db")).is_ok());
+        drop(first);
+        assert!(DatabaseLock::take(&database).is_ok());
+    }
+}

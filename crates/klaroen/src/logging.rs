@@ -1,0 +1,54 @@
+//! Logs and panics: to standard error, ids only.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{LogFormat, Logging};
+
+/// Libraries that would print what must not be printed (SMPP PDUs hold numbers and texts), or statements one by one. They
+/// come last, so that no configured level turns them on.
+const QUIET: &str = "rusmppc=off,rusmpp=off,sqlx=warn";
+
+/// Starts logging. Called once, before anything is logged.
+pub fn start(logging: &Logging) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = filter(&logging.level)?;
+    let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match logging.format {
+        LogFormat::Text => registry.with(layer.with_ansi(std::io::stderr().is_terminal())).init(),
+        LogFormat::Json => registry.with(layer.json()).init(),
+    }
+    Ok(())
+}
+
+/// The directives of the configuration and those that always hold.
+pub fn filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    EnvFilter::builder().parse(format!("{level},{QUIET}"))
+}
+
+/// Panics say where, not what: a panic's text may hold a value, and values may be a person's.
+pub fn tell_panics_without_their_text() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "internal error: please report it with this place");
+        crate::output::note(format_args!("klaroen: internal error at {place}"));
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_level_turns_the_protocol_libraries_on() {
+        for level in ["trace", "rusmpp=trace,info", "rusmppc=trace"] {
+            let filter = filter(level).unwrap().to_string();
+            assert!(filter.contains("rusmpp=off") && filter.contains("rusmppc=off"), "{filter}");
+            assert!(!filter.contains("rusmpp=trace") && !filter.contains("rusmppc=trace"), "{filter}");
+        }
+        assert!(filter("loud,,=").is_err());
+    }
+}
