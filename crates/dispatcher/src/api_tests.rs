@@ -5,10 +5,18 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Method, StatusCode, header};
 use futures::StreamExt;
+use klaroen_domain::decide::Decision;
+use klaroen_domain::participant::Language;
+use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::role::Role::{Admin, Auditor, Operator};
+use klaroen_domain::text::MessageText;
+use klaroen_store::channels::ChannelName;
+use klaroen_store::claims::ClaimRequest;
+use klaroen_store::outcomes::Finished;
+use klaroen_store::replies::{AutoReply, AutoReplyTexts, IncomingReply, ReplyStored};
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, alert, incident};
+use crate::fixture::{Fixture, NOW, alert, incident};
 
 #[tokio::test]
 async fn an_incident_with_an_alert_is_taken_and_followed() {
@@ -176,6 +184,84 @@ async fn a_client_that_watches_hears_of_the_counts_at_once() {
     assert!(next.contains("\"cancelled\""), "{next}");
 }
 
+struct NoTexts;
+
+impl AutoReplyTexts for NoTexts {
+    fn text(&self, _: AutoReply, _: Language) -> MessageText {
+        MessageText::parse("dank", 1).unwrap()
+    }
+}
+
+/// Hands the start message to the one participant, who answers.
+async fn reply(fixture: &Fixture, text: &str) {
+    let name = ChannelName { gateway: "main".into(), channel: 0 };
+    let until = NOW.plus(Duration::from_mins(1));
+    fixture.store.lease_channel(&name, uuid::Uuid::from_u128(1), until, NOW).await.unwrap();
+    let request = ClaimRequest { channel: &name, limit: 10, lease_until: until, now: NOW };
+    for claimed in fixture.store.claim(&request).await.unwrap().claimed {
+        let sent = Finished {
+            id: claimed.id,
+            lease_token: claimed.lease_token,
+            decision: Decision::Sent,
+            provider_ids: vec![],
+            segments: 1,
+            at: NOW,
+        };
+        assert_eq!(fixture.store.finish("main", &[sent]).await.unwrap().applied, 1);
+    }
+    let phone = PhoneNumber::from_sealed("+31610000000".into());
+    let reply = IncomingReply {
+        gateway: "main".into(),
+        dedupe_key: text.into(),
+        from: "+31610000000".into(),
+        phone: Some(phone),
+        text: text.into(),
+        keyword: None,
+        received_at: NOW,
+    };
+    let stored = fixture.store.store_reply(&reply, &NoTexts).await.unwrap();
+    assert!(matches!(stored, ReplyStored::ForAlert(_)), "{stored:?}");
+}
+
+#[tokio::test]
+async fn replies_are_watched_listed_and_marked() {
+    let fixture = Fixture::new().await;
+    fixture.enrol(1).await;
+    let made = fixture.post(Operator, "/v1/incidents", &incident()).await.json();
+    let path = format!("/v1/alerts/{}", made["alerts"][0]["id"].as_str().unwrap());
+    reply(&fixture, "Ik zie hem bij de Dom").await;
+    let watch = |last: Option<String>| {
+        let mut request = fixture.request(Operator, &Method::GET, &format!("{path}/events"));
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        fixture.stream(request.body(Body::empty()).unwrap())
+    };
+    let next = async |events: &mut axum::body::BodyDataStream| {
+        String::from_utf8(events.next().await.unwrap().unwrap().to_vec()).unwrap()
+    };
+    let mut events = watch(None).await;
+    assert!(next(&mut events).await.starts_with("event: counts"));
+    let first = next(&mut events).await;
+    assert!(first.starts_with("event: reply") && first.contains("bij de Dom"), "{first}");
+    assert!(!first.contains("10000000"), "{first} shows the number");
+
+    reply(&fixture, "Nu op het Neude").await;
+    assert!(next(&mut events).await.contains("\"total\":2"));
+    assert!(next(&mut events).await.contains("Neude"));
+
+    let replies = fixture.get(Operator, &format!("{path}/replies")).await.json();
+    let id = replies["items"][0]["id"].as_str().unwrap().to_owned();
+    let mut again = watch(Some(id.clone())).await;
+    assert!(next(&mut again).await.starts_with("event: counts"));
+    assert!(next(&mut again).await.contains("Neude"), "what was seen is not shown again");
+
+    let mark = json!({"state": "handled", "useful": true});
+    let marked = fixture.call(Operator, Method::PATCH, &format!("/v1/replies/{id}"), &mark).await.json();
+    assert_eq!((&marked["state"], &marked["useful"]), (&json!("handled"), &json!(true)));
+    assert_eq!(fixture.get(Operator, &path).await.json()["replies"], json!({"total": 2, "new": 1}));
+}
+
 #[tokio::test]
 async fn participants_are_kept() {
     let fixture = Fixture::new().await;
@@ -269,15 +355,12 @@ async fn a_wrong_header_imports_nothing() {
 #[tokio::test]
 async fn a_shuffled_file_gives_everybody_all_their_places() {
     let fixture = Fixture::new().await;
-    let mut csv = "external_id,kind,phone,label,latitude,longitude,consent_at,consent_method\n".to_owned();
-    for label in ["home", "work"] {
-        for i in 0..1_500 {
-            csv.push_str(&format!(
-                "{i},resident,+316{:08},{label},52.09,5.12,2026-01-31,form\n",
-                10_000_000 + i
-            ));
-        }
-    }
+    let header = "external_id,kind,phone,label,latitude,longitude,consent_at,consent_method\n".to_owned();
+    let row = |label: &str, i: u32| {
+        format!("{i},resident,+316{:08},{label},52.09,5.12,2026-01-31,form\n", 10_000_000 + i)
+    };
+    let rows = ["home", "work"].into_iter().flat_map(|label| (0..1_500).map(move |i| row(label, i)));
+    let csv = std::iter::once(header).chain(rows).collect::<String>();
     let report = fixture.import("", csv).await.json();
     assert_eq!(
         (&report["rows"], &report["created"], &report["rejected"]),
@@ -339,8 +422,8 @@ async fn areas_are_put_all_or_none_and_used_by_alerts() {
     assert_eq!(one.status, StatusCode::OK);
     let new = fixture.call(Admin, Method::PUT, "/v1/areas/BU3", &feature("BU3")).await;
     assert_eq!(
-        (new.status, new.headers[header::LOCATION].to_str()),
-        (StatusCode::CREATED, Ok("/v1/areas/BU3"))
+        (new.status, new.headers[header::LOCATION].as_bytes()),
+        (StatusCode::CREATED, &b"/v1/areas/BU3"[..])
     );
     assert_eq!(fixture.get(Admin, "/v1/areas/BU3").await.json()["geometry"], shape);
     assert_eq!(fixture.get(Admin, "/v1/areas/BU9").await.status, StatusCode::NOT_FOUND);
@@ -410,4 +493,16 @@ async fn a_key_that_asks_too_often_is_told_to_wait() {
             .unwrap()
             .is_some_and(|o| o.id == fixture.organisation)
     );
+}
+
+/// More than one page of deliveries: the answer comes when all of them are written, and they add up.
+#[tokio::test]
+async fn a_large_alert_is_written_whole_before_the_answer() {
+    let fixture = Fixture::new().await;
+    fixture.enrol(10_500).await;
+    let taken = fixture.post(Operator, "/v1/incidents", &incident()).await;
+    let message = &taken.json()["alerts"][0]["messages"][0];
+    assert_eq!((&message["recipients"], &message["counts"]["queued"]), (&json!(10_500), &json!(10_500)));
+    assert_eq!(fixture.store.broken_sums().await.unwrap(), 0);
+    assert!(fixture.store.open_fanouts(NOW.plus(Duration::from_hours(1))).await.unwrap().is_empty());
 }

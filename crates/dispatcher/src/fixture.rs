@@ -50,6 +50,29 @@ impl Answer {
     }
 }
 
+/// What the binary gives to the service, with a new database.
+pub(crate) async fn dispatcher() -> (Dispatcher, TempDir) {
+    let directory = TempDir::new().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
+    let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
+    let rules =
+        MatchRules { zone: "Europe/Amsterdam".parse().unwrap(), quiet_hours: None, max_alerts_per_day: 0 };
+    let mut settings = DispatcherSettings::new(Country::NL, rules);
+    settings.price_per_segment = 0.07;
+    settings.segments_per_second = 100.0;
+    settings.burst_per_key = 1_000;
+    let dispatcher = Dispatcher {
+        store,
+        clock: Arc::new(ManualClock::new(NOW)),
+        wake: Arc::new(Notify::new()),
+        settings: Arc::new(settings),
+        health: Arc::new(|| GatewayHealth::Up),
+        metrics: PrometheusBuilder::new().build_recorder().handle(),
+        tasks: TaskTracker::new(),
+    };
+    (dispatcher, directory)
+}
+
 /// The service, with a key of every role.
 pub(crate) struct Fixture {
     pub(crate) store: Store,
@@ -64,31 +87,12 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
-        let directory = TempDir::new().unwrap();
-        let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
-        let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
+        let clock = Arc::new(ManualClock::new(NOW));
+        let (mut dispatcher, directory) = dispatcher().await;
+        dispatcher.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+        let (store, wake) = (dispatcher.store.clone(), Arc::clone(&dispatcher.wake));
         let organisation = store.create_organisation("utrecht", "Utrecht", NOW).await.unwrap().unwrap().id;
         let other = store.create_organisation("zwolle", "Zwolle", NOW).await.unwrap().unwrap().id;
-        let clock = Arc::new(ManualClock::new(NOW));
-        let wake = Arc::new(Notify::new());
-        let rules = MatchRules {
-            zone: "Europe/Amsterdam".parse().unwrap(),
-            quiet_hours: None,
-            max_alerts_per_day: 0,
-        };
-        let mut settings = DispatcherSettings::new(Country::NL, rules);
-        settings.price_per_segment = 0.07;
-        settings.segments_per_second = 100.0;
-        settings.burst_per_key = 1_000;
-        let dispatcher = Dispatcher {
-            store: store.clone(),
-            clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            wake: Arc::clone(&wake),
-            settings: Arc::new(settings),
-            health: Arc::new(|| GatewayHealth::Up),
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
-            tasks: TaskTracker::new(),
-        };
         let router = router::build(App::new(dispatcher, CancellationToken::new()));
         let tokens = keys(&store, organisation).await;
         let stranger = keys(&store, other).await;
@@ -147,10 +151,9 @@ impl Fixture {
 
     /// `n` residents in the centre of Utrecht.
     pub(crate) async fn enrol(&self, n: u32) {
-        let mut csv = "kind,phone,latitude,longitude,consent_at,consent_method\n".to_owned();
-        for i in 0..n {
-            csv.push_str(&format!("resident,+316{:08},52.0907,5.1214,2026-01-31,form\n", 10_000_000 + i));
-        }
+        let header = "kind,phone,latitude,longitude,consent_at,consent_method\n".to_owned();
+        let row = |i| format!("resident,+316{:08},52.0907,5.1214,2026-01-31,form\n", 10_000_000 + i);
+        let csv = std::iter::once(header).chain((0..n).map(row)).collect::<String>();
         let report = self.import("", csv).await;
         assert_eq!(report.json()["created"], n, "{}", report.text);
     }

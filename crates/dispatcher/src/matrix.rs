@@ -163,8 +163,8 @@ async fn unknown_paths_and_methods_are_problems() {
     assert_eq!(answer.headers[header::ALLOW], "POST, GET, HEAD");
     let answer = fixture.call(Role::Operator, Method::POST, "/livez", &Value::Null).await;
     assert_eq!(
-        (answer.status, answer.headers[header::ALLOW].to_str()),
-        (StatusCode::METHOD_NOT_ALLOWED, Ok("GET,HEAD"))
+        (answer.status, answer.headers[header::ALLOW].as_bytes()),
+        (StatusCode::METHOD_NOT_ALLOWED, &b"GET, HEAD"[..])
     );
 }
 

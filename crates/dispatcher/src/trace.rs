@@ -82,7 +82,6 @@ pub async fn deadline(request: Request, next: Next) -> Response {
 }
 
 /// The answer to a panic: a defect of ours. The panic's own text is in the log of the panic hook.
-#[expect(clippy::needless_pass_by_value, reason = "the signature is the layer's")]
 pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!("a request panicked");
     Problem::internal().into_response()

@@ -38,7 +38,7 @@ impl Columns {
     pub fn read(header: &[String]) -> Result<Self, Vec<FieldError>> {
         let mut errors = Vec::new();
         let mut error = |name: &str, detail: &str| {
-            errors.push(FieldError { pointer: format!("/{name}"), detail: detail.into() })
+            errors.push(FieldError { pointer: format!("/{name}"), detail: detail.into() });
         };
         let mut columns: Vec<&'static str> = Vec::with_capacity(header.len());
         for given in header {

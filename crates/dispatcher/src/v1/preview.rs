@@ -209,7 +209,7 @@ mod tests {
             text: MessageText::parse(text, 3).unwrap(),
             audience: Audience::default(),
             priority: Priority::Urgent,
-            expires_at: NOW.plus(std::time::Duration::from_secs(3_600)),
+            expires_at: NOW.plus(std::time::Duration::from_hours(1)),
             exercise: false,
         };
         let person = |i: usize| Matched {
