@@ -11,9 +11,10 @@ use klaroen_store::alerts::ChangeRefused;
 use klaroen_store::idempotency::Once;
 use utoipa::ToSchema;
 
-use super::alert_request::{AreaFields, AreaRequest, read_text};
+use super::alert_request::read_text;
 use super::alert_view::Alert;
 use super::alerts::find;
+use super::area_request::{AreaFields, AreaRequest};
 use super::intake::Request;
 use super::schemas;
 use crate::app::App;

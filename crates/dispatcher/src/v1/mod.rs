@@ -5,6 +5,7 @@ pub mod alert_request;
 pub mod alert_view;
 pub mod alerts;
 pub mod area_features;
+pub mod area_request;
 pub mod areas;
 pub mod audit;
 pub mod deliveries;
