@@ -2,5 +2,7 @@
 
 #![expect(clippy::cast_precision_loss, reason = "small counts become metres and angles")]
 
+mod pipeline;
+mod service;
 mod store;
 mod world;

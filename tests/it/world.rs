@@ -45,12 +45,16 @@ pub fn keys() -> Keys {
 }
 
 impl World {
+    /// On a Wednesday at noon.
     pub async fn new() -> Self {
+        Self::at(Timestamp::parse("2026-11-25T12:00:00+01:00").unwrap()).await
+    }
+
+    pub async fn at(now: Timestamp) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
         let store = Store::open(&StoreOptions::new(url, keys())).await.unwrap();
-        // A Wednesday at noon.
-        let clock = Arc::new(ManualClock::new(Timestamp::parse("2026-11-25T12:00:00+01:00").unwrap()));
+        let clock = Arc::new(ManualClock::new(now));
         let organisation =
             store.create_organisation("utrecht", "Gemeente Utrecht", clock.now()).await.unwrap().unwrap();
         Self {

@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The HTTP side of Klaroen: takes incidents, matches geofences, writes deliveries and serves the API.
+//!
+//! Start with [`v1::incidents`] (the call that everything is about) and [`request::fields`] (how a request is read). One
+//! resource per file; `permissions` says who may call what; `router` puts it together; [`serve`] listens.
+
+pub mod app;
+mod authentication;
+mod docs;
+mod health;
+pub mod import;
+mod permissions;
+pub mod problem;
+mod rate_limit;
+pub mod request;
+mod router;
+mod server;
+mod settings;
+mod trace;
+pub mod v1;
+
+
+pub use app::{Dispatcher, GatewayHealth};
+pub use docs::openapi;
+pub use import::{CsvImport, ImportError, ImportReport, Progress, import_csv};
+pub use server::{ServeError, serve};
+pub use settings::DispatcherSettings;
+pub use v1::area_features::parse_areas;

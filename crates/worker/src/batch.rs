@@ -22,7 +22,7 @@ pub(crate) async fn next<T>(receiver: &mut mpsc::Receiver<T>, batch: &mut Vec<T>
         let room = ROWS - batch.len();
         tokio::select! {
             biased;
-            received = receiver.recv_many(batch, room) => if received == 0 { break },
+            more = receiver.recv_many(batch, room) => if more == 0 { break },
             () = &mut company => break,
         }
     }
@@ -36,7 +36,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_full_batch_does_not_wait_and_a_lone_row_waits_for_company() {
         let (sender, mut receiver) = mpsc::channel(2000);
-        for n in 0..ROWS + 1 {
+        for n in 0..=ROWS {
             sender.try_send(n).unwrap();
         }
         let start = Instant::now();

@@ -19,11 +19,14 @@ use crate::instruments::ChannelInstruments;
 use crate::lease::Lease;
 use crate::replies::{self, Replies};
 use crate::session::{Ended, Parts, Session};
-use crate::wind_down::wind_down;
-use crate::{ChannelSpec, Shared};
+use crate::{ChannelSpec, Shared, jitter};
 
-/// What closing may take after the drain deadline: a few commits and the provider's farewell.
-const CLOSING: Duration = Duration::from_secs(5);
+/// What storing the last events may take after the drain deadline.
+const EVENTS: Duration = Duration::from_secs(3);
+/// What taking leave of the provider and the last commits may take after that.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Before a connection that was closed for good, or could not be tried, is made anew.
+const RECONNECT: Duration = Duration::from_secs(5);
 
 /// One channel and what it shares with others.
 pub(crate) struct ChannelTask {
@@ -46,6 +49,12 @@ impl ChannelTask {
             instruments.up.set(0.0);
             lease.release().await;
             tracing::info!(channel = %self.spec.name, ?ended, "channel given back");
+            if ended == Ended::Broken {
+                tokio::select! {
+                    () = tokio::time::sleep(jitter::around(RECONNECT)) => {}
+                    () = shutdown.cancelled() => {}
+                }
+            }
         }
     }
 
@@ -55,7 +64,13 @@ impl ChannelTask {
         instruments: &Arc<ChannelInstruments>,
         shutdown: &CancellationToken,
     ) -> Ended {
-        let Channel { gateway, events, status } = (self.spec.connect)();
+        let Channel { gateway, events, status } = match (self.spec.connect)() {
+            Ok(channel) => channel,
+            Err(error) => {
+                tracing::error!(channel = %self.spec.name, %error, "the connection cannot even be tried");
+                return Ended::Broken;
+            }
+        };
         let _shown = self.shared.board.show(self.index, status.clone());
         let finisher = Finisher::start(self.shared.store.clone(), self.spec.name.gateway.clone());
         let in_doubt = Arc::new(InDoubt::default());
@@ -74,22 +89,22 @@ impl ChannelTask {
         let ended = session.run(lease, shutdown).await;
 
         let drained_by = Instant::now() + self.shared.drain_deadline;
-        let closed_by = drained_by + CLOSING;
-        wind_down(&mut session, drained_by).await;
-        drop(session);
-        close(&*gateway, closed_by).await;
+        let (heard_by, closed_by) = (drained_by + EVENTS, drained_by + EVENTS + FAREWELL);
+        session.wind_down(drained_by).await;
+        // While the connection is open, so that what is stored is acknowledged.
         stop_events.cancel();
         for task in inbound {
-            match tokio::time::timeout_at(closed_by, task).await {
+            match tokio::time::timeout_at(heard_by, task).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::error!(panicked = error.is_panic(), "a task of the channel failed")
+                    tracing::error!(panicked = error.is_panic(), "a task of the channel failed");
                 }
                 Err(_) => {
-                    tracing::warn!("events were not stored in time: the provider is to send them again")
+                    tracing::warn!("events were not stored in time: the provider is to send them again");
                 }
             }
         }
+        close(&*gateway, closed_by).await;
         finisher.close(closed_by).await;
         ended
     }

@@ -18,7 +18,7 @@ use crate::messages::{MessageCache, Outgoing};
 use crate::submit::Attempt;
 
 /// How long a delivery is leased: above any gateway's own time-out.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 /// Clocks may differ this much, and the result must be written before the lease ends.
 const SKEW: Duration = Duration::from_secs(10);
 /// A delivery that could not be handed over in this time goes back: under its lease nobody else can send it.
@@ -115,12 +115,11 @@ impl Claimer {
             expires_at: message.expires_at,
             priority: message.priority,
         };
-        match claimed.phone {
-            Some(phone) => Ok((attempt, phone, message)),
-            None => {
-                let decision = failed("phone_unreadable", "the sealed phone number does not open");
-                Err(attempt.unsubmitted(decision, self.clock.now()))
-            }
+        if let Some(phone) = claimed.phone {
+            Ok((attempt, phone, message))
+        } else {
+            let decision = failed("phone_unreadable", "the sealed phone number does not open");
+            Err(attempt.unsubmitted(decision, self.clock.now()))
         }
     }
 

@@ -51,9 +51,9 @@ impl GatewayControl {
     }
 
     /// The provider answered a message on its own merits.
-    pub(crate) fn answered(&self) {
-        // Looked at for each message, written once for each pause.
-        if self.probing.load(Ordering::Acquire) {
+    pub(crate) fn answered(&self, now: Instant) {
+        // Looked at for each message, written once for each pause. During the pause it is an answer to what had left before.
+        if self.probing.load(Ordering::Acquire) && self.paused_until(now).is_none() {
             self.probing.store(false, Ordering::Release);
             tracing::info!(gateway = self.name, "the provider takes messages again");
         }
@@ -88,12 +88,13 @@ mod tests {
         control.refused(&failure, Instant::now());
         let until = control.paused_until(Instant::now()).unwrap();
         tokio::time::advance(GATEWAY_PAUSE / 2).await;
+        control.answered(Instant::now());
         // The rest of the window is refused too; that does not make the pause longer.
         control.refused(&failure, Instant::now());
         assert_eq!(control.paused_until(Instant::now()), Some(until));
         tokio::time::advance(GATEWAY_PAUSE / 2).await;
         assert_eq!((control.paused_until(Instant::now()), control.window(50)), (None, 1));
-        control.answered();
+        control.answered(Instant::now());
         assert_eq!(control.window(50), 50);
     }
 }

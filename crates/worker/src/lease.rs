@@ -47,7 +47,7 @@ impl Lease {
             let now = clock.now();
             match store.lease_channel(name, owner, now.plus(LEASE), now).await {
                 Ok(channels::Lease::Held) => {
-                    tracing::debug!(channel = %name, "another process holds the channel")
+                    tracing::debug!(channel = %name, "another process holds the channel");
                 }
                 Ok(taken) => {
                     if let channels::Lease::Taken { lost: lost @ 1.. } = taken {

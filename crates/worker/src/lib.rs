@@ -1,6 +1,6 @@
 //! The sending side: claims deliveries, paces them, hands them to gateways and tracks what became of them.
 //!
-//! One task per channel feeds its connection ([`session`](self)); results are written in batches by a task of their own;
+//! One task per channel holds its lease and feeds its connection; results are written in batches by a task of their own;
 //! a sweeper does what time brings about. Everything that must survive is in the database: a worker that is killed leaves
 //! leases behind, and whoever comes next settles them.
 
@@ -20,10 +20,10 @@ mod messages;
 mod pace;
 mod replies;
 mod session;
+mod spec;
 mod submit;
 mod supervise;
 mod sweeper;
-mod wind_down;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,12 +31,11 @@ use std::time::Duration;
 pub use health::ChannelHealth;
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
-use klaroen_gateway::Channel;
 use klaroen_store::Store;
-use klaroen_store::channels::ChannelName;
 use klaroen_store::matching::MatchRules;
 use klaroen_store::replies::AutoReplyTexts;
 use klaroen_store::retention::Retention;
+pub use spec::ChannelSpec;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -45,27 +44,6 @@ use crate::channel::{ChannelTask, controls};
 use crate::health::Board;
 use crate::messages::MessageCache;
 use crate::supervise::supervise;
-
-/// One connection of a gateway, and how to make it.
-pub struct ChannelSpec {
-    /// Gateway and number.
-    pub name: ChannelName,
-    /// Messages that may be under way at once; at least 1.
-    pub window: usize,
-    /// What all channels of the gateway may send together; 0: no limit.
-    pub segments_per_second: u32,
-    /// Makes the connection; called on the runtime each time the channel is leased.
-    pub connect: Box<dyn Fn() -> Channel + Send + Sync>,
-}
-
-impl std::fmt::Debug for ChannelSpec {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ChannelSpec")
-            .field("name", &self.name)
-            .field("window", &self.window)
-            .finish_non_exhaustive()
-    }
-}
 
 /// What the configuration says.
 pub struct WorkerSettings {

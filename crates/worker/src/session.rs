@@ -4,18 +4,18 @@
 //! messages under way, so a window cannot leak. A message begins only with a place for its result reserved, so a result
 //! always has somewhere to go and a database that is away stops the sending, not the answers.
 
+mod answers;
+mod wind_down;
+
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use klaroen_domain::decide::Decision;
 use klaroen_domain::id::DeliveryId;
-use klaroen_domain::outcome::{Scope, SubmitOutcome};
 use klaroen_gateway::{ChannelStatus, OutboundSms, SmsGateway};
 use klaroen_store::StoreError;
 use klaroen_store::outcomes::Finished;
@@ -25,6 +25,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::answers::next_done;
 use crate::claimer::{Batch, Claimer, Ready};
 use crate::control::GatewayControl;
 use crate::demand::{Meter, claim_size};
@@ -36,6 +37,9 @@ use crate::submit::{Attempt, Done, submit};
 
 /// The queue is looked at this often even if nobody wakes us: another process may have filled it.
 const POLL: Duration = Duration::from_secs(1);
+
+/// An empty claim is not repeated sooner, whatever the clock of another machine says is due.
+const BREATH: Duration = Duration::from_millis(5);
 
 /// Why feeding ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +70,11 @@ pub(crate) struct Parts {
 pub(crate) struct Session {
     parts: Parts,
     /// Leased and not submitted.
-    pub(crate) queue: VecDeque<Ready>,
+    queue: VecDeque<Ready>,
     /// Under way, with the place that is reserved for the result.
-    pub(crate) attempts: HashMap<DeliveryId, (Attempt, mpsc::OwnedPermit<Finished>)>,
-    pub(crate) in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
-    pub(crate) claiming: Option<Claiming>,
+    attempts: HashMap<DeliveryId, (Attempt, mpsc::OwnedPermit<Finished>)>,
+    in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
+    claiming: Option<Claiming>,
     last_claim: usize,
     meter: Meter,
     /// Wakes up when somebody queues something; armed before each claim, so that no wake-up falls between.
@@ -126,8 +130,10 @@ impl Session {
                 self.claim_ahead(now);
                 hold
             } else {
-                self.put_back_queue().await;
-                paused_until.map_or(Hold::Nothing, Hold::Until)
+                match (self.put_back_queue(), paused_until) {
+                    (Hold::Nothing, Some(until)) => Hold::Until(until),
+                    (hold, _) => hold,
+                }
             };
             let timer = match hold {
                 Hold::Until(at) => Some(at),
@@ -138,8 +144,9 @@ impl Session {
                 () = &mut stop => return Ended::Shutdown,
                 () = &mut lost => return Ended::LeaseLost,
                 changed = self.parts.status.changed() => if changed.is_err() { return Ended::Broken },
-                done = next_done(&mut self.in_flight) => self.settle_all(done),
+                // Rare, so before the answers, of which there may always be one.
                 claimed = join(&mut self.claiming) => self.claimed(claimed),
+                done = next_done(&mut self.in_flight) => self.settle_all(done),
                 () = &mut self.work, if self.idle_until.is_some() => self.idle_until = None,
                 place = results.reserve(), if matches!(hold, Hold::Results) => drop(place),
                 () = sleep_until(timer) => {}
@@ -211,13 +218,14 @@ impl Session {
     }
 
     /// Takes in what a claim brought, or says when to try again.
-    pub(crate) fn claimed(&mut self, claimed: Result<Result<Batch, StoreError>, JoinError>) {
+    fn claimed(&mut self, claimed: Result<Result<Batch, StoreError>, JoinError>) {
         self.claiming = None;
+        self.parts.instruments.rate_factor.set(self.parts.control.pace.factor());
         let again = Instant::now() + jitter::around(POLL);
         match claimed {
             Ok(Ok(batch)) => {
                 if batch.queue_is_empty {
-                    let due = batch.next_due.map_or(again, |wait| Instant::now() + wait);
+                    let due = batch.next_due.map_or(again, |wait| Instant::now() + wait.max(BREATH));
                     self.idle_until = Some(due.min(again));
                 } else {
                     #[expect(clippy::cast_precision_loss, reason = "at most 500")]
@@ -238,79 +246,17 @@ impl Session {
         }
     }
 
-    pub(crate) fn settle_all(&mut self, done: Vec<Done>) {
-        self.meter.record(Instant::now(), done.len(), !self.in_flight.is_empty());
-        for done in done {
-            self.settle(done);
-        }
-        #[expect(clippy::cast_precision_loss, reason = "at most the window")]
-        self.parts.instruments.in_flight.set(self.in_flight.len() as f64);
-    }
-
-    fn settle(&mut self, done: Done) {
-        let Some((attempt, place)) = self.attempts.remove(&done.id) else { return };
-        self.parts.instruments.submitted(&done.outcome, done.took);
-        self.learn(&done.outcome);
-        let unknown = matches!(done.outcome, SubmitOutcome::Unknown(_));
-        place.send(attempt.conclude(done.outcome, self.parts.claimer.clock.now(), jitter::signed()));
-        if unknown {
-            // After its result is on its way, so that the late answer is written after the doubt.
-            self.parts.in_doubt.remember(attempt);
-        }
-    }
-
-    /// What an answer says about the gateway rather than the message.
-    fn learn(&self, outcome: &SubmitOutcome) {
-        let control = &self.parts.control;
-        match outcome {
-            SubmitOutcome::Throttled { .. } => {
-                control.answered();
-                let measured = self.meter.guess(Instant::now()) * f64::from(control.channels);
-                if let Some(rate) = control.pace.throttled(measured) {
-                    let gateway = &self.parts.claimer.channel.gateway;
-                    tracing::warn!(
-                        gateway,
-                        segments_per_second = rate,
-                        "the provider says too fast: slowing down"
-                    );
-                    self.parts.instruments.rate_factor.set(control.pace.factor());
-                }
-            }
-            SubmitOutcome::Rejected(failure) if failure.scope == Scope::Gateway => {
-                control.refused(failure, Instant::now());
-            }
-            SubmitOutcome::Accepted { .. } | SubmitOutcome::Rejected(_) => control.answered(),
-            SubmitOutcome::NotTaken(_) | SubmitOutcome::Unknown(_) => {}
-        }
-    }
-
     /// Back into the queue with what was leased and not submitted: not in doubt, and another channel may take it.
-    pub(crate) async fn put_back_queue(&mut self) {
+    fn put_back_queue(&mut self) -> Hold {
         let now = self.parts.claimer.clock.now();
-        while let Some(ready) = self.queue.pop_front() {
-            if self.parts.claimer.results.send(ready.attempt.put_back(now)).await.is_err() {
-                tracing::error!(delivery = %ready.attempt.id, "a result has nowhere to go: the delivery becomes unknown");
-            }
+        while let Some(ready) = self.queue.front() {
+            let Ok(place) = self.parts.claimer.results.try_reserve() else { return Hold::Results };
+            place.send(ready.attempt.put_back(now));
+            self.queue.pop_front();
         }
         self.last_claim = 0;
+        Hold::Nothing
     }
-
-    pub(crate) const fn parts(&self) -> &Parts {
-        &self.parts
-    }
-}
-
-/// Waits for an answer, and takes all that are there: one pass through the loop for many.
-pub(crate) async fn next_done(in_flight: &mut FuturesUnordered<BoxFuture<'static, Done>>) -> Vec<Done> {
-    let mut all = Vec::new();
-    std::future::poll_fn(|context| {
-        while let Poll::Ready(Some(done)) = in_flight.poll_next_unpin(context) {
-            all.push(done);
-        }
-        if all.is_empty() { Poll::Pending } else { Poll::Ready(()) }
-    })
-    .await;
-    all
 }
 
 async fn join(claiming: &mut Option<Claiming>) -> Result<Result<Batch, StoreError>, JoinError> {

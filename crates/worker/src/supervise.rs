@@ -11,7 +11,7 @@ use crate::{instruments, jitter};
 /// This many failures, each within [`FORGIVEN`] of the start before it, are too many.
 const FAILURES: u32 = 5;
 /// A task that ran this long has proved that it can.
-const FORGIVEN: Duration = Duration::from_secs(60);
+const FORGIVEN: Duration = Duration::from_mins(1);
 const WAIT: Duration = Duration::from_secs(1);
 
 /// A task kept failing.

@@ -16,8 +16,8 @@ use crate::{Shared, instruments};
 
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// The check of the sums reads every open message.
-const CHECK_EVERY: Duration = Duration::from_secs(60);
-const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+const CHECK_EVERY: Duration = Duration::from_mins(1);
+const PRUNE_EVERY: Duration = Duration::from_hours(1);
 /// A fan-out that is this old was cut off: the longest takes some seconds in the process that took the alert.
 const CUT_OFF: Duration = Duration::from_secs(5);
 /// Large alerts that are written out at once; the others wait for the next second.

@@ -11,8 +11,8 @@ use klaroen_domain::time::Timestamp;
 use klaroen_store::matching::{Audience, MatchQuery, MatchRules, Matches};
 use klaroen_store::participants::Place;
 use proptest::prelude::*;
-use rand::rngs::StdRng;
 use rand::SeedableRng as _;
+use rand::rngs::StdRng;
 
 use crate::world::{DOM, World, at_metres_east, circle, draft, ids};
 

@@ -165,7 +165,7 @@ impl World {
             text: MessageText::parse("Look out for a red bicycle.", 6).unwrap(),
             audience: Audience::default(),
             priority: Priority::Urgent,
-            expires_at: now.plus(Duration::from_secs(3600)),
+            expires_at: now.plus(Duration::from_hours(1)),
             exercise: false,
         };
         let incident = IncidentDraft {
@@ -199,9 +199,11 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, reached).await.is_err() {
-            panic!("{} are {state}, not {expected}", self.count(state).await);
-        }
+        assert!(
+            tokio::time::timeout(PATIENCE, reached).await.is_ok(),
+            "{} are {state}, not {expected}",
+            self.count(state).await
+        );
     }
 }
 
@@ -225,10 +227,12 @@ impl Running {
         let (status, shown) = watch::channel(ChannelStatus::Up);
         let gateway = Arc::new(Scripted { script, count: AtomicU32::new(0), submitted });
         let heard = Arc::new(Mutex::new(Some(heard)));
-        let connect = move || Channel {
-            gateway: Arc::clone(&gateway) as Arc<dyn SmsGateway>,
-            events: heard.try_lock().unwrap().take().expect("the tests connect once"),
-            status: shown.clone(),
+        let connect = move || {
+            Ok(Channel {
+                gateway: Arc::clone(&gateway) as Arc<dyn SmsGateway>,
+                events: heard.try_lock().unwrap().take().expect("the tests connect once"),
+                status: shown.clone(),
+            })
         };
         let spec = ChannelSpec {
             name: ChannelName { gateway: "main".into(), channel: 0 },
@@ -239,13 +243,13 @@ impl Running {
         let settings = WorkerSettings {
             channels: vec![spec],
             country: Country::NL,
-            receipt_grace: Duration::from_secs(3600),
+            receipt_grace: Duration::from_hours(1),
             rules: rules(),
             texts: Arc::new(Texts),
             drain_deadline,
             retention: Retention {
-                idempotency: Duration::from_secs(86_400),
-                parked_receipts: Duration::from_secs(86_400),
+                idempotency: Duration::from_hours(24),
+                parked_receipts: Duration::from_hours(24),
             },
         };
         let wake = Arc::new(Notify::new());
@@ -254,6 +258,16 @@ impl Running {
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(worker.run(shutdown.clone()));
         Self { provider: Provider { submitted: seen, events, status }, wake, health, shutdown, task }
+    }
+
+    /// Waits until the worker holds its channel no more.
+    pub async fn until_given_up(&self) {
+        let given_up = async {
+            while (self.health)()[0].leased {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, given_up).await.expect("the channel is given up");
     }
 
     pub fn ask_to_stop(&self) {

@@ -7,6 +7,10 @@ use klaroen_domain::delivery::DeliveryState as S;
 use klaroen_domain::outcome::{Scope, SubmitOutcome};
 use klaroen_gateway::ChannelStatus;
 
+use klaroen_domain::time::{Clock, SystemClock};
+use klaroen_store::channels::{ChannelName, Lease};
+use uuid::Uuid;
+
 use crate::fixture::{Running, World, accepted, at_once, failure, gated};
 
 #[tokio::test]
@@ -118,4 +122,23 @@ async fn a_second_worker_takes_over_where_the_first_left() {
     assert!(doubt <= 1);
     world.until(S::Sent, 40 - doubt).await;
     second.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_channel_was_taken_stops_submitting() {
+    let world = World::new(10).await;
+    let (gate, script) = gated();
+    let mut running = Running::with_drain(&world, 1, script, Duration::from_millis(10));
+    running.provider.next().await;
+    let now = SystemClock.now();
+    let name = ChannelName { gateway: "main".into(), channel: 0 };
+    world.store.release_all_channels().await.unwrap();
+    let taken =
+        world.store.lease_channel(&name, Uuid::new_v4(), now.plus(Duration::from_hours(1)), now).await;
+    assert!(matches!(taken, Ok(Lease::Taken { .. })), "{taken:?}");
+    running.until_given_up().await;
+    gate.add_permits(10);
+    assert!(running.stop().await.is_empty());
+    // The one that was under way is in doubt; what had not left is not.
+    assert_eq!((world.count(S::Unknown).await, world.count(S::Queued).await), (1, 9));
 }

@@ -1,0 +1,128 @@
+//! JSON bodies: media type, size, time to arrive, syntax.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde_json::Value;
+
+use super::json;
+use crate::problem::Problem;
+
+/// No request but a library of areas needs more.
+pub const JSON_BYTES_MAX: usize = 256 * 1024;
+/// All neighbourhoods of a province with their borders.
+pub const AREAS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A client that sends slower than this holds a connection for nothing.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A JSON body of at most `MAX` bytes: as it came (for the fingerprint of a repetition) and as it was read.
+#[derive(Clone, Debug)]
+pub struct JsonBody<const MAX: usize = JSON_BYTES_MAX> {
+    /// As it came.
+    pub bytes: Bytes,
+    /// As it was read.
+    pub value: Value,
+}
+
+impl<S: Send + Sync, const MAX: usize> FromRequest<S> for JsonBody<MAX> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        require_json(request.headers())?;
+        let bytes = read_bytes(request, MAX).await?;
+        let value = json::parse(&bytes).map_err(Problem::malformed)?;
+        Ok(Self { bytes, value })
+    }
+}
+
+/// No body, or an empty object: for calls that say everything in their path.
+#[derive(Clone, Copy, Debug)]
+pub struct NoBody;
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = read_bytes(request, 1024).await?;
+        let given = bytes.trim_ascii();
+        if given.is_empty() || given == b"{}" {
+            return Ok(Self);
+        }
+        Err(Problem::malformed("this call takes no body"))
+    }
+}
+
+async fn read_bytes(request: Request, max: usize) -> Result<Bytes, Problem> {
+    tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(request.into_body(), max))
+        .await
+        .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))?
+        .map_err(|error| unreadable(&error, max))
+}
+
+/// `application/json`, or anything that is JSON underneath (`application/geo+json`, `application/merge-patch+json`).
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let essence = media_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    if essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json")) {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send Content-Type: application/json"))
+}
+
+fn unreadable(error: &axum::Error, max: usize) -> Problem {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = source {
+        if cause.to_string().contains("length limit exceeded") {
+            return Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the body is larger than {} KiB", max / 1024),
+            );
+        }
+        source = cause.source();
+    }
+    Problem::new(StatusCode::BAD_REQUEST, "the body broke off")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use rstest::rstest;
+
+    use super::*;
+
+    async fn read(content_type: &str, body: impl Into<Body>) -> Result<JsonBody<32>, Problem> {
+        let request =
+            Request::post("/").header(header::CONTENT_TYPE, content_type).body(body.into()).unwrap();
+        JsonBody::from_request(request, &()).await
+    }
+
+    #[rstest]
+    #[case("text/plain", "{}", 415)]
+    #[case("", "{}", 415)]
+    #[case("application/json", "{", 400)]
+    #[case("application/json", "", 400)]
+    #[case("application/json", "\"0123456789012345678901234567890123456789\"", 413)]
+    #[tokio::test]
+    async fn each_way_to_be_unreadable_has_its_status(
+        #[case] media: &str,
+        #[case] body: &'static str,
+        #[case] status: u16,
+    ) {
+        assert_eq!(read(media, body).await.unwrap_err().status, status);
+    }
+
+    #[tokio::test]
+    async fn json_in_every_dress_is_read() {
+        for media in ["application/json", "Application/JSON; charset=utf-8", "application/geo+json"] {
+            assert_eq!(read(media, "{\"a\":1}").await.unwrap().value["a"], 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_comes_is_given_up() {
+        let never = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+        assert_eq!(read("application/json", never).await.unwrap_err().status, 408);
+    }
+}

@@ -1,0 +1,7 @@
+//! Reading requests: strict JSON, every wrong field named at once, pages, idempotency keys.
+
+pub mod body;
+pub mod fields;
+pub mod idempotency;
+pub mod json;
+pub mod query;

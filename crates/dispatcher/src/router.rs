@@ -1,0 +1,76 @@
+//! Every route with what stands around it.
+
+use axum::Router;
+use axum::http::Uri;
+use axum::middleware::{from_fn, from_fn_with_state};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::problem::Problem;
+use crate::{authentication, docs, health, trace, v1};
+
+/// The routes that need a key.
+pub fn keyed() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(v1::incidents::create, v1::incidents::list))
+        .routes(routes!(v1::incidents::get))
+        .routes(routes!(v1::alerts::create))
+        .routes(routes!(v1::preview::preview))
+        .routes(routes!(v1::alerts::list))
+        .routes(routes!(v1::alerts::get))
+        .routes(routes!(v1::alert_changes::update))
+        .routes(routes!(v1::alert_changes::retract))
+        .routes(routes!(v1::alert_changes::end))
+        .routes(routes!(v1::alert_changes::extend))
+        .routes(routes!(v1::alert_changes::cancel))
+        .routes(routes!(v1::deliveries::list))
+        .routes(routes!(v1::replies::list))
+        .routes(routes!(v1::replies::mark))
+        .routes(routes!(v1::events::stream))
+        .routes(routes!(v1::participants::create, v1::participants::list))
+        .routes(routes!(v1::participants::get, v1::participants::change, v1::participants::erase))
+        .routes(routes!(v1::imports::create))
+        .routes(routes!(v1::export::export))
+        .routes(routes!(v1::groups::list, v1::groups::create))
+        .routes(routes!(v1::areas::list, v1::areas::put_all))
+        .routes(routes!(v1::areas::get, v1::areas::put))
+        .routes(routes!(v1::keys::list, v1::keys::create))
+        .routes(routes!(v1::keys::revoke))
+        .routes(routes!(v1::audit::list))
+}
+
+/// The routes that need none.
+pub fn open() -> OpenApiRouter<App> {
+    OpenApiRouter::default()
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+}
+
+/// The whole service.
+pub fn build(app: App) -> Router {
+    let (keyed, _) = keyed().split_for_parts();
+    let (open, _) = open().split_for_parts();
+    let guard = from_fn_with_state(app.clone(), authentication::require_permission);
+    Router::new()
+        .merge(keyed.route_layer(guard))
+        .merge(open)
+        .merge(docs::routes(app.settings.public_url.as_deref()))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(from_fn(trace::deadline))
+        .layer(CatchPanicLayer::custom(trace::panicked))
+        .layer(from_fn_with_state(app.clone(), trace::observe))
+        .with_state(app)
+}
+
+async fn no_such_path(_: Uri) -> Problem {
+    Problem::not_found("path")
+}
+
+/// Only the routes without a key come here; they take nothing else.
+async fn no_such_method() -> Problem {
+    Problem::method_not_allowed("GET, HEAD".to_owned())
+}

@@ -1,0 +1,120 @@
+//! Listens: an accept loop of its own, because the limits that keep slow and idle clients from holding everything
+//! (header deadline from the first moment, connections at most) are set here.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::{App, Dispatcher};
+use crate::router;
+
+/// From the moment a connection opens (or its last answer was sent) until a whole head of a request must be there.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests under way get so long to finish at shutdown.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Waits after an accept that failed: too many open files pass when a connection closes.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The largest head of a request.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Headers in a request at most.
+const HEADERS_MAX: usize = 64;
+
+/// Why serving ended other than asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Requests were cut off at shutdown, because they took longer than they get.
+    #[error("{open} connections were cut off at shutdown")]
+    CutOff {
+        /// How many.
+        open: usize,
+    },
+}
+
+/// Serves the API until `shutdown`, then lets requests under way finish.
+///
+/// # Errors
+/// [`ServeError::CutOff`].
+pub async fn serve(
+    listener: TcpListener,
+    dispatcher: Dispatcher,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let connections_max = dispatcher.settings.connections_max.max(1);
+    let permits = Arc::new(Semaphore::new(usize::try_from(connections_max).unwrap_or(usize::MAX >> 4)));
+    let router = router::build(App::new(dispatcher, shutdown.clone()));
+    let mut connections = JoinSet::new();
+    loop {
+        // Beyond the limit clients wait in the kernel's queue rather than in our memory.
+        let permit = tokio::select! {
+            () = shutdown.cancelled() => break,
+            permit = Arc::clone(&permits).acquire_owned() => permit,
+        };
+        let stream = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = accept(&listener) => match accepted {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let (router, shutdown) = (router.clone(), shutdown.clone());
+        connections.spawn(async move {
+            converse(stream, router, shutdown).await;
+            drop(permit);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    drain(connections).await
+}
+
+async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+    let (stream, _) = listener.accept().await?;
+    // An answer is one small write: Nagle would hold it back for the client's delayed acknowledgement.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn converse(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX);
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+async fn drain(mut connections: JoinSet<()>) -> Result<(), ServeError> {
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_TIMEOUT, all).await.is_ok() {
+        return Ok(());
+    }
+    let open = connections.len();
+    connections.shutdown().await;
+    Err(ServeError::CutOff { open })
+}

@@ -1,0 +1,113 @@
+//! `/v1/alerts`: the calls to participants.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method};
+use axum::response::Response;
+use klaroen_domain::alert::AlertState;
+use klaroen_domain::id::{AlertId, IncidentId, OrganisationId};
+use klaroen_store::Store;
+use klaroen_store::idempotency::Once;
+use utoipa::IntoParams;
+
+use super::alert_request::{AlertFields, AlertRequest};
+use super::alert_view::Alert;
+use super::intake::Request;
+use super::{created, schemas};
+use crate::app::App;
+use crate::authentication::Caller;
+use crate::problem::Problem;
+use crate::request::body::JsonBody;
+use crate::request::fields::{Node, Report, path_id};
+use crate::request::idempotency;
+use crate::request::query::{List, PageParameters, Parameters};
+
+/// The present state of one alert.
+pub(super) async fn find(store: &Store, organisation: OrganisationId, id: AlertId) -> Result<Alert, Problem> {
+    let alert = store.alert(organisation, id).await?;
+    alert.map(Alert::from).ok_or_else(|| Problem::not_found("alert"))
+}
+
+/// Ask participants about an incident that is there
+#[utoipa::path(post, path = "/v1/incidents/{id}/alerts", tag = "alerts", operation_id = "create_alert",
+    params(("id" = uuid::Uuid, Path, description = "The incident"),
+           ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
+    request_body = AlertRequest,
+    responses((status = 201, description = "Taken", body = Alert, headers(("Location" = String)))))]
+pub async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let now = app.now();
+    let incident: IncidentId = path_id(&id, "incident")?;
+    let path = format!("/v1/incidents/{incident}/alerts");
+    let idempotency = idempotency::read(&headers, &Method::POST, &path, &body.bytes)?;
+    let organisation = caller.organisation();
+    let draft = read(&app, organisation, &body).await?;
+    let request = Request { app: app.clone(), caller, idempotency, now };
+    let alert = match request.carry_out(move |r| r.take_alert(incident, draft)).await? {
+        Once::Done(taken) => taken.alert.ok_or_else(Problem::internal)?,
+        Once::Repeated(id) => id.into(),
+        Once::KeyReused => return Err(idempotency::reused()),
+    };
+    let alert = find(&app.store, organisation, alert).await?;
+    created(&format!("/v1/alerts/{}", alert.id), &alert)
+}
+
+/// Reads an alert request whole.
+pub(super) async fn read(
+    app: &App,
+    organisation: OrganisationId,
+    body: &JsonBody,
+) -> Result<klaroen_store::alerts::AlertDraft, Problem> {
+    let mut report = Report::default();
+    let fields = AlertFields::read(&Node::root(&body.value, &report), app.settings.max_segments);
+    let draft = match fields {
+        Some(fields) => fields.resolve(&app.store, organisation, app.now(), &mut report).await?,
+        None => None,
+    };
+    report.finish(draft)
+}
+
+/// Which alerts.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AlertFilter {
+    /// Only alerts in this state.
+    #[param(schema_with = schemas::alert_state)]
+    pub state: Option<String>,
+}
+
+/// The alerts, newest first
+#[utoipa::path(get, path = "/v1/alerts", tag = "alerts", operation_id = "list_alerts",
+    params(AlertFilter, PageParameters),
+    responses((status = 200, description = "A page", body = List<Alert>)))]
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    parameters: Parameters,
+) -> Result<Json<List<Alert>>, Problem> {
+    let report = Report::default();
+    parameters.only(&["state", "limit", "cursor"], &report);
+    let words: Vec<&str> = AlertState::ALL.iter().map(|s| s.as_str()).collect();
+    let state = parameters.word::<AlertState>("state", &words, &report);
+    let page = parameters.page(&report);
+    let page = report.finish(Some(page))?;
+    let page = app.store.list_alerts(caller.organisation(), state, &page).await?;
+    Ok(Json(List::from_page(page, Alert::from)))
+}
+
+/// One alert
+#[utoipa::path(get, path = "/v1/alerts/{id}", tag = "alerts", operation_id = "get_alert",
+    params(("id" = uuid::Uuid, Path, description = "The alert")),
+    responses((status = 200, description = "The alert", body = Alert)))]
+pub async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Alert>, Problem> {
+    find(&app.store, caller.organisation(), path_id(&id, "alert")?).await.map(Json)
+}

@@ -1,0 +1,96 @@
+//! `/v1/alerts/{id}/deliveries`: what became of each SMS. Phone numbers are masked.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use klaroen_domain::delivery::DeliveryState;
+use klaroen_domain::id::{DeliveryId, MessageId, ParticipantId};
+use klaroen_domain::time::Timestamp;
+use klaroen_store::deliveries::DeliveryView;
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::schemas;
+use crate::app::App;
+use crate::authentication::Caller;
+use crate::problem::Problem;
+use crate::request::fields::{Report, path_id};
+use crate::request::query::{List, PageParameters, Parameters};
+
+/// One message to one participant.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Delivery {
+    /// Its id.
+    #[schema(value_type = i64)]
+    pub id: DeliveryId,
+    /// The message.
+    #[schema(schema_with = schemas::id)]
+    pub message_id: MessageId,
+    /// To whom.
+    #[schema(schema_with = schemas::id)]
+    pub participant_id: ParticipantId,
+    /// The number, masked; `null` where the participant was erased.
+    pub phone: Option<String>,
+    /// Where it stands.
+    #[schema(schema_with = schemas::delivery_state)]
+    pub state: DeliveryState,
+    /// How often it was handed to a gateway.
+    pub attempts: u32,
+    /// Why it stands there, where there is more to say.
+    pub reason: Option<String>,
+    /// Which gateway connection took it.
+    pub channel: Option<String>,
+    /// When it was handed over.
+    #[schema(schema_with = schemas::time_or_null)]
+    pub sent_at: Option<Timestamp>,
+    /// When it last changed.
+    #[schema(schema_with = schemas::time)]
+    pub changed_at: Timestamp,
+}
+
+impl From<DeliveryView> for Delivery {
+    fn from(view: DeliveryView) -> Self {
+        Self {
+            id: view.id,
+            message_id: view.message,
+            participant_id: view.participant,
+            phone: view.phone.map(|phone| phone.to_string()),
+            state: view.state,
+            attempts: view.attempts,
+            reason: view.reason,
+            channel: view.channel,
+            sent_at: view.sent_at,
+            changed_at: view.changed_at,
+        }
+    }
+}
+
+/// Which deliveries.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct DeliveryFilter {
+    /// Only deliveries in this state.
+    #[param(schema_with = schemas::delivery_state)]
+    pub state: Option<String>,
+}
+
+/// The deliveries of an alert, oldest first
+#[utoipa::path(get, path = "/v1/alerts/{id}/deliveries", tag = "alerts", operation_id = "list_deliveries",
+    params(("id" = uuid::Uuid, Path, description = "The alert"), DeliveryFilter, PageParameters),
+    responses((status = 200, description = "A page", body = List<Delivery>)))]
+pub async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    parameters: Parameters,
+) -> Result<Json<List<Delivery>>, Problem> {
+    let alert = path_id(&id, "alert")?;
+    let report = Report::default();
+    parameters.only(&["state", "limit", "cursor"], &report);
+    let words: Vec<&str> = DeliveryState::ALL.iter().map(|s| s.as_str()).collect();
+    let state = parameters.word::<DeliveryState>("state", &words, &report);
+    let page = parameters.page(&report);
+    let page = report.finish(Some(page))?;
+    let page = app.store.list_deliveries(caller.organisation(), alert, state, &page).await?;
+    let page = page.ok_or_else(|| Problem::not_found("alert"))?;
+    Ok(Json(List::from_page(page, Delivery::from)))
+}

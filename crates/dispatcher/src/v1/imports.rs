@@ -1,0 +1,110 @@
+//! `/v1/participants/imports`: a CSV file, streamed; see [`crate::import`].
+
+use std::io;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use futures::{Stream, StreamExt};
+use tracing::Instrument;
+use utoipa::IntoParams;
+
+use crate::app::App;
+use crate::authentication::Caller;
+use crate::import::{CsvImport, ImportError, ImportReport, import_csv};
+use crate::problem::Problem;
+use crate::request::fields::Report;
+use crate::request::query::Parameters;
+
+/// A client that sends nothing for so long has gone.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How to import.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ImportParameters {
+    /// Writes nothing and answers the same.
+    #[param(default = false)]
+    pub dry_run: Option<bool>,
+}
+
+/// Import participants from CSV
+///
+/// Columns: `kind`, `name`, `phone`, `language`, `label`, `latitude`, `longitude`, `rd_x`, `rd_y`, `postcode`,
+/// `house_number`, `groups`, `hours`, `external_id`, `consent_at`, `consent_method`. The header is required, in any order;
+/// `kind`, `phone`, `consent_at`, `consent_method` and one pair of coordinates must be in it. Comma, semicolon or tab; UTF-8,
+/// UTF-16 with a mark, or Windows-1252. `external_id`, else `phone`, is the key: who is there is updated. Several rows with
+/// one key are several places, wherever they stand; a file says all places of whom it names. `groups` are split by `;`.
+/// Good rows land, bad ones are named.
+#[utoipa::path(post, path = "/v1/participants/imports", tag = "registry", operation_id = "import_participants",
+    params(ImportParameters),
+    request_body(content = String, content_type = "text/csv"),
+    responses((status = 200, description = "What came of it", body = ImportReport)))]
+pub async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    parameters: Parameters,
+    body: Body,
+) -> Result<Json<ImportReport>, Problem> {
+    let report = Report::default();
+    parameters.only(&["dry_run"], &report);
+    let dry_run = parameters.flag("dry_run", &report);
+    let dry_run = report.finish(Some(dry_run))?;
+    require_csv(&headers)?;
+    // To its end even where the client hangs up: what landed is in the audit log.
+    let tasks = app.tasks.clone();
+    let work = async move {
+        let import = CsvImport {
+            store: &app.store,
+            organisation: caller.organisation(),
+            actor: caller.actor(),
+            country: app.settings.country,
+            dry_run,
+            now: app.now(),
+        };
+        import_csv(&import, chunks(body), |_| ()).await
+    };
+    let done = tasks.spawn(work.in_current_span()).await.map_err(|_| Problem::internal())?;
+    done.map(Json).map_err(Problem::from)
+}
+
+fn require_csv(headers: &HeaderMap) -> Result<(), Problem> {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let essence = media_type.split(';').next().unwrap_or("").trim();
+    if essence.eq_ignore_ascii_case("text/csv") {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send Content-Type: text/csv"))
+}
+
+fn chunks(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    futures::stream::unfold(Some(body.into_data_stream()), |stream| async move {
+        let mut stream = stream?;
+        match tokio::time::timeout(CHUNK_TIMEOUT, stream.next()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(stream))),
+            Ok(Some(Err(error))) => Some((Err(io::Error::other(error)), None)),
+            Err(_) => Some((Err(io::ErrorKind::TimedOut.into()), None)),
+        }
+    })
+}
+
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Header(errors) => Self {
+                detail: "the header of the file is not valid; nothing was imported".to_owned(),
+                ..Self::invalid(errors)
+            },
+            ImportError::RowTooLong { .. } => Self::invalid_field("", error.to_string()),
+            ImportError::Read(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Self::new(StatusCode::REQUEST_TIMEOUT, "the file did not arrive in time")
+            }
+            ImportError::Read(_) => Self::new(StatusCode::BAD_REQUEST, "the file broke off"),
+            ImportError::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The resources of `/v1`, one to a file: what is asked, what is answered, and its tests.
+
+pub mod alert_changes;
+pub mod alert_request;
+pub mod alert_view;
+pub mod alerts;
+pub mod area_features;
+pub mod areas;
+pub mod audit;
+pub mod deliveries;
+pub mod events;
+pub mod export;
+pub mod groups;
+pub mod imports;
+pub mod incident_request;
+pub mod incidents;
+pub mod intake;
+pub mod keys;
+pub mod participant_request;
+pub mod participants;
+pub mod point;
+pub mod preview;
+pub mod replies;
+pub mod schemas;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::problem::Problem;
+
+/// `201` with the place of the new thing and its present state.
+///
+/// # Errors
+/// Where `location` is no header value: a defect.
+pub(crate) fn created(location: &str, body: &impl Serialize) -> Result<Response, Problem> {
+    let location = HeaderValue::from_str(location).map_err(|_| Problem::internal())?;
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
+}

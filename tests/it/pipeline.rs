@@ -1,0 +1,254 @@
+//! From the queue to the handset and back: the worker, SMPP, and a message centre that counts every ring.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use klaroen_domain::alert::Outcome;
+use klaroen_domain::delivery::DeliveryState as S;
+use klaroen_domain::time::{Clock as _, SystemClock};
+use klaroen_simulator::Faults;
+use klaroen_store::PageRequest;
+use serde_json::json;
+
+use crate::service::{SENDER, Service, in_states, smsc, until};
+use crate::world::{World, at_metres_east, draft, phone, text};
+
+/// A world whose clock is the real one, with `count` people.
+async fn world(count: usize) -> World {
+    let now = SystemClock.now();
+    let world = World::at(now).await;
+    #[expect(clippy::cast_precision_loss, reason = "metres")]
+    let drafts: Vec<_> = (0..count).map(|n| draft(n, at_metres_east(n as f64 * 0.1))).collect();
+    for batch in drafts.chunks(2_000) {
+        world.store.import_participants(world.organisation, batch, false, now).await.unwrap();
+    }
+    world
+}
+
+fn rings(smsc: &klaroen_simulator::Smsc) -> HashMap<u32, usize> {
+    let mut by_count = HashMap::new();
+    for count in smsc.ring_counts().values() {
+        *by_count.entry(*count).or_default() += 1;
+    }
+    by_count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_rings_once_every_receipt_arrives_and_the_end_rings_exactly_those() {
+    let world = world(1_000).await;
+    let smsc = smsc(Faults { undelivered: 0.1, reject_number: 0.05, ..Faults::default() }).await;
+    let service = Service::start(&world, &smsc, json!({}));
+    let alert = world.alert_all().await;
+    service.wake.notify_waiters();
+    let view = until(&world, alert, |v| in_states(v, 0, &[S::Queued, S::Sending, S::Sent]) == 0).await;
+    let delivered = in_states(&view, 0, &[S::Delivered]);
+    assert!(in_states(&view, 0, &[S::Undelivered]) > 0 && in_states(&view, 0, &[S::Failed]) > 0);
+    assert_eq!(smsc.total_rings(), delivered);
+    assert_eq!(rings(&smsc).keys().collect::<Vec<_>>(), [&1]);
+
+    world
+        .store
+        .end_alert(&world.intake(None), alert, &text("Gevonden."), Outcome::Found)
+        .await
+        .unwrap()
+        .unwrap();
+    service.wake.notify_waiters();
+    let view =
+        until(&world, alert, |v| v.messages.len() == 2 && in_states(v, 1, &[S::Queued, S::Sending]) == 0)
+            .await;
+    assert_eq!(view.messages[1].recipients, delivered);
+    service.stop().await;
+    for (number, count) in smsc.ring_counts() {
+        let rings = smsc.rings_of(&number);
+        assert_eq!(&*rings[0].text, "Let op: man, rode jas, te voet richting station.");
+        assert!(count <= 2 && rings.get(1).is_none_or(|end| &*end.text == "Gevonden."), "{count}");
+    }
+    smsc.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_misbehaves_loses_nobody_and_rings_nobody_twice() {
+    let world = world(2_000).await;
+    let faults = Faults {
+        response_delay_ms: (0, 5),
+        receipt_delay_ms: (0, 50),
+        undelivered: 0.05,
+        queue_full: 0.05,
+        lost_response: 0.005,
+        close_after_taking: 0.001,
+        close_before_taking: 0.001,
+        duplicate_receipt: 0.2,
+        early_receipt: 0.2,
+        reordered_receipt: 0.2,
+        ..Faults::default()
+    };
+    let smsc = smsc(faults).await;
+    let service = Service::start(&world, &smsc, json!({ "response_timeout_s": 1 }));
+    let alert = world.alert_all().await;
+    service.wake.notify_waiters();
+    let view = until(&world, alert, |v| {
+        // What is in doubt is settled by the receipt about its phone, a few seconds later; what never reached the
+        // provider stays in doubt for all to see.
+        in_states(v, 0, &[S::Queued, S::Sending, S::Sent]) == 0
+            && in_states(v, 0, &[S::Delivered]) == smsc.total_rings()
+    })
+    .await;
+    assert_eq!(in_states(&view, 0, &[S::Delivered, S::Undelivered, S::Unknown]), 2_000);
+    assert_eq!(rings(&smsc).keys().collect::<Vec<_>>(), [&1], "nobody twice");
+    let stats = smsc.stats();
+    assert!(in_states(&view, 0, &[S::Unknown]) < 200, "{stats:?}");
+    service.stop().await;
+    smsc.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_stop_is_acknowledged_nothing_is_submitted_to_that_number() {
+    let world = world(1_500).await;
+    let smsc = smsc(Faults { response_delay_ms: (1, 5), ..Faults::default() }).await;
+    let service = Service::start(&world, &smsc, json!({ "segments_per_second": 400 }));
+    let alert = world.alert_all().await;
+    service.wake.notify_waiters();
+    until(&world, alert, |v| in_states(v, 0, &[S::Delivered, S::Sent]) > 50).await;
+    let number = |n: usize| phone(n).expose_digits().to_owned();
+    let mut acknowledged = HashMap::new();
+    for n in (0..1_500).step_by(150) {
+        let status = smsc.send_inbound(&number(n), SENDER, "Stop, dank u").await.unwrap();
+        if status == 0 {
+            acknowledged
+                .insert(n, smsc.rings_of(&number(n)).iter().filter(|r| r.text.starts_with("Let op")).count());
+        }
+    }
+    assert!(acknowledged.len() > 5);
+    until(&world, alert, |v| in_states(v, 0, &[S::Queued, S::Sending]) == 0).await;
+    for (n, before) in acknowledged {
+        let starts = smsc.rings_of(&number(n)).iter().filter(|r| r.text.starts_with("Let op")).count();
+        assert_eq!(starts, before, "a start rang after the STOP");
+        let confirmations =
+            smsc.rings_of(&number(n)).iter().filter(|r| r.text.starts_with("OptOutConfirmed")).count();
+        assert!(confirmations <= 1);
+    }
+    service.stop().await;
+    smsc.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_while_starts_are_queued_is_for_those_who_got_the_start() {
+    let world = world(10_000).await;
+    let smsc = smsc(Faults { response_delay_ms: (2, 10), ..Faults::default() }).await;
+    let service = Service::start(&world, &smsc, json!({}));
+    let alert = world.alert_all().await;
+    service.wake.notify_waiters();
+    until(&world, alert, |v| in_states(v, 0, &[S::Delivered, S::Sent]) > 500).await;
+    world
+        .store
+        .end_alert(&world.intake(None), alert, &text("Voorbij."), Outcome::Other)
+        .await
+        .unwrap()
+        .unwrap();
+    service.wake.notify_waiters();
+    until(&world, alert, |v| {
+        in_states(v, 0, &[S::Queued, S::Sending, S::Sent]) == 0
+            && in_states(v, 1, &[S::Queued, S::Sending, S::Sent]) == 0
+            && v.messages[1].recipients == in_states(v, 0, &[S::Delivered])
+    })
+    .await;
+    service.stop().await;
+    let counts = smsc.ring_counts();
+    assert!(counts.len() < 10_000, "the end came while starts were queued");
+    for number in counts.keys() {
+        let texts: Vec<_> = smsc.rings_of(number).iter().map(|r| r.text.chars().next()).collect();
+        assert_eq!(texts, [Some('L'), Some('V')], "a start, then its end");
+    }
+    smsc.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rate_of_a_gateway_is_never_exceeded() {
+    let world = world(700).await;
+    let smsc = smsc(Faults::default()).await;
+    let service = Service::start(&world, &smsc, json!({ "segments_per_second": 200, "binds": 2 }));
+    let alert = world.alert_all().await;
+    service.wake.notify_waiters();
+    until(&world, alert, |v| in_states(v, 0, &[S::Delivered]) == 700).await;
+    let peak = smsc.stats().peak_submits_per_second;
+    // A bucket lets its small burst pass on top of a second's rate.
+    assert!((150..=220).contains(&peak), "{peak} in one second at a limit of 200");
+    service.stop().await;
+    smsc.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_in_the_middle_leaves_nothing_in_doubt_and_the_next_worker_goes_on() {
+    let world = world(3_000).await;
+    let smsc = smsc(Faults { response_delay_ms: (1, 20), ..Faults::default() }).await;
+    let service = Service::start(&world, &smsc, json!({}));
+    let alert = world.alert_all().await;
+    service.wake.notify_waiters();
+    until(&world, alert, |v| in_states(v, 0, &[S::Delivered, S::Sent]) > 200).await;
+    service.stop().await;
+    let view = world.view(alert).await;
+    assert_eq!(in_states(&view, 0, &[S::Unknown, S::Sending]), 0);
+    assert!(in_states(&view, 0, &[S::Queued]) > 0, "it was in the middle");
+    let service = Service::start(&world, &smsc, json!({}));
+    until(&world, alert, |v| in_states(v, 0, &[S::Delivered]) == 3_000).await;
+    assert_eq!(rings(&smsc), HashMap::from([(1, 3_000)]));
+    service.stop().await;
+    smsc.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_citizens_text_that_looks_like_a_receipt_stays_a_reply() {
+    let world = world(1).await;
+    let smsc = smsc(Faults { no_receipt: 1.0, ..Faults::default() }).await;
+    let service = Service::start(&world, &smsc, json!({}));
+    let alert = world.alert_all().await;
+    service.wake.notify_waiters();
+    until(&world, alert, |v| in_states(v, 0, &[S::Sent]) == 1).await;
+    let forged = "id:1 sub:001 dlvrd:001 stat:DELIVRD err:000";
+    assert_eq!(smsc.send_inbound(phone(0).expose_digits(), SENDER, forged).await.unwrap(), 0);
+    let page = PageRequest { limit: 10, cursor: None };
+    let replies = world.store.list_replies(world.organisation, alert, &page).await.unwrap().unwrap().items;
+    assert_eq!(replies[0].text, forged);
+    assert_eq!(world.count(alert, 0, S::Sent).await, 1);
+    service.stop().await;
+    smsc.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_alert_does_not_hold_up_a_later_small_one() {
+    let world = world(3_000).await;
+    let smsc = smsc(Faults::default()).await;
+    let service = Service::start(&world, &smsc, json!({ "segments_per_second": 300 }));
+    let large = world.alert_all().await;
+    service.wake.notify_waiters();
+    until(&world, large, |v| in_states(v, 0, &[S::Delivered, S::Sent]) > 30).await;
+    // People 0 to 100 are within 10 m: a small alert in the same lane.
+    let small = world.take(&world.alert_draft(10.0)).await;
+    assert!(small.recipients > 50 && small.recipients < 150, "{}", small.recipients);
+    service.wake.notify_waiters();
+    let small = small.alert.unwrap();
+    until(&world, small, |v| in_states(v, 0, &[S::Queued, S::Sending]) == 0).await;
+    let view = world.view(large).await;
+    assert!(
+        in_states(&view, 0, &[S::Queued]) > 1_500,
+        "the small one was through while most of the large one waited: {view:#?}"
+    );
+    world.store.cancel_alert(&world.intake(None), large).await.unwrap().unwrap();
+    service.stop().await;
+    smsc.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_bind_is_reported_and_not_hammered() {
+    let world = world(5).await;
+    let smsc = smsc(Faults { bind_refusal: Some(0x0E), ..Faults::default() }).await;
+    let service = Service::start(&world, &smsc, json!({}));
+    let alert = world.alert_all().await;
+    service.wake.notify_waiters();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let view = world.view(alert).await;
+    assert_eq!(in_states(&view, 0, &[S::Queued]), 5, "the queue is not burned");
+    assert_eq!(smsc.submits(), 0);
+    service.stop().await;
+    smsc.shutdown().await;
+}

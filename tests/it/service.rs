@@ -1,0 +1,113 @@
+//! A worker on a world's database, connected to a simulated message centre.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use klaroen_domain::delivery::DeliveryState;
+use klaroen_domain::id::AlertId;
+use klaroen_domain::phone::Country;
+use klaroen_domain::time::{Clock, SystemClock};
+use klaroen_gateway::config::GatewayConfig;
+use klaroen_simulator::{Faults, Smsc, SmscConfig};
+use klaroen_store::alerts::AlertView;
+use klaroen_store::channels::ChannelName;
+use klaroen_store::retention::Retention;
+use klaroen_worker::{ChannelSpec, Worker, WorkerError, WorkerSettings};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{Answers, World};
+
+/// The number that alerts come from.
+pub const SENDER: &str = "1000";
+
+/// Longer than anything takes: a wait that ends here has failed.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+pub async fn smsc(faults: Faults) -> Smsc {
+    let config = SmscConfig { seed: 4711, faults, ..SmscConfig::default() };
+    Smsc::start(config).await.unwrap()
+}
+
+/// A worker that runs until it is stopped.
+pub struct Service {
+    pub wake: Arc<Notify>,
+    shutdown: CancellationToken,
+    worker: JoinHandle<Result<(), WorkerError>>,
+}
+
+impl Service {
+    /// Starts a worker with one bind; `more` are members of the gateway's configuration.
+    pub fn start(world: &World, smsc: &Smsc, more: serde_json::Value) -> Self {
+        let config = gateway(smsc, more);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let wake = Arc::new(Notify::new());
+        let channels = (0..config.channels().get())
+            .map(|channel| {
+                let (config, clock) = (config.clone(), Arc::clone(&clock));
+                ChannelSpec {
+                    name: ChannelName { gateway: config.name().to_owned(), channel },
+                    window: usize::from(config.window()),
+                    segments_per_second: config.segments_per_second(),
+                    connect: Box::new(move || {
+                        klaroen_gateway::connect(&config, channel, Country::NL, Arc::clone(&clock)).unwrap()
+                    }),
+                }
+            })
+            .collect();
+        let settings = WorkerSettings {
+            channels,
+            country: Country::NL,
+            receipt_grace: Duration::from_hours(24),
+            rules: world.rules.clone(),
+            texts: Arc::new(Answers),
+            drain_deadline: Duration::from_secs(5),
+            retention: Retention {
+                idempotency: Duration::from_hours(24),
+                parked_receipts: Duration::from_hours(168),
+            },
+        };
+        let worker = Worker::new(world.store.clone(), clock, Arc::clone(&wake), settings);
+        let shutdown = CancellationToken::new();
+        let worker = tokio::spawn(worker.run(shutdown.clone()));
+        Self { wake, shutdown, worker }
+    }
+
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.worker.await.unwrap().unwrap();
+    }
+}
+
+fn gateway(smsc: &Smsc, more: serde_json::Value) -> GatewayConfig {
+    let mut json = serde_json::json!({
+        "type": "smpp", "name": "main", "sender": SENDER, "host": "127.0.0.1", "port": smsc.addr().port(),
+        "system_id": "klaroen", "password": "geheim", "window": 50,
+    });
+    let serde_json::Value::Object(more) = more else { panic!("members") };
+    json.as_object_mut().unwrap().extend(more);
+    serde_json::from_value(json).unwrap()
+}
+
+/// Looks at an alert until it is as wanted. Sums are checked at every look.
+pub async fn until(world: &World, alert: AlertId, wanted: impl Fn(&AlertView) -> bool) -> AlertView {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let view = world.view(alert).await;
+        for message in &view.messages {
+            assert_eq!(message.counts.values().sum::<u64>(), message.recipients, "the states add up");
+        }
+        if wanted(&view) {
+            return view;
+        }
+        let counts: Vec<_> = view.messages.iter().map(|m| (m.kind, &m.counts)).collect();
+        assert!(tokio::time::Instant::now() < deadline, "waited too long: {} {counts:?}", view.state);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// How many deliveries of message `n` are in one of these states.
+pub fn in_states(view: &AlertView, n: usize, states: &[DeliveryState]) -> u64 {
+    view.messages.get(n).map_or(0, |message| states.iter().map(|state| message.counts[state]).sum())
+}
