@@ -51,7 +51,7 @@ impl Service {
                     window: usize::from(config.window()),
                     segments_per_second: config.segments_per_second(),
                     connect: Box::new(move || {
-                        klaroen_gateway::connect(&config, channel, Country::NL, Arc::clone(&clock)).unwrap()
+                        klaroen_gateway::connect(&config, channel, Country::NL, Arc::clone(&clock))
                     }),
                 }
             })

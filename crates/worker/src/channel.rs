@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use klaroen_gateway::{Channel, SmsGateway};
+use klaroen_gateway::{Channel, ChannelStatus, SmsGateway};
 use klaroen_store::channels::ChannelName;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -49,12 +49,6 @@ impl ChannelTask {
             instruments.up.set(0.0);
             lease.release().await;
             tracing::info!(channel = %self.spec.name, ?ended, "channel given back");
-            if ended == Ended::Broken {
-                tokio::select! {
-                    () = tokio::time::sleep(jitter::around(RECONNECT)) => {}
-                    () = shutdown.cancelled() => {}
-                }
-            }
         }
     }
 
@@ -68,7 +62,9 @@ impl ChannelTask {
             Ok(channel) => channel,
             Err(error) => {
                 tracing::error!(channel = %self.spec.name, %error, "the connection cannot even be tried");
-                return Ended::Broken;
+                let (_status, refused) = watch::channel(ChannelStatus::Refused { reason: error.to_string() });
+                let _shown = self.shared.board.show(self.index, refused);
+                return broken(shutdown).await;
             }
         };
         let _shown = self.shared.board.show(self.index, status.clone());
@@ -106,7 +102,7 @@ impl ChannelTask {
         }
         close(&*gateway, closed_by).await;
         finisher.close(closed_by).await;
-        ended
+        if ended == Ended::Broken { broken(shutdown).await } else { ended }
     }
 
     fn claimer(&self, finisher: &Finisher) -> Claimer {
@@ -150,6 +146,15 @@ impl ChannelTask {
             AbortOnDropHandle::new(tokio::spawn(replies.run(received))),
         ]
     }
+}
+
+/// Waits before the next try. The channel stays leased and shown meanwhile, so that the operator sees why.
+async fn broken(shutdown: &CancellationToken) -> Ended {
+    tokio::select! {
+        () = tokio::time::sleep(jitter::around(RECONNECT)) => {}
+        () = shutdown.cancelled() => {}
+    }
+    Ended::Broken
 }
 
 /// Takes leave of the provider; an adapter that does not come back is left behind.
