@@ -173,7 +173,7 @@ CREATE TABLE fanouts (
     as_of           INTEGER NOT NULL,   -- the moment whose hours and pauses count
     done            INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX fanouts_open ON fanouts (id) WHERE done = 0;
+CREATE INDEX fanouts_open ON fanouts (alert_id) WHERE done = 0;
 CREATE INDEX fanouts_alert ON fanouts (alert_id);
 
 -- The queue. Hot and narrow: text, expiry and priority are the message's.
@@ -233,7 +233,7 @@ CREATE TABLE receipts (
     delivery_id     INTEGER
 ) STRICT;
 CREATE INDEX receipts_parked ON receipts (gateway, provider_id) WHERE delivery_id IS NULL;
-CREATE INDEX receipts_parked_recipient ON receipts (recipient) WHERE delivery_id IS NULL;
+CREATE INDEX receipts_parked_age ON receipts (received_at) WHERE delivery_id IS NULL;
 
 CREATE TABLE replies (
     id              BLOB PRIMARY KEY NOT NULL,

@@ -1,11 +1,12 @@
 //! Claiming: the journal entry before the first byte.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use klaroen_domain::id::{DeliveryId, MessageId, OrganisationId};
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Timestamp;
 use rand::Rng;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::channels::ChannelName;
@@ -81,15 +82,19 @@ const CLAIM: Sql = Sql::new(
          SELECT id FROM deliveries
          WHERE message_id = $6 AND state = 'queued' AND due_at <= $4
          ORDER BY due_at, id LIMIT $5)
-     RETURNING id, organisation_id, state, retries, participant_id,
-         (SELECT p.phone FROM participants p WHERE p.id = deliveries.participant_id) AS phone",
+     RETURNING id, state",
+);
+/// What a worker needs of the claimed. Not in `RETURNING`, where SQLite answers a look-up by scanning the whole table.
+const LOAD: Sql = Sql::new(
+    "SELECT d.id, d.organisation_id, d.message_id, d.retries, d.participant_id, p.phone
+     FROM json_each($1) j JOIN deliveries d ON d.id = j.value LEFT JOIN participants p ON p.id = d.participant_id",
 );
 
 #[derive(sqlx::FromRow)]
 struct ClaimedRow {
     id: i64,
     organisation_id: Uuid,
-    state: String,
+    message_id: Uuid,
     retries: i64,
     participant_id: Uuid,
     phone: Option<Vec<u8>>,
@@ -116,24 +121,25 @@ impl Store {
             on_tx!(&mut tx, conn, d => sqlx::query_as(DUE.of(d)).bind(now).fetch_all(conn).await?);
         // One token for the whole batch: it fences attempts from each other, and a row has one attempt at a time.
         let lease_token = i64::from_ne_bytes(rand::rng().next_u64().to_ne_bytes());
-        let mut rows = Vec::new();
+        let mut taken = Taken::default();
         for lane in lanes(due) {
-            claim_lane(&mut tx, request, lease_token, lane, &mut rows).await?;
+            claim_lane(&mut tx, request, lease_token, lane, &mut taken).await?;
         }
         tx.commit().await?;
-        // Only now are the numbers opened: nobody waits for the writer meanwhile.
-        let mut claim = Claim::default();
-        for (message, row) in rows {
-            if row.state == LEASED {
-                claim.claimed.push(self.leased(message, lease_token, row));
-            } else {
-                claim.suppressed += 1;
-            }
-        }
-        Ok(claim)
+        let claimed = self.load(lease_token, &taken.leased).await?;
+        Ok(Claim { claimed, suppressed: taken.suppressed, next_due: None })
     }
 
-    fn leased(&self, message: MessageId, lease_token: i64, row: ClaimedRow) -> Claimed {
+    /// Opens the numbers of what was leased: after the commit, so that nobody waits for the writer meanwhile.
+    async fn load(&self, lease_token: i64, ids: &[i64]) -> Result<Vec<Claimed>> {
+        let rows: Vec<ClaimedRow> = on_db!(read self.db, pool, d => sqlx::query_as(LOAD.of(d))
+            .bind(json!(ids).to_string()).fetch_all(pool).await?);
+        let mut rows: HashMap<i64, ClaimedRow> = rows.into_iter().map(|row| (row.id, row)).collect();
+        let in_order = ids.iter().filter_map(|id| rows.remove(id));
+        Ok(in_order.map(|row| self.leased(lease_token, row)).collect())
+    }
+
+    fn leased(&self, lease_token: i64, row: ClaimedRow) -> Claimed {
         let participant = row.participant_id.as_bytes();
         let phone = row.phone.and_then(|sealed| self.keys.open_phone(&sealed, participant).ok());
         if phone.is_none() {
@@ -142,12 +148,20 @@ impl Store {
         Claimed {
             id: DeliveryId(row.id),
             organisation: OrganisationId(row.organisation_id),
-            message,
+            message: MessageId(row.message_id),
             lease_token,
             retries: u32::try_from(row.retries).unwrap_or(u32::MAX),
             phone,
         }
     }
+}
+
+/// What a claim took out of the queue.
+#[derive(Default)]
+struct Taken {
+    /// In the order in which they are to leave.
+    leased: Vec<i64>,
+    suppressed: u64,
 }
 
 /// The state that [`CLAIM`] gives to what may be sent.
@@ -160,12 +174,11 @@ async fn claim_lane(
     request: &ClaimRequest<'_>,
     lease_token: i64,
     mut lane: VecDeque<Uuid>,
-    claimed: &mut Vec<(MessageId, ClaimedRow)>,
+    taken: &mut Taken,
 ) -> Result<()> {
     let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
-    let leased = |rows: &[(MessageId, ClaimedRow)]| rows.iter().filter(|(_, r)| r.state == LEASED).count();
-    let mut left = limit.saturating_sub(leased(claimed));
-    let mut shares: Vec<VecDeque<(MessageId, ClaimedRow)>> = Vec::new();
+    let mut left = limit.saturating_sub(taken.leased.len());
+    let mut shares: Vec<VecDeque<i64>> = Vec::new();
     // Each round gives every message the same share; one that had more than its share gets another round.
     while left > 0 && !lane.is_empty() {
         let share = left.div_ceil(lane.len());
@@ -174,22 +187,26 @@ async fn claim_lane(
             if share == 0 {
                 break;
             }
-            let mut rows: Vec<ClaimedRow> = on_tx!(&mut *tx, conn, d => sqlx::query_as(CLAIM.of(d))
+            let rows: Vec<(i64, String)> = on_tx!(&mut *tx, conn, d => sqlx::query_as(CLAIM.of(d))
                 .bind(lease_token).bind(request.lease_until.as_millis()).bind(request.channel.to_string())
                 .bind(request.now.as_millis()).bind(i64::try_from(share).unwrap_or(i64::MAX)).bind(message)
                 .fetch_all(conn).await?);
             if rows.len() == share {
                 lane.push_back(message);
             }
+            let all = rows.len();
+            let mut ids: Vec<i64> =
+                rows.into_iter().filter(|(_, state)| state == LEASED).map(|(id, _)| id).collect();
             // `RETURNING` has no order.
-            rows.sort_unstable_by_key(|row| row.id);
-            left -= rows.iter().filter(|row| row.state == LEASED).count();
-            shares.push(rows.into_iter().map(|row| (MessageId(message), row)).collect());
+            ids.sort_unstable();
+            taken.suppressed += (all - ids.len()) as u64;
+            left -= ids.len();
+            shares.push(ids.into());
         }
     }
     // In turns on the wire, too.
     while !shares.is_empty() {
-        shares.retain_mut(|share| share.pop_front().map(|row| claimed.push(row)).is_some());
+        shares.retain_mut(|share| share.pop_front().map(|id| taken.leased.push(id)).is_some());
     }
     Ok(())
 }

@@ -55,20 +55,21 @@ const LOSE_LEASES: Sql = Sql::new(
 const PARKED_BY_ID: Sql = Sql::new(
     "SELECT r.id, s.delivery_id, s.part, r.status, r.error, r.received_at
      FROM receipts r JOIN submissions s ON s.gateway = r.gateway AND s.provider_id = r.provider_id
-     WHERE r.delivery_id IS NULL AND r.received_at <= $2 ORDER BY r.id DESC LIMIT $1",
+     WHERE r.delivery_id IS NULL AND r.received_at <= $2 ORDER BY r.received_at DESC LIMIT $1",
 );
 /// A lost answer took the provider's id with it; but the receipt names the phone. It counts where exactly one submit to that
 /// phone through that gateway is in doubt and was there before the receipt, where none is under way whose answer may still
 /// claim it, and once it has been parked for [`PHONE_JOIN_AFTER`].
 const PARKED_BY_PHONE: Sql = Sql::new(
     "SELECT r.id, MIN(d.id) AS delivery_id, 0 AS part, r.status, r.error, r.received_at
-     FROM receipts r JOIN deliveries d ON d.recipient = r.recipient AND d.state = 'unknown'
+     FROM (SELECT * FROM receipts
+           WHERE delivery_id IS NULL AND received_at <= $2 ORDER BY received_at DESC LIMIT $1) r
+         JOIN deliveries d ON d.recipient = r.recipient AND d.state = 'unknown'
          JOIN messages m ON m.id = d.message_id
-     WHERE r.delivery_id IS NULL AND r.recipient IS NOT NULL AND m.created_at <= r.received_at
+     WHERE m.created_at <= r.received_at
          AND substr(d.channel, 1, length(r.gateway) + 1) = r.gateway || '/'
-         AND r.received_at <= $2
          AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.recipient = r.recipient AND o.state = 'sending')
-     GROUP BY r.id HAVING COUNT(*) = 1 ORDER BY r.id DESC LIMIT $1",
+     GROUP BY r.id HAVING COUNT(*) = 1",
 );
 const IN_DOUBT: Sql = Sql::new(
     "SELECT d.id, d.settle_at, d.in_doubt, m.priority, d.message_id,
