@@ -68,7 +68,7 @@ const NEXT_DUE: Sql = Sql::new(
 );
 /// `$6` is the message. A participant who was erased, or whose number was changed since the match, is left out: the number
 /// that was matched, and checked for an opt-out, is the number that rings. Automatic answers (lane 0) pass the opt-out: they are what confirms it.
-const CLAIM: Sql = Sql::new(
+pub(crate) const CLAIM: Sql = Sql::new(
     "UPDATE deliveries SET
          state = CASE
              WHEN lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = deliveries.recipient)
@@ -85,7 +85,7 @@ const CLAIM: Sql = Sql::new(
      RETURNING id, state",
 );
 /// What a worker needs of the claimed. Not in `RETURNING`, where SQLite answers a look-up by scanning the whole table.
-const LOAD: Sql = Sql::new(
+pub(crate) const LOAD: Sql = Sql::new(
     "SELECT d.id, d.organisation_id, d.message_id, d.retries, d.participant_id, p.phone
      FROM json_each($1) j JOIN deliveries d ON d.id = j.value LEFT JOIN participants p ON p.id = d.participant_id",
 );

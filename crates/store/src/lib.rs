@@ -31,6 +31,8 @@ pub mod organisations;
 pub mod outcomes;
 mod page;
 pub mod participants;
+#[cfg(test)]
+mod plans;
 pub mod receipts;
 pub mod replies;
 pub mod retention;

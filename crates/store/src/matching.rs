@@ -89,9 +89,9 @@ const IN_RANGES: Sql = Sql::new(
      FROM json_each($1) j CROSS JOIN places p
      WHERE p.opted_out = 0 AND p.organisation_id = $2 AND p.cell BETWEEN j.value ->> 0 AND j.value ->> 1",
 );
-const MEMBERS: Sql = Sql::new(
+pub(crate) const MEMBERS: Sql = Sql::new(
     "SELECT m.participant_id FROM json_each($1) j
-         JOIN groups g ON g.organisation_id = $2 AND g.code = j.value
+         CROSS JOIN groups g ON g.organisation_id = $2 AND g.code = j.value
          JOIN memberships m ON m.group_id = g.id",
 );
 const RECENT_STARTS: Sql = Sql::new(

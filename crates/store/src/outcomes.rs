@@ -42,12 +42,12 @@ pub struct FinishedCounts {
     pub joined: u64,
 }
 
-const CURRENT: Sql = Sql::new(
+pub(crate) const CURRENT: Sql = Sql::new(
     "SELECT d.id, d.state, d.lease_token, d.organisation_id, d.message_id
      FROM json_each($1) j JOIN deliveries d ON d.id = j.value",
 );
 /// Columns of the JSON: id, old state, new state, lease token, due, retries to add, settle, segments, sent, reason, in doubt, now.
-const APPLY: Sql = Sql::new(
+pub(crate) const APPLY: Sql = Sql::new(
     "UPDATE deliveries SET
          state = j.value ->> 2,
          due_at = COALESCE(j.value ->> 4, due_at),

@@ -44,10 +44,13 @@ pub struct ReceiptCounts {
 }
 
 /// Which delivery each receipt of a batch is about. A provider may use an id again: the newest submit with it counts.
-const FIND: Sql = Sql::new(
+///
+/// `CROSS JOIN` keeps the order in SQLite: left to itself it reads every submit of the gateway and looks each one up in the
+/// batch, so that a receipt costs more the more was ever sent.
+pub(crate) const FIND: Sql = Sql::new(
     "SELECT j.key AS receipt, s.delivery_id, s.part, MAX(s.submitted_at) AS submitted_at
-     FROM json_each($1) j JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value ->> 0
-     GROUP BY j.key",
+     FROM json_each($1) j CROSS JOIN submissions s
+     WHERE s.gateway = $2 AND s.provider_id = j.value ->> 0 GROUP BY j.key",
 );
 const INSERT: Sql = Sql::new(
     "INSERT INTO receipts
@@ -65,16 +68,17 @@ const PART_STATUSES: Sql =
     Sql::new("SELECT part, status FROM submissions WHERE delivery_id = $1 AND parts > 1 ORDER BY part");
 const SET_PART: Sql =
     Sql::new("UPDATE submissions SET status = $3 WHERE delivery_id = $1 AND part = $2 AND parts > 1");
-const MOVE: Sql = Sql::new(
+pub(crate) const MOVE: Sql = Sql::new(
     "UPDATE deliveries SET state = j.value ->> 2, reason = COALESCE(j.value ->> 3, reason), settle_at = NULL,
          changed_at = $2
      FROM json_each($1) j WHERE deliveries.id = j.value ->> 0 AND deliveries.state = j.value ->> 1",
 );
-/// Parked receipts about the parts of a batch of submissions, whose JSON is that of the insert.
-const PARKED: Sql = Sql::new(
+/// Parked receipts about the parts of a batch of submissions, whose JSON is that of the insert. In this order for the same
+/// reason.
+pub(crate) const PARKED: Sql = Sql::new(
     "SELECT r.id, r.status, r.error, r.received_at, j.value ->> 1 AS delivery_id, j.value ->> 2 AS part
-     FROM json_each($1) j JOIN receipts r ON r.gateway = $2 AND r.provider_id = j.value ->> 0 AND r.delivery_id IS NULL
-     ORDER BY r.id",
+     FROM json_each($1) j CROSS JOIN receipts r
+     WHERE r.gateway = $2 AND r.provider_id = j.value ->> 0 AND r.delivery_id IS NULL ORDER BY r.id",
 );
 const UNPARK: Sql = Sql::new(
     "UPDATE receipts SET delivery_id = j.value ->> 1,

@@ -51,20 +51,22 @@ const LOSE_LEASES: Sql = Sql::new(
              WHEN 'life_threatening' THEN $2 ELSE $3 END
      WHERE state = 'sending' AND lease_until <= $1 AND message_id IN (SELECT id FROM messages WHERE settled = 0)",
 );
-/// Receipts whose submit answer was stored by another process at the same moment.
-const PARKED_BY_ID: Sql = Sql::new(
+/// Receipts whose submit answer was stored by another process at the same moment. CROSS JOIN keeps the order of the loops: this
+/// runs each second, and must not read every receipt that ever came.
+pub(crate) const PARKED_BY_ID: Sql = Sql::new(
     "SELECT r.id, s.delivery_id, s.part, r.status, r.error, r.received_at
-     FROM receipts r JOIN submissions s ON s.gateway = r.gateway AND s.provider_id = r.provider_id
-     WHERE r.delivery_id IS NULL AND r.received_at <= $2 ORDER BY r.received_at DESC LIMIT $1",
+     FROM (SELECT * FROM receipts
+           WHERE delivery_id IS NULL AND received_at <= $2 ORDER BY received_at DESC LIMIT $1) r
+         CROSS JOIN submissions s ON s.gateway = r.gateway AND s.provider_id = r.provider_id",
 );
 /// A lost answer took the provider's id with it; but the receipt names the phone. It counts where exactly one submit to that
 /// phone through that gateway is in doubt and was there before the receipt, where none is under way whose answer may still
 /// claim it, and once it has been parked for [`PHONE_JOIN_AFTER`].
-const PARKED_BY_PHONE: Sql = Sql::new(
+pub(crate) const PARKED_BY_PHONE: Sql = Sql::new(
     "SELECT r.id, MIN(d.id) AS delivery_id, 0 AS part, r.status, r.error, r.received_at
      FROM (SELECT * FROM receipts
            WHERE delivery_id IS NULL AND received_at <= $2 ORDER BY received_at DESC LIMIT $1) r
-         JOIN deliveries d ON d.recipient = r.recipient AND d.state = 'unknown'
+         CROSS JOIN deliveries d ON d.recipient = r.recipient AND d.state = 'unknown'
          JOIN messages m ON m.id = d.message_id
      WHERE m.created_at <= r.received_at
          AND substr(d.channel, 1, length(r.gateway) + 1) = r.gateway || '/'

@@ -1,0 +1,50 @@
+//! The statements of the sending path must cost what their batch costs, not what was ever sent: SQLite's own choice of a join
+//! order has been wrong for some of them.
+
+use sqlx::{AssertSqlSafe, Row};
+
+use crate::db::{Db, Dialect, Sql};
+use crate::fixture::Fixture;
+use crate::{claims, matching, outcomes, receipts, sweep};
+
+async fn plan(fixture: &Fixture, statement: Sql) -> Vec<String> {
+    let Db::Sqlite { writer, .. } = &fixture.store.db;
+    let text = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", statement.of(Dialect::Sqlite)));
+    let rows = sqlx::query(text).fetch_all(writer).await.unwrap();
+    rows.iter().map(|row| row.get(3)).collect()
+}
+
+#[tokio::test]
+async fn a_batch_is_read_first_and_looked_up_in_the_tables() {
+    let fixture = Fixture::new().await;
+    for statement in [receipts::FIND, receipts::PARKED, matching::MEMBERS] {
+        let plan = plan(&fixture, statement).await;
+        assert!(plan[0].starts_with("SCAN j "), "{plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn upkeep_reads_only_the_receipts_that_are_parked() {
+    let fixture = Fixture::new().await;
+    for statement in [sweep::PARKED_BY_ID, sweep::PARKED_BY_PHONE] {
+        let plan = plan(&fixture, statement).await;
+        assert!(
+            plan.iter().any(|step| step.contains("receipts USING INDEX receipts_parked_age")),
+            "{plan:#?}"
+        );
+        // `r` is the bounded selection of these.
+        assert!(!plan.iter().any(|step| step.starts_with("SCAN") && step != "SCAN r"), "{plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_costs_what_it_takes() {
+    let fixture = Fixture::new().await;
+    for statement in [claims::CLAIM, claims::LOAD, outcomes::CURRENT, outcomes::APPLY, receipts::MOVE] {
+        let plan = plan(&fixture, statement).await;
+        assert!(
+            !plan.iter().any(|step| step.starts_with("SCAN") && !step.starts_with("SCAN j ")),
+            "{plan:#?}"
+        );
+    }
+}
