@@ -2,6 +2,9 @@
 
 #![expect(clippy::cast_precision_loss, reason = "small counts become metres and angles")]
 
+mod api;
+mod contract;
+mod control_room;
 mod pipeline;
 mod service;
 mod store;
