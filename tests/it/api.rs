@@ -3,6 +3,9 @@
 mod access;
 mod bad_csv;
 mod bad_input;
+mod canary;
+mod city;
 mod control;
 mod idempotency;
 mod one_alert;
+mod openapi;

@@ -26,7 +26,8 @@ pub fn operations() -> Vec<Operation> {
     let of_path = |(path, item): (&String, &'static Value)| {
         let path = path.clone();
         let item = item.as_object().unwrap().iter();
-        let methods = item.filter(|(name, _)| ["get", "post", "put", "patch", "delete"].contains(&name.as_str()));
+        let methods =
+            item.filter(|(name, _)| ["get", "post", "put", "patch", "delete"].contains(&name.as_str()));
         methods
             .map(|(method, description)| Operation {
                 method: method.to_uppercase(),
@@ -38,15 +39,17 @@ pub fn operations() -> Vec<Operation> {
     paths.iter().flat_map(of_path).collect()
 }
 
-/// The operation that a request asks for; the template with the fewest parameters wins.
+/// The operation that a request asks for. Of the paths that fit, the one with the fewest parameters is meant.
 pub fn operation(method: &str, path: &str) -> Option<Operation> {
     let fits = |template: &str| {
         let (given, wanted) = (path.split('/'), template.split('/'));
         given.clone().count() == wanted.clone().count()
             && given.zip(wanted).all(|(given, wanted)| wanted.starts_with('{') || given == wanted)
     };
-    let fitting = operations().into_iter().filter(|o| o.method == method && fits(&o.path));
-    fitting.min_by_key(|o| o.path.matches('{').count())
+    let fitting: Vec<_> = operations().into_iter().filter(|o| fits(&o.path)).collect();
+    let meant =
+        fitting.iter().map(|o| o.path.clone()).min_by_key(|template| template.matches('{').count())?;
+    fitting.into_iter().find(|o| o.path == meant && o.method == method)
 }
 
 /// Panics where an answer breaks what holds for all of them.
@@ -91,7 +94,10 @@ fn check_headers(answer: &str, headers: &HeaderMap) {
         assert_eq!(headers.get(name).map(|v| v.to_str().unwrap()), Some(wanted), "{answer}: {name}");
     }
     let policy = headers["content-security-policy"].to_str().unwrap();
-    assert!(policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{answer}");
+    assert!(
+        policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+        "{answer}"
+    );
     assert!(headers.contains_key("x-request-id"), "{answer}: no request id");
     for talkative in ["server", "x-powered-by"] {
         assert!(!headers.contains_key(talkative), "{answer}: {talkative}");

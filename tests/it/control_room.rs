@@ -49,7 +49,12 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { faults: Faults::default(), gateway: json!({}), requests_per_second: 1_000_000, burst: 1_000_000 }
+        Self {
+            faults: Faults::default(),
+            gateway: json!({}),
+            requests_per_second: 1_000_000,
+            burst: 1_000_000,
+        }
     }
 }
 
@@ -132,7 +137,8 @@ impl ControlRoom {
 
     /// Another tenant on the same service: a key of each role.
     pub async fn other_organisation(&self) -> impl Fn(Role) -> Desk + use<> {
-        let made = self.world.store.create_organisation("amersfoort", "Gemeente Amersfoort", self.clock.now());
+        let made =
+            self.world.store.create_organisation("amersfoort", "Gemeente Amersfoort", self.clock.now());
         let id = made.await.unwrap().unwrap().id;
         let mut desks = HashMap::new();
         for role in Role::ALL {
@@ -146,9 +152,9 @@ impl ControlRoom {
         token(&self.world, self.world.organisation, role, expires_at).await
     }
 
-    /// Looks at an alert until it is as wanted; sums are checked at every look.
+    /// Looks at an alert until it is as wanted, or nothing of it changes any more; sums are checked at every look.
     pub async fn until(&self, alert: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        let (mut before, mut deadline) = (Value::Null, Instant::now() + PATIENCE);
         loop {
             let view = self.operator().get(&format!("/v1/alerts/{alert}")).await.ok(200);
             for message in view["messages"].as_array().unwrap() {
@@ -160,6 +166,9 @@ impl ControlRoom {
                 return view;
             }
             assert!(Instant::now() < deadline, "waited too long: {view:#}");
+            if view != before {
+                (before, deadline) = (view, Instant::now() + PATIENCE);
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -181,7 +190,12 @@ impl ControlRoom {
     }
 }
 
-async fn token(world: &World, organisation: OrganisationId, role: Role, expires_at: Option<Timestamp>) -> String {
+async fn token(
+    world: &World,
+    organisation: OrganisationId,
+    role: Role,
+    expires_at: Option<Timestamp>,
+) -> String {
     let made =
         world.store.create_key(organisation, role, "test", expires_at, Actor::CommandLine, world.now()).await;
     made.unwrap().token
@@ -253,7 +267,8 @@ impl Desk {
     /// Imports a CSV file; `query` is empty or begins with a question mark.
     pub async fn import(&self, query: &str, csv: impl Into<Vec<u8>>) -> Answer {
         let request = self.request("POST", &format!("/v1/participants/imports{query}"));
-        self.send(request.header(CONTENT_TYPE, "text/csv").body(csv.into())).await
+        // A large file takes its time in a debug build.
+        self.send(request.header(CONTENT_TYPE, "text/csv").body(csv.into()).timeout(10 * PATIENCE)).await
     }
 
     /// Watches an alert.

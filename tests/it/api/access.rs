@@ -56,26 +56,34 @@ const MATRIX: &[(&str, &str, &[&str])] = &[
 fn call(desk: &Desk, operation: &Operation) -> reqwest::RequestBuilder {
     let path = operation.path.replace("{id}", ABSENT).replace("{code}", "NERGENS");
     let request = desk.request(&operation.method, &path);
-    if ["POST", "PUT", "PATCH"].contains(&operation.method.as_str()) { request.json(&json!({})) } else { request }
+    if ["POST", "PUT", "PATCH"].contains(&operation.method.as_str()) {
+        request.json(&json!({}))
+    } else {
+        request
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_is_for_the_roles_of_the_contract() {
     let room = ControlRoom::open().await;
-    let described: BTreeSet<_> = operations()
-        .into_iter()
-        .filter(|o| o.path.starts_with("/v1/"))
-        .map(|o| (o.method, o.path))
-        .collect();
+    let described: BTreeSet<_> =
+        operations().into_iter().filter(|o| o.path.starts_with("/v1/")).map(|o| (o.method, o.path)).collect();
     let wanted = MATRIX.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
     assert_eq!(described, wanted, "the calls of the contract, all of them, and no others");
     for operation in operations().iter().filter(|o| o.path.starts_with("/v1/")) {
-        let (.., roles) = MATRIX.iter().find(|(m, p, _)| *m == operation.method && *p == operation.path).unwrap();
+        let (.., roles) =
+            MATRIX.iter().find(|(m, p, _)| *m == operation.method && *p == operation.path).unwrap();
         for role in Role::ALL {
             let desk = room.desk(role);
             let status = desk.send(call(&desk, operation)).await.status;
             let refused = status == 403;
-            assert_eq!(refused, !roles.contains(&role.as_str()), "{} {} as {role}: {status}", operation.method, operation.path);
+            assert_eq!(
+                refused,
+                !roles.contains(&role.as_str()),
+                "{} {} as {role}: {status}",
+                operation.method,
+                operation.path
+            );
             assert!(status < 500);
         }
     }
@@ -99,7 +107,8 @@ async fn without_a_key_that_works_there_is_nothing() {
     let forged = format!("{}0", &valid[..valid.len() - 1]);
     let forged = if forged == valid { format!("{}1", &valid[..valid.len() - 1]) } else { forged };
     let long = "x".repeat(5_000);
-    for token in [None, Some("x"), Some(&revoked), Some(&expired), Some(&unknown), Some(&forged), Some(&long)] {
+    for token in [None, Some("x"), Some(&revoked), Some(&expired), Some(&unknown), Some(&forged), Some(&long)]
+    {
         let stranger = room.stranger(token);
         for operation in operations().iter().filter(|o| o.path.starts_with("/v1/")) {
             let answer = stranger.send(call(&stranger, operation)).await;
@@ -126,7 +135,11 @@ async fn belongings(room: &ControlRoom) -> Vec<(Role, &'static str, String, Valu
     let participant = admin.post("/v1/participants", &person).await.header("location").to_owned();
     let area = json!({"type": "Feature", "properties": {"name": "Oost"}, "geometry": rectangle(5.1, 52.0, 5.2, 52.1)});
     admin.put("/v1/areas/BU1", &area).await.ok(201);
-    let key = admin.post("/v1/keys", &json!({"role": "operator", "name": "balie"})).await.header("location").to_owned();
+    let key = admin
+        .post("/v1/keys", &json!({"role": "operator", "name": "balie"}))
+        .await
+        .header("location")
+        .to_owned();
     let taken = operator.post("/v1/incidents", &incident(&circle(500.0))).await.ok(201);
     let incident = format!("/v1/incidents/{}", taken["id"].as_str().unwrap());
     let id = taken["alerts"][0]["id"].as_str().unwrap().to_owned();
@@ -194,7 +207,10 @@ async fn what_is_another_organisations_is_not_there() {
         assert_eq!(other(role).get(path).await.ok(200)["items"], json!([]), "{path}");
     }
     let by_code = json!({"area": {"areas": ["BU1"]}, "text": "Let op"});
-    assert_eq!(other(Role::Operator).post("/v1/alerts/preview", &by_code).await.refused(422), ["/area/areas/0"]);
+    assert_eq!(
+        other(Role::Operator).post("/v1/alerts/preview", &by_code).await.refused(422),
+        ["/area/areas/0"]
+    );
     let nobody = other(Role::Operator).post("/v1/alerts/preview", &circle(5_000.0)).await.ok(200);
     assert_eq!(nobody["recipients"], 0);
     room.close().await;
@@ -223,18 +239,38 @@ async fn one_key_that_asks_too_often_waits_and_the_others_do_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn paths_and_methods_that_are_not_there() {
     let room = ControlRoom::open().await;
-    for path in ["/", "/v1", "/v1/else", "/v2/incidents", "/v1/incidents/", "/v1//incidents", "/admin", "/v1/alerts/x/y/z"] {
+    for path in [
+        "/",
+        "/v1",
+        "/v1/else",
+        "/v2/incidents",
+        "/v1/incidents/",
+        "/v1//incidents",
+        "/admin",
+        "/v1/alerts/x/y/z",
+    ] {
         for desk in [room.operator(), room.stranger(None)] {
             desk.get(path).await.ok(404);
         }
     }
-    for bad_id in ["x", "1", "01890000-0000-7000-8000-00000000000g", "%00", "..%2f..%2fetc%2fpasswd", "'%20OR%201=1"] {
+    for bad_id in
+        ["x", "1", "01890000-0000-7000-8000-00000000000g", "%00", "..%2f..%2fetc%2fpasswd", "'%20OR%201=1"]
+    {
         room.operator().get(&format!("/v1/alerts/{bad_id}")).await.ok(404);
     }
-    for (method, path) in [("DELETE", "/v1/incidents"), ("PUT", "/v1/alerts/preview"), ("PATCH", "/v1/keys"), ("POST", "/livez"), ("TRACE", "/v1/audit")] {
+    for (method, path) in [
+        ("DELETE", "/v1/incidents"),
+        ("PUT", "/v1/alerts/preview"),
+        ("PATCH", "/v1/keys"),
+        ("POST", "/livez"),
+        ("TRACE", "/v1/audit"),
+    ] {
         let answer = room.operator().send(room.operator().request(method, path)).await;
         answer.ok(405);
-        assert!(!answer.header("allow").contains(method) && !answer.header("allow").is_empty(), "{method} {path}");
+        assert!(
+            !answer.header("allow").contains(method) && !answer.header("allow").is_empty(),
+            "{method} {path}"
+        );
     }
     room.close().await;
 }

@@ -26,7 +26,10 @@ async fn a_wrong_header_is_refused_whole() {
         assert_eq!(room.admin().import("", csv).await.refused(422), wanted, "{header}");
     }
     let request = room.admin().request("POST", "/v1/participants/imports");
-    room.admin().send(request.header("Content-Type", "application/json").body(format!("{HEADER}\n{row}\n"))).await.ok(415);
+    room.admin()
+        .send(request.header("Content-Type", "application/json").body(format!("{HEADER}\n{row}\n")))
+        .await
+        .ok(415);
     assert_eq!(room.admin().import("?dry_run=maybe&x=1", HEADER).await.refused(422), ["/dry_run", "/x"]);
     assert!(everybody(&room).await.is_empty());
     room.close().await;
@@ -52,7 +55,8 @@ async fn good_rows_land_and_each_wrong_cell_is_named() {
     let report = room.admin().import("", csv).await.ok(200);
     assert_eq!((&report["rows"], &report["created"], &report["rejected"]), (&json!(9), &json!(2), &json!(7)));
     let errors = report["errors"].as_array().unwrap();
-    let named: Vec<_> = errors.iter().map(|e| (e["row"].as_u64().unwrap(), e["column"].as_str().unwrap())).collect();
+    let named: Vec<_> =
+        errors.iter().map(|e| (e["row"].as_u64().unwrap(), e["column"].as_str().unwrap())).collect();
     assert_eq!(
         named,
         [
@@ -67,11 +71,17 @@ async fn good_rows_land_and_each_wrong_cell_is_named() {
             (11, "consent_at"),
         ]
     );
-    assert_eq!((&errors[0]["value"], &errors[3]["value"], &errors[4]["value"]), (&json!("0900-8844"), &json!("NaN"), &json!("dog")));
+    assert_eq!(
+        (&errors[0]["value"], &errors[3]["value"], &errors[4]["value"]),
+        (&json!("0900-8844"), &json!("NaN"), &json!("dog"))
+    );
     assert!(errors.iter().all(|e| e["reason"].as_str().unwrap().len() > 5));
     let there = everybody(&room).await;
     let names: Vec<_> = there.iter().map(|p| (&p["phone"], &p["name"])).collect();
-    assert_eq!(names, [(&json!("+31611000001"), &Value::Null), (&json!("+31611000006"), &json!("Winkel, oost"))]);
+    assert_eq!(
+        names,
+        [(&json!("+31611000001"), &Value::Null), (&json!("+31611000006"), &json!("Winkel, oost"))]
+    );
     room.close().await;
 }
 
@@ -96,7 +106,8 @@ async fn files_of_spreadsheets_are_read_as_they_are() {
                 resident;Zoë;0611000001;52,09;5,12;2026-01-31;web\r\n";
     let latin_1: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
     let with_mark = [b"\xef\xbb\xbf", text.as_bytes()].concat();
-    let utf_16: Vec<u8> = [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let utf_16: Vec<u8> =
+        [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
     for (name, file) in [("Latin-1", latin_1), ("a mark", with_mark), ("UTF-16", utf_16)] {
         let report = room.admin().import("", file).await.ok(200);
         assert_eq!((&report["rows"], &report["rejected"]), (&json!(1), &json!(0)), "{name}: {report}");
@@ -139,7 +150,9 @@ async fn what_is_exported_can_be_imported() {
     let report = room.admin().import("", exported.body).await.ok(200);
     assert_eq!((&report["unchanged"], &report["rejected"]), (&json!(2), &json!(0)), "{report}");
     let admin = room.admin();
-    let lines = admin.send(admin.request("GET", "/v1/participants/export").header("Accept", "application/x-ndjson")).await;
+    let lines = admin
+        .send(admin.request("GET", "/v1/participants/export").header("Accept", "application/x-ndjson"))
+        .await;
     let lines: Vec<Value> = lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines, everybody(&room).await);
     room.close().await;

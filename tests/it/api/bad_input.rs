@@ -41,7 +41,11 @@ async fn every_wrong_report_is_refused_with_its_pointers_and_writes_nothing() {
     let cases: Vec<(&str, Value, &[&str])> = vec![
         ("/location", json!({"latitude": 5.12, "longitude": 52.09}), &["/location"]),
         ("/location", json!({"latitude": 91, "longitude": 5.12}), &["/location/latitude"]),
-        ("/location", json!({"latitude": "52.09", "longitude": null}), &["/location/latitude", "/location/longitude"]),
+        (
+            "/location",
+            json!({"latitude": "52.09", "longitude": null}),
+            &["/location/latitude", "/location/longitude"],
+        ),
         ("/location", json!({"rd_x": 5.12, "rd_y": 52.09}), &["/location"]),
         ("/location", json!({"latitude": 52.09, "longitude": 5.12, "rd_x": 136_500}), &["/location"]),
         (CENTER, json!({"latitude": 5.12, "longitude": 52.09}), &[CENTER]),
@@ -54,12 +58,24 @@ async fn every_wrong_report_is_refused_with_its_pointers_and_writes_nothing() {
         ("/alert/area", swapped, &["/alert/area/geometry/coordinates"]),
         ("/alert/area", open, &["/alert/area/geometry/coordinates/0"]),
         ("/alert/area", round(10_001), &["/alert/area/geometry/coordinates"]),
-        ("/alert/area", json!({"geometry": {"type": "Point", "coordinates": [5.1, 52.1]}}), &["/alert/area/geometry/type"]),
+        (
+            "/alert/area",
+            json!({"geometry": {"type": "Point", "coordinates": [5.1, 52.1]}}),
+            &["/alert/area/geometry/type"],
+        ),
         ("/alert/area", json!({"areas": ["BU00000000"]}), &["/alert/area/areas/0"]),
         ("/alert/area", json!({"areas": "BU00000000"}), &["/alert/area/areas"]),
-        ("/alert/area", json!({"areas": ["x"], "geometry": rectangle(5.1, 52.0, 5.2, 52.1)}), &["/alert/area"]),
+        (
+            "/alert/area",
+            json!({"areas": ["x"], "geometry": rectangle(5.1, 52.0, 5.2, 52.1)}),
+            &["/alert/area"],
+        ),
         ("/alert/area", Value::Null, &["/alert/area"]),
-        ("/alert/audience", json!({"groups": ["niemand"], "kinds": ["dog"]}), &["/alert/audience/groups/0", "/alert/audience/kinds/0"]),
+        (
+            "/alert/audience",
+            json!({"groups": ["niemand"], "kinds": ["dog"]}),
+            &["/alert/audience/groups/0", "/alert/audience/kinds/0"],
+        ),
         ("/alert/text", json!(""), &["/alert/text"]),
         ("/alert/text", json!(" \n"), &["/alert/text"]),
         ("/alert/text", json!("x".repeat(460)), &["/alert/text"]),
@@ -76,7 +92,11 @@ async fn every_wrong_report_is_refused_with_its_pointers_and_writes_nothing() {
         ("/description", json!("x".repeat(2_001)), &["/description"]),
         ("/description", json!("a\u{0}b"), &["/description"]),
         ("/reference", json!("x".repeat(101)), &["/reference"]),
-        ("/subject", json!({"kind": "dog", "text": "x".repeat(2_001), "age": 3}), &["/subject/age", "/subject/kind", "/subject/text"]),
+        (
+            "/subject",
+            json!({"kind": "dog", "text": "x".repeat(2_001), "age": 3}),
+            &["/subject/age", "/subject/kind", "/subject/text"],
+        ),
         ("/occurred_at", json!("2026-11-25T13:00:00+01:00"), &["/occurred_at"]),
         ("/occurred_at", json!("2024-11-25T11:00:00+01:00"), &["/occurred_at"]),
         ("/occurred_at", json!("2026-11-25T11:00:00"), &["/occurred_at"]),
@@ -87,7 +107,8 @@ async fn every_wrong_report_is_refused_with_its_pointers_and_writes_nothing() {
         let shown: String = value.to_string().chars().take(80).collect();
         let answer = report(&room, &changed(&[(pointer, value)])).await;
         let named = answer.refused(422);
-        let fits = |(name, wanted): (&String, &&str)| name == wanted || name.starts_with(&format!("{wanted}/"));
+        let fits =
+            |(name, wanted): (&String, &&str)| name == wanted || name.starts_with(&format!("{wanted}/"));
         let all = named.len() == wanted.len() && named.iter().zip(wanted).all(fits);
         assert!(all, "{pointer} = {shown}: {} where {wanted:?} is wanted", answer.text());
     }
@@ -124,7 +145,10 @@ async fn all_mistakes_of_a_report_are_named_at_once() {
     );
     // Once the codes are codes, the library is asked, and what it lacks is named with the rest.
     let unknown = changed(&[("/alert/area", json!({"areas": ["a", "b"]})), ("/alert/text", json!(""))]);
-    assert_eq!(report(&room, &unknown).await.refused(422), ["/alert/area/areas/0", "/alert/area/areas/1", "/alert/text"]);
+    assert_eq!(
+        report(&room, &unknown).await.refused(422),
+        ["/alert/area/areas/0", "/alert/area/areas/1", "/alert/text"]
+    );
     assert_eq!(room.incidents().await, 0);
     room.close().await;
 }
@@ -152,7 +176,11 @@ async fn what_is_no_json_is_told_apart_from_what_is_wrong_json() {
         good.replacen("{\"alert\"", "{\"category\":\"x\",\"alert\"", 1),
         "[".repeat(10_000),
     ] {
-        assert_eq!(send(Some("application/json"), malformed.clone().into()).await.refused(400), [""], "{malformed}");
+        assert_eq!(
+            send(Some("application/json"), malformed.clone().into()).await.refused(400),
+            [""],
+            "{malformed}"
+        );
     }
     send(Some("application/json"), vec![b'"', 0xff, b'"']).await.ok(400);
     for other in ["[]", "\"x\"", "7", "null", "true"] {
@@ -190,7 +218,11 @@ async fn changes_to_an_alert_are_as_strict() {
         ("update", json!({"text": "x".repeat(460), "outcome": "found"}), vec!["/outcome", "/text"]),
         ("retract", json!({}), vec!["/text"]),
         ("extend", json!({"area": {"areas": ["nergens"]}, "text": "x"}), vec!["/area/areas/0", "/text"]),
-        ("extend", json!({"area": {"circle": {"radius_m": 5}}}), vec!["/area/circle/center", "/area/circle/radius_m"]),
+        (
+            "extend",
+            json!({"area": {"circle": {"radius_m": 5}}}),
+            vec!["/area/circle/center", "/area/circle/radius_m"],
+        ),
     ] {
         assert_eq!(operator.post(&format!("{path}/{verb}"), &body).await.refused(422), wanted, "{verb}");
     }

@@ -27,7 +27,9 @@ fn count(alert: &Value, message: usize, states: &[&str]) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_alert_rings_nobody_more() {
-    let room = ControlRoom::open_with(Setup { gateway: json!({"segments_per_second": 100}), ..Setup::default() }).await;
+    let room =
+        ControlRoom::open_with(Setup { gateway: json!({"segments_per_second": 100}), ..Setup::default() })
+            .await;
     enrol(&room, 500).await;
     let alert = begin(&room).await;
     room.until(&alert, |a| count(a, 0, &["delivered"]) > 10).await;
@@ -46,7 +48,9 @@ async fn a_cancelled_alert_rings_nobody_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retracted_alert_tells_those_who_were_reached() {
-    let room = ControlRoom::open_with(Setup { gateway: json!({"segments_per_second": 100}), ..Setup::default() }).await;
+    let room =
+        ControlRoom::open_with(Setup { gateway: json!({"segments_per_second": 100}), ..Setup::default() })
+            .await;
     enrol(&room, 400).await;
     let alert = begin(&room).await;
     room.until(&alert, |a| count(a, 0, &["delivered"]) > 10).await;
@@ -98,7 +102,10 @@ async fn deliveries_are_listed_by_state_in_pages_with_masked_numbers() {
         assert_eq!(items.len() as u64, count(&view, 0, &[state]));
         assert!(items.iter().all(|item| item["state"] == state));
     }
-    assert_eq!(room.operator().get(&format!("{path}?state=lost&page=2&limit=501")).await.refused(422), ["/limit", "/page", "/state"]);
+    assert_eq!(
+        room.operator().get(&format!("{path}?state=lost&page=2&limit=501")).await.refused(422),
+        ["/limit", "/page", "/state"]
+    );
     assert_eq!(room.operator().get(&format!("{path}?cursor=x")).await.refused(422), ["/cursor"]);
     room.close().await;
 }

@@ -27,7 +27,8 @@ async fn fifty_at_once_with_one_key_are_one_incident() {
     let (operator, report) = (room.operator(), incident(&circle(500.0)));
     let repeated = (0..50).map(|_| operator.post_once("/v1/incidents", "desk-7-4711", &report));
     let answers = join_all(repeated).await;
-    let made: BTreeSet<_> = answers.iter().map(|a| (a.header("location").to_owned(), ids(&a.ok(201)))).collect();
+    let made: BTreeSet<_> =
+        answers.iter().map(|a| (a.header("location").to_owned(), ids(&a.ok(201)))).collect();
     assert_eq!(made.len(), 1);
     let (_, (_, alert)) = made.into_iter().next().unwrap();
     room.until(&alert, |a| a["messages"][0]["counts"]["delivered"] == 40).await;
@@ -41,9 +42,15 @@ async fn fifty_at_once_with_one_key_are_one_incident() {
     let reused = operator.post_once("/v1/incidents", "desk-7-4711", &other).await;
     assert_eq!(reused.refused(422), ["/Idempotency-Key"]);
     let path = format!("/v1/incidents/{}/alerts", ids(&again).0);
-    assert_eq!(operator.post_once(&path, "desk-7-4711", &circle(500.0)).await.refused(422), ["/Idempotency-Key"]);
+    assert_eq!(
+        operator.post_once(&path, "desk-7-4711", &circle(500.0)).await.refused(422),
+        ["/Idempotency-Key"]
+    );
     for bad in ["a b", &"x".repeat(256)] {
-        assert_eq!(operator.post_once("/v1/incidents", bad, &report).await.refused(422), ["/Idempotency-Key"]);
+        assert_eq!(
+            operator.post_once("/v1/incidents", bad, &report).await.refused(422),
+            ["/Idempotency-Key"]
+        );
     }
     assert_eq!(room.incidents().await, 1);
     operator.post_once("/v1/incidents", "desk-7-4712", &report).await.ok(201);
@@ -69,7 +76,8 @@ async fn another_organisations_keys_are_its_own() {
     let other = room.other_organisation().await;
     let report = incident(&circle(500.0));
     let ours = room.operator().post_once("/v1/incidents", "k", &report).await.ok(201);
-    let theirs = other(klaroen_domain::role::Role::Operator).post_once("/v1/incidents", "k", &report).await.ok(201);
+    let theirs =
+        other(klaroen_domain::role::Role::Operator).post_once("/v1/incidents", "k", &report).await.ok(201);
     assert_ne!(ids(&ours), ids(&theirs));
     room.close().await;
 }
@@ -86,14 +94,22 @@ async fn repeated_changes_ring_once() {
     for (verb, body, other) in [
         ("update", json!({"text": "Nu op een fiets."}), json!({"text": "Nu te voet."})),
         ("extend", json!({"area": circle(900.0)["area"]}), json!({"area": circle(950.0)["area"]})),
-        ("end", json!({"text": "Gevonden.", "outcome": "found"}), json!({"text": "Gevonden.", "outcome": "other"})),
+        (
+            "end",
+            json!({"text": "Gevonden.", "outcome": "found"}),
+            json!({"text": "Gevonden.", "outcome": "other"}),
+        ),
     ] {
         let path = format!("{path}/{verb}");
         let repeated = (0..10).map(|_| operator.post_once(&path, verb, &body));
         for answer in join_all(repeated).await {
             answer.ok(200);
         }
-        assert_eq!(operator.post_once(&path, verb, &other).await.refused(422), ["/Idempotency-Key"], "{verb}");
+        assert_eq!(
+            operator.post_once(&path, verb, &other).await.refused(422),
+            ["/Idempotency-Key"],
+            "{verb}"
+        );
     }
     let view = room
         .until(&alert, |a| {
@@ -101,7 +117,8 @@ async fn repeated_changes_ring_once() {
             last["kind"] == "end" && last["counts"]["delivered"] == 20
         })
         .await;
-    let kinds: Vec<_> = view["messages"].as_array().unwrap().iter().map(|m| m["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<_> =
+        view["messages"].as_array().unwrap().iter().map(|m| m["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds.iter().filter(|k| **k == "update").count(), 1, "{kinds:?}");
     assert_eq!(kinds.iter().filter(|k| **k == "end").count(), 1, "{kinds:?}");
     assert!(room.smsc.ring_counts().values().all(|rings| *rings == 3), "start, update and end");

@@ -46,9 +46,15 @@ async fn registry(room: &ControlRoom) {
         assert_eq!(group.ok(201)["participants"], 0);
     }
     let report = admin.import("", REGISTRY).await.ok(200);
-    assert_eq!(report, json!({"rows": 12, "created": 10, "updated": 0, "unchanged": 0, "rejected": 0, "errors": []}));
+    assert_eq!(
+        report,
+        json!({"rows": 12, "created": 10, "updated": 0, "unchanged": 0, "rejected": 0, "errors": []})
+    );
     let again = admin.import("", REGISTRY).await.ok(200);
-    assert_eq!((&again["unchanged"], &again["created"], &again["updated"]), (&json!(10), &json!(0), &json!(0)));
+    assert_eq!(
+        (&again["unchanged"], &again["created"], &again["updated"]),
+        (&json!(10), &json!(0), &json!(0))
+    );
     let found = admin.get("/v1/participants?phone=%2B31611000007").await.ok(200);
     let path = format!("/v1/participants/{}", found["items"][0]["id"].as_str().unwrap());
     let until = "2026-11-26T12:00:00+01:00";
@@ -57,9 +63,7 @@ async fn registry(room: &ControlRoom) {
     assert_eq!(room.smsc.send_inbound("31611000009", SENDER, "STOP").await.unwrap(), 0);
     let stopped = admin.get("/v1/participants?phone=0611000009").await.ok(200);
     assert_eq!(stopped["items"][0]["opted_out"], true);
-    let district = |name: &str, box_of: Value| {
-        json!({"type": "Feature", "properties": {"name": name, "kind": "neighbourhood"}, "geometry": box_of})
-    };
+    let district = |name: &str, box_of: Value| json!({"type": "Feature", "properties": {"name": name, "kind": "neighbourhood"}, "geometry": box_of});
     let inner = district("Binnenstad", rectangle(5.11, 52.085, 5.13, 52.095));
     let put = admin.put("/v1/areas/BU03440011", &inner).await;
     assert_eq!(put.header("location"), "/v1/areas/BU03440011");
@@ -91,7 +95,10 @@ async fn an_alert_from_the_report_to_its_end() {
     let alert = taken["alerts"][0]["id"].as_str().unwrap().to_owned();
     let view = room.until(&alert, |a| a["messages"][0]["counts"]["delivered"] == 4).await;
     assert_eq!(rang(&room, "Let op: man, rode jas."), BTreeSet::from([1, 2, 4, 5]));
-    assert_eq!((&view["state"], &view["priority"], &view["exercise"]), (&json!("active"), &json!("urgent"), &json!(false)));
+    assert_eq!(
+        (&view["state"], &view["priority"], &view["exercise"]),
+        (&json!("active"), &json!("urgent"), &json!(false))
+    );
     assert_eq!(view["area"], json!({"areas": ["BU03440011"]}));
     assert!(view["messages"][0]["first_sent_at"].is_string());
     let same = operator.get(&location).await.ok(200);
@@ -129,7 +136,8 @@ async fn an_alert_from_the_report_to_its_end() {
     let ended = operator.get("/v1/alerts?state=ended").await.ok(200);
     assert_eq!(ended["items"].as_array().unwrap().len(), 1);
     let audit = room.desk(Role::Auditor).get("/v1/audit?limit=500").await.ok(200);
-    let actions: Vec<_> = audit["items"].as_array().unwrap().iter().map(|e| e["action"].as_str().unwrap()).collect();
+    let actions: Vec<_> =
+        audit["items"].as_array().unwrap().iter().map(|e| e["action"].as_str().unwrap()).collect();
     for action in ["alert.started", "alert.extended", "alert.ended", "alert.updated"] {
         assert!(actions.contains(&action), "{action} is not in {actions:?}");
     }
@@ -148,7 +156,11 @@ async fn an_audience_of_kinds_and_groups() {
         let mut alert = by_code();
         alert["audience"] = audience.clone();
         let preview = room.operator().post("/v1/alerts/preview", &alert).await.ok(200);
-        assert_eq!((&preview["recipients"], &preview["businesses"]), (&json!(recipients), &json!(businesses)), "{audience}");
+        assert_eq!(
+            (&preview["recipients"], &preview["businesses"]),
+            (&json!(recipients), &json!(businesses)),
+            "{audience}"
+        );
         let taken = room.operator().post("/v1/incidents", &incident(&alert)).await.ok(201);
         assert_eq!(taken["alerts"][0]["recipients"], recipients, "{audience}");
     }
@@ -168,16 +180,24 @@ async fn replies_come_under_their_alert_and_the_stream_shows_them() {
     let text = "Hij rent door de Twijnstraat!";
     assert_eq!(room.smsc.send_inbound("31611000002", SENDER, text).await.unwrap(), 0);
     let (id, shown) = events.until("reply", |_| true).await;
-    assert_eq!((&shown["text"], &shown["state"], &shown["useful"]), (&json!(text), &json!("new"), &Value::Null));
+    assert_eq!(
+        (&shown["text"], &shown["state"], &shown["useful"]),
+        (&json!(text), &json!("new"), &Value::Null)
+    );
     let listed = operator.get(&format!("/v1/alerts/{alert}/replies")).await.ok(200);
     assert_eq!(listed["items"], json!([shown]));
     let phone = shown["phone"].as_str().unwrap();
     assert!(phone.starts_with("+316") && !phone.contains("11000002"), "masked: {phone}");
 
-    let marked = operator.patch(&format!("/v1/replies/{id}"), &json!({"state": "read", "useful": true})).await.ok(200);
+    let marked =
+        operator.patch(&format!("/v1/replies/{id}"), &json!({"state": "read", "useful": true})).await.ok(200);
     assert_eq!((&marked["state"], &marked["useful"]), (&json!("read"), &json!(true)));
     let marked = operator.patch(&format!("/v1/replies/{id}"), &json!({"state": "handled"})).await.ok(200);
-    assert_eq!((&marked["state"], &marked["useful"]), (&json!("handled"), &json!(true)), "what is not named stays");
+    assert_eq!(
+        (&marked["state"], &marked["useful"]),
+        (&json!("handled"), &json!(true)),
+        "what is not named stays"
+    );
     events.until("counts", |data| data["replies"] == json!({"total": 1, "new": 0})).await;
 
     // Whoever comes back gets what was missed, and not what was seen.
