@@ -18,6 +18,12 @@ mod settings;
 mod trace;
 pub mod v1;
 
+#[cfg(test)]
+mod api_tests;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod matrix;
 
 pub use app::{Dispatcher, GatewayHealth};
 pub use docs::openapi;

@@ -161,7 +161,9 @@ impl<'a> Node<'a> {
     /// A time in RFC 3339 with an offset.
     #[must_use]
     pub fn time(&self) -> Option<Timestamp> {
-        let Value::String(text) = self.value else { return self.wrong("must be a string: a time in RFC 3339") };
+        let Value::String(text) = self.value else {
+            return self.wrong("must be a string: a time in RFC 3339");
+        };
         self.taken(Timestamp::parse(text))
     }
 }
@@ -198,7 +200,6 @@ impl<'a> Members<'a> {
     }
 
     /// Reads a member that may be there: `Some(None)` where it is not, `None` where it is wrong.
-    #[expect(clippy::option_option, reason = "absent and wrong are two things")]
     pub fn read_optional<T>(
         &mut self,
         name: &'static str,
@@ -269,7 +270,6 @@ pub fn is_code(text: &str) -> bool {
 pub fn path_id<T: From<Uuid>>(text: &str, what: &str) -> Result<T, Problem> {
     text.parse::<Uuid>().map(T::from).map_err(|_| Problem::not_found(what))
 }
-
 
 #[cfg(test)]
 mod tests {

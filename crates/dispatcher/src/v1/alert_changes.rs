@@ -11,9 +11,10 @@ use klaroen_store::alerts::ChangeRefused;
 use klaroen_store::idempotency::Once;
 use utoipa::ToSchema;
 
-use super::alert_request::{AreaFields, AreaRequest, read_text};
+use super::alert_request::read_text;
 use super::alert_view::Alert;
 use super::alerts::find;
+use super::area_request::{AreaFields, AreaRequest};
 use super::intake::Request;
 use super::schemas;
 use crate::app::App;
@@ -82,8 +83,7 @@ impl Change {
         T: Send + 'static,
         F: Future<Output = Result<Result<Once<T>, ChangeRefused>, StoreError>> + Send + 'static,
     {
-        let (app, organisation, id) =
-            (self.request.app.clone(), self.request.caller.organisation(), self.id);
+        let (app, organisation, id) = (self.request.app.clone(), self.request.caller.organisation(), self.id);
         let wake = app.wake.clone();
         let once = self
             .request
@@ -144,7 +144,7 @@ fn read_text_request(app: &App, body: &JsonBody, exercise: bool) -> Result<Messa
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body = TextRequest,
     responses((status = 200, description = "The alert", body = Alert)))]
-pub async fn update(
+pub(crate) async fn update(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
@@ -153,9 +153,7 @@ pub async fn update(
 ) -> Result<Json<Alert>, Problem> {
     let change = Change::begin(&app, caller, &id, "update", &headers, &body.bytes).await?;
     let text = read_text_request(&app, &body, change.exercise)?;
-    change
-        .carry_out(|r, id| async move { r.app.store.update_alert(&r.intake(), id, &text).await })
-        .await
+    change.carry_out(|r, id| async move { r.app.store.update_alert(&r.intake(), id, &text).await }).await
 }
 
 /// Withdraw a wrong alert
@@ -166,7 +164,7 @@ pub async fn update(
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body = TextRequest,
     responses((status = 200, description = "The alert", body = Alert)))]
-pub async fn retract(
+pub(crate) async fn retract(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
@@ -175,9 +173,7 @@ pub async fn retract(
 ) -> Result<Json<Alert>, Problem> {
     let change = Change::begin(&app, caller, &id, "retract", &headers, &body.bytes).await?;
     let text = read_text_request(&app, &body, change.exercise)?;
-    change
-        .carry_out(|r, id| async move { r.app.store.retract_alert(&r.intake(), id, &text).await })
-        .await
+    change.carry_out(|r, id| async move { r.app.store.retract_alert(&r.intake(), id, &text).await }).await
 }
 
 /// End an alert
@@ -188,7 +184,7 @@ pub async fn retract(
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body = EndRequest,
     responses((status = 200, description = "The alert", body = Alert)))]
-pub async fn end(
+pub(crate) async fn end(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
@@ -220,7 +216,7 @@ fn read_end(app: &App, body: &JsonBody, exercise: bool) -> Result<(MessageText, 
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body = ExtendRequest,
     responses((status = 200, description = "The alert", body = Alert)))]
-pub async fn extend(
+pub(crate) async fn extend(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
@@ -258,7 +254,7 @@ pub async fn extend(
     params(("id" = uuid::Uuid, Path, description = "The alert"),
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     responses((status = 200, description = "The alert", body = Alert)))]
-pub async fn cancel(
+pub(crate) async fn cancel(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
@@ -278,7 +274,10 @@ mod tests {
         assert_eq!(possible(AlertState::Ended), "the alert is ended: nothing can be done to it any more");
         assert_eq!(possible(AlertState::Expired), "the alert is expired: possible are end, retract");
         let problem = refused(ChangeRefused::NotPossible(AlertState::Cancelled));
-        assert_eq!((problem.status, problem.detail.as_str()), (409, "the alert is cancelled: possible are end"));
+        assert_eq!(
+            (problem.status, problem.detail.as_str()),
+            (409, "the alert is cancelled: possible are end")
+        );
         assert_eq!(refused(ChangeRefused::NotFound).status, 404);
     }
 }
