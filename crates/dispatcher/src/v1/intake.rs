@@ -89,7 +89,8 @@ impl Request {
         }
         for attempt in 1..=FAN_OUT_TRIES {
             let rules = &self.app.settings.rules;
-            let written = self.app.store.continue_fanout(alert, rules, self.now, || wake.notify_waiters()).await;
+            let written =
+                self.app.store.continue_fanout(alert, rules, self.now, || wake.notify_waiters()).await;
             match written {
                 Ok(()) => return,
                 Err(error) if error.is_retryable() && attempt < FAN_OUT_TRIES => {
