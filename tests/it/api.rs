@@ -7,5 +7,6 @@ mod canary;
 mod city;
 mod control;
 mod idempotency;
+mod members;
 mod one_alert;
 mod openapi;

@@ -5,6 +5,7 @@
 mod api;
 mod contract;
 mod control_room;
+mod desk;
 mod pipeline;
 mod service;
 mod store;

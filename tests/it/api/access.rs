@@ -7,7 +7,8 @@ use klaroen_domain::role::Role;
 use serde_json::{Value, json};
 
 use crate::contract::{Operation, operations};
-use crate::control_room::{ControlRoom, Desk, Setup, circle, incident, rectangle};
+use crate::control_room::{ControlRoom, Setup, circle, incident, rectangle};
+use crate::desk::Desk;
 
 /// An id that nothing has.
 const ABSENT: &str = "01890000-0000-7000-8000-000000000000";

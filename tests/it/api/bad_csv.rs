@@ -77,9 +77,9 @@ async fn good_rows_land_and_each_wrong_cell_is_named() {
     );
     assert!(errors.iter().all(|e| e["reason"].as_str().unwrap().len() > 5));
     let there = everybody(&room).await;
-    let names: Vec<_> = there.iter().map(|p| (&p["phone"], &p["name"])).collect();
+    let landed: Vec<_> = there.iter().map(|p| (&p["phone"], &p["name"])).collect();
     assert_eq!(
-        names,
+        landed,
         [(&json!("+31611000001"), &Value::Null), (&json!("+31611000006"), &json!("Winkel, oost"))]
     );
     room.close().await;
@@ -88,11 +88,10 @@ async fn good_rows_land_and_each_wrong_cell_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sixth_place_is_refused_and_five_stand() {
     let room = ControlRoom::open().await;
-    let mut csv = "kind,phone,label,latitude,longitude,consent_at,consent_method\n".to_owned();
-    for n in 1..=6 {
-        csv += &format!("resident,0611000001,plek {n},52.09,5.1{n},2026-01-31,web\n");
-    }
-    let report = room.admin().import("", csv).await.ok(200);
+    let header = "kind,phone,label,latitude,longitude,consent_at,consent_method".to_owned();
+    let row = |n| format!("resident,0611000001,plek {n},52.09,5.1{n},2026-01-31,web");
+    let csv: Vec<_> = [header].into_iter().chain((1..=6).map(row)).collect();
+    let report = room.admin().import("", csv.join("\n")).await.ok(200);
     assert_eq!((&report["rows"], &report["created"], &report["rejected"]), (&json!(6), &json!(1), &json!(1)));
     assert_eq!(report["errors"][0]["row"], 7);
     assert_eq!(everybody(&room).await[0]["places"].as_array().unwrap().len(), 5);

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::control_room::{Answer, ControlRoom, circle, incident, rectangle};
+use crate::control_room::{ControlRoom, circle, incident, rectangle};
+use crate::desk::Answer;
+
+const CENTER: &str = "/alert/area/circle/center";
 
 /// A good report with some members replaced (JSON Pointer, value).
 fn changed(changes: &[(&str, Value)]) -> Value {
@@ -37,7 +40,6 @@ async fn every_wrong_report_is_refused_with_its_pointers_and_writes_nothing() {
     let bow_tie = ring([(5.1, 52.0), (5.2, 52.1), (5.2, 52.0), (5.1, 52.1), (5.1, 52.0)]);
     let swapped = ring([(52.0, 5.1), (52.0, 5.2), (52.1, 5.2), (52.0, 5.1)]);
     let open = ring([(5.1, 52.0), (5.2, 52.0), (5.2, 52.1)]);
-    const CENTER: &str = "/alert/area/circle/center";
     let cases: Vec<(&str, Value, &[&str])> = vec![
         ("/location", json!({"latitude": 5.12, "longitude": 52.09}), &["/location"]),
         ("/location", json!({"latitude": 91, "longitude": 5.12}), &["/location/latitude"]),
@@ -273,5 +275,23 @@ async fn the_registry_is_as_strict() {
     let named = admin.put("/v1/areas", &features).await.refused(422);
     assert!(!named.is_empty() && named.iter().all(|p| p.starts_with("/features/1/geometry")), "{named:?}");
     assert_eq!(admin.get("/v1/areas").await.ok(200)["items"], json!([]), "all or none");
+    room.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_reaches_who_is_still_sending() {
+    let room = ControlRoom::open().await;
+    let large = vec![b'x'; 8 * 1024 * 1024];
+    for _ in 0..3 {
+        for (desk, content_type, status) in [
+            (room.operator(), "application/json", 413),
+            (room.operator(), "text/plain", 415),
+            (room.stranger(None), "application/json", 401),
+            (room.admin(), "application/json", 403),
+        ] {
+            let request = desk.request("POST", "/v1/incidents").header("Content-Type", content_type);
+            desk.send(request.body(large.clone())).await.ok(status);
+        }
+    }
     room.close().await;
 }

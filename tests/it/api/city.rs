@@ -130,6 +130,7 @@ fn count(alert: &Value, message: usize, states: &[&str]) -> u64 {
 }
 
 /// From start to end, against the numbers that must ring.
+#[expect(clippy::print_stdout, reason = "the result of a test that somebody runs by hand")]
 async fn alert(room: &ControlRoom, name: &str, area: Value, wanted: &BTreeSet<String>) {
     let begun = Instant::now();
     let request = json!({"area": area, "text": format!("Let op: {name}")});

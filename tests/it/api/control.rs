@@ -7,15 +7,6 @@ use serde_json::{Value, json};
 
 use crate::control_room::{ControlRoom, Setup, circle, incident};
 
-/// Enrols `count` people at the Dom with the numbers `0612000000` and up.
-async fn enrol(room: &ControlRoom, count: usize) {
-    let mut csv = "kind,phone,latitude,longitude,consent_at,consent_method\n".to_owned();
-    for n in 0..count {
-        csv += &format!("resident,06120{n:05},52.0907,5.1214,2026-01-31,web\n");
-    }
-    assert_eq!(room.admin().import("", csv).await.ok(200)["created"], count);
-}
-
 async fn begin(room: &ControlRoom) -> String {
     let taken = room.operator().post("/v1/incidents", &incident(&circle(500.0))).await.ok(201);
     taken["alerts"][0]["id"].as_str().unwrap().to_owned()
@@ -30,7 +21,7 @@ async fn a_cancelled_alert_rings_nobody_more() {
     let room =
         ControlRoom::open_with(Setup { gateway: json!({"segments_per_second": 100}), ..Setup::default() })
             .await;
-    enrol(&room, 500).await;
+    room.enrol(500).await;
     let alert = begin(&room).await;
     room.until(&alert, |a| count(a, 0, &["delivered"]) > 10).await;
     let path = format!("/v1/alerts/{alert}/cancel");
@@ -51,7 +42,7 @@ async fn a_retracted_alert_tells_those_who_were_reached() {
     let room =
         ControlRoom::open_with(Setup { gateway: json!({"segments_per_second": 100}), ..Setup::default() })
             .await;
-    enrol(&room, 400).await;
+    room.enrol(400).await;
     let alert = begin(&room).await;
     room.until(&alert, |a| count(a, 0, &["delivered"]) > 10).await;
     let text = json!({"text": "Vorig bericht was een vergissing."});
@@ -74,7 +65,7 @@ async fn a_retracted_alert_tells_those_who_were_reached() {
 async fn deliveries_are_listed_by_state_in_pages_with_masked_numbers() {
     let setup = Setup { faults: Faults { undelivered: 0.3, ..Faults::default() }, ..Setup::default() };
     let room = ControlRoom::open_with(setup).await;
-    enrol(&room, 60).await;
+    room.enrol(60).await;
     let alert = begin(&room).await;
     let view = room.until(&alert, |a| count(a, 0, &["delivered", "undelivered"]) == 60).await;
     let path = format!("/v1/alerts/{alert}/deliveries");
@@ -113,7 +104,7 @@ async fn deliveries_are_listed_by_state_in_pages_with_masked_numbers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erased_participant_is_gone_and_gets_nothing_more() {
     let room = ControlRoom::open().await;
-    enrol(&room, 2).await;
+    room.enrol(2).await;
     let alert = begin(&room).await;
     room.until(&alert, |a| count(a, 0, &["delivered"]) == 2).await;
     let found = room.admin().get("/v1/participants?phone=0612000000").await.ok(200);

@@ -7,14 +7,6 @@ use serde_json::{Value, json};
 
 use crate::control_room::{ControlRoom, circle, incident};
 
-async fn enrol(room: &ControlRoom, count: usize) {
-    let mut csv = "kind,phone,latitude,longitude,consent_at,consent_method\n".to_owned();
-    for n in 0..count {
-        csv += &format!("resident,06130{n:05},52.0907,5.1214,2026-01-31,web\n");
-    }
-    assert_eq!(room.admin().import("", csv).await.ok(200)["created"], count);
-}
-
 fn ids(incident: &Value) -> (String, String) {
     let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
     (id(incident), id(&incident["alerts"][0]))
@@ -23,7 +15,7 @@ fn ids(incident: &Value) -> (String, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_at_once_with_one_key_are_one_incident() {
     let room = ControlRoom::open().await;
-    enrol(&room, 40).await;
+    room.enrol(40).await;
     let (operator, report) = (room.operator(), incident(&circle(500.0)));
     let repeated = (0..50).map(|_| operator.post_once("/v1/incidents", "desk-7-4711", &report));
     let answers = join_all(repeated).await;
@@ -85,7 +77,7 @@ async fn another_organisations_keys_are_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_changes_ring_once() {
     let room = ControlRoom::open().await;
-    enrol(&room, 20).await;
+    room.enrol(20).await;
     let operator = room.operator();
     let taken = operator.post_once("/v1/incidents", "k0", &incident(&circle(500.0))).await.ok(201);
     let (_, alert) = ids(&taken);

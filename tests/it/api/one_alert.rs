@@ -213,11 +213,7 @@ async fn replies_come_under_their_alert_and_the_stream_shows_them() {
 async fn the_end_is_for_those_who_were_reached() {
     let setup = Setup { faults: Faults { undelivered: 0.4, ..Faults::default() }, ..Setup::default() };
     let room = ControlRoom::open_with(setup).await;
-    let mut csv = "kind,phone,latitude,longitude,consent_at,consent_method\n".to_owned();
-    for n in 0..40 {
-        csv += &format!("resident,06110000{n:02},52.0907,5.1214,2026-01-31,web\n");
-    }
-    room.admin().import("", csv).await.ok(200);
+    room.enrol(40).await;
     let operator = room.operator();
     let taken = operator.post("/v1/incidents", &incident(&circle(500.0))).await.ok(201);
     let alert = taken["alerts"][0]["id"].as_str().unwrap().to_owned();

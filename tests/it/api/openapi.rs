@@ -104,7 +104,7 @@ async fn the_page_needs_nothing_from_other_hosts() {
         };
         let part = reader.get(&path).await;
         assert_eq!(part.status, 200, "{path}");
-        if path.ends_with(".css") {
+        if media_type(&part.headers) == "text/css" {
             let fetched = quoted_after(part.text(), "url(")
                 .into_iter()
                 .filter(|url| url.starts_with("http") || url.starts_with("//"));
