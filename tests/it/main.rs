@@ -2,6 +2,10 @@
 
 #![expect(clippy::cast_precision_loss, reason = "small counts become metres and angles")]
 
+mod api;
+mod contract;
+mod control_room;
+mod desk;
 mod pipeline;
 mod service;
 mod store;

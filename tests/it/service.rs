@@ -12,7 +12,7 @@ use klaroen_simulator::{Faults, Smsc, SmscConfig};
 use klaroen_store::alerts::AlertView;
 use klaroen_store::channels::ChannelName;
 use klaroen_store::retention::Retention;
-use klaroen_worker::{ChannelSpec, Worker, WorkerError, WorkerSettings};
+use klaroen_worker::{ChannelHealth, ChannelSpec, Worker, WorkerError, WorkerSettings};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,8 @@ pub async fn smsc(faults: Faults) -> Smsc {
 /// A worker that runs until it is stopped.
 pub struct Service {
     pub wake: Arc<Notify>,
+    /// How the channels stand; stays good after the worker has stopped.
+    pub health: Arc<dyn Fn() -> Vec<ChannelHealth> + Send + Sync>,
     shutdown: CancellationToken,
     worker: JoinHandle<Result<(), WorkerError>>,
 }
@@ -40,8 +42,17 @@ pub struct Service {
 impl Service {
     /// Starts a worker with one bind; `more` are members of the gateway's configuration.
     pub fn start(world: &World, smsc: &Smsc, more: serde_json::Value) -> Self {
+        Self::start_with_clock(world, smsc, more, Arc::new(SystemClock))
+    }
+
+    /// The same by another clock than the system's.
+    pub fn start_with_clock(
+        world: &World,
+        smsc: &Smsc,
+        more: serde_json::Value,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let config = gateway(smsc, more);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let wake = Arc::new(Notify::new());
         let channels = (0..config.channels().get())
             .map(|channel| {
@@ -69,9 +80,10 @@ impl Service {
             },
         };
         let worker = Worker::new(world.store.clone(), clock, Arc::clone(&wake), settings);
+        let health = Arc::new(worker.health());
         let shutdown = CancellationToken::new();
         let worker = tokio::spawn(worker.run(shutdown.clone()));
-        Self { wake, shutdown, worker }
+        Self { wake, health, shutdown, worker }
     }
 
     pub async fn stop(self) {

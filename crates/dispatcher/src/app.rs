@@ -32,7 +32,7 @@ pub struct Dispatcher {
     pub store: Store,
     /// Where `now` comes from.
     pub clock: Arc<dyn Clock>,
-    /// Told when deliveries were written, so that a worker in this process claims at once.
+    /// Told (all waiters) when deliveries were written, so that every channel of a worker in this process claims at once.
     pub wake: Arc<Notify>,
     /// What the configuration says.
     pub settings: Arc<DispatcherSettings>,

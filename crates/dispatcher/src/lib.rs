@@ -11,6 +11,7 @@ pub mod import;
 mod permissions;
 pub mod problem;
 mod rate_limit;
+mod refusal;
 pub mod request;
 mod router;
 mod server;

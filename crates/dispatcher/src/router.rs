@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::problem::Problem;
-use crate::{authentication, docs, health, permissions, trace, v1};
+use crate::{authentication, docs, health, permissions, refusal, trace, v1};
 
 /// The routes that need a key.
 pub fn keyed() -> OpenApiRouter<App> {
@@ -64,6 +64,7 @@ pub fn build(app: App) -> Router {
         .layer(from_fn(trace::deadline))
         .layer(CatchPanicLayer::custom(trace::panicked))
         .layer(from_fn_with_state(app.clone(), trace::observe))
+        .layer(from_fn(refusal::read_to_its_end))
         .with_state(app)
 }
 

@@ -10,8 +10,9 @@ use serde_json::Value;
 use super::json;
 use crate::problem::Problem;
 
-/// No request but a library of areas needs more.
-pub const JSON_BYTES_MAX: usize = 256 * 1024;
+/// No request but a library of areas needs more: a geofence of 10,000 positions, each written with all its decimals and on a
+/// line of its own, is some 700 kB.
+pub const JSON_BYTES_MAX: usize = 1024 * 1024;
 /// All neighbourhoods of a province with their borders.
 pub const AREAS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A client that sends slower than this holds a connection for nothing.

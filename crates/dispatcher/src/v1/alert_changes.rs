@@ -91,7 +91,7 @@ impl Change {
                 let change = work(request, id);
                 async move {
                     let once = change.await?.map_err(refused)?;
-                    wake.notify_one();
+                    wake.notify_waiters();
                     Ok(once)
                 }
             })

@@ -78,6 +78,9 @@ pub struct AreaProperties {
     /// Municipality, district, neighbourhood, …; `area` where it is missing.
     #[schema(min_length = 1, max_length = 64)]
     pub kind: Option<String>,
+    /// When the area was last changed: in answers; in a request it is left alone.
+    #[schema(schema_with = schemas::time)]
+    pub updated_at: Option<String>,
 }
 
 /// A `GeoJSON` `FeatureCollection` (RFC 7946).

@@ -83,13 +83,14 @@ impl Request {
         let Once::Done(taken) = once else { return };
         let Some(alert) = taken.alert else { return };
         let wake = &self.app.wake;
-        wake.notify_one();
+        wake.notify_waiters();
         if !taken.more {
             return;
         }
         for attempt in 1..=FAN_OUT_TRIES {
             let rules = &self.app.settings.rules;
-            let written = self.app.store.continue_fanout(alert, rules, self.now, || wake.notify_one()).await;
+            let written =
+                self.app.store.continue_fanout(alert, rules, self.now, || wake.notify_waiters()).await;
             match written {
                 Ok(()) => return,
                 Err(error) if error.is_retryable() && attempt < FAN_OUT_TRIES => {
