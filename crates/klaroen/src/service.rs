@@ -1,6 +1,5 @@
 //! Dispatcher and worker in one process, on one database file: what `serve`, the demo and the bench run.
 
-mod channels;
 mod metrics;
 
 use std::net::SocketAddr;
@@ -11,10 +10,11 @@ use std::time::Duration;
 use klaroen_dispatcher::{Dispatcher, DispatcherSettings, GatewayHealth};
 use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_gateway::ChannelStatus;
+use klaroen_gateway::config::GatewayConfig;
 use klaroen_store::matching::MatchRules;
 use klaroen_store::retention::Retention;
 use klaroen_store::{Store, StoreOptions};
-use klaroen_worker::{ChannelHealth, Worker, WorkerSettings};
+use klaroen_worker::{ChannelHealth, ChannelSpec, Worker, WorkerSettings};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -161,7 +161,7 @@ fn dispatcher_settings(checked: &Checked, rules: MatchRules) -> DispatcherSettin
         rules,
         max_segments: checked.sending.max_segments,
         price_per_segment: checked.sending.price_per_segment,
-        segments_per_second: channels::segments_per_second(&checked.gateways),
+        segments_per_second: segments_per_second(&checked.gateways),
         requests_per_second_per_key: requests,
         burst_per_key: requests.saturating_mul(2),
         connections_max: CONNECTIONS_MAX,
@@ -170,8 +170,9 @@ fn dispatcher_settings(checked: &Checked, rules: MatchRules) -> DispatcherSettin
 
 fn worker_settings(checked: Checked, rules: MatchRules, clock: &Arc<dyn Clock>) -> WorkerSettings {
     let sending = checked.sending;
+    let gateways = checked.gateways.into_iter().map(Arc::new);
     WorkerSettings {
-        channels: channels::of(checked.gateways, sending.country, clock),
+        channels: gateways.flat_map(|gateway| ChannelSpec::of(&gateway, sending.country, clock)).collect(),
         country: sending.country,
         receipt_grace: HOUR * sending.receipt_grace_hours,
         rules,
@@ -190,4 +191,10 @@ fn health(
         let up = channels().iter().any(|channel| channel.status == ChannelStatus::Up);
         if up && ready.load(Ordering::Relaxed) { GatewayHealth::Up } else { GatewayHealth::Down }
     }
+}
+
+/// What all gateways may send together in a second; 0 where one has no limit.
+fn segments_per_second(gateways: &[GatewayConfig]) -> f64 {
+    let limits = gateways.iter().map(GatewayConfig::segments_per_second);
+    if limits.clone().any(|limit| limit == 0) { 0.0 } else { limits.map(f64::from).sum() }
 }

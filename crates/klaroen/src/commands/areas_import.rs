@@ -1,10 +1,35 @@
 //! `klaroen areas import`
 
-use super::CommandResult;
+use std::process::ExitCode;
+
+use klaroen_dispatcher::parse_areas;
+use klaroen_domain::time::{Clock, SystemClock};
+use klaroen_store::Actor;
+use serde_json::json;
+
+use super::{CommandResult, open_store, organisation};
 use crate::cli::AreasArgs;
 use crate::config::Settings;
-use crate::failure::Failure;
+use crate::failure::{Because, Failure};
+use crate::output;
 
-pub async fn run(_settings: &Settings, _args: &AreasArgs) -> CommandResult {
-    Err(Failure::new("not there yet"))
+/// Creates or replaces the areas of a file, all or none, and prints how many.
+pub async fn run(settings: &Settings, args: &AreasArgs) -> CommandResult {
+    let file = args.file.display();
+    let text = tokio::fs::read(&args.file).await.because(&file)?;
+    let document: serde_json::Value =
+        serde_json::from_slice(&text).because(format_args!("{file} is not JSON"))?;
+    let now = SystemClock.now();
+    let areas = parse_areas(&document, now).map_err(|faults| {
+        for fault in &faults {
+            output::note(format_args!("{}: {}", fault.pointer, fault.detail));
+        }
+        Failure::new(format!("nothing was imported: {file} has the faults above"))
+    })?;
+    let store = open_store(settings).await?;
+    let organisation = organisation(&store, &args.organisation).await?;
+    let created = store.put_areas(organisation.id, &areas, Actor::CommandLine, now).await?;
+    store.close().await;
+    output::result(json!({"areas": areas.len(), "created": created}))?;
+    Ok(ExitCode::SUCCESS)
 }

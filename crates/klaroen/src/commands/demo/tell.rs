@@ -48,7 +48,10 @@ pub fn summary(view: &Value, opted_out: usize, checks: &[Check]) -> Result<(), F
         start.waiting
     ))?;
     output::result(format_args!("  in doubt     {:>6}", start.unknown))?;
-    output::result(format_args!("  replies      {:>6}", view["replies"]["total"]))?;
+    output::result(format_args!(
+        "  replies      {:>6}",
+        view["replies"]["total"].as_u64().unwrap_or_default()
+    ))?;
     output::result(format_args!("  opted out    {opted_out:>6}"))?;
     output::result(format_args!(
         "  end message  {:>6}   to those who were reached, less {} who opted out",
