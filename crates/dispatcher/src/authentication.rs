@@ -67,7 +67,8 @@ pub async fn require_permission(
     }
     if !key.role.may(permission) {
         let needed = permissions::roles_with(permission);
-        let detail = format!("this call needs a key with the role {needed}; this key has the role {}", key.role);
+        let detail =
+            format!("this call needs a key with the role {needed}; this key has the role {}", key.role);
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     request.extensions_mut().insert(Caller(key));

@@ -105,10 +105,8 @@ fn problems_of(method: &str, path: &str, operation: &Operation) -> Vec<(&'static
         problems.push(("400", "The body cannot be read"));
     }
     if has_body {
-        problems.extend([
-            ("408", "The body did not arrive in time"),
-            ("415", "Another media type is needed"),
-        ]);
+        problems
+            .extend([("408", "The body did not arrive in time"), ("415", "Another media type is needed")]);
     }
     if has_body && !path.ends_with("/imports") {
         problems.push(("413", "The body is too large"));

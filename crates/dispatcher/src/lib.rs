@@ -18,7 +18,6 @@ mod settings;
 mod trace;
 pub mod v1;
 
-
 pub use app::{Dispatcher, GatewayHealth};
 pub use docs::openapi;
 pub use import::{CsvImport, ImportError, ImportReport, Progress, import_csv};

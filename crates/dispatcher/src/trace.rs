@@ -20,8 +20,7 @@ const NO_ROUTE: &str = "none";
 /// Longer than any call but the streams takes; the client hears of it rather than hang.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Calls that stream for as long as they need.
-const STREAMS: [&str; 3] =
-    ["/v1/participants/imports", "/v1/participants/export", "/v1/alerts/{id}/events"];
+const STREAMS: [&str; 3] = ["/v1/participants/imports", "/v1/participants/export", "/v1/alerts/{id}/events"];
 
 const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \

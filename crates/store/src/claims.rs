@@ -116,85 +116,82 @@ impl Store {
             on_tx!(&mut tx, conn, d => sqlx::query_as(DUE.of(d)).bind(now).fetch_all(conn).await?);
         // One token for the whole batch: it fences attempts from each other, and a row has one attempt at a time.
         let lease_token = i64::from_ne_bytes(rand::rng().next_u64().to_ne_bytes());
-        let mut claim = Claim::default();
+        let mut rows = Vec::new();
         for lane in lanes(due) {
-            self.claim_lane(&mut tx, request, lease_token, lane, &mut claim).await?;
+            claim_lane(&mut tx, request, lease_token, lane, &mut rows).await?;
         }
         tx.commit().await?;
+        // Only now are the numbers opened: nobody waits for the writer meanwhile.
+        let mut claim = Claim::default();
+        for (message, row) in rows {
+            if row.state == LEASED {
+                claim.claimed.push(self.leased(message, lease_token, row));
+            } else {
+                claim.suppressed += 1;
+            }
+        }
         Ok(claim)
     }
 
-    /// Shares what is left of the limit among the messages of one lane, in turns, until it is used up or they are empty.
-    async fn claim_lane(
-        &self,
-        tx: &mut Tx,
-        request: &ClaimRequest<'_>,
-        lease_token: i64,
-        mut lane: VecDeque<Uuid>,
-        claim: &mut Claim,
-    ) -> Result<()> {
-        let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
-        let mut shares: Vec<VecDeque<Claimed>> = Vec::new();
-        let mut taken = claim.claimed.len();
-        // Each round gives every message the same share; one that had more than its share gets another round.
-        while taken < limit && !lane.is_empty() {
-            let share = (limit - taken).div_ceil(lane.len());
-            for message in std::mem::take(&mut lane) {
-                let share = share.min(limit - taken);
-                if share == 0 {
-                    break;
-                }
-                let rows: Vec<ClaimedRow> = on_tx!(&mut *tx, conn, d => sqlx::query_as(CLAIM.of(d))
-                    .bind(lease_token).bind(request.lease_until.as_millis()).bind(request.channel.to_string())
-                    .bind(request.now.as_millis()).bind(i64::try_from(share).unwrap_or(i64::MAX)).bind(message)
-                    .fetch_all(conn).await?);
-                if rows.len() == share {
-                    lane.push_back(message);
-                }
-                let leased = self.leased(MessageId(message), lease_token, rows, &mut claim.suppressed);
-                taken += leased.len();
-                shares.push(leased);
-            }
+    fn leased(&self, message: MessageId, lease_token: i64, row: ClaimedRow) -> Claimed {
+        let participant = row.participant_id.as_bytes();
+        let phone = row.phone.and_then(|sealed| self.keys.open_phone(&sealed, participant).ok());
+        if phone.is_none() {
+            tracing::error!(delivery = row.id, "the sealed phone number does not open");
         }
-        // In turns on the wire, too.
-        while !shares.is_empty() {
-            shares.retain_mut(|share| share.pop_front().map(|c| claim.claimed.push(c)).is_some());
+        Claimed {
+            id: DeliveryId(row.id),
+            organisation: OrganisationId(row.organisation_id),
+            message,
+            lease_token,
+            retries: u32::try_from(row.retries).unwrap_or(u32::MAX),
+            phone,
         }
-        Ok(())
     }
+}
 
-    /// Counts the suppressed rows and opens the phone numbers of the others, oldest first (`RETURNING` has no order).
-    fn leased(
-        &self,
-        message: MessageId,
-        lease_token: i64,
-        mut rows: Vec<ClaimedRow>,
-        suppressed: &mut u64,
-    ) -> VecDeque<Claimed> {
-        rows.sort_unstable_by_key(|row| row.id);
-        let mut leased = VecDeque::with_capacity(rows.len());
-        for row in rows {
-            if row.state != "sending" {
-                *suppressed += 1;
-                continue;
+/// The state that [`CLAIM`] gives to what may be sent.
+const LEASED: &str = "sending";
+
+/// Shares what is left of the limit among the messages of one lane, in turns, until it is used up or they are empty. What the
+/// claim suppressed takes no share.
+async fn claim_lane(
+    tx: &mut Tx,
+    request: &ClaimRequest<'_>,
+    lease_token: i64,
+    mut lane: VecDeque<Uuid>,
+    claimed: &mut Vec<(MessageId, ClaimedRow)>,
+) -> Result<()> {
+    let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+    let leased = |rows: &[(MessageId, ClaimedRow)]| rows.iter().filter(|(_, r)| r.state == LEASED).count();
+    let mut left = limit.saturating_sub(leased(claimed));
+    let mut shares: Vec<VecDeque<(MessageId, ClaimedRow)>> = Vec::new();
+    // Each round gives every message the same share; one that had more than its share gets another round.
+    while left > 0 && !lane.is_empty() {
+        let share = left.div_ceil(lane.len());
+        for message in std::mem::take(&mut lane) {
+            let share = share.min(left);
+            if share == 0 {
+                break;
             }
-            let phone = row
-                .phone
-                .and_then(|sealed| self.keys.open_phone(&sealed, row.participant_id.as_bytes()).ok());
-            if phone.is_none() {
-                tracing::error!(delivery = row.id, "the sealed phone number does not open");
+            let mut rows: Vec<ClaimedRow> = on_tx!(&mut *tx, conn, d => sqlx::query_as(CLAIM.of(d))
+                .bind(lease_token).bind(request.lease_until.as_millis()).bind(request.channel.to_string())
+                .bind(request.now.as_millis()).bind(i64::try_from(share).unwrap_or(i64::MAX)).bind(message)
+                .fetch_all(conn).await?);
+            if rows.len() == share {
+                lane.push_back(message);
             }
-            leased.push_back(Claimed {
-                id: DeliveryId(row.id),
-                organisation: OrganisationId(row.organisation_id),
-                message,
-                lease_token,
-                retries: u32::try_from(row.retries).unwrap_or(u32::MAX),
-                phone,
-            });
+            // `RETURNING` has no order.
+            rows.sort_unstable_by_key(|row| row.id);
+            left -= rows.iter().filter(|row| row.state == LEASED).count();
+            shares.push(rows.into_iter().map(|row| (MessageId(message), row)).collect());
         }
-        leased
     }
+    // In turns on the wire, too.
+    while !shares.is_empty() {
+        shares.retain_mut(|share| share.pop_front().map(|row| claimed.push(row)).is_some());
+    }
+    Ok(())
 }
 
 /// Groups `(message, lane)`, sorted by lane, into lanes.

@@ -1,5 +1,5 @@
 //! How fast a gateway is fed: a token bucket in segments per second, shared by its channels, that slows down when the
-//! provider says "too fast" and comes back by and by (additive increase, multiplicative decrease).
+//! provider says "too fast", follows what the provider takes, and comes back by and by.
 
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
@@ -11,11 +11,14 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
 
-/// One step back up, and how long a step takes.
-const STEP: f64 = 0.05;
-const STEP_EVERY: Duration = Duration::from_secs(10);
-/// A window full of "too fast" is one message to us, not fifty.
-const SLOW_DOWN_ONCE_PER: Duration = Duration::from_secs(1);
+/// The pace is set anew this often while the provider slows us down.
+const WINDOW: Duration = Duration::from_secs(1);
+/// Above what the provider took in a window with complaints, so that we notice when it takes more.
+const PROBE: f64 = 1.05;
+/// Growth after a window without a complaint: from one a second to ten thousand in under a minute.
+const GROWTH: f64 = 1.25;
+/// The first complaint, and one window at the most, cost this much of the pace.
+const CUT: f64 = 0.5;
 /// Segments per second that are left however often we are told off: it still notices when the provider is well again.
 const LEAST_RATE: f64 = 1.0;
 /// Tokens that may be saved up: the longest message, or what 20 ms bring.
@@ -23,52 +26,80 @@ const LEAST_BURST: u32 = 10;
 const BURST: f64 = 0.02;
 
 /// The rate and its history: no clock, no lock.
+///
+/// What the provider takes is the truth about its limit: after the first cut the rate follows what was taken in the last
+/// window and a little more, so a steady few complaints cost a steady few per cent and do not grind the pace down.
 #[derive(Debug)]
-struct Aimd {
+struct Pursuit {
     /// From the configuration; `None`: no limit.
     configured: Option<f64>,
-    /// What the factor is of: the configured rate, or what was measured when the provider first complained.
-    base: Option<f64>,
-    factor: f64,
-    /// When the factor last changed; `None` while it is 1.
-    changed_at: Option<Instant>,
+    /// Set while the provider slows us down.
+    slowed: Option<Slowed>,
 }
 
-impl Aimd {
+#[derive(Clone, Copy, Debug)]
+struct Slowed {
+    /// The configured rate, or what was measured when the provider first complained: the way back ends there.
+    base: f64,
+    rate: f64,
+    window_began: Instant,
+    taken: f64,
+    complaints: u32,
+}
+
+impl Pursuit {
     const fn new(configured: Option<f64>) -> Self {
-        Self { configured, base: configured, factor: 1.0, changed_at: None }
+        Self { configured, slowed: None }
     }
 
     /// Segments per second, or no limit.
     fn rate(&self) -> Option<f64> {
-        self.base.map(|base| (base * self.factor).max(LEAST_RATE))
+        self.slowed.map_or(self.configured, |slowed| Some(slowed.rate))
     }
 
-    /// Halves the rate. `measured` is the present throughput: where no limit is set, half of it is what we try next.
+    fn factor(&self) -> f64 {
+        self.slowed.map_or(1.0, |slowed| slowed.rate / slowed.base)
+    }
+
+    /// The provider took `segments`.
+    fn taken(&mut self, segments: u8) {
+        if let Some(slowed) = &mut self.slowed {
+            slowed.taken += f64::from(segments);
+        }
+    }
+
+    /// The provider said "too fast"; whether that changed the rate. `measured` is the present throughput: where no limit is
+    /// set, it is what we come from.
     fn throttled(&mut self, now: Instant, measured: f64) -> bool {
-        if self.changed_at.is_some_and(|at| now.duration_since(at) < SLOW_DOWN_ONCE_PER && self.factor < 1.0)
-        {
+        if let Some(slowed) = &mut self.slowed {
+            slowed.complaints += 1;
             return false;
         }
-        let base = *self.base.get_or_insert(measured.max(LEAST_RATE));
-        self.factor = (self.factor / 2.0).max((LEAST_RATE / base).min(1.0));
-        self.changed_at = Some(now);
+        let base = self.configured.unwrap_or(measured).max(LEAST_RATE);
+        let rate = (base * CUT).max(LEAST_RATE);
+        self.slowed = Some(Slowed { base, rate, window_began: now, taken: 0.0, complaints: 0 });
         true
     }
 
-    /// Takes the steps back up that are due.
-    fn recover(&mut self, now: Instant) -> bool {
-        let Some(changed_at) = self.changed_at else { return false };
-        let steps = u32::try_from(now.duration_since(changed_at).as_secs() / STEP_EVERY.as_secs())
-            .unwrap_or(u32::MAX);
-        if steps == 0 {
+    /// Ends the window that is over, if one is; whether that changed the rate.
+    fn settle(&mut self, now: Instant) -> bool {
+        let Some(slowed) = &mut self.slowed else { return false };
+        let time = now.duration_since(slowed.window_began);
+        if time < WINDOW {
             return false;
         }
-        self.factor += STEP * f64::from(steps);
-        self.changed_at = Some(changed_at + STEP_EVERY * steps.min(1_000));
-        // A hair below 1 is 1: the steps are not exact in binary.
-        if self.factor > 0.999 {
-            *self = Self::new(self.configured);
+        // Idle windows are windows without a complaint.
+        let windows = i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
+        slowed.rate = if slowed.complaints == 0 {
+            slowed.rate * GROWTH.powi(windows)
+        } else {
+            let took = slowed.taken / time.as_secs_f64();
+            (took * PROBE).clamp(slowed.rate * CUT, slowed.rate * GROWTH)
+        }
+        .max(LEAST_RATE);
+        (slowed.window_began, slowed.taken, slowed.complaints) = (now, 0.0, 0);
+        if slowed.rate >= slowed.base {
+            self.slowed = None;
         }
         true
     }
@@ -113,7 +144,7 @@ impl Bucket {
 
 #[derive(Debug)]
 struct State {
-    aimd: Aimd,
+    pursuit: Pursuit,
     /// `None`: no limit.
     bucket: Option<Bucket>,
 }
@@ -127,15 +158,15 @@ impl Pace {
     pub(crate) fn new(segments_per_second: u32) -> Self {
         let configured = (segments_per_second > 0).then(|| f64::from(segments_per_second));
         let bucket = configured.and_then(Bucket::new);
-        Self(Mutex::new(State { aimd: Aimd::new(configured), bucket }))
+        Self(Mutex::new(State { pursuit: Pursuit::new(configured), bucket }))
     }
 
-    /// Every look at the state first takes the steps that are due.
+    /// Every look at the state first ends the window that is over.
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         // A panic in here leaves numbers behind, no half-done work.
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.aimd.recover(Instant::now()) {
-            state.bucket = state.aimd.rate().and_then(Bucket::empty);
+        if state.pursuit.settle(Instant::now()) {
+            state.bucket = state.pursuit.rate().and_then(Bucket::empty);
         }
         f(&mut state)
     }
@@ -154,13 +185,18 @@ impl Pace {
         })
     }
 
+    /// The provider took a message.
+    pub(crate) fn taken(&self, segments: u8) {
+        self.with(|state| state.pursuit.taken(segments));
+    }
+
     /// The provider said "too fast"; gives the new rate where it changed. `measured`: messages per second now.
     pub(crate) fn throttled(&self, measured: f64) -> Option<f64> {
         self.with(|state| {
-            if !state.aimd.throttled(Instant::now(), measured) {
+            if !state.pursuit.throttled(Instant::now(), measured) {
                 return None;
             }
-            let rate = state.aimd.rate();
+            let rate = state.pursuit.rate();
             state.bucket = rate.and_then(Bucket::empty);
             rate
         })
@@ -168,12 +204,12 @@ impl Pace {
 
     /// Segments per second now; `None`: no limit.
     pub(crate) fn rate(&self) -> Option<f64> {
-        self.with(|state| state.aimd.rate())
+        self.with(|state| state.pursuit.rate())
     }
 
     /// 1 is full speed.
     pub(crate) fn factor(&self) -> f64 {
-        self.with(|state| state.aimd.factor)
+        self.with(|state| state.pursuit.factor())
     }
 }
 
@@ -207,34 +243,85 @@ mod tests {
         assert_eq!(pace.throttled(2000.0), Some(1000.0));
         let slowed = take(&pace, 1000, 1).await;
         assert!((0.95..1.1).contains(&slowed.as_secs_f64()), "{slowed:?}");
-        // Ten steps of 5 % from one half.
-        tokio::time::sleep(Duration::from_secs(101)).await;
+        // A quarter more each second from one half.
+        tokio::time::sleep(Duration::from_secs(4)).await;
         assert_eq!(take(&pace, 10_000, 1).await, Duration::ZERO);
         assert_eq!(pace.rate(), None);
     }
 
+    /// Plays a provider that takes `limit` a second and complains about the rest.
+    async fn play(pace: &Pace, limit: u32, seconds: u32) -> (u32, u32) {
+        let (mut taken, mut refused) = (0, 0);
+        for _ in 0..seconds {
+            let second = Instant::now() + Duration::from_secs(1);
+            let mut left = limit;
+            while Instant::now() < second {
+                match pace.try_take(1) {
+                    Ok(()) if left > 0 => {
+                        left -= 1;
+                        taken += 1;
+                        pace.taken(1);
+                    }
+                    Ok(()) => {
+                        refused += 1;
+                        pace.throttled(2_000.0);
+                    }
+                    Err(wait) => tokio::time::sleep(wait.max(Duration::from_micros(100))).await,
+                }
+            }
+        }
+        (taken, refused)
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_window_full_of_complaints_halves_once() {
+    async fn the_pace_settles_just_above_what_the_provider_takes() {
+        let pace = Pace::new(1_000);
+        play(&pace, 200, 10).await;
+        let (taken, refused) = play(&pace, 200, 10).await;
+        assert!(taken > 1_900, "{taken}");
+        assert!(refused < 250, "{refused}");
+        // The provider is well again.
+        play(&pace, 100_000, 10).await;
+        assert_eq!(pace.rate(), Some(1_000.0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_steady_few_complaints_do_not_grind_the_pace_down() {
+        let pace = Pace::new(1_000);
+        for n in 0..30_000_u32 {
+            while let Err(wait) = pace.try_take(1) {
+                tokio::time::sleep(wait).await;
+            }
+            if n % 25 == 0 {
+                pace.throttled(1_000.0);
+            } else {
+                pace.taken(1);
+            }
+        }
+        assert!(pace.rate().is_none_or(|rate| rate > 400.0), "{:?}", pace.rate());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_window_full_of_complaints_cuts_once() {
         let pace = Pace::new(1000);
         assert_eq!(pace.throttled(900.0), Some(500.0));
         for _ in 0..49 {
             assert_eq!(pace.throttled(900.0), None);
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(pace.throttled(900.0), Some(250.0));
+        assert_eq!(pace.rate(), Some(500.0));
+        tokio::time::sleep(WINDOW).await;
+        assert_eq!(pace.rate(), Some(250.0), "nothing was taken: half again, and no less");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_rate_comes_back_in_steps_and_never_dies() {
+    async fn the_rate_comes_back_and_never_dies() {
         let pace = Pace::new(100);
         for _ in 0..20 {
             pace.throttled(100.0);
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(WINDOW).await;
         }
         assert_eq!(pace.rate(), Some(1.0));
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        assert!((pace.rate().unwrap() - 6.0).abs() < 1e-9, "{:?}", pace.rate());
-        tokio::time::sleep(Duration::from_secs(200)).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
         assert_eq!(pace.rate(), Some(100.0));
         assert!((pace.factor() - 1.0).abs() < f64::EPSILON);
     }

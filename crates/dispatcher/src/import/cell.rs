@@ -34,7 +34,8 @@ mod tests {
 
     #[test]
     fn a_formula_is_made_harmless_and_comes_back() {
-        for text in ["=1+1", "+31", "-x", "@SUM(A1)", "'=x", "''@y", "＝1", "\tx", "'t Hooft", "", "a=b", "'"] {
+        for text in ["=1+1", "+31", "-x", "@SUM(A1)", "'=x", "''@y", "＝1", "\tx", "'t Hooft", "", "a=b", "'"]
+        {
             let escaped = escape(text);
             assert!(!escaped.starts_with(FORMULA_STARTS), "{text:?}");
             assert_eq!(unescape(&escaped), text, "{text:?}");

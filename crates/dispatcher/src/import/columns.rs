@@ -37,8 +37,9 @@ impl Columns {
     /// Every column that is unknown, missing or there twice.
     pub fn read(header: &[String]) -> Result<Self, Vec<FieldError>> {
         let mut errors = Vec::new();
-        let mut error =
-            |name: &str, detail: &str| errors.push(FieldError { pointer: format!("/{name}"), detail: detail.into() });
+        let mut error = |name: &str, detail: &str| {
+            errors.push(FieldError { pointer: format!("/{name}"), detail: detail.into() })
+        };
         let mut columns: Vec<&'static str> = Vec::with_capacity(header.len());
         for given in header {
             let given = given.trim().to_lowercase();

@@ -104,7 +104,9 @@ pub enum ImportError {
     #[error("the header is not valid")]
     Header(Vec<FieldError>),
     /// A row that is too long to be one.
-    #[error("row {row} is longer than 64 KiB: a quote in it is probably never closed; {landed} rows before it were read")]
+    #[error(
+        "row {row} is longer than 64 KiB: a quote in it is probably never closed; {landed} rows before it were read"
+    )]
     RowTooLong {
         /// The line on which it begins.
         row: u64,
@@ -183,11 +185,7 @@ impl<'a> Session<'a> {
             let rows = self.split(&text, false)?;
             text.clear();
             self.take_all(rows).await?;
-            progress(Progress {
-                bytes: self.bytes,
-                rows: self.report.rows,
-                rejected: self.report.rejected,
-            });
+            progress(Progress { bytes: self.bytes, rows: self.report.rows, rejected: self.report.rejected });
         }
         self.decode.feed(b"", true, &mut text);
         let rows = self.split(&text, true)?;
@@ -262,7 +260,8 @@ impl<'a> Session<'a> {
         let mut gathered = Vec::new();
         for mut one in self.window.take() {
             // Nothing is there to add to where nothing is written.
-            if one.again && !import.dry_run
+            if one.again
+                && !import.dry_run
                 && let Err(problem) = self.add_to_earlier(&mut one).await?
             {
                 let row = one.lines.first().copied().unwrap_or_default();
@@ -276,8 +275,10 @@ impl<'a> Session<'a> {
         }
         let (drafts, origins): (Vec<ParticipantDraft>, Vec<(Vec<u64>, bool)>) =
             gathered.into_iter().map(|Gathered { draft, lines, again }| (draft, (lines, again))).unzip();
-        let results =
-            import.store.import_participants(import.organisation, &drafts, import.dry_run, import.now).await?;
+        let results = import
+            .store
+            .import_participants(import.organisation, &drafts, import.dry_run, import.now)
+            .await?;
         for (result, (lines, again)) in results.into_iter().zip(origins) {
             self.count(result, &lines, again);
         }

@@ -13,7 +13,9 @@ use super::cell::unescape;
 use super::columns::Columns;
 use crate::request::fields::{is_code, plain_text};
 use crate::v1::incident_request::CLOCK_SKEW;
-use crate::v1::participant_request::{GROUPS_MAX, HOURS_MAX, LANGUAGES, NAME_MAX, PARTICIPANT_KINDS, SHORT_MAX};
+use crate::v1::participant_request::{
+    GROUPS_MAX, HOURS_MAX, LANGUAGES, NAME_MAX, PARTICIPANT_KINDS, SHORT_MAX,
+};
 
 /// Something wrong in one cell. It holds what the administrator sent: for the answer, never for a log.
 pub struct CellProblem {
@@ -243,7 +245,8 @@ mod tests {
 
     fn parse(changes: &[(&str, &str)]) -> Result<ParticipantDraft, Vec<&'static str>> {
         let value = |name: &str| {
-            let of = |list: &[(&str, &str)]| list.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+            let of =
+                |list: &[(&str, &str)]| list.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
             of(changes).or_else(|| of(&GOOD)).unwrap_or_default()
         };
         let header: Vec<String> = COLUMNS.map(str::to_owned).to_vec();

@@ -161,7 +161,9 @@ impl<'a> Node<'a> {
     /// A time in RFC 3339 with an offset.
     #[must_use]
     pub fn time(&self) -> Option<Timestamp> {
-        let Value::String(text) = self.value else { return self.wrong("must be a string: a time in RFC 3339") };
+        let Value::String(text) = self.value else {
+            return self.wrong("must be a string: a time in RFC 3339");
+        };
         self.taken(Timestamp::parse(text))
     }
 }
@@ -269,7 +271,6 @@ pub fn is_code(text: &str) -> bool {
 pub fn path_id<T: From<Uuid>>(text: &str, what: &str) -> Result<T, Problem> {
     text.parse::<Uuid>().map(T::from).map_err(|_| Problem::not_found(what))
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,12 @@ const POINTER: &str = "/Idempotency-Key";
 ///
 /// # Errors
 /// 422 where the key is not 1 to 255 visible ASCII characters, or stands there twice.
-pub fn read(headers: &HeaderMap, method: &Method, path: &str, body: &[u8]) -> Result<Option<Idempotency>, Problem> {
+pub fn read(
+    headers: &HeaderMap,
+    method: &Method,
+    path: &str,
+    body: &[u8],
+) -> Result<Option<Idempotency>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

@@ -43,7 +43,8 @@ impl Parameters {
         for (i, (name, _)) in self.0.iter().enumerate() {
             if !known.contains(&name.as_str()) {
                 let name: String = name.chars().take(100).collect();
-                report.add(format!("/{name}"), format!("no such parameter here; known: {}", known.join(", ")));
+                report
+                    .add(format!("/{name}"), format!("no such parameter here; known: {}", known.join(", ")));
             } else if self.0[..i].iter().any(|(earlier, _)| earlier == name) {
                 report.add(format!("/{name}"), "stands there twice");
             }

@@ -82,8 +82,7 @@ impl Change {
         T: Send + 'static,
         F: Future<Output = Result<Result<Once<T>, ChangeRefused>, StoreError>> + Send + 'static,
     {
-        let (app, organisation, id) =
-            (self.request.app.clone(), self.request.caller.organisation(), self.id);
+        let (app, organisation, id) = (self.request.app.clone(), self.request.caller.organisation(), self.id);
         let wake = app.wake.clone();
         let once = self
             .request
@@ -153,9 +152,7 @@ pub async fn update(
 ) -> Result<Json<Alert>, Problem> {
     let change = Change::begin(&app, caller, &id, "update", &headers, &body.bytes).await?;
     let text = read_text_request(&app, &body, change.exercise)?;
-    change
-        .carry_out(|r, id| async move { r.app.store.update_alert(&r.intake(), id, &text).await })
-        .await
+    change.carry_out(|r, id| async move { r.app.store.update_alert(&r.intake(), id, &text).await }).await
 }
 
 /// Withdraw a wrong alert
@@ -175,9 +172,7 @@ pub async fn retract(
 ) -> Result<Json<Alert>, Problem> {
     let change = Change::begin(&app, caller, &id, "retract", &headers, &body.bytes).await?;
     let text = read_text_request(&app, &body, change.exercise)?;
-    change
-        .carry_out(|r, id| async move { r.app.store.retract_alert(&r.intake(), id, &text).await })
-        .await
+    change.carry_out(|r, id| async move { r.app.store.retract_alert(&r.intake(), id, &text).await }).await
 }
 
 /// End an alert
@@ -278,7 +273,10 @@ mod tests {
         assert_eq!(possible(AlertState::Ended), "the alert is ended: nothing can be done to it any more");
         assert_eq!(possible(AlertState::Expired), "the alert is expired: possible are end, retract");
         let problem = refused(ChangeRefused::NotPossible(AlertState::Cancelled));
-        assert_eq!((problem.status, problem.detail.as_str()), (409, "the alert is cancelled: possible are end"));
+        assert_eq!(
+            (problem.status, problem.detail.as_str()),
+            (409, "the alert is cancelled: possible are end")
+        );
         assert_eq!(refused(ChangeRefused::NotFound).status, 404);
     }
 }

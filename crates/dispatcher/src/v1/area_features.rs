@@ -42,7 +42,10 @@ fn read_document(root: &Node<'_>, now: Timestamp) -> Option<Vec<Area>> {
                 if let Some(area) = area
                     && !codes.insert(area.code.as_str())
                 {
-                    feature.wrong_below("/properties/code", format!("the code {} stands there twice", area.code));
+                    feature.wrong_below(
+                        "/properties/code",
+                        format!("the code {} stands there twice", area.code),
+                    );
                 }
             }
             areas.into_iter().collect()
@@ -66,9 +69,8 @@ pub(super) fn read_one(document: &Value, code: &str, now: Timestamp) -> Result<A
 
 fn read_feature(node: &Node<'_>, code: Option<&str>, now: Timestamp) -> Option<Area> {
     let mut members = node.object()?;
-    let is_feature = members.read("type", |n| {
-        if n.value() == "Feature" { Some(()) } else { n.wrong("must be Feature") }
-    });
+    let is_feature =
+        members.read("type", |n| if n.value() == "Feature" { Some(()) } else { n.wrong("must be Feature") });
     let geometry = members.read("geometry", |n| read_geometry(&n));
     let id = members.optional("id");
     let mut properties = members.read("properties", |n| n.object())?;
@@ -153,7 +155,8 @@ mod tests {
 
     #[test]
     fn every_mistake_of_every_feature_is_named() {
-        let swapped = json!({"type": "Polygon", "coordinates": [[[52.0, 5.1], [52.0, 5.2], [52.1, 5.2], [52.0, 5.1]]]});
+        let swapped =
+            json!({"type": "Polygon", "coordinates": [[[52.0, 5.1], [52.0, 5.2], [52.1, 5.2], [52.0, 5.1]]]});
         let features = [
             json!({"type": "Feature", "properties": {"name": "x"}, "geometry": square()}),
             json!({"type": "Feature", "properties": {"code": "a/b", "name": ""}, "geometry": square()}),

@@ -150,11 +150,15 @@ pub async fn put(
     body: JsonBody<AREAS_BYTES_MAX>,
 ) -> Result<Response, Problem> {
     if !is_code(&code) {
-        return Err(Problem::invalid_field("/properties/code", "is no code: use 1 to 64 of A-Z a-z 0-9 _ . -"));
+        return Err(Problem::invalid_field(
+            "/properties/code",
+            "is no code: use 1 to 64 of A-Z a-z 0-9 _ . -",
+        ));
     }
     let now = app.now();
     let area = read_one(&body.value, &code, now)?;
-    let new = app.store.put_areas(caller.organisation(), std::slice::from_ref(&area), caller.actor(), now).await?;
+    let new =
+        app.store.put_areas(caller.organisation(), std::slice::from_ref(&area), caller.actor(), now).await?;
     if new == 1 {
         return created(&format!("/v1/areas/{code}"), &feature(&area));
     }

@@ -71,10 +71,8 @@ pub async fn export(
     let organisation = caller.organisation();
     app.store.audit_export(organisation, caller.actor(), format.as_str(), app.now()).await?;
     let pages = pages(app, caller, format);
-    let headers = [
-        (header::CONTENT_TYPE, format.media_type()),
-        (header::CONTENT_DISPOSITION, format.file_name()),
-    ];
+    let headers =
+        [(header::CONTENT_TYPE, format.media_type()), (header::CONTENT_DISPOSITION, format.file_name())];
     Ok((headers, Body::from_stream(pages)).into_response())
 }
 

@@ -181,7 +181,8 @@ fn read_consent(node: &Node<'_>, now: Timestamp) -> Option<Consent> {
 #[must_use]
 pub fn write(draft: &ParticipantDraft) -> Value {
     let place = |place: &Place| {
-        let location = json!({"latitude": place.location.latitude(), "longitude": place.location.longitude()});
+        let location =
+            json!({"latitude": place.location.latitude(), "longitude": place.location.longitude()});
         let hours = place.hours.as_ref().map(ToString::to_string);
         json!({"label": place.label, "location": location, "hours": hours})
     };

@@ -114,7 +114,10 @@ fn refused(refusal: Refused, given: &[String]) -> Problem {
         }
         Refused::UnknownGroups(codes) => {
             let error = |code: &String| FieldError {
-                pointer: given.iter().position(|g| g == code).map_or("/groups".into(), |i| format!("/groups/{i}")),
+                pointer: given
+                    .iter()
+                    .position(|g| g == code)
+                    .map_or("/groups".into(), |i| format!("/groups/{i}")),
                 detail: format!("there is no group {code}"),
             };
             Problem::invalid(codes.iter().map(error).collect())

@@ -238,7 +238,10 @@ mod tests {
             foreseen(text, people).warnings.into_iter().map(|w| w.code).collect()
         };
         assert_eq!(codes("Zoek de man", 0), ["no_recipients"]);
-        assert_eq!(codes(&"x".repeat(200), 10_001), ["many_recipients", "several_segments", "slower_than_expiry"]);
+        assert_eq!(
+            codes(&"x".repeat(200), 10_001),
+            ["many_recipients", "several_segments", "slower_than_expiry"]
+        );
         assert_eq!(codes("Zoek de man 🚨", 1), ["ucs2"]);
     }
 }

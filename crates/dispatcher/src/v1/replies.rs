@@ -147,12 +147,16 @@ mod tests {
         assert_eq!(marked(json!({"state": "handled"})), Ok((Some(ReplyState::Handled), None)));
         assert_eq!(marked(json!({"useful": false})), Ok((None, Some(false))));
         assert_eq!(marked(json!({})), Err(vec![String::new()]));
-        assert_eq!(marked(json!({"state": "gone", "useful": "yes"})), Err(vec!["/state".into(), "/useful".into()]));
+        assert_eq!(
+            marked(json!({"state": "gone", "useful": "yes"})),
+            Err(vec!["/state".into(), "/useful".into()])
+        );
     }
 
     #[test]
     fn the_words_are_those_of_the_store() {
-        for (word, state) in REPLY_STATES.iter().zip([ReplyState::New, ReplyState::Read, ReplyState::Handled]) {
+        for (word, state) in REPLY_STATES.iter().zip([ReplyState::New, ReplyState::Read, ReplyState::Handled])
+        {
             assert_eq!(serde_json::to_value(state).unwrap(), *word);
         }
     }

@@ -53,7 +53,11 @@ impl Session {
             SubmitOutcome::Rejected(failure) if failure.scope == Scope::Gateway => {
                 control.refused(failure, Instant::now());
             }
-            SubmitOutcome::Accepted { .. } | SubmitOutcome::Rejected(_) => control.answered(Instant::now()),
+            SubmitOutcome::Accepted { segments, .. } => {
+                control.answered(Instant::now());
+                control.pace.taken(*segments);
+            }
+            SubmitOutcome::Rejected(_) => control.answered(Instant::now()),
             SubmitOutcome::NotTaken(_) | SubmitOutcome::Unknown(_) => {}
         }
     }
