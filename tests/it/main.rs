@@ -2,7 +2,11 @@
 
 #![expect(clippy::cast_precision_loss, reason = "small counts become metres and angles")]
 
+mod client;
+mod crash;
 mod pipeline;
+mod program;
 mod service;
+mod startup;
 mod store;
 mod world;
