@@ -18,6 +18,13 @@ mod settings;
 mod trace;
 pub mod v1;
 
+#[cfg(test)]
+mod api_tests;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod matrix;
+
 pub use app::{Dispatcher, GatewayHealth};
 pub use docs::openapi;
 pub use import::{CsvImport, ImportError, ImportReport, Progress, import_csv};

@@ -36,7 +36,7 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     #[serde(skip)]
     #[schema(ignore)]
-    pub(crate) header: Option<(header::HeaderName, String)>,
+    pub(crate) header: Option<Box<(header::HeaderName, String)>>,
 }
 
 /// How long a client waits before it tries again when the database is away.
@@ -112,7 +112,7 @@ impl Problem {
     #[must_use]
     pub fn unauthorized(detail: &str, challenge: &str) -> Self {
         Self {
-            header: Some((header::WWW_AUTHENTICATE, challenge.to_owned())),
+            header: Some(Box::new((header::WWW_AUTHENTICATE, challenge.to_owned()))),
             ..Self::new(StatusCode::UNAUTHORIZED, detail)
         }
     }
@@ -122,7 +122,7 @@ impl Problem {
     pub fn method_not_allowed(allow: String) -> Self {
         Self {
             detail: format!("this path takes {allow}"),
-            header: Some((header::ALLOW, allow)),
+            header: Some(Box::new((header::ALLOW, allow))),
             ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "")
         }
     }
@@ -130,7 +130,10 @@ impl Problem {
     /// Come back after `seconds`.
     #[must_use]
     pub fn try_later(status: StatusCode, seconds: u64, detail: &str) -> Self {
-        Self { header: Some((header::RETRY_AFTER, seconds.to_string())), ..Self::new(status, detail) }
+        Self {
+            header: Some(Box::new((header::RETRY_AFTER, seconds.to_string()))),
+            ..Self::new(status, detail)
+        }
     }
 
     /// A defect of ours; the details are in the log, not in the answer.
@@ -168,7 +171,7 @@ impl IntoResponse for Problem {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if let Some((name, value)) = self.header
+        if let Some((name, value)) = self.header.map(|header| *header)
             && let Ok(value) = HeaderValue::from_str(&value)
         {
             headers.insert(name, value);

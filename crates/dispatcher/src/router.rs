@@ -1,6 +1,7 @@
 //! Every route with what stands around it.
 
 use axum::Router;
+use axum::extract::MatchedPath;
 use axum::http::Uri;
 use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -9,7 +10,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::problem::Problem;
-use crate::{authentication, docs, health, trace, v1};
+use crate::{authentication, docs, health, permissions, trace, v1};
 
 /// The routes that need a key.
 pub fn keyed() -> OpenApiRouter<App> {
@@ -70,7 +71,8 @@ async fn no_such_path(_: Uri) -> Problem {
     Problem::not_found("path")
 }
 
-/// Only the routes without a key come here; they take nothing else.
-async fn no_such_method() -> Problem {
-    Problem::method_not_allowed("GET, HEAD".to_owned())
+/// The routes without a key are only read.
+async fn no_such_method(path: MatchedPath) -> Problem {
+    let allow = permissions::allow(path.as_str());
+    Problem::method_not_allowed(if allow.is_empty() { "GET, HEAD".to_owned() } else { allow })
 }

@@ -118,3 +118,66 @@ async fn drain(mut connections: JoinSet<()>) -> Result<(), ServeError> {
     connections.shutdown().await;
     Err(ServeError::CutOff { open })
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::fixture::dispatcher;
+
+    async fn served()
+    -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<Result<(), ServeError>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let (dispatcher, directory) = dispatcher().await;
+        let server = serve(listener, dispatcher, shutdown.clone());
+        let server = tokio::spawn(async move {
+            let ended = server.await;
+            drop(directory);
+            ended
+        });
+        (address, shutdown, server)
+    }
+
+    async fn answer(stream: &mut TcpStream) -> String {
+        let mut bytes = vec![0; 4_096];
+        let read = stream.read(&mut bytes).await.unwrap();
+        String::from_utf8_lossy(&bytes[..read]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn idle_clients_do_not_hold_up_the_others_or_the_shutdown() {
+        let (address, shutdown, server) = served().await;
+        let mut idle = Vec::new();
+        for _ in 0..50 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let text = answer(&mut client).await;
+        assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
+        assert!(!text.to_lowercase().contains("\r\nserver:"), "{text}");
+        shutdown.cancel();
+        assert!(server.await.unwrap().is_ok());
+        assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0, "the connection was closed");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_never_comes_is_given_up_even_before_its_first_byte() {
+        let (address, _shutdown, _server) = served().await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+        let mut kept = TcpStream::connect(address).await.unwrap();
+        kept.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(answer(&mut kept).await.starts_with("HTTP/1.1 200 OK"));
+        // From here on time passes as soon as everybody waits.
+        tokio::time::pause();
+        for stream in [&mut silent, &mut slow, &mut kept] {
+            let mut bytes = Vec::new();
+            stream.read_to_end(&mut bytes).await.unwrap();
+        }
+    }
+}

@@ -19,8 +19,14 @@ const REQUEST_ID: &str = "x-request-id";
 const NO_ROUTE: &str = "none";
 /// Longer than any call but the streams takes; the client hears of it rather than hang.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Calls that stream for as long as they need.
-const STREAMS: [&str; 3] = ["/v1/participants/imports", "/v1/participants/export", "/v1/alerts/{id}/events"];
+/// Calls that take as long as they need: they stream, or take a body that is large for a slow line.
+const UNHURRIED: [&str; 5] = [
+    "/v1/participants/imports",
+    "/v1/participants/export",
+    "/v1/alerts/{id}/events",
+    "/v1/areas",
+    "/v1/areas/{code}",
+];
 
 const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -71,20 +77,17 @@ fn put_headers(headers: &mut HeaderMap, id: &str, in_docs: bool, https: bool) {
 
 /// Answers in time, whatever happens behind.
 pub async fn deadline(request: Request, next: Next) -> Response {
-    if STREAMS.contains(&route(&request)) {
+    if UNHURRIED.contains(&route(&request)) {
         return next.run(request).await;
     }
-    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let detail = "this takes too long; with the same Idempotency-Key it is safe to try again";
-            Problem::try_later(StatusCode::SERVICE_UNAVAILABLE, 5, detail).into_response()
-        }
-    }
+    let answered = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
+    answered.unwrap_or_else(|_| {
+        let detail = "this takes too long; with the same Idempotency-Key it is safe to try again";
+        Problem::try_later(StatusCode::SERVICE_UNAVAILABLE, 5, detail).into_response()
+    })
 }
 
 /// The answer to a panic: a defect of ours. The panic's own text is in the log of the panic hook.
-#[expect(clippy::needless_pass_by_value, reason = "the signature is the layer's")]
 pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!("a request panicked");
     Problem::internal().into_response()

@@ -16,7 +16,8 @@ const QUIET: &str = "rusmppc=off,rusmpp=off,sqlx=warn";
 pub fn start(logging: &Logging) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = filter(&logging.level)?;
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // A log that cannot be written (a closed pipe) must not end what is being logged; telling of it would panic there.
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     match logging.format {
         LogFormat::Text => registry.with(layer.with_ansi(std::io::stderr().is_terminal())).init(),
         LogFormat::Json => registry.with(layer.json()).init(),

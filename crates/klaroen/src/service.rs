@@ -198,3 +198,38 @@ fn segments_per_second(gateways: &[GatewayConfig]) -> f64 {
     let limits = gateways.iter().map(GatewayConfig::segments_per_second);
     if limits.clone().any(|limit| limit == 0) { 0.0 } else { limits.map(f64::from).sum() }
 }
+
+#[cfg(test)]
+mod tests {
+    use klaroen_simulator::{Smsc, SmscConfig};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::scratch;
+
+    fn checked(directory: &TempDir, smsc: &Smsc) -> Checked {
+        scratch::configuration(directory.path(), smsc.addr(), 1).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_service_is_alone_on_its_database_and_not_ready_once_it_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        scratch::make_keys(directory.path()).unwrap();
+        let smsc = Smsc::start(SmscConfig::default()).await.unwrap();
+        let service = Service::start(checked(&directory, &smsc)).await.unwrap();
+        let refused = Service::start(checked(&directory, &smsc)).await.err().unwrap().to_string();
+        assert!(refused.contains("another `klaroen serve`"), "{refused}");
+
+        let api = scratch::client(service.address(), "none").unwrap();
+        while api.get("/readyz").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        service.announce_end();
+        let answer = api.get("/readyz").await.unwrap_err().to_string();
+        assert!(answer.contains("503"), "{answer}");
+        assert!(api.get("/livez").await.is_ok());
+
+        service.stop().await.unwrap();
+        Service::start(checked(&directory, &smsc)).await.unwrap().stop().await.unwrap();
+    }
+}

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 /// The pace is set anew this often while the provider slows us down.
 const WINDOW: Duration = Duration::from_secs(1);
 /// Above what the provider took in a window with complaints, so that we notice when it takes more.
-const PROBE: f64 = 1.05;
+const PROBE: f64 = 1.06;
 /// Growth after a window without a complaint: from one a second to ten thousand in under a minute.
 const GROWTH: f64 = 1.25;
 /// The first complaint, and one window at the most, cost this much of the pace.
@@ -27,8 +27,9 @@ const BURST: f64 = 0.02;
 
 /// The rate and its history: no clock, no lock.
 ///
-/// What the provider takes is the truth about its limit: after the first cut the rate follows what was taken in the last
-/// window and a little more, so a steady few complaints cost a steady few per cent and do not grind the pace down.
+/// What the provider takes is the truth about its limit: after the first cut the rate follows the share that was taken in the
+/// last window, and a little more, so a steady few complaints do not grind the pace down. A share, because a window in which
+/// the link was down or the queue empty says nothing about the limit.
 #[derive(Debug)]
 struct Pursuit {
     /// From the configuration; `None`: no limit.
@@ -43,6 +44,7 @@ struct Slowed {
     base: f64,
     rate: f64,
     window_began: Instant,
+    /// Segments that were taken in this window, and complaints.
     taken: f64,
     complaints: u32,
 }
@@ -90,13 +92,13 @@ impl Pursuit {
         }
         // Idle windows are windows without a complaint.
         let windows = i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
-        slowed.rate = if slowed.complaints == 0 {
-            slowed.rate * GROWTH.powi(windows)
+        let complaints = f64::from(slowed.complaints);
+        let change = if slowed.complaints == 0 {
+            GROWTH.powi(windows)
         } else {
-            let took = slowed.taken / time.as_secs_f64();
-            (took * PROBE).clamp(slowed.rate * CUT, slowed.rate * GROWTH)
-        }
-        .max(LEAST_RATE);
+            (PROBE * slowed.taken / (slowed.taken + complaints)).max(CUT)
+        };
+        slowed.rate = (slowed.rate * change).max(LEAST_RATE);
         (slowed.window_began, slowed.taken, slowed.complaints) = (now, 0.0, 0);
         if slowed.rate >= slowed.base {
             self.slowed = None;
@@ -321,7 +323,7 @@ mod tests {
             tokio::time::sleep(WINDOW).await;
         }
         assert_eq!(pace.rate(), Some(1.0));
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         assert_eq!(pace.rate(), Some(100.0));
         assert!((pace.factor() - 1.0).abs() < f64::EPSILON);
     }

@@ -38,7 +38,7 @@ impl Columns {
     pub fn read(header: &[String]) -> Result<Self, Vec<FieldError>> {
         let mut errors = Vec::new();
         let mut error = |name: &str, detail: &str| {
-            errors.push(FieldError { pointer: format!("/{name}"), detail: detail.into() })
+            errors.push(FieldError { pointer: format!("/{name}"), detail: detail.into() });
         };
         let mut columns: Vec<&'static str> = Vec::with_capacity(header.len());
         for given in header {
@@ -68,7 +68,7 @@ impl Columns {
 
     /// How many cells a row has.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub const fn width(&self) -> usize {
         self.0.len()
     }
 

@@ -29,19 +29,19 @@ pub struct CellProblem {
 
 /// Reads the cells of one row and collects what is wrong.
 struct Cells<'a> {
-    cells: &'a [String],
+    given: &'a [String],
     columns: &'a Columns,
     problems: Vec<CellProblem>,
 }
 
 impl<'a> Cells<'a> {
     fn given(&self, column: &'static str) -> &'a str {
-        self.columns.cell(self.cells, column)
+        self.columns.cell(self.given, column)
     }
 
-    fn wrong<T>(&mut self, column: &'static str, reason: impl ToString) -> Option<T> {
+    fn wrong<T>(&mut self, column: &'static str, reason: impl Into<String>) -> Option<T> {
         let value = self.given(column).to_owned();
-        self.problems.push(CellProblem { column, value, reason: reason.to_string() });
+        self.problems.push(CellProblem { column, value, reason: reason.into() });
         None
     }
 
@@ -54,7 +54,7 @@ impl<'a> Cells<'a> {
         }
         match plain_text(given, max) {
             Ok(text) => Some(Some(text.to_owned())),
-            Err(problem) => self.wrong(column, problem),
+            Err(problem) => self.wrong(column, problem.to_string()),
         }
     }
 
@@ -81,13 +81,13 @@ pub fn read(
     now: Timestamp,
 ) -> Result<ParticipantDraft, Vec<CellProblem>> {
     let whole = |reason: String| vec![CellProblem { column: "", value: String::new(), reason }];
-    if cells.len() != columns.len() {
-        return Err(whole(format!("has {} cells where the header has {}", cells.len(), columns.len())));
+    if cells.len() != columns.width() {
+        return Err(whole(format!("has {} cells where the header has {}", cells.len(), columns.width())));
     }
     if cells.iter().any(|cell| cell.contains(char::REPLACEMENT_CHARACTER)) {
         return Err(whole("holds bytes that are no characters: save the file as UTF-8".to_owned()));
     }
-    let mut row = Cells { cells, columns, problems: Vec::new() };
+    let mut row = Cells { given: cells, columns, problems: Vec::new() };
     let draft = read_draft(&mut row, country, now);
     match draft {
         Some(draft) if row.problems.is_empty() => Ok(draft),
@@ -178,7 +178,7 @@ fn read_location(row: &mut Cells<'_>) -> Option<Point> {
         Err(error) => {
             let column = error.member().unwrap_or(first);
             let column = pairs.into_iter().flatten().find(|c| *c == column).unwrap_or(first);
-            row.wrong(column, error)
+            row.wrong(column, error.to_string())
         }
     }
 }
@@ -218,7 +218,7 @@ fn read_consent_at(row: &mut Cells<'_>, now: Timestamp) -> Option<Timestamp> {
     // A date begins at midnight UTC; east of Greenwich it began a little earlier.
     let (parsed, ahead) = match Timestamp::parse(given) {
         Ok(at) => (Ok(at), CLOCK_SKEW),
-        Err(_) => (Timestamp::parse(&format!("{given}T00:00:00Z")), Duration::from_secs(24 * 3600)),
+        Err(_) => (Timestamp::parse(&format!("{given}T00:00:00Z")), Duration::from_hours(24)),
     };
     match parsed {
         Ok(at) if at > now.plus(ahead) => row.wrong("consent_at", "is in the future"),

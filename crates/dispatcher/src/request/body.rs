@@ -16,6 +16,8 @@ pub const JSON_BYTES_MAX: usize = 256 * 1024;
 pub const AREAS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A client that sends slower than this holds a connection for nothing.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// A library of areas over a slow line.
+const LARGE_BODY_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A JSON body of at most `MAX` bytes: as it came (for the fingerprint of a repetition) and as it was read.
 #[derive(Clone, Debug)]
@@ -55,7 +57,8 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
 }
 
 async fn read_bytes(request: Request, max: usize) -> Result<Bytes, Problem> {
-    tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(request.into_body(), max))
+    let in_time = if max > JSON_BYTES_MAX { LARGE_BODY_TIMEOUT } else { BODY_TIMEOUT };
+    tokio::time::timeout(in_time, axum::body::to_bytes(request.into_body(), max))
         .await
         .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))?
         .map_err(|error| unreadable(&error, max))

@@ -200,7 +200,6 @@ impl<'a> Members<'a> {
     }
 
     /// Reads a member that may be there: `Some(None)` where it is not, `None` where it is wrong.
-    #[expect(clippy::option_option, reason = "absent and wrong are two things")]
     pub fn read_optional<T>(
         &mut self,
         name: &'static str,

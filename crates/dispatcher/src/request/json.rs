@@ -62,10 +62,11 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut members = Map::new();
         while let Some(name) = map.next_key::<String>()? {
-            let Strict(value) = map.next_value()?;
-            if members.insert(name, value).is_some() {
+            if members.contains_key(&name) {
                 return Err(A::Error::custom("a member stands here twice"));
             }
+            let Strict(value) = map.next_value()?;
+            members.insert(name, value);
         }
         Ok(Value::Object(members))
     }

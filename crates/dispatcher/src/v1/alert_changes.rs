@@ -11,9 +11,10 @@ use klaroen_store::alerts::ChangeRefused;
 use klaroen_store::idempotency::Once;
 use utoipa::ToSchema;
 
-use super::alert_request::{AreaFields, AreaRequest, read_text};
+use super::alert_request::read_text;
 use super::alert_view::Alert;
 use super::alerts::find;
+use super::area_request::{AreaFields, AreaRequest};
 use super::intake::Request;
 use super::schemas;
 use crate::app::App;
@@ -143,7 +144,7 @@ fn read_text_request(app: &App, body: &JsonBody, exercise: bool) -> Result<Messa
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body = TextRequest,
     responses((status = 200, description = "The alert", body = Alert)))]
-pub async fn update(
+pub(crate) async fn update(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
@@ -163,7 +164,7 @@ pub async fn update(
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body = TextRequest,
     responses((status = 200, description = "The alert", body = Alert)))]
-pub async fn retract(
+pub(crate) async fn retract(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
@@ -183,7 +184,7 @@ pub async fn retract(
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body = EndRequest,
     responses((status = 200, description = "The alert", body = Alert)))]
-pub async fn end(
+pub(crate) async fn end(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
@@ -215,7 +216,7 @@ fn read_end(app: &App, body: &JsonBody, exercise: bool) -> Result<(MessageText, 
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body = ExtendRequest,
     responses((status = 200, description = "The alert", body = Alert)))]
-pub async fn extend(
+pub(crate) async fn extend(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
@@ -253,7 +254,7 @@ pub async fn extend(
     params(("id" = uuid::Uuid, Path, description = "The alert"),
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     responses((status = 200, description = "The alert", body = Alert)))]
-pub async fn cancel(
+pub(crate) async fn cancel(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,

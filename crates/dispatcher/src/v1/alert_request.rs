@@ -3,26 +3,22 @@
 use std::time::Duration;
 
 use klaroen_domain::alert::Priority;
-use klaroen_domain::geofence::{Geofence, RADIUS_M_MAX, RADIUS_M_MIN};
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::Store;
 use klaroen_store::alerts::AlertDraft;
 use klaroen_store::matching::Audience;
-use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::area_request::{AreaFields, AreaRequest, Named, read_codes};
 use super::participant_request::{PARTICIPANT_KINDS, read_kind};
-use super::point::{self, PointRequest};
 use super::schemas;
 use crate::problem::Problem;
-use crate::request::fields::{Members, Node, Report, is_code};
+use crate::request::fields::{Members, Node, Report};
 
 /// A text longer than this is no SMS, whatever the limit of segments.
 pub const TEXT_CHARACTERS_MAX: usize = 4_000;
-/// Areas in one alert.
-const AREAS_MAX: usize = 100;
 /// Groups in one alert.
 const GROUPS_MAX: usize = 100;
 /// An alert that lives shorter is over before it was read.
@@ -56,55 +52,6 @@ pub struct AlertRequest {
     pub exercise: Option<bool>,
 }
 
-/// Where: exactly one of the members.
-#[derive(Debug, ToSchema)]
-#[serde(untagged)]
-pub enum AreaRequest {
-    /// A circle.
-    Circle(CircleArea),
-    /// A shape of one's own.
-    Geometry(GeometryArea),
-    /// Areas of the library.
-    Areas(LibraryArea),
-}
-
-/// A circle.
-#[derive(Debug, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CircleArea {
-    /// The circle.
-    pub circle: CircleRequest,
-}
-
-/// A circle on the ground.
-#[derive(Debug, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CircleRequest {
-    /// Its middle.
-    pub center: PointRequest,
-    /// Metres on the ground.
-    #[schema(minimum = 10, maximum = 50_000)]
-    pub radius_m: f64,
-}
-
-/// A shape of one's own.
-#[derive(Debug, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GeometryArea {
-    /// `GeoJSON` (RFC 7946), longitude before latitude.
-    #[schema(schema_with = schemas::geometry)]
-    pub geometry: Value,
-}
-
-/// Areas of the library.
-#[derive(Debug, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LibraryArea {
-    /// Their codes.
-    #[schema(min_items = 1, max_items = 100)]
-    pub areas: Vec<String>,
-}
-
 /// Whom an alert is for.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -115,23 +62,6 @@ pub struct AudienceRequest {
     /// Only members of one of these groups (codes).
     #[schema(min_items = 1, max_items = 100)]
     pub groups: Option<Vec<String>>,
-}
-
-/// A code of the library or the groups, and where the request names it.
-type Named = (String, String);
-
-/// Where, before the library was asked.
-#[derive(Debug)]
-enum AreaSpec {
-    Shape(Geofence),
-    Library(Vec<Named>),
-}
-
-/// What a request says of an area, before the library was asked.
-#[derive(Debug)]
-pub struct AreaFields {
-    spec: Option<AreaSpec>,
-    given: Value,
 }
 
 /// What a request says of an alert, before the database was asked; a member that is wrong is `None`.
@@ -198,98 +128,13 @@ impl AlertFields {
     }
 }
 
-impl AreaFields {
-    /// Reads `{"circle"}`, `{"geometry"}` or `{"areas"}`.
-    #[must_use]
-    pub fn read(node: &Node<'_>) -> Self {
-        Self { spec: read_area(node), given: node.value().clone() }
-    }
-
-    /// Asks the library; gives the shape and the area as it was asked for.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn resolve(
-        self,
-        store: &Store,
-        organisation: OrganisationId,
-        report: &mut Report,
-    ) -> Result<Option<(Geofence, Value)>, Problem> {
-        let geofence = match self.spec {
-            None => None,
-            Some(AreaSpec::Shape(geofence)) => Some(geofence),
-            Some(AreaSpec::Library(named)) => from_library(store, organisation, &named, report).await?,
-        };
-        Ok(geofence.map(|geofence| (geofence, self.given)))
-    }
-}
-
 /// Reads a message text; of an exercise it begins with [`EXERCISE_PREFIX`].
+#[must_use]
 pub fn read_text(node: &Node<'_>, max_segments: u8, exercise: bool) -> Option<MessageText> {
     let text = node.text(TEXT_CHARACTERS_MAX)?;
     let prefixed = exercise && !text.starts_with(EXERCISE_PREFIX.trim_end());
     let text = if prefixed { format!("{EXERCISE_PREFIX}{text}") } else { text.to_owned() };
     node.taken(MessageText::parse(&text, max_segments))
-}
-
-fn read_area(node: &Node<'_>) -> Option<AreaSpec> {
-    let mut members = node.object()?;
-    let circle = members.optional("circle");
-    let geometry = members.optional("geometry");
-    let areas = members.optional("areas");
-    members.finish();
-    match (circle, geometry, areas) {
-        (Some(circle), None, None) => read_circle(&circle).map(AreaSpec::Shape),
-        (None, Some(geometry), None) => read_geometry(&geometry).map(AreaSpec::Shape),
-        (None, None, Some(areas)) => read_codes(&areas, AREAS_MAX).map(AreaSpec::Library),
-        _ => node.wrong("give exactly one of circle, geometry and areas"),
-    }
-}
-
-fn read_circle(node: &Node<'_>) -> Option<Geofence> {
-    let mut members = node.object()?;
-    let center = members.read("center", |n| point::read(&n));
-    let radius_m = members.read("radius_m", |n| {
-        let range = RADIUS_M_MIN..=RADIUS_M_MAX;
-        let in_range = n.number()?;
-        if range.contains(&in_range) {
-            return Some(in_range);
-        }
-        n.wrong(format!("must be between {RADIUS_M_MIN} and {RADIUS_M_MAX} metres"))
-    });
-    members.finish();
-    match Geofence::circle(center?, radius_m?) {
-        Ok(geofence) => Some(geofence),
-        Err(error) => {
-            node.wrong_below(&error.pointer, error.detail);
-            None
-        }
-    }
-}
-
-fn read_geometry(node: &Node<'_>) -> Option<Geofence> {
-    match Geofence::from_geojson(node.value()) {
-        Ok(geofence) => Some(geofence),
-        Err(errors) => {
-            for error in errors {
-                node.wrong_below(&error.pointer, error.detail);
-            }
-            None
-        }
-    }
-}
-
-fn read_codes(node: &Node<'_>, max: usize) -> Option<Vec<Named>> {
-    let items = node.array(1..=max)?;
-    let read = |item: Node<'_>| {
-        let code = item.text(64)?;
-        if !is_code(code) {
-            return item.wrong("is no code: use 1 to 64 of A-Z a-z 0-9 _ . -");
-        }
-        Some((code.to_owned(), item.pointer().to_owned()))
-    };
-    let codes: Vec<Option<Named>> = items.into_iter().map(read).collect();
-    codes.into_iter().collect()
 }
 
 fn read_audience(members: &mut Members<'_>) -> (Option<Audience>, Vec<Named>) {
@@ -326,34 +171,10 @@ async fn name_unknown_groups(
     Ok(())
 }
 
-async fn from_library(
-    store: &Store,
-    organisation: OrganisationId,
-    named: &[Named],
-    report: &mut Report,
-) -> Result<Option<Geofence>, Problem> {
-    let codes: Vec<String> = named.iter().map(|(code, _)| code.clone()).collect();
-    let areas = store.areas_by_code(organisation, &codes).await?;
-    for (code, pointer) in named {
-        if !areas.iter().any(|area| area.code == *code) {
-            report.add(pointer.clone(), format!("there is no area {code}"));
-        }
-    }
-    let mut shapes = Vec::with_capacity(areas.len());
-    for area in &areas {
-        let shape = Geofence::from_geojson(&area.geometry).map_err(|_| {
-            tracing::error!(area = area.code, "an area of the library cannot be read");
-            Problem::internal()
-        })?;
-        shapes.push(shape);
-    }
-    Ok(Some(Geofence::union(shapes)))
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

@@ -34,7 +34,7 @@ pub(super) async fn find(store: &Store, organisation: OrganisationId, id: AlertI
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body = AlertRequest,
     responses((status = 201, description = "Taken", body = Alert, headers(("Location" = String)))))]
-pub async fn create(
+pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
@@ -85,7 +85,7 @@ pub struct AlertFilter {
 #[utoipa::path(get, path = "/v1/alerts", tag = "alerts", operation_id = "list_alerts",
     params(AlertFilter, PageParameters),
     responses((status = 200, description = "A page", body = List<Alert>)))]
-pub async fn list(
+pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
     parameters: Parameters,
@@ -104,7 +104,7 @@ pub async fn list(
 #[utoipa::path(get, path = "/v1/alerts/{id}", tag = "alerts", operation_id = "get_alert",
     params(("id" = uuid::Uuid, Path, description = "The alert")),
     responses((status = 200, description = "The alert", body = Alert)))]
-pub async fn get(
+pub(crate) async fn get(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,

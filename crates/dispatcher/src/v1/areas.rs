@@ -94,7 +94,7 @@ pub struct AreaCollection {
 /// The library, by code
 #[utoipa::path(get, path = "/v1/areas", tag = "registry", operation_id = "list_areas", params(PageParameters),
     responses((status = 200, description = "A page, without the shapes", body = List<AreaSummary>)))]
-pub async fn list(
+pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
     parameters: Parameters,
@@ -107,7 +107,7 @@ pub async fn list(
 #[utoipa::path(put, path = "/v1/areas", tag = "registry", operation_id = "put_areas",
     request_body(content = AreaCollection, content_type = "application/geo+json"),
     responses((status = 200, description = "Done", body = PutAreas)))]
-pub async fn put_all(
+pub(crate) async fn put_all(
     State(app): State<App>,
     caller: Caller,
     body: JsonBody<AREAS_BYTES_MAX>,
@@ -125,7 +125,7 @@ pub async fn put_all(
 #[utoipa::path(get, path = "/v1/areas/{code}", tag = "registry", operation_id = "get_area",
     params(("code" = String, Path, description = "The area")),
     responses((status = 200, description = "The area", body = AreaFeature)))]
-pub async fn get(
+pub(crate) async fn get(
     State(app): State<App>,
     caller: Caller,
     Path(code): Path<String>,
@@ -143,7 +143,7 @@ pub async fn get(
     request_body(content = AreaFeature, content_type = "application/geo+json"),
     responses((status = 200, description = "Replaced", body = AreaFeature),
               (status = 201, description = "Made", body = AreaFeature, headers(("Location" = String)))))]
-pub async fn put(
+pub(crate) async fn put(
     State(app): State<App>,
     caller: Caller,
     Path(code): Path<String>,

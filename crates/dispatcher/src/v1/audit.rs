@@ -45,7 +45,7 @@ impl From<AuditEntry> for Entry {
 /// The audit log, newest first
 #[utoipa::path(get, path = "/v1/audit", tag = "audit", operation_id = "list_audit", params(PageParameters),
     responses((status = 200, description = "A page", body = List<Entry>)))]
-pub async fn list(
+pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
     parameters: Parameters,

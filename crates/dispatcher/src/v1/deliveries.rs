@@ -77,7 +77,7 @@ pub struct DeliveryFilter {
 #[utoipa::path(get, path = "/v1/alerts/{id}/deliveries", tag = "alerts", operation_id = "list_deliveries",
     params(("id" = uuid::Uuid, Path, description = "The alert"), DeliveryFilter, PageParameters),
     responses((status = 200, description = "A page", body = List<Delivery>)))]
-pub async fn list(
+pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,

@@ -55,7 +55,7 @@ pub struct CountsEvent {
            ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event `reply` that was seen")),
     responses((status = 200, description = "Events `counts` (data: CountsEvent) and `reply` (data: Reply)",
                body = String, content_type = "text/event-stream")))]
-pub async fn stream(
+pub(crate) async fn stream(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,

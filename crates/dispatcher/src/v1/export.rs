@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
+use klaroen_domain::id::OrganisationId;
 use klaroen_store::participants::Participant as Stored;
 use klaroen_store::{PageRequest, StoreError};
 
@@ -56,7 +57,7 @@ impl Format {
     responses((status = 200, description = "The registry", content(
                   (String = "text/csv"), (String = "application/x-ndjson"))),
               (status = 406, description = "Neither format is accepted", body = Problem, content_type = "application/problem+json")))]
-pub async fn export(
+pub(crate) async fn export(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
@@ -70,7 +71,7 @@ pub async fn export(
     })?;
     let organisation = caller.organisation();
     app.store.audit_export(organisation, caller.actor(), format.as_str(), app.now()).await?;
-    let pages = pages(app, caller, format);
+    let pages = pages(app, organisation, format);
     let headers =
         [(header::CONTENT_TYPE, format.media_type()), (header::CONTENT_DISPOSITION, format.file_name())];
     Ok((headers, Body::from_stream(pages)).into_response())
@@ -100,8 +101,11 @@ enum Step {
 }
 
 /// An error cuts the answer off, so that nobody takes a part for the whole.
-fn pages(app: App, caller: Caller, format: Format) -> impl Stream<Item = Result<Bytes, StoreError>> {
-    let organisation = caller.organisation();
+fn pages(
+    app: App,
+    organisation: OrganisationId,
+    format: Format,
+) -> impl Stream<Item = Result<Bytes, StoreError>> {
     stream::try_unfold((app, Step::Header), move |(app, step)| async move {
         let cursor = match step {
             Step::End => return Ok(None),

@@ -56,7 +56,7 @@ pub struct GroupRequest {
 /// The groups, by code
 #[utoipa::path(get, path = "/v1/groups", tag = "registry", operation_id = "list_groups", params(PageParameters),
     responses((status = 200, description = "A page", body = List<Group>)))]
-pub async fn list(
+pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
     parameters: Parameters,
@@ -70,7 +70,11 @@ pub async fn list(
     request_body = GroupRequest,
     responses((status = 201, description = "Made", body = Group, headers(("Location" = String))),
               (status = 409, description = "The code is taken", body = Problem, content_type = "application/problem+json")))]
-pub async fn create(State(app): State<App>, caller: Caller, body: JsonBody) -> Result<Response, Problem> {
+pub(crate) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    body: JsonBody,
+) -> Result<Response, Problem> {
     let report = Report::default();
     let read = Node::root(&body.value, &report).object().and_then(|mut members| {
         let code = members.read("code", |n| read_code(&n));

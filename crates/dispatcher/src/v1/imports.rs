@@ -19,7 +19,7 @@ use crate::request::fields::Report;
 use crate::request::query::Parameters;
 
 /// A client that sends nothing for so long has gone.
-const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
+const CHUNK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How to import.
 #[derive(Debug, IntoParams)]
@@ -42,7 +42,7 @@ pub struct ImportParameters {
     params(ImportParameters),
     request_body(content = String, content_type = "text/csv"),
     responses((status = 200, description = "What came of it", body = ImportReport)))]
-pub async fn create(
+pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,

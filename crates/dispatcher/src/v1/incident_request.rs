@@ -13,9 +13,9 @@ use super::schemas;
 use crate::request::fields::Node;
 
 /// The clocks of a control room and ours may differ by so much.
-pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+pub const CLOCK_SKEW: Duration = Duration::from_mins(5);
 /// An incident may have been so long ago: a cold case is reported, a typing error in the year is caught.
-const AGE_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+const AGE_MAX: Duration = Duration::from_hours(366 * 24);
 
 /// An incident as the control room reports it.
 #[derive(Debug, ToSchema)]
@@ -91,6 +91,7 @@ impl IncidentFields {
 }
 
 /// A moment that has been, give or take [`CLOCK_SKEW`].
+#[must_use]
 pub fn past(node: &Node<'_>, now: Timestamp, age_max: Option<Duration>) -> Option<Timestamp> {
     let at = node.time()?;
     if at > now.plus(CLOCK_SKEW) {

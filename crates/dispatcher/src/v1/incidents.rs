@@ -104,7 +104,7 @@ async fn find(store: &Store, organisation: OrganisationId, id: IncidentId) -> Re
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body = IncidentRequest,
     responses((status = 201, description = "Taken", body = Incident, headers(("Location" = String)))))]
-pub async fn create(
+pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
@@ -137,7 +137,7 @@ pub async fn create(
 #[utoipa::path(get, path = "/v1/incidents", tag = "incidents", operation_id = "list_incidents",
     params(PageParameters),
     responses((status = 200, description = "A page", body = List<Incident>)))]
-pub async fn list(
+pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
     parameters: Parameters,
@@ -156,7 +156,7 @@ pub async fn list(
 #[utoipa::path(get, path = "/v1/incidents/{id}", tag = "incidents", operation_id = "get_incident",
     params(("id" = uuid::Uuid, Path, description = "The incident")),
     responses((status = 200, description = "The incident", body = Incident)))]
-pub async fn get(
+pub(crate) async fn get(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,

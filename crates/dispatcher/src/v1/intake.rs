@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::authentication::Caller;
 use crate::problem::Problem;
 
-/// Tries of a page of deliveries while the database is away; after that the next start of the service goes on.
+/// Tries of a page of deliveries while the database is away; after that a worker goes on.
 const FAN_OUT_TRIES: u32 = 10;
 const FAN_OUT_PAUSE: Duration = Duration::from_millis(500);
 
@@ -97,7 +97,7 @@ impl Request {
                     tokio::time::sleep(FAN_OUT_PAUSE).await;
                 }
                 Err(error) => {
-                    tracing::error!(%alert, %error, "a fan-out stopped; it goes on at the next start");
+                    tracing::error!(%alert, %error, "a fan-out stopped; the sweep of a worker goes on with it");
                     return;
                 }
             }

@@ -76,7 +76,7 @@ pub struct KeyRequest {
 /// The keys, oldest first
 #[utoipa::path(get, path = "/v1/keys", tag = "keys", operation_id = "list_keys", params(PageParameters),
     responses((status = 200, description = "A page", body = List<Key>)))]
-pub async fn list(
+pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
     parameters: Parameters,
@@ -89,7 +89,11 @@ pub async fn list(
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", operation_id = "create_key", request_body = KeyRequest,
     responses((status = 201, description = "Made; `key` is shown this once", body = CreatedKey,
                headers(("Location" = String)))))]
-pub async fn create(State(app): State<App>, caller: Caller, body: JsonBody) -> Result<Response, Problem> {
+pub(crate) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    body: JsonBody,
+) -> Result<Response, Problem> {
     let now = app.now();
     let report = Report::default();
     let read = Node::root(&body.value, &report).object().and_then(|mut members| {
@@ -114,7 +118,7 @@ pub async fn create(State(app): State<App>, caller: Caller, body: JsonBody) -> R
 #[utoipa::path(delete, path = "/v1/keys/{id}", tag = "keys", operation_id = "revoke_key",
     params(("id" = uuid::Uuid, Path, description = "The key")),
     responses((status = 204, description = "It no longer works")))]
-pub async fn revoke(
+pub(crate) async fn revoke(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,

@@ -136,7 +136,11 @@ fn given_groups(value: &serde_json::Value) -> Vec<String> {
     request_body = ParticipantRequest,
     responses((status = 201, description = "Enrolled", body = Participant, headers(("Location" = String))),
               (status = 409, description = "The external_id is taken", body = Problem, content_type = "application/problem+json")))]
-pub async fn create(State(app): State<App>, caller: Caller, body: JsonBody) -> Result<Response, Problem> {
+pub(crate) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    body: JsonBody,
+) -> Result<Response, Problem> {
     let now = app.now();
     let report = Report::default();
     let draft = request::read(&Node::root(&body.value, &report), app.settings.country, now);
@@ -158,7 +162,7 @@ pub struct ParticipantFilter {
 #[utoipa::path(get, path = "/v1/participants", tag = "registry", operation_id = "list_participants",
     params(ParticipantFilter, PageParameters),
     responses((status = 200, description = "A page", body = List<Participant>)))]
-pub async fn list(
+pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
     parameters: Parameters,
@@ -187,7 +191,7 @@ async fn find(app: &App, caller: &Caller, id: ParticipantId) -> Result<Stored, P
 #[utoipa::path(get, path = "/v1/participants/{id}", tag = "registry", operation_id = "get_participant",
     params(("id" = uuid::Uuid, Path, description = "The participant")),
     responses((status = 200, description = "The participant", body = Participant)))]
-pub async fn get(
+pub(crate) async fn get(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
@@ -201,7 +205,7 @@ pub async fn get(
     request_body(content = ParticipantPatch, content_type = "application/merge-patch+json"),
     responses((status = 200, description = "The participant", body = Participant),
               (status = 409, description = "The external_id is taken", body = Problem, content_type = "application/problem+json")))]
-pub async fn change(
+pub(crate) async fn change(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
@@ -230,7 +234,7 @@ pub async fn change(
 #[utoipa::path(delete, path = "/v1/participants/{id}", tag = "registry", operation_id = "erase_participant",
     params(("id" = uuid::Uuid, Path, description = "The participant")),
     responses((status = 204, description = "Erased")))]
-pub async fn erase(
+pub(crate) async fn erase(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,

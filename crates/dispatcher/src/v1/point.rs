@@ -56,6 +56,7 @@ impl From<Point> for PointView {
 }
 
 /// Reads `{"latitude", "longitude"}` or `{"rd_x", "rd_y"}`.
+#[must_use]
 pub fn read(node: &Node<'_>) -> Option<Point> {
     let mut members = node.object()?;
     let given = node.value();

@@ -97,7 +97,7 @@ pub struct Warning {
 #[utoipa::path(post, path = "/v1/alerts/preview", tag = "alerts", operation_id = "preview_alert",
     request_body = AlertRequest,
     responses((status = 200, description = "What it would do; nothing was written", body = Preview)))]
-pub async fn preview(
+pub(crate) async fn preview(
     State(app): State<App>,
     caller: Caller,
     body: JsonBody,
@@ -209,16 +209,16 @@ mod tests {
             text: MessageText::parse(text, 3).unwrap(),
             audience: Audience::default(),
             priority: Priority::Urgent,
-            expires_at: NOW.plus(std::time::Duration::from_secs(3_600)),
+            expires_at: NOW.plus(std::time::Duration::from_hours(1)),
             exercise: false,
         };
-        let matched = |i: usize| Matched {
+        let person = |i: usize| Matched {
             participant: ParticipantId::generate(),
             recipient: Recipient([u8::try_from(i % 256).unwrap(); 16]),
             kind: if i == 0 { ParticipantKind::Business } else { ParticipantKind::Resident },
         };
         let matches =
-            Matches { recipients: (0..people).map(matched).collect(), off_hours: 4, paused: 5, frequency: 6 };
+            Matches { recipients: (0..people).map(person).collect(), off_hours: 4, paused: 5, frequency: 6 };
         foresee(&draft, &matches, &settings, NOW)
     }
 

@@ -78,7 +78,7 @@ pub struct MarkRequest {
 #[utoipa::path(get, path = "/v1/alerts/{id}/replies", tag = "replies", operation_id = "list_replies",
     params(("id" = uuid::Uuid, Path, description = "The alert"), PageParameters),
     responses((status = 200, description = "A page", body = List<Reply>)))]
-pub async fn list(
+pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
@@ -95,7 +95,7 @@ pub async fn list(
     params(("id" = uuid::Uuid, Path, description = "The reply")),
     request_body = MarkRequest,
     responses((status = 200, description = "The reply", body = Reply)))]
-pub async fn mark(
+pub(crate) async fn mark(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,

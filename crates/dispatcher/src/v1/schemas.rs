@@ -11,7 +11,7 @@ fn words(words: impl IntoIterator<Item = &'static str>) -> Object {
 }
 
 fn words_or_null(all: impl IntoIterator<Item = &'static str>) -> Object {
-    let values = all.into_iter().map(|w| serde_json::Value::from(w)).chain([serde_json::Value::Null]);
+    let values = all.into_iter().map(serde_json::Value::from).chain([serde_json::Value::Null]);
     ObjectBuilder::new()
         .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
         .enum_values(Some(values))
@@ -24,92 +24,92 @@ fn formatted(nullable: bool, format: KnownFormat) -> Object {
 }
 
 /// A time in RFC 3339.
-pub fn time() -> Object {
+pub(crate) fn time() -> Object {
     formatted(false, KnownFormat::DateTime)
 }
 
 /// A time in RFC 3339, or `null`.
-pub fn time_or_null() -> Object {
+pub(crate) fn time_or_null() -> Object {
     formatted(true, KnownFormat::DateTime)
 }
 
 /// A UUID, version 7.
-pub fn id() -> Object {
+pub(crate) fn id() -> Object {
     formatted(false, KnownFormat::Uuid)
 }
 
 /// A UUID, or `null`.
-pub fn id_or_null() -> Object {
+pub(crate) fn id_or_null() -> Object {
     formatted(true, KnownFormat::Uuid)
 }
 
 /// Where an alert stands.
-pub fn alert_state() -> Object {
+pub(crate) fn alert_state() -> Object {
     words(AlertState::ALL.iter().map(|w| w.as_str()))
 }
 
 /// How urgent an alert is.
-pub fn priority() -> Object {
+pub(crate) fn priority() -> Object {
     words(Priority::ALL.iter().map(|w| w.as_str()))
 }
 
 /// What came of an incident.
-pub fn outcome() -> Object {
+pub(crate) fn outcome() -> Object {
     words(Outcome::ALL.iter().map(|w| w.as_str()))
 }
 
 /// What came of an incident, or `null` while it is open.
-pub fn outcome_or_null() -> Object {
+pub(crate) fn outcome_or_null() -> Object {
     words_or_null(Outcome::ALL.iter().map(|w| w.as_str()))
 }
 
 /// What a description is about.
-pub fn subject_kind() -> Object {
+pub(crate) fn subject_kind() -> Object {
     words(SubjectKind::ALL.iter().map(|w| w.as_str()))
 }
 
 /// What a message is for.
-pub fn message_kind() -> Object {
+pub(crate) fn message_kind() -> Object {
     words(klaroen_domain::alert::MessageKind::ALL.iter().map(|w| w.as_str()))
 }
 
 /// Where a delivery stands.
-pub fn delivery_state() -> Object {
+pub(crate) fn delivery_state() -> Object {
     words(DeliveryState::ALL.iter().map(|w| w.as_str()))
 }
 
 /// Where a reply stands.
-pub fn reply_state() -> Object {
+pub(crate) fn reply_state() -> Object {
     words(super::replies::REPLY_STATES)
 }
 
 /// The alphabet of a text.
-pub fn encoding() -> Object {
+pub(crate) fn encoding() -> Object {
     words(["gsm7", "ucs2"])
 }
 
 /// What a participant is.
-pub fn participant_kind() -> Object {
+pub(crate) fn participant_kind() -> Object {
     words(super::participant_request::PARTICIPANT_KINDS)
 }
 
 /// What participants are.
-pub fn participant_kinds() -> Array {
+pub(crate) fn participant_kinds() -> Array {
     ArrayBuilder::new().items(participant_kind()).build()
 }
 
 /// The language of automatic texts.
-pub fn language() -> Object {
+pub(crate) fn language() -> Object {
     words(super::participant_request::LANGUAGES)
 }
 
 /// The role of a key.
-pub fn role() -> Object {
+pub(crate) fn role() -> Object {
     words(Role::ALL.iter().map(|w| w.as_str()))
 }
 
 /// A `GeoJSON` Polygon or `MultiPolygon` (RFC 7946): at most 20 polygons, 50 rings, 10,000 positions.
-pub fn geometry() -> Object {
+pub(crate) fn geometry() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::Object)
         .property("type", words(["Polygon", "MultiPolygon"]))
@@ -120,6 +120,6 @@ pub fn geometry() -> Object {
 }
 
 /// Any object.
-pub fn object() -> Object {
+pub(crate) fn object() -> Object {
     ObjectBuilder::new().schema_type(Type::Object).build()
 }

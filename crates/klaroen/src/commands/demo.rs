@@ -57,8 +57,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Runs the demo.
 pub async fn run(args: &DemoArgs) -> CommandResult {
     let mut signals = Signals::listen()?;
+    scratch::start_quiet_log()?;
     let stage = tokio::select! {
-        stage = Stage::set(args.participants, args.seed) => stage?,
+        stage = Stage::set(args.participants, args.seed, stage::fair_provider(args.seed)) => stage?,
         _ = signals.next() => return Ok(ExitCode::FAILURE),
     };
     let played = tokio::select! {
@@ -176,5 +177,21 @@ async fn wait_for_confirmations(smsc: &Smsc, opted_out: &[String]) {
     let began = Instant::now();
     while opted_out.iter().any(|number| smsc.rings_of(number).len() < 2) && began.elapsed() < PATIENCE {
         sleep(LOOK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_demo_holds_what_it_promises() {
+        let mut provider = stage::fair_provider(7);
+        // As unfair as it was, and quicker.
+        provider.faults.response_delay_ms = (0, 5);
+        provider.faults.receipt_delay_ms = (10, 100);
+        let stage = Stage::set(400, 7, provider).await.unwrap();
+        assert!(play(&stage).await.unwrap());
+        stage.strike().await.unwrap();
     }
 }

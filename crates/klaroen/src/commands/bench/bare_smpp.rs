@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use klaroen_simulator::Smsc;
@@ -21,12 +22,16 @@ use crate::scratch;
 /// As many in flight as Klaroen has.
 const WINDOW: u32 = 50;
 
+/// The library can fall asleep with requests waiting until something comes in; an `enquire_link` wakes it.
+const NUDGE: Duration = Duration::from_millis(10);
+
 /// SMS per second over one connection.
 pub async fn run(messages: u32) -> Result<f64, Failure> {
     let smsc = Smsc::start(town::smsc_config()).await?;
     let stream = TcpStream::connect(smsc.addr()).await?;
     stream.set_nodelay(true)?;
-    let (client, mut events) = ConnectionBuilder::new().no_response_timeout().connected(stream);
+    let (client, mut events) =
+        ConnectionBuilder::new().no_response_timeout().enquire_link_interval(NUDGE).connected(stream);
     let events = tokio::spawn(async move { while events.next().await.is_some() {} });
     let (system_id, password) = scratch::ACCOUNT;
     let bind = BindTransceiver::builder()

@@ -31,11 +31,10 @@ const BINDS: u16 = 2;
 
 impl Stage {
     /// Sets everything up, telling what it does.
-    pub async fn set(participants: u32, seed: u64) -> Result<Self, Failure> {
-        scratch::start_quiet_log()?;
+    pub async fn set(participants: u32, seed: u64, smsc: SmscConfig) -> Result<Self, Failure> {
         let directory = tempfile::tempdir().because("cannot make a temporary directory")?;
         scratch::make_keys(directory.path())?;
-        let smsc = Smsc::start(smsc_config(seed)).await.because("cannot start the built-in SMSC")?;
+        let smsc = Smsc::start(smsc).await.because("cannot start the built-in SMSC")?;
         let service = Service::start(scratch::configuration(directory.path(), smsc.addr(), BINDS)?).await?;
         let base = format!("http://{}", service.address());
         output::note(format_args!(
@@ -69,7 +68,7 @@ impl Stage {
 }
 
 /// Answers like a provider on a fair day: 5 to 50 ms to each submit, and receipts with a realistic mix.
-fn smsc_config(seed: u64) -> SmscConfig {
+pub fn fair_provider(seed: u64) -> SmscConfig {
     let (system_id, password) = scratch::ACCOUNT;
     SmscConfig {
         seed,

@@ -1,0 +1,5 @@
+//! The calls as clients make them, against a real database.
+
+mod access;
+mod alerts;
+mod registry;

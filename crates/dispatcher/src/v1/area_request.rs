@@ -1,0 +1,192 @@
+//! Where an alert is for: a circle, a shape of one's own, or areas of the library.
+
+use klaroen_domain::geofence::{Geofence, RADIUS_M_MAX, RADIUS_M_MIN};
+use klaroen_domain::id::OrganisationId;
+use klaroen_store::Store;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::point::{self, PointRequest};
+use super::schemas;
+use crate::problem::Problem;
+use crate::request::fields::{Node, Report, is_code};
+
+/// Areas in one alert.
+const AREAS_MAX: usize = 100;
+
+/// Where: exactly one of the members.
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+pub enum AreaRequest {
+    /// A circle.
+    Circle(CircleArea),
+    /// A shape of one's own.
+    Geometry(GeometryArea),
+    /// Areas of the library.
+    Areas(LibraryArea),
+}
+
+/// A circle.
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CircleArea {
+    /// The circle.
+    pub circle: CircleRequest,
+}
+
+/// A circle on the ground.
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CircleRequest {
+    /// Its middle.
+    pub center: PointRequest,
+    /// Metres on the ground.
+    #[schema(minimum = 10, maximum = 50_000)]
+    pub radius_m: f64,
+}
+
+/// A shape of one's own.
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GeometryArea {
+    /// `GeoJSON` (RFC 7946), longitude before latitude.
+    #[schema(schema_with = schemas::geometry)]
+    pub geometry: Value,
+}
+
+/// Areas of the library.
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LibraryArea {
+    /// Their codes.
+    #[schema(min_items = 1, max_items = 100)]
+    pub areas: Vec<String>,
+}
+
+/// A code of the library or the groups, and where the request names it.
+pub(super) type Named = (String, String);
+
+/// Where, before the library was asked.
+#[derive(Debug)]
+enum AreaSpec {
+    Shape(Geofence),
+    Library(Vec<Named>),
+}
+
+/// What a request says of an area, before the library was asked.
+#[derive(Debug)]
+pub struct AreaFields {
+    spec: Option<AreaSpec>,
+    given: Value,
+}
+
+impl AreaFields {
+    /// Reads `{"circle"}`, `{"geometry"}` or `{"areas"}`.
+    #[must_use]
+    pub fn read(node: &Node<'_>) -> Self {
+        Self { spec: read_area(node), given: node.value().clone() }
+    }
+
+    /// Asks the library; gives the shape and the area as it was asked for.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn resolve(
+        self,
+        store: &Store,
+        organisation: OrganisationId,
+        report: &mut Report,
+    ) -> Result<Option<(Geofence, Value)>, Problem> {
+        let geofence = match self.spec {
+            None => None,
+            Some(AreaSpec::Shape(geofence)) => Some(geofence),
+            Some(AreaSpec::Library(named)) => from_library(store, organisation, &named, report).await?,
+        };
+        Ok(geofence.map(|geofence| (geofence, self.given)))
+    }
+}
+
+fn read_area(node: &Node<'_>) -> Option<AreaSpec> {
+    let mut members = node.object()?;
+    let circle = members.optional("circle");
+    let geometry = members.optional("geometry");
+    let areas = members.optional("areas");
+    members.finish();
+    match (circle, geometry, areas) {
+        (Some(circle), None, None) => read_circle(&circle).map(AreaSpec::Shape),
+        (None, Some(geometry), None) => read_geometry(&geometry).map(AreaSpec::Shape),
+        (None, None, Some(areas)) => read_codes(&areas, AREAS_MAX).map(AreaSpec::Library),
+        _ => node.wrong("give exactly one of circle, geometry and areas"),
+    }
+}
+
+fn read_circle(node: &Node<'_>) -> Option<Geofence> {
+    let mut members = node.object()?;
+    let center = members.read("center", |n| point::read(&n));
+    let radius_m = members.read("radius_m", |n| {
+        let range = RADIUS_M_MIN..=RADIUS_M_MAX;
+        let in_range = n.number()?;
+        if range.contains(&in_range) {
+            return Some(in_range);
+        }
+        n.wrong(format!("must be between {RADIUS_M_MIN} and {RADIUS_M_MAX} metres"))
+    });
+    members.finish();
+    match Geofence::circle(center?, radius_m?) {
+        Ok(geofence) => Some(geofence),
+        Err(error) => {
+            node.wrong_below(&error.pointer, error.detail);
+            None
+        }
+    }
+}
+
+fn read_geometry(node: &Node<'_>) -> Option<Geofence> {
+    match Geofence::from_geojson(node.value()) {
+        Ok(geofence) => Some(geofence),
+        Err(errors) => {
+            for error in errors {
+                node.wrong_below(&error.pointer, error.detail);
+            }
+            None
+        }
+    }
+}
+
+/// Reads a list of codes, each with its place in the request.
+pub(super) fn read_codes(node: &Node<'_>, max: usize) -> Option<Vec<Named>> {
+    let items = node.array(1..=max)?;
+    let read = |item: Node<'_>| {
+        let code = item.text(64)?;
+        if !is_code(code) {
+            return item.wrong("is no code: use 1 to 64 of A-Z a-z 0-9 _ . -");
+        }
+        Some((code.to_owned(), item.pointer().to_owned()))
+    };
+    let codes: Vec<Option<Named>> = items.into_iter().map(read).collect();
+    codes.into_iter().collect()
+}
+
+async fn from_library(
+    store: &Store,
+    organisation: OrganisationId,
+    named: &[Named],
+    report: &mut Report,
+) -> Result<Option<Geofence>, Problem> {
+    let codes: Vec<String> = named.iter().map(|(code, _)| code.clone()).collect();
+    let areas = store.areas_by_code(organisation, &codes).await?;
+    for (code, pointer) in named {
+        if !areas.iter().any(|area| area.code == *code) {
+            report.add(pointer.clone(), format!("there is no area {code}"));
+        }
+    }
+    let mut shapes = Vec::with_capacity(areas.len());
+    for area in &areas {
+        let shape = Geofence::from_geojson(&area.geometry).map_err(|_| {
+            tracing::error!(area = area.code, "an area of the library cannot be read");
+            Problem::internal()
+        })?;
+        shapes.push(shape);
+    }
+    Ok(Some(Geofence::union(shapes)))
+}
