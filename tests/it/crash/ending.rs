@@ -31,8 +31,8 @@ async fn raise_and_end(stage: &mut Stage, neighbourhood: usize) -> String {
     let answered = ending.await.unwrap();
 
     let (program, client) = stage.serve_again().await;
-    let state = text(&client.alert(&alert).await["state"]);
-    assert!(state == "ended" || (!answered && state == "active"), "{state}");
+    let found = text(&client.alert(&alert).await["state"]);
+    assert!(found == "ended" || (!answered && found == "active"), "{found}");
     assert!(end(client.clone(), alert.clone()).await, "the second try is answered");
     stage.moment(1_000).await;
     program.kill();

@@ -15,7 +15,8 @@ use crate::program::{PATIENCE, Program};
 
 /// Three pages of deliveries.
 const PEOPLE: usize = 25_000;
-const ROUNDS: usize = 8;
+/// In every other one it is killed between two pages, in the others at any moment of the intake.
+const ROUNDS: usize = 6;
 
 type Answer = JoinHandle<Result<(StatusCode, Value), Unanswered>>;
 
@@ -68,9 +69,9 @@ async fn round(stage: &mut Stage, running: (Program, Client), n: usize, moments:
     let reference = format!("2026-{n}");
     let answer = report(&client, &reference);
     if n.is_multiple_of(2) {
-        between_pages(&client, &reference, &answer).await
+        between_pages(&client, &reference, &answer).await;
     } else {
-        stage.moment(moments).await
+        stage.moment(moments).await;
     }
     program.kill();
     let answer = answer.await.unwrap();
