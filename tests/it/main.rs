@@ -3,10 +3,14 @@
 #![expect(clippy::cast_precision_loss, reason = "small counts become metres and angles")]
 
 mod api;
+mod client;
 mod contract;
 mod control_room;
+mod crash;
 mod desk;
 mod pipeline;
+mod program;
 mod service;
+mod startup;
 mod store;
 mod world;

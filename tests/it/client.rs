@@ -1,0 +1,231 @@
+//! A client of the API. Every alert that it gets has to add up.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use reqwest::{Client as Http, Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+
+use crate::program::{Installation, PATIENCE, Program};
+
+/// Where the first neighbourhood is; the others lie some 14 km east of one another.
+const FIRST: (f64, f64) = (52.09, 5.12);
+const APART_DEGREES: f64 = 0.2;
+
+/// A request that was not answered: the program was killed, or is not up.
+#[derive(Debug)]
+pub struct Unanswered;
+
+/// One server and its two keys.
+#[derive(Clone)]
+pub struct Client {
+    http: Http,
+    url: String,
+    operator: String,
+    admin: String,
+}
+
+/// A delivery as the API shows it.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub message: String,
+    pub participant: String,
+    pub state: String,
+    pub attempts: u64,
+    pub reason: Option<String>,
+}
+
+impl Client {
+    pub fn new(installation: &Installation, program: &Program) -> Self {
+        let http = Http::builder().timeout(PATIENCE).no_proxy().build().unwrap();
+        let (operator, admin) = (installation.operator.clone(), installation.admin.clone());
+        Self { http, url: program.url(), operator, admin }
+    }
+
+    fn request(&self, method: Method, path: &str, key: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(key)
+    }
+
+    async fn answer(request: RequestBuilder) -> Result<(StatusCode, Value), Unanswered> {
+        let response = request.send().await.map_err(|_| Unanswered)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|_| Unanswered)?;
+        // What is answered is whole: a connection that broke off was seen above.
+        Ok((status, if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() }))
+    }
+
+    /// As operator, with an idempotency key.
+    pub async fn post(&self, path: &str, key: &str, body: &Value) -> Result<(StatusCode, Value), Unanswered> {
+        let request = self.request(Method::POST, path, &self.operator);
+        Self::answer(request.header("Idempotency-Key", key).json(body)).await
+    }
+
+    /// Stops what has not left of an alert.
+    pub async fn cancel(&self, alert: &str) {
+        let request = self.request(Method::POST, &format!("/v1/alerts/{alert}/cancel"), &self.operator);
+        let (status, cancelled) = Self::answer(request).await.expect("an answer");
+        assert_eq!(status, StatusCode::OK, "{cancelled}");
+        check_sums(&cancelled);
+    }
+
+    async fn get(&self, path: &str, key: &str) -> Value {
+        let (status, body) = Self::answer(self.request(Method::GET, path, key)).await.expect("an answer");
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        body
+    }
+
+    async fn list(&self, path: &str, key: &str) -> Vec<Value> {
+        let (mut items, mut cursor) = (Vec::new(), String::new());
+        let and = if path.contains('?') { '&' } else { '?' };
+        loop {
+            let mut page = self.get(&format!("{path}{and}limit=500{cursor}"), key).await;
+            let Value::Array(more) = page["items"].take() else { panic!("{page}") };
+            items.extend(more);
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return items,
+            }
+        }
+    }
+
+    /// Waits until a connection to the gateway is up.
+    pub async fn ready(&self) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Ok((status, _)) = Self::answer(self.request(Method::GET, "/readyz", "")).await
+                && status == StatusCode::OK
+            {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "it does not get ready");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// One alert. Its counts add up, always.
+    pub async fn alert(&self, id: &str) -> Value {
+        let alert = self.get(&format!("/v1/alerts/{id}"), &self.operator).await;
+        check_sums(&alert);
+        alert
+    }
+
+    /// Looks at an alert until it is as wanted.
+    pub async fn until(&self, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let alert = self.alert(id).await;
+            if wanted(&alert) {
+                return alert;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "waited too long for {what}: {alert:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Every delivery of an alert.
+    pub async fn deliveries(&self, alert: &str) -> Vec<Delivery> {
+        self.list(&format!("/v1/alerts/{alert}/deliveries"), &self.operator)
+            .await
+            .iter()
+            .map(Delivery::of)
+            .collect()
+    }
+
+    /// Those in one state.
+    pub async fn deliveries_in(&self, alert: &str, state: &str) -> Vec<Delivery> {
+        let path = format!("/v1/alerts/{alert}/deliveries?state={state}");
+        self.list(&path, &self.operator).await.iter().map(Delivery::of).collect()
+    }
+
+    /// The incidents with this reference.
+    pub async fn incidents(&self, reference: &str) -> Vec<Value> {
+        let mut incidents = self.list("/v1/incidents", &self.operator).await;
+        incidents.retain(|incident| incident["reference"] == reference);
+        incidents
+    }
+
+    /// Digits of the number of each participant.
+    pub async fn numbers(&self) -> HashMap<String, String> {
+        let participants = self.list("/v1/participants", &self.admin).await;
+        let number = |p: &Value| (text(&p["id"]), text(&p["phone"]).trim_start_matches('+').to_owned());
+        participants.iter().map(number).collect()
+    }
+
+    /// Messages whose deliveries do not add up, as the program itself counts them.
+    pub async fn broken_sums(&self) -> String {
+        let request = self.request(Method::GET, "/metrics", "");
+        let metrics = request.send().await.unwrap().text().await.unwrap();
+        metrics.lines().find_map(|line| line.strip_prefix("broken_sums ")).unwrap().to_owned()
+    }
+}
+
+impl Delivery {
+    fn of(value: &Value) -> Self {
+        Self {
+            message: text(&value["message_id"]),
+            participant: text(&value["participant_id"]),
+            state: text(&value["state"]),
+            attempts: value["attempts"].as_u64().unwrap(),
+            reason: value["reason"].as_str().map(str::to_owned),
+        }
+    }
+}
+
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
+}
+
+/// `queued + sending + … = recipients`, for each message.
+fn check_sums(alert: &Value) {
+    for message in alert["messages"].as_array().unwrap() {
+        let sum: u64 = message["counts"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+        assert_eq!(message["recipients"].as_u64(), Some(sum), "the states add up: {message:#}");
+    }
+}
+
+/// How many deliveries of message `n` are in these states; none where there is no such message.
+pub fn count(alert: &Value, n: usize, states: &[&str]) -> u64 {
+    let counts = &alert["messages"][n]["counts"];
+    states.iter().map(|state| counts[state].as_u64().unwrap_or(0)).sum()
+}
+
+/// An incident with an alert to everybody in a neighbourhood.
+pub fn incident(reference: &str, neighbourhood: usize, priority: &str) -> Value {
+    let centre = json!({ "latitude": FIRST.0, "longitude": longitude(neighbourhood) });
+    json!({
+        "reference": reference, "category": "robbery", "description": "Overval op winkel", "location": centre,
+        "alert": {
+            "area": { "circle": { "center": centre, "radius_m": 5_000 } },
+            "text": format!("Let op ({reference}): man, rode jas."),
+            "priority": priority,
+        },
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a handful")]
+fn longitude(neighbourhood: usize) -> f64 {
+    FIRST.1 + APART_DEGREES * neighbourhood as f64
+}
+
+/// Digits of the number of person `n` of a neighbourhood.
+pub fn number(neighbourhood: usize, n: usize) -> String {
+    format!("3161{neighbourhood:02}{n:05}")
+}
+
+/// A registry of `people` in each of some neighbourhoods.
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
+pub fn registry(neighbourhoods: usize, people: usize) -> String {
+    let mut csv = String::from("kind,phone,label,latitude,longitude,external_id,consent_at,consent_method\n");
+    for neighbourhood in 0..neighbourhoods {
+        for n in 0..people {
+            let longitude = longitude(neighbourhood) + n as f64 * 1e-6;
+            let number = number(neighbourhood, n);
+            let row = format!(
+                "resident,+{number},thuis,{},{longitude:.7},p-{number},2026-01-31T10:00:00+01:00,formulier\n",
+                FIRST.0
+            );
+            csv.push_str(&row);
+        }
+    }
+    csv
+}
