@@ -217,7 +217,6 @@ impl<'a> Session<'a> {
         let fed = rows.feed(text, &mut complete);
         fed.map_err(|RowTooLong { line }| ImportError::RowTooLong { row: line, landed })?;
         if last && !rows.finish(&mut complete) {
-            complete.pop();
             self.report.rows += 1;
             let row = rows.row_line();
             let reason = "a quote is never closed".to_owned();
