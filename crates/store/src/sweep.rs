@@ -71,7 +71,8 @@ pub(crate) const PARKED_BY_PHONE: Sql = Sql::new(
      FROM (SELECT id, recipient, message_id, channel FROM deliveries
            WHERE state = 'unknown' AND changed_at >= $2 - 604800000
            UNION ALL
-           SELECT id, recipient, message_id, channel FROM deliveries WHERE in_doubt = 1 AND state = 'queued') d
+           SELECT id, recipient, message_id, channel FROM deliveries
+           WHERE in_doubt = 1 AND state = 'queued' AND message_id IN (SELECT id FROM messages WHERE settled = 0)) d
          CROSS JOIN receipts r ON r.recipient = d.recipient AND r.delivery_id IS NULL
          JOIN messages m ON m.id = d.message_id
      WHERE m.created_at <= r.received_at AND r.received_at <= $2
