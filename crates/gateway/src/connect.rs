@@ -81,6 +81,7 @@ mod tests {
         let channel = open(json!({"type": "log", "name": "dry"}), 0).unwrap();
         let sms = OutboundSms {
             delivery: DeliveryId(1),
+            attempt: 1,
             to: PhoneNumber::from_sealed("+31612345678".into()),
             text: Arc::new(MessageText::parse("Kijk uit", 3).unwrap()),
             validity: Duration::from_mins(1),

@@ -67,6 +67,8 @@ impl ClientReference {
 pub struct OutboundSms {
     /// The delivery that this is an attempt of.
     pub delivery: DeliveryId,
+    /// Which attempt: opaque to an adapter, which hands it back in [`GatewayEvent::LateAnswer`].
+    pub attempt: i64,
     /// Where to.
     pub to: PhoneNumber,
     /// What; shared by all deliveries of a message.
@@ -92,6 +94,8 @@ pub enum GatewayEvent {
     LateAnswer {
         /// The delivery that was submitted.
         delivery: DeliveryId,
+        /// Its [`OutboundSms::attempt`]: by now there may be another one.
+        attempt: i64,
         /// What the provider says.
         outcome: SubmitOutcome,
     },

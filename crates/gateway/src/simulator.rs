@@ -112,7 +112,7 @@ impl SmsGateway for SimulatorGateway {
         };
         let reference = ClientReference::of(sms.delivery);
         let provider_id = ProviderId(format!("sim-{}", reference.0));
-        let delivery = sms.delivery;
+        let (delivery, attempt) = (sms.delivery, sms.attempt);
         let accepted = SubmitOutcome::Accepted {
             provider_ids: vec![provider_id.clone()],
             segments: sms.text.segments(),
@@ -139,7 +139,7 @@ impl SmsGateway for SimulatorGateway {
             let _permit = permit;
             tokio::time::sleep(delay).await;
             if let Some(outcome) = late_answer {
-                insist(&events, GatewayEvent::LateAnswer { delivery, outcome }).await;
+                insist(&events, GatewayEvent::LateAnswer { delivery, attempt, outcome }).await;
             }
             if let Some(receipt) = receipt {
                 insist(&events, GatewayEvent::Receipt(receipt)).await;
@@ -179,6 +179,7 @@ mod tests {
     fn sms(id: i64) -> OutboundSms {
         OutboundSms {
             delivery: DeliveryId(id),
+            attempt: 3,
             to: PhoneNumber::from_sealed("+31612345678".into()),
             text: Arc::new(MessageText::parse("Kijk uit", 3).unwrap()),
             validity: Duration::from_mins(10),
@@ -223,8 +224,8 @@ mod tests {
         let mut channel = connect(&config(&json!({"late_percent": 100})));
         assert!(matches!(channel.gateway.submit(&sms(5)).await, SubmitOutcome::Unknown(_)));
         let event = channel.events.recv().await.unwrap().event;
-        let GatewayEvent::LateAnswer { delivery, outcome } = event else { panic!() };
-        assert_eq!(delivery, DeliveryId(5));
+        let GatewayEvent::LateAnswer { delivery, attempt, outcome } = event else { panic!() };
+        assert_eq!((delivery, attempt), (DeliveryId(5), 3));
         assert!(matches!(outcome, SubmitOutcome::Accepted { .. }));
     }
 }

@@ -1,4 +1,5 @@
-//! Attempts that ended in doubt, kept so that an answer that comes late can still settle them.
+//! Attempts that ended in doubt, kept so that an answer that comes late can still settle them: each by itself, because the
+//! answer to the first attempt says nothing about the second.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -10,10 +11,13 @@ use crate::submit::Attempt;
 /// More than the window of any connection; the oldest are forgotten and settled by receipt or policy instead.
 const KEPT: usize = 10_000;
 
+/// A delivery and the lease token of the attempt.
+type Key = (DeliveryId, i64);
+
 #[derive(Debug, Default)]
 struct Entries {
-    by_id: HashMap<DeliveryId, Attempt>,
-    oldest_first: VecDeque<DeliveryId>,
+    by_key: HashMap<Key, Attempt>,
+    oldest_first: VecDeque<Key>,
 }
 
 /// A bounded memory of attempts; the oldest leaves first.
@@ -21,21 +25,22 @@ struct Entries {
 pub(crate) struct InDoubt(Mutex<Entries>);
 
 impl InDoubt {
-    /// Remembers an attempt; a later attempt of the same delivery takes its place.
+    /// Remembers an attempt.
     pub(crate) fn remember(&self, attempt: Attempt) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.by_id.insert(attempt.id, attempt).is_none() {
-            entries.oldest_first.push_back(attempt.id);
+        let key = (attempt.id, attempt.lease_token);
+        if entries.by_key.insert(key, attempt).is_none() {
+            entries.oldest_first.push_back(key);
         }
         while entries.oldest_first.len() > KEPT {
             let oldest = entries.oldest_first.pop_front();
-            oldest.and_then(|id| entries.by_id.remove(&id));
+            oldest.and_then(|key| entries.by_key.remove(&key));
         }
     }
 
     /// The attempt of which a late answer came. It stays: the answer may be repeated, and the fence is in the database.
-    pub(crate) fn recall(&self, id: DeliveryId) -> Option<Attempt> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).copied()
+    pub(crate) fn recall(&self, id: DeliveryId, lease_token: i64) -> Option<Attempt> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).by_key.get(&(id, lease_token)).copied()
     }
 }
 
@@ -57,14 +62,21 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_the_newest_attempt_counts() {
+    fn it_is_bounded_and_the_oldest_leaves() {
         let in_doubt = InDoubt::default();
         for id in 0..=10_000 {
             in_doubt.remember(attempt(id, 1));
         }
-        assert!(in_doubt.recall(DeliveryId(0)).is_none());
+        assert!(in_doubt.recall(DeliveryId(0), 1).is_none());
+        assert!(in_doubt.recall(DeliveryId(10_000), 1).is_some());
+    }
+
+    #[test]
+    fn each_attempt_is_remembered_by_itself() {
+        let in_doubt = InDoubt::default();
+        in_doubt.remember(attempt(7, 1));
         in_doubt.remember(attempt(7, 2));
-        assert_eq!(in_doubt.recall(DeliveryId(7)).unwrap().lease_token, 2);
-        assert!(in_doubt.recall(DeliveryId(10_000)).is_some());
+        let tokens = [1, 2, 3].map(|token| in_doubt.recall(DeliveryId(7), token).map(|a| a.lease_token));
+        assert_eq!(tokens, [Some(1), Some(2), None]);
     }
 }

@@ -76,13 +76,15 @@ impl Inbound {
                         tracing::error!("an inbound SMS has nowhere to go: the provider is to send it again");
                     }
                 }
-                GatewayEvent::LateAnswer { delivery, outcome } => late.push((delivery, outcome, ack)),
+                GatewayEvent::LateAnswer { delivery, attempt, outcome } => {
+                    late.push((delivery, attempt, outcome, ack));
+                }
             }
         }
         self.store_receipts(&receipts, acks).await;
         // Last, so that the doubt which they settle is on its way by now.
-        for (delivery, outcome, ack) in late {
-            self.late_answer(delivery, outcome, ack).await;
+        for (delivery, attempt, outcome, ack) in late {
+            self.late_answer(delivery, attempt, outcome, ack).await;
         }
     }
 
@@ -119,9 +121,15 @@ impl Inbound {
 
     /// Settles an attempt whose caller had given up. Without a memory of the attempt nothing can be written: the fence is
     /// missing, and a receipt or the policy settles it.
-    async fn late_answer(&self, delivery: DeliveryId, outcome: SubmitOutcome, ack: oneshot::Sender<Ack>) {
+    async fn late_answer(
+        &self,
+        delivery: DeliveryId,
+        attempt: i64,
+        outcome: SubmitOutcome,
+        ack: oneshot::Sender<Ack>,
+    ) {
         self.instruments.late.increment(1);
-        if let Some(attempt) = self.in_doubt.recall(delivery) {
+        if let Some(attempt) = self.in_doubt.recall(delivery, attempt) {
             let finished = attempt.conclude(outcome, self.clock.now(), jitter::signed());
             if self.results.send(finished).await.is_err() {
                 tracing::error!(%delivery, "a late answer has nowhere to go: the delivery stays in doubt");

@@ -182,6 +182,7 @@ impl Session {
             let Some(ready) = self.queue.pop_front() else { break };
             let sms = OutboundSms {
                 delivery: attempt.id,
+                attempt: attempt.lease_token,
                 to: ready.phone,
                 text: Arc::clone(&ready.message.text),
                 validity: attempt.expires_at.since(wall),

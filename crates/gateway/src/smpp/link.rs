@@ -148,6 +148,8 @@ impl Link {
 pub(super) struct Attempt {
     pub link: Arc<Link>,
     pub delivery: DeliveryId,
+    /// [`crate::OutboundSms::attempt`].
+    pub number: i64,
     pub pdus: Vec<SubmitSm>,
     pub caller: oneshot::Sender<SubmitOutcome>,
     pub events: mpsc::Sender<Delivered>,
@@ -157,7 +159,7 @@ pub(super) struct Attempt {
 
 impl Attempt {
     pub(super) async fn run(self) {
-        let Self { link, delivery, pdus, caller, events, late } = self;
+        let Self { link, delivery, number: attempt, pdus, caller, events, late } = self;
         // Polled in order, and the window is fair: the parts go out in order.
         let parts = join_all(pdus.into_iter().map(|pdu| link.submit_part(pdu, &caller))).await;
         let in_time = parts.iter().all(|part| matches!(part, Part::Settled(_)));
@@ -176,7 +178,7 @@ impl Attempt {
         // The caller has `Unknown` already, or takes its silence for it.
         if !matches!(outcome, SubmitOutcome::Unknown(_)) {
             tracing::info!(%delivery, "late answer to a submit");
-            insist(&events, GatewayEvent::LateAnswer { delivery, outcome }).await;
+            insist(&events, GatewayEvent::LateAnswer { delivery, attempt, outcome }).await;
         }
     }
 }

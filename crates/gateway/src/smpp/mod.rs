@@ -146,7 +146,8 @@ impl SmsGateway for SmppGateway {
         };
         let (caller, outcome) = oneshot::channel();
         let late = Arc::clone(&self.late);
-        let attempt = Attempt { link, delivery: sms.delivery, pdus, caller, events, late };
+        let attempt =
+            Attempt { link, delivery: sms.delivery, number: sms.attempt, pdus, caller, events, late };
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             // Stopped: whoever waits gets `Unknown`.

@@ -161,6 +161,7 @@ mod tests {
     fn sms(text: &str) -> OutboundSms {
         OutboundSms {
             delivery: DeliveryId(0x0102),
+            attempt: 1,
             to: PhoneNumber::from_sealed("+31612345678".into()),
             text: Arc::new(MessageText::parse(text, 8).unwrap()),
             validity: Duration::from_secs(3_661),

@@ -23,11 +23,14 @@ async fn a_lost_answer_is_unknown_until_it_comes_late() {
     let world = World::new(3).await;
     let answers = |n| if n == 0 { SubmitOutcome::Unknown(failure(Scope::Recipient)) } else { accepted(n) };
     let mut running = Running::start(&world, 1, at_once(answers));
-    let lost = running.provider.next().await.delivery;
+    let lost = running.provider.next().await;
     world.until(S::Sent, 2).await;
     world.until(S::Unknown, 1).await;
-    let late = GatewayEvent::LateAnswer { delivery: lost, outcome: accepted(77) };
-    assert_eq!(running.provider.say(late).await.await, Ok(Ack::Stored));
+    let late =
+        |attempt, n| GatewayEvent::LateAnswer { delivery: lost.delivery, attempt, outcome: accepted(n) };
+    assert_eq!(running.provider.say(late(lost.attempt - 1, 76)).await.await, Ok(Ack::Stored));
+    assert_eq!(world.count(S::Unknown).await, 1, "the answer to another attempt settles nothing");
+    assert_eq!(running.provider.say(late(lost.attempt, 77)).await.await, Ok(Ack::Stored));
     world.until(S::Sent, 3).await;
     assert_eq!(running.stop().await.len(), 2);
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::smsc::*;
-use crate::{Ack, ChannelStatus, GatewayEvent};
+use crate::{Ack, ChannelStatus, GatewayEvent, OutboundSms};
 
 #[tokio::test(start_paused = true)]
 async fn an_accepted_submit_has_the_id_of_the_provider() {
@@ -56,13 +56,13 @@ async fn refusals_are_told_apart() {
 async fn a_lost_answer_is_unknown_and_a_late_one_settles_it() {
     let smsc = Smsc::start().await;
     let (mut channel, mut peer) = smsc.up(&json!({"response_timeout_s": 2})).await;
-    let outcome = submit(&channel, sms(7, "Kijk uit"));
+    let outcome = submit(&channel, OutboundSms { attempt: 99, ..sms(7, "Kijk uit") });
     let (command, _) = peer.submit().await;
     assert_eq!(unknown_code(&outcome.await.unwrap()), "timeout");
     peer.accept_submit(&command, "4711").await;
     let delivered = channel.events.recv().await.unwrap();
-    let GatewayEvent::LateAnswer { delivery, outcome } = delivered.event else { panic!() };
-    assert_eq!((delivery, outcome), (DeliveryId(7), accepted(&["4711"])));
+    let GatewayEvent::LateAnswer { delivery, attempt, outcome } = delivered.event else { panic!() };
+    assert_eq!((delivery, attempt, outcome), (DeliveryId(7), 99, accepted(&["4711"])));
     // It is nobody's but ours: not stored, it comes again.
     delivered.ack.send(Ack::Retry).unwrap();
     assert!(matches!(channel.events.recv().await.unwrap().event, GatewayEvent::LateAnswer { .. }));
@@ -100,7 +100,8 @@ async fn what_waits_for_the_window_is_not_sent_once_its_caller_gave_up() {
     assert_eq!(pdu.short_message().as_ref(), b"drie");
     peer.accept_submit(&command, "3").await;
     assert_eq!(third.await.unwrap(), accepted(&["3"]));
-    let GatewayEvent::LateAnswer { delivery, outcome } = channel.events.recv().await.unwrap().event else {
+    let GatewayEvent::LateAnswer { delivery, outcome, .. } = channel.events.recv().await.unwrap().event
+    else {
         panic!()
     };
     assert_eq!(delivery, DeliveryId(2));

@@ -155,6 +155,7 @@ pub(super) fn deliver(esm_class: u8, body: &[u8]) -> DeliverSm {
 pub(super) fn sms(id: i64, text: &str) -> OutboundSms {
     OutboundSms {
         delivery: DeliveryId(id),
+        attempt: 1,
         to: PhoneNumber::from_sealed("+31687654321".into()),
         text: Arc::new(MessageText::parse(text, 5).unwrap()),
         validity: Duration::from_mins(30),
