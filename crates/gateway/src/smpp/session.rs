@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use klaroen_domain::outcome::SubmitOutcome;
 use rusmpp::pdus::BindTransceiver;
 use rusmpp::types::COctetString;
@@ -34,6 +34,9 @@ const ENQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const ENQUIRE_MISSES: u32 = 2;
 /// What a small answer may take to leave before the connection is closed anyway.
 const GOODBYE: Duration = Duration::from_secs(1);
+
+/// PDUs that are still looked at when the link has ended: more than any window, and an end where the peer goes on sending.
+const REST_MAX: usize = 10_000;
 
 /// What a session needs to run.
 pub(super) struct Session {
@@ -129,8 +132,9 @@ impl Session {
         self.slot.fill(Arc::clone(&link));
         self.status.send_replace(ChannelStatus::Up);
         let reason = self.read(&link, &mut bound).await;
-        // First nobody takes the link any more, then what is in its window is settled.
+        // First nobody takes the link any more, then what was answered is settled, then the rest of the window is in doubt.
         self.slot.empty();
+        settle_rest(&link, &mut bound.events);
         link.lose();
         self.deliveries.link_lost(&link);
         reason
@@ -145,9 +149,15 @@ impl Session {
         loop {
             let deadline = self.deliveries.next_deadline();
             tokio::select! {
+                // What came counts before the end of the link, and before a timer that it answers.
+                biased;
                 event = bound.events.next() => match event {
                     Some(Event::Incoming(command)) => {
                         (heard, misses) = (Instant::now(), 0);
+                        if deadline.is_some_and(|deadline| deadline <= heard) {
+                            // A provider that never pauses must not keep the timer from its turn.
+                            self.deliveries.tick(link);
+                        }
                         let mended = bound.traces.take_mended();
                         if mended > 0 {
                             tracing::warn!(gateway = %self.config.name, mended, "PDUs that do not follow SMPP");
@@ -212,6 +222,20 @@ impl Session {
                     _ => Some("connection does not take an answer".to_owned()),
                 }
             }
+        }
+    }
+}
+
+/// Settles the submits whose answers came before the link ended and were not read yet: they are certain, not in doubt. What else
+/// came is not answered, so it comes again.
+fn settle_rest(link: &Link, events: &mut Events) {
+    for _ in 0..REST_MAX {
+        // Without the runtime's budget, which would end this early.
+        let Some(Some(event)) = tokio::task::unconstrained(events.next()).now_or_never() else { return };
+        if let Event::Incoming(command) = event
+            && matches!(command.id(), CommandId::SubmitSmResp | CommandId::GenericNack)
+        {
+            link.settle(&command);
         }
     }
 }

@@ -152,6 +152,19 @@ async fn a_lost_connection_leaves_the_window_in_doubt_and_the_queue_not_taken() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_came_before_the_link_ended_counts() {
+    let smsc = Smsc::start().await;
+    let (channel, mut peer) = smsc.up(&json!({})).await;
+    let answered = submit(&channel, sms(1, "een"));
+    let (command, _) = peer.submit().await;
+    let open = submit(&channel, sms(2, "twee"));
+    peer.submit().await;
+    peer.unbind_and_accept(&command, "1").await;
+    assert_eq!(answered.await.unwrap(), accepted(&["1"]));
+    assert_eq!(unknown_code(&open.await.unwrap()), "disconnected");
+}
+
+#[tokio::test(start_paused = true)]
 async fn parts_go_out_in_order_and_count_as_one() {
     let smsc = Smsc::start().await;
     let (channel, mut peer) = smsc.up(&json!({})).await;

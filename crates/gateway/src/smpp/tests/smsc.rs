@@ -101,6 +101,12 @@ impl Peer {
         self.0.send(Command::new(status, sequence_number, pdu)).await.unwrap();
     }
 
+    /// Takes a submit behind an `unbind`, both at once.
+    pub(super) async fn unbind_and_accept(&mut self, command: &Command, id: &str) {
+        self.0.feed(Command::new(OK, 1, Pdu::Unbind)).await.unwrap();
+        self.accept_submit(command, id).await;
+    }
+
     /// What no codec would write.
     pub(super) async fn send_octets(&mut self, octets: &[u8]) {
         self.0.get_mut().write_all(octets).await.unwrap();
