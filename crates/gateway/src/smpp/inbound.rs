@@ -130,7 +130,7 @@ pub(super) fn read(pdu: &DeliverSm, config: &SmppConfig, country: Country) -> In
         }
     }
 
-    let (from, to) = (source(pdu), pdu.destination_addr.as_str().to_owned());
+    let (from, to) = (source(pdu, country), pdu.destination_addr.as_str().to_owned());
     match header.or_else(|| sar(&optional)) {
         Some((reference, total, number)) if total > 1 && (1..=total).contains(&number) => {
             Inbound::Part(Part { from, to, reference, total, number, octets: octets.to_vec(), data_coding })
@@ -183,18 +183,21 @@ fn read_receipt(
             raw.push_str(&value);
         }
     }
-    let recipient = PhoneNumber::parse_sender(&source(pdu), country);
+    let recipient = PhoneNumber::parse_sender(&source(pdu, country), country);
     Inbound::Receipt(Receipt { provider_id, reference: None, status, error, recipient, raw })
 }
 
-/// The source address; a national one gets the trunk prefix that nobody transmits.
-fn source(pdu: &DeliverSm) -> String {
+/// The source address; a national one gets the trunk prefix that nobody transmits. Some providers call every address
+/// national, with the digits of an international one: those stay as they are, or a STOP from there would be nobody's.
+fn source(pdu: &DeliverSm, country: Country) -> String {
     let address = pdu.source_addr.as_str();
     if pdu.source_addr_ton == Ton::National && !address.starts_with('0') {
-        format!("0{address}")
-    } else {
-        address.to_owned()
+        let national = format!("0{address}");
+        if PhoneNumber::parse_sender(&national, country).is_some() {
+            return national;
+        }
     }
+    address.to_owned()
 }
 
 /// Splits the user data header off; `(reference, total, number)` where it says that this is a part

@@ -144,13 +144,18 @@ fn strange_headers_make_a_whole_sms(#[case] body: &[u8], #[case] text: &str) {
     assert_eq!(sms.text, text);
 }
 
-#[test]
-fn a_national_number_gets_its_trunk_prefix() {
+#[rstest]
+#[case::national("612345678", "0612345678")]
+#[case::with_its_prefix("0612345678", "0612345678")]
+#[case::international_by_mistake("31612345678", "31612345678")]
+#[case::from_abroad_by_mistake("32470123456", "32470123456")]
+fn a_national_number_gets_its_trunk_prefix(#[case] address: &str, #[case] expected: &str) {
     let mut pdu = deliver(0, b"STOP", vec![]);
     pdu.source_addr_ton = Ton::National;
-    pdu.source_addr = COctetString::from_string("612345678".into()).unwrap();
+    pdu.source_addr = COctetString::from_string(address.into()).unwrap();
     let Inbound::Sms(sms) = read_default(&pdu) else { panic!() };
-    assert_eq!(sms.from, "0612345678");
+    assert_eq!(sms.from, expected);
+    assert!(PhoneNumber::parse_sender(&sms.from, Country::NL).is_some(), "a STOP is somebody's");
 }
 
 proptest! {
