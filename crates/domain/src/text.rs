@@ -165,6 +165,15 @@ impl MessageText {
     }
 }
 
+/// The text cut as UCS-2 whatever its alphabet, for a way that cannot carry GSM 7-bit: one part of up to 70 units, or parts of
+/// at most 67.
+#[must_use]
+pub fn ucs2_parts(text: &str) -> Vec<&str> {
+    let ends = split::part_ends(text, Encoding::Ucs2);
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    starts.zip(&ends).map(|(start, &end)| &text[start..end]).collect()
+}
+
 impl fmt::Debug for MessageText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MessageText")

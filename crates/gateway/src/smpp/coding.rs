@@ -1,6 +1,6 @@
 //! Octets of a text for a `data_coding`, and back (SMPP 3.4 §5.2.19, 3GPP TS 23.038 §4).
 
-use klaroen_domain::text::{Encoding, gsm7};
+use klaroen_domain::text::{Encoding, MessageText, gsm7, ucs2_parts};
 
 use crate::config::{Alphabet, SmppConfig};
 
@@ -11,20 +11,21 @@ const UCS2: u8 = 0x08;
 
 /// The `data_coding` and octets of each part, in order; `None` where a character is not in the alphabet that the text
 /// claims, which a parsed text cannot have.
-pub(super) fn encode(parts: &[&str], encoding: Encoding, config: &SmppConfig) -> Option<(u8, Vec<Vec<u8>>)> {
-    match encoding {
-        Encoding::Ucs2 => Some((UCS2, parts.iter().map(|p| ucs2(p)).collect())),
-        Encoding::Gsm7 => {
-            if config.alphabet == Alphabet::Latin1 {
-                // A GSM 7-bit text may hold what Latin-1 lacks (the euro sign, Greek capitals); its parts are short enough for
-                // the default alphabet, not for UCS-2, so it goes out as GSM 7-bit.
-                if let Some(octets) = parts.iter().map(|p| latin1(p)).collect() {
-                    return Some((LATIN1, octets));
-                }
-            }
-            let octets = parts.iter().map(|p| gsm7::encode(p)).collect::<Option<_>>()?;
+///
+/// Where the provider's default alphabet is Latin-1, a text that Latin-1 lacks a character of (the euro sign, Greek capitals)
+/// takes more parts than it counts: it can only go as UCS-2.
+pub(super) fn encode(text: &MessageText, config: &SmppConfig) -> Option<(u8, Vec<Vec<u8>>)> {
+    let parts = text.parts();
+    match (text.encoding(), config.alphabet) {
+        (Encoding::Ucs2, _) => Some((UCS2, parts.into_iter().map(ucs2).collect())),
+        (Encoding::Gsm7, Alphabet::Gsm7) => {
+            let octets = parts.into_iter().map(gsm7::encode).collect::<Option<_>>()?;
             Some((config.data_coding_gsm7, octets))
         }
+        (Encoding::Gsm7, Alphabet::Latin1) => Some(match parts.into_iter().map(latin1).collect() {
+            Some(octets) => (LATIN1, octets),
+            None => (UCS2, ucs2_parts(text.as_str()).into_iter().map(ucs2).collect()),
+        }),
     }
 }
 
@@ -94,9 +95,11 @@ mod tests {
     #[test]
     fn latin1_is_used_where_every_character_fits() {
         let config = config(&json!({"alphabet": "latin1"}));
-        assert_eq!(encode(&["é@"], Encoding::Gsm7, &config), Some((3, vec![vec![0xE9, 0x40]])));
-        let euro = encode(&["€"], Encoding::Gsm7, &config);
-        assert_eq!(euro, Some((0, vec![vec![0x1B, 0x65]])));
+        let encode = |text: &str| encode(&MessageText::from_stored(text.to_owned()), &config).unwrap();
+        assert_eq!(encode("é@"), (3, vec![vec![0xE9, 0x40]]));
+        assert_eq!(encode("€@"), (8, vec![vec![0x20, 0xAC, 0x00, 0x40]]));
+        let (data_coding, parts) = encode(&format!("€{}", "a".repeat(70)));
+        assert_eq!((data_coding, parts.iter().map(Vec::len).collect::<Vec<_>>()), (8, vec![134, 8]));
     }
 
     #[test]

@@ -31,8 +31,7 @@ const ALPHANUMERIC: Kind = (5, 0);
 /// # Errors
 /// Where it cannot be written as SMPP at all.
 pub(super) fn build(sms: &OutboundSms, config: &SmppConfig) -> Result<Vec<SubmitSm>, Failure> {
-    let parts = sms.text.parts();
-    let (data_coding, bodies) = coding::encode(&parts, sms.text.encoding(), config)
+    let (data_coding, bodies) = coding::encode(&sms.text, config)
         .ok_or_else(|| impossible(Scope::Message, "the text does not fit its alphabet"))?;
     let total = u8::try_from(bodies.len()).map_err(|_| impossible(Scope::Message, "too many parts"))?;
     let reference = concatenation_reference(sms.delivery);
