@@ -1,10 +1,14 @@
 //! A key for an inbound SMS, made from its content: SMPP gives none, and a `deliver_sm` whose answer was lost comes again.
 //!
-//! The key is the same for equal texts of one sender within [`SAME`], as long as no other text came between: a repetition is
-//! known as one, while STOP, START, STOP are three messages. Across a restart or another bind a repetition gets a new
-//! key and is stored twice: harmless, where taking a second STOP for the first would not be.
+//! The key is the same for equal texts of one sender within [`SAME`], as long as no other text came between and the provider
+//! has a reason to send it again: it was told so, got no answer, or the answer crossed with the repetition ([`CROSSED`]). So a
+//! repetition is known as one, while STOP, START, STOP are three messages, and so are two STOPs with a new registration on a
+//! web page between them. Across a restart or another bind a repetition gets a new key and is stored twice: harmless,
+//! where taking a second STOP for the first would not be.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use klaroen_domain::time::Timestamp;
@@ -15,38 +19,75 @@ use super::inbound::Sms;
 /// Longer than the time in which an SMSC repeats a `deliver_sm`.
 const SAME: Duration = Duration::from_mins(10);
 
+/// How long after an SMS that we took a repetition may still come, because the answer was too late or got lost.
+const CROSSED: Duration = Duration::from_mins(1);
+
 /// Senders that are remembered; the one that came first is forgotten first.
 const SENDERS_MAX: usize = 10_000;
 
 type Hash = [u8; 32];
 
+/// Whether the provider was told that we have it. Set by whoever writes the answer.
+#[derive(Clone, Default)]
+pub(super) struct Taken(Arc<AtomicBool>);
+
+impl Taken {
+    /// The answer is written: there is no reason to send it again.
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The latest text of a sender.
+struct Latest {
+    content: Hash,
+    /// When it came first: part of its key.
+    since: Timestamp,
+    /// When it came last.
+    came: Timestamp,
+    taken: Taken,
+}
+
+impl Latest {
+    /// Whether the same text at `now` may be this one again.
+    fn may_come_again(&self, now: Timestamp) -> bool {
+        now.since(self.since) < SAME && (!self.taken.get() || now.since(self.came) < CROSSED)
+    }
+}
+
 /// The latest text of each sender, hashed.
 #[derive(Default)]
 pub(super) struct Repetitions {
-    latest: HashMap<Hash, (Hash, Timestamp)>,
+    latest: HashMap<Hash, Latest>,
     order: VecDeque<Hash>,
 }
 
 impl Repetitions {
-    /// The key of `sms`, which came in at `now`.
-    pub(super) fn key(&mut self, sms: &Sms, now: Timestamp) -> String {
+    /// The key of `sms`, which came in at `now`, and where to note that it was taken.
+    pub(super) fn key(&mut self, sms: &Sms, now: Timestamp) -> (String, Taken) {
         let sender = hash(&[&sms.from, &sms.to]);
         let content = hash(&[&sms.from, &sms.to, &sms.text]);
-        let since = match self.latest.get(&sender) {
-            Some((text, since)) if *text == content && now.since(*since) < SAME => *since,
-            _ => {
-                self.remember(sender, content, now);
-                now
+        let (since, taken) = match self.latest.get_mut(&sender) {
+            Some(latest) if latest.content == content && latest.may_come_again(now) => {
+                latest.came = now;
+                (latest.since, latest.taken.clone())
             }
+            _ => (now, self.remember(sender, content, now)),
         };
         let digest = hash_of(&[&content, &since.as_millis().to_be_bytes()]);
         // Half of it: 128 bits do not collide.
         let (half, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
-        format!("{:032x}", u128::from_be_bytes(*half))
+        (format!("{:032x}", u128::from_be_bytes(*half)), taken)
     }
 
-    fn remember(&mut self, sender: Hash, content: Hash, now: Timestamp) {
-        if self.latest.insert(sender, (content, now)).is_none() {
+    fn remember(&mut self, sender: Hash, content: Hash, now: Timestamp) -> Taken {
+        let taken = Taken::default();
+        let latest = Latest { content, since: now, came: now, taken: taken.clone() };
+        if self.latest.insert(sender, latest).is_none() {
             self.order.push_back(sender);
             if self.order.len() > SENDERS_MAX
                 && let Some(oldest) = self.order.pop_front()
@@ -54,6 +95,7 @@ impl Repetitions {
                 self.latest.remove(&oldest);
             }
         }
+        taken
     }
 }
 
@@ -84,10 +126,25 @@ mod tests {
     fn a_repetition_has_the_same_key() {
         let mut repetitions = Repetitions::default();
         let start = Timestamp::from_millis(1_700_000_000_000);
-        let first = repetitions.key(&sms("STOP"), start);
-        assert_eq!(repetitions.key(&sms("STOP"), start.plus(Duration::from_mins(1))), first);
-        assert_ne!(repetitions.key(&sms("STOP"), start.plus(SAME)), first, "another day");
+        let mut key = |s| repetitions.key(&sms("STOP"), start.plus(Duration::from_secs(s)));
+        let (first, taken) = key(0);
+        assert_eq!(key(500).0, first, "not answered, or to come again");
+        taken.set();
+        assert_eq!(key(559).0, first, "the answer crossed with it");
+        assert_ne!(key(600).0, first, "another day");
         assert!(!first.contains("316") && first.len() == 32);
+    }
+
+    #[test]
+    fn what_was_taken_a_while_ago_and_comes_again_is_another_message() {
+        let mut repetitions = Repetitions::default();
+        let start = Timestamp::from_millis(1_700_000_000_000);
+        let mut key = |s| repetitions.key(&sms("STOP"), start.plus(Duration::from_secs(s)));
+        let (first, taken) = key(0);
+        taken.set();
+        let (second, _) = key(300);
+        assert_ne!(second, first);
+        assert_eq!(key(400).0, second, "that one was not taken yet");
     }
 
     #[test]
@@ -96,7 +153,7 @@ mod tests {
         let at = |s| Timestamp::from_millis(1_700_000_000_000).plus(Duration::from_secs(s));
         let keys: std::collections::HashSet<_> = [("STOP", 0), ("START", 5), ("STOP", 9)]
             .into_iter()
-            .map(|(text, s)| repetitions.key(&sms(text), at(s)))
+            .map(|(text, s)| repetitions.key(&sms(text), at(s)).0)
             .collect();
         assert_eq!(keys.len(), 3);
     }

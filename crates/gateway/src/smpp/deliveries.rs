@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::concatenation::{Joined, Joiner};
-use super::dedupe::Repetitions;
+use super::dedupe::{Repetitions, Taken};
 use super::inbound::{self, Inbound, Sms};
 use super::link::Link;
 use crate::config::SmppConfig;
@@ -24,6 +24,20 @@ use crate::{Ack, Delivered, GatewayEvent, InboundSms};
 
 /// `deliver_sm` that wait for the consumer. An SMSC has 10 to 100 open at a time.
 const UNSETTLED_MAX: usize = 1_000;
+
+/// Answers without a consumer that wait to be written.
+const ANSWERING_MAX: usize = 4_000;
+
+/// An event for the consumer.
+struct Offer {
+    event: GatewayEvent,
+    /// Whose answers are owed for it.
+    unanswered: Vec<u32>,
+    /// The SMSC cannot send all of it again.
+    ours_alone: bool,
+    /// For its repetitions.
+    taken: Taken,
+}
 
 /// Turns `deliver_sm` into events. Lives as long as its gateway: links come and go.
 pub(super) struct Deliveries {
@@ -34,6 +48,7 @@ pub(super) struct Deliveries {
     tasks: TaskTracker,
     stop: CancellationToken,
     unsettled: Arc<Semaphore>,
+    answering: Arc<Semaphore>,
     joiner: Joiner,
     repetitions: Repetitions,
 }
@@ -48,7 +63,6 @@ impl Deliveries {
         stop: CancellationToken,
     ) -> Self {
         let joiner = Joiner::new(config.alphabet);
-        let unsettled = Arc::new(Semaphore::new(UNSETTLED_MAX));
         Self {
             config,
             country,
@@ -56,7 +70,8 @@ impl Deliveries {
             events,
             tasks,
             stop,
-            unsettled,
+            unsettled: Arc::new(Semaphore::new(UNSETTLED_MAX)),
+            answering: Arc::new(Semaphore::new(ANSWERING_MAX)),
             joiner,
             repetitions: Repetitions::default(),
         }
@@ -66,15 +81,16 @@ impl Deliveries {
     pub(super) fn take(&mut self, link: &Arc<Link>, sequence_number: u32, pdu: &DeliverSm) {
         match inbound::read(pdu, &self.config, self.country) {
             Inbound::Receipt(receipt) => {
-                self.offer(link, vec![sequence_number], GatewayEvent::Receipt(receipt), false);
+                let event = GatewayEvent::Receipt(receipt);
+                let unanswered = vec![sequence_number];
+                self.offer(link, Offer { event, unanswered, ours_alone: false, taken: Taken::default() });
             }
             Inbound::UselessReceipt => {
                 tracing::warn!(gateway = %self.config.name, "receipt without a message id");
-                self.answer(link, vec![sequence_number], Ack::Stored);
+                self.answer(link, vec![sequence_number], Ack::Stored, Taken::default());
             }
             Inbound::Sms(sms) => {
-                let event = self.inbound_event(sms);
-                self.offer(link, vec![sequence_number], event, false);
+                self.offer_sms(link, Joined { sms, unanswered: vec![sequence_number], ours_alone: false });
             }
             Inbound::Part(part) => {
                 let joined = self.joiner.add(part, sequence_number, Instant::now());
@@ -95,7 +111,7 @@ impl Deliveries {
         self.offer_joined(link, expired);
         let released = self.joiner.release(now);
         if !released.is_empty() {
-            self.answer(link, released, Ack::Stored);
+            self.answer(link, released, Ack::Stored, Taken::default());
         }
     }
 
@@ -106,33 +122,37 @@ impl Deliveries {
     }
 
     fn offer_joined(&mut self, link: &Arc<Link>, joined: Vec<Joined>) {
-        for Joined { sms, unanswered, ours_alone } in joined {
-            let event = self.inbound_event(sms);
-            self.offer(link, unanswered, event, ours_alone);
+        for joined in joined {
+            self.offer_sms(link, joined);
         }
     }
 
-    fn inbound_event(&mut self, sms: Sms) -> GatewayEvent {
+    fn offer_sms(&mut self, link: &Arc<Link>, Joined { sms, unanswered, ours_alone }: Joined) {
         let received_at = self.clock.now();
-        let dedupe_key = self.repetitions.key(&sms, received_at);
+        let (dedupe_key, taken) = self.repetitions.key(&sms, received_at);
         let Sms { from, to, text } = sms;
-        GatewayEvent::Inbound(InboundSms { dedupe_key, from, to, text, received_at })
+        let event = GatewayEvent::Inbound(InboundSms { dedupe_key, from, to, text, received_at });
+        self.offer(link, Offer { event, unanswered, ours_alone, taken });
     }
 
-    fn offer(&self, link: &Arc<Link>, sequence_numbers: Vec<u32>, event: GatewayEvent, ours_alone: bool) {
+    fn offer(&self, link: &Arc<Link>, offer: Offer) {
         let Ok(permit) = Arc::clone(&self.unsettled).try_acquire_owned() else {
-            return self.overflow(link, sequence_numbers, event, ours_alone);
+            return self.overflow(link, offer);
         };
+        let Offer { event, unanswered, ours_alone, taken } = offer;
         let kept = ours_alone.then(|| event.clone());
         let (ack, verdict) = oneshot::channel();
         if let Err(refused) = self.events.try_send(Delivered { event, ack }) {
             let event = refused.into_inner().event;
-            return self.overflow(link, sequence_numbers, event, ours_alone);
+            return self.overflow(link, Offer { event, unanswered, ours_alone, taken });
         }
         let (link, events) = (Arc::clone(link), self.events.clone());
         self.spawn(async move {
             let verdict = verdict.await.unwrap_or(Ack::Retry);
-            link.answer(&sequence_numbers, if kept.is_some() { Ack::Stored } else { verdict }).await;
+            let ack = if kept.is_some() { Ack::Stored } else { verdict };
+            if link.answer(&unanswered, ack).await && ack == Ack::Stored {
+                taken.set();
+            }
             if let (Ack::Retry, Some(event)) = (verdict, kept) {
                 tokio::time::sleep(insist::EVERY).await;
                 insist(&events, event).await;
@@ -142,21 +162,29 @@ impl Deliveries {
     }
 
     /// The consumer is behind: the SMSC is to send it again later, unless it cannot.
-    fn overflow(&self, link: &Arc<Link>, sequence_numbers: Vec<u32>, event: GatewayEvent, ours_alone: bool) {
+    fn overflow(&self, link: &Arc<Link>, offer: Offer) {
+        let Offer { event, unanswered, ours_alone, taken } = offer;
         if ours_alone {
             let events = self.events.clone();
             self.spawn(async move { insist(&events, event).await });
         }
-        self.answer(link, sequence_numbers, if ours_alone { Ack::Stored } else { Ack::Retry });
+        self.answer(link, unanswered, if ours_alone { Ack::Stored } else { Ack::Retry }, taken);
     }
 
     /// Answers without the reader waiting for the write. Where even that is too much, the SMSC's own time-out has to do.
-    fn answer(&self, link: &Arc<Link>, sequence_numbers: Vec<u32>, ack: Ack) {
-        if self.tasks.len() > 4 * UNSETTLED_MAX {
+    fn answer(&self, link: &Arc<Link>, sequence_numbers: Vec<u32>, ack: Ack, taken: Taken) {
+        // Its own count: submits share the tasks, and must not take the room of answers.
+        let Ok(permit) = Arc::clone(&self.answering).try_acquire_owned() else {
+            tracing::warn!(gateway = %self.config.name, "too many answers wait to be written: one is left out");
             return;
-        }
+        };
         let link = Arc::clone(link);
-        self.spawn(async move { link.answer(&sequence_numbers, ack).await });
+        self.spawn(async move {
+            if link.answer(&sequence_numbers, ack).await && ack == Ack::Stored {
+                taken.set();
+            }
+            drop::<OwnedSemaphorePermit>(permit);
+        });
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

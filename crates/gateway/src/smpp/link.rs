@@ -99,7 +99,8 @@ impl Link {
     }
 
     /// Answers `deliver_sm`: `ESME_ROK` only for what is stored, else `ESME_RX_T_APPN`, after which the SMSC sends it again.
-    pub(super) async fn answer(&self, sequence_numbers: &[u32], ack: Ack) {
+    /// `false` where the link is gone: it sends it again on the next one.
+    pub(super) async fn answer(&self, sequence_numbers: &[u32], ack: Ack) -> bool {
         let status = match ack {
             Ack::Stored => CommandStatus::EsmeRok,
             Ack::Retry => CommandStatus::EsmeRxTAppn,
@@ -108,10 +109,10 @@ impl Link {
             let response =
                 self.client.status(status).deliver_sm_resp(*sequence_number, DeliverSmResp::default());
             if response.await.is_err() {
-                // The link is gone: the SMSC sends it again on the next one.
-                return;
+                return false;
             }
         }
+        true
     }
 
     /// Submits one part. Whoever asked may be gone by the time that the window lets it through: it is not sent then,

@@ -1,8 +1,10 @@
 //! What comes of a `deliver_sm`, and when it is answered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use klaroen_domain::outcome::ReceiptStatus;
+use klaroen_domain::time::{ManualClock, Timestamp};
 use rusmpp::pdus::DataSm;
 use rusmpp::{CommandId, CommandStatus};
 use serde_json::json;
@@ -68,6 +70,24 @@ async fn a_reply_that_looks_like_a_receipt_is_a_reply_and_its_repetition_is_know
     assert_eq!(peer.deliver_answer().await, (1, LATER));
     peer.send(OK, 2, deliver(0, b"id:1 stat:DELIVRD")).await;
     assert_eq!(inbound(channel.events.recv().await.unwrap().event).dedupe_key, first.dedupe_key);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_stop_after_the_first_was_stored_is_a_message_of_its_own() {
+    let smsc = Smsc::start().await;
+    let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+    let (mut channel, mut peer) = smsc.up_at(&json!({}), Arc::clone(&clock)).await;
+    let mut keys = Vec::new();
+    for (sequence_number, ack) in [(1, Ack::Retry), (2, Ack::Stored), (3, Ack::Stored)] {
+        peer.send(OK, sequence_number, deliver(0, b"STOP")).await;
+        let delivered = channel.events.recv().await.unwrap();
+        keys.push(inbound(delivered.event).dedupe_key);
+        delivered.ack.send(ack).unwrap();
+        assert_eq!(peer.deliver_answer().await.0, sequence_number);
+        clock.advance(Duration::from_mins(2));
+    }
+    assert_eq!(keys[1], keys[0], "it was to come again");
+    assert_ne!(keys[2], keys[1]);
 }
 
 #[tokio::test(start_paused = true)]

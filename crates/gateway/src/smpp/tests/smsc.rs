@@ -42,12 +42,15 @@ impl Smsc {
 
     /// Our side, with a link that is not probed unless the test wants it.
     pub(super) fn channel(&self, changes: &Value) -> Channel {
+        self.channel_at(changes, Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000))))
+    }
+
+    fn channel_at(&self, changes: &Value, clock: Arc<ManualClock>) -> Channel {
         let mut config = config(changes);
         config.port = self.0.local_addr().unwrap().port();
         if changes.get("enquire_link_s").is_none() {
             config.enquire_link_s = 1_000_000;
         }
-        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
         crate::smpp::connect(&config, 0, Country::NL, clock).unwrap()
     }
 
@@ -73,7 +76,12 @@ impl Smsc {
 
     /// Both ends of a link that is up.
     pub(super) async fn up(&self, changes: &Value) -> (Channel, Peer) {
-        let mut channel = self.channel(changes);
+        self.up_at(changes, Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)))).await
+    }
+
+    /// The same by the clock of the test.
+    pub(super) async fn up_at(&self, changes: &Value, clock: Arc<ManualClock>) -> (Channel, Peer) {
+        let mut channel = self.channel_at(changes, clock);
         let peer = self.bound().await;
         wait_for(&mut channel, &ChannelStatus::Up).await;
         (channel, peer)
