@@ -1,6 +1,7 @@
 //! One bound connection: submits go out through its window, answers come back by sequence number.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -24,12 +25,17 @@ const LATE_MAX: Duration = Duration::from_mins(10);
 /// Sequence numbers end at `0x7FFF_FFFF` (SMPP 3.4 §3.2); the library counts on. Some room for what is not a submit.
 const SEQUENCE_MAX: u32 = 0x7FFF_0000;
 
+/// Sequence numbers of the SMSC's that we answered and that are remembered.
+const ANSWERED_MAX: usize = 1_000;
+
 /// A bound connection.
 pub(super) struct Link {
     pub(super) client: rusmppc::Client,
     window: Semaphore,
     window_size: u32,
     answers: Answers,
+    /// What our latest `deliver_sm_resp` had for sequence numbers: the SMSC's count, which runs beside ours.
+    answered: Mutex<VecDeque<u32>>,
     response_timeout: Duration,
     id_format: MessageIdFormat,
     /// Cancelled when it is lost.
@@ -52,6 +58,7 @@ impl Link {
             window: Semaphore::new(usize::from(config.window)),
             window_size: u32::from(config.window),
             answers: Answers::default(),
+            answered: Mutex::default(),
             response_timeout: Duration::from_secs(config.response_timeout_s),
             id_format: config.message_id_format,
             lost: CancellationToken::new(),
@@ -80,7 +87,14 @@ impl Link {
     }
 
     /// An answer to a submit, by `submit_sm_resp` or `generic_nack`.
+    ///
+    /// A `generic_nack` names only a sequence number. Where one of our `deliver_sm_resp` had the same, it may be meant, so
+    /// it settles nothing: the submit waits for its own answer, and is in doubt where none comes.
     pub(super) fn settle(&self, command: &Command) {
+        if command.id() == CommandId::GenericNack && self.has_answered(command.sequence_number()) {
+            tracing::warn!("a generic_nack that may be to a submit or to an answer of ours");
+            return;
+        }
         let outcome = match (command.status(), command.pdu()) {
             (CommandStatus::EsmeRok, Some(Pdu::SubmitSmResp(response))) => SubmitOutcome::Accepted {
                 provider_ids: message_id::of_submit(response.message_id().as_str(), self.id_format)
@@ -106,6 +120,7 @@ impl Link {
             Ack::Retry => CommandStatus::EsmeRxTAppn,
         };
         for sequence_number in sequence_numbers {
+            self.remember_answered(*sequence_number);
             let response =
                 self.client.status(status).deliver_sm_resp(*sequence_number, DeliverSmResp::default());
             if response.await.is_err() {
@@ -113,6 +128,18 @@ impl Link {
             }
         }
         true
+    }
+
+    fn remember_answered(&self, sequence_number: u32) {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        if answered.len() >= ANSWERED_MAX {
+            answered.pop_front();
+        }
+        answered.push_back(sequence_number);
+    }
+
+    fn has_answered(&self, sequence_number: u32) -> bool {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner).contains(&sequence_number)
     }
 
     /// Submits one part. Whoever asked may be gone by the time that the window lets it through: it is not sent then,
@@ -128,6 +155,7 @@ impl Link {
         if caller.is_closed() {
             return settled(not_taken("abandoned", "given up before it was sent"));
         }
+        let before = self.answers.before();
         // The library reports a PDU as written when all its octets left for the socket. Where it does not, some are missing
         // (see `sieve` for why no late flush completes it), and an SMSC cannot take half a PDU.
         let Ok(sequence_number) = self.client.no_wait().submit_sm(pdu).await else {
@@ -136,7 +164,7 @@ impl Link {
         if sequence_number >= SEQUENCE_MAX {
             self.worn_out.cancel();
         }
-        let mut answer = self.answers.expect(sequence_number);
+        let mut answer = self.answers.expect(sequence_number, before);
         match tokio::time::timeout(self.response_timeout, &mut answer).await {
             Ok(Ok(outcome)) => settled(outcome),
             Ok(Err(_)) => settled(unknown("disconnected", "connection lost before the answer")),

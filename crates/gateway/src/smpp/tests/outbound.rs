@@ -152,6 +152,26 @@ async fn a_lost_connection_leaves_the_window_in_doubt_and_the_queue_not_taken() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_nack_that_may_be_to_an_answer_of_ours_refuses_nothing() {
+    let smsc = Smsc::start().await;
+    let (channel, mut peer) = smsc.up(&json!({"response_timeout_s": 2})).await;
+    for accept in [true, false] {
+        let outcome = submit(&channel, sms(1, "een"));
+        let (command, _) = peer.submit().await;
+        // A receipt without an id is answered at once.
+        peer.answer(&command, OK, deliver(4, b"stat:DELIVRD")).await;
+        assert_eq!(peer.deliver_answer().await, (command.sequence_number(), OK));
+        peer.answer(&command, CommandStatus::EsmeRinvcmdid, Pdu::GenericNack).await;
+        if accept {
+            peer.accept_submit(&command, "1").await;
+            assert_eq!(outcome.await.unwrap(), accepted(&["1"]));
+        } else {
+            assert_eq!(unknown_code(&outcome.await.unwrap()), "timeout");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_came_before_the_link_ended_counts() {
     let smsc = Smsc::start().await;
     let (channel, mut peer) = smsc.up(&json!({})).await;
