@@ -16,6 +16,8 @@ pub mod request;
 mod router;
 mod server;
 mod settings;
+mod stall;
+mod tally;
 mod trace;
 pub mod v1;
 

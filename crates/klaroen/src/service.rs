@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::config::Checked;
+use crate::config::check::CONNECTIONS_MAX;
 use crate::failure::{Because, Failure, chain};
 use crate::lock::DatabaseLock;
 
@@ -32,8 +33,6 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 const KEEP_IDEMPOTENCY: Duration = Duration::from_hours(24);
 /// A receipt for nothing of ours is kept until no message is left that it could be about.
 const KEEP_PARKED_RECEIPTS: Duration = Duration::from_hours(7 * 24);
-/// Leaves half of the usual 1,024 open files to the database, the gateways and the log.
-const CONNECTIONS_MAX: u32 = 512;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// What runs.
@@ -165,6 +164,7 @@ fn dispatcher_settings(checked: &Checked, rules: MatchRules) -> DispatcherSettin
         requests_per_second_per_key: requests,
         burst_per_key: requests.saturating_mul(2),
         connections_max: CONNECTIONS_MAX,
+        connections_max_per_peer: checked.http.connections_per_client,
     }
 }
 
