@@ -11,6 +11,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::heavy::Heavy;
 use crate::rate_limit::RateLimit;
 use crate::settings::DispatcherSettings;
 
@@ -67,6 +68,10 @@ pub struct Inner {
     pub(crate) closing: CancellationToken,
     /// Event streams that may still be opened.
     pub(crate) streams: Arc<Semaphore>,
+    /// The shapes of alerts and single areas.
+    pub(crate) shapes: Heavy,
+    /// Collections of areas.
+    pub(crate) libraries: Heavy,
 }
 
 impl App {
@@ -75,7 +80,14 @@ impl App {
             dispatcher.settings.requests_per_second_per_key,
             dispatcher.settings.burst_per_key,
         );
-        Self(Arc::new(Inner { dispatcher, limit, closing, streams: Arc::new(Semaphore::new(STREAMS_MAX)) }))
+        Self(Arc::new(Inner {
+            dispatcher,
+            limit,
+            closing,
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            shapes: Heavy::shapes(),
+            libraries: Heavy::libraries(),
+        }))
     }
 
     /// The present moment.

@@ -7,6 +7,7 @@ pub mod app;
 mod authentication;
 mod docs;
 mod health;
+mod heavy;
 pub mod import;
 mod permissions;
 pub mod problem;

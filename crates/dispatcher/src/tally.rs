@@ -56,11 +56,11 @@ mod tests {
     #[test]
     fn each_has_its_own_limit_and_what_is_dropped_counts_no_more() {
         let tally = Tally::new(2);
-        let (one, _two) = (tally.take('a'), tally.take('a'));
+        let (one, two) = (tally.take('a'), tally.take('a'));
         assert!(one.is_some() && tally.take('a').is_none() && tally.take('b').is_some());
         drop(one);
         assert!(tally.take('a').is_some());
-        drop((_two, tally.take('a')));
+        drop((two, tally.take('a')));
         assert!(tally.held.lock().unwrap().is_empty(), "nobody is remembered who holds nothing");
     }
 }

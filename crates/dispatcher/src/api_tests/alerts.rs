@@ -22,6 +22,8 @@ use crate::fixture::{Fixture, NOW, alert, incident};
 async fn an_incident_with_an_alert_is_taken_and_followed() {
     let fixture = Fixture::new().await;
     fixture.enrol(3).await;
+    let mut told = std::pin::pin!(fixture.wake.notified());
+    told.as_mut().enable();
     let taken = fixture.post(Operator, "/v1/incidents", &incident()).await;
     assert_eq!(taken.status, StatusCode::CREATED, "{}", taken.text);
     let made = taken.json();
@@ -32,7 +34,7 @@ async fn an_incident_with_an_alert_is_taken_and_followed() {
     assert_eq!(alert["messages"][0]["counts"].as_object().unwrap().len(), 11);
     assert_eq!(alert["replies"], json!({"total": 0, "new": 0}));
     // The worker was told.
-    tokio::time::timeout(Duration::from_secs(5), fixture.wake.notified()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), told).await.unwrap();
 
     let id = alert["id"].as_str().unwrap();
     let again = fixture.get(Operator, &format!("/v1/alerts/{id}")).await.json();

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::area_request::{AreaFields, AreaRequest, Named, read_codes};
 use super::participant_request::{PARTICIPANT_KINDS, read_kind};
 use super::schemas;
+use crate::app::App;
 use crate::problem::Problem;
 use crate::request::fields::{Members, Node, Report};
 
@@ -102,14 +103,14 @@ impl AlertFields {
     /// What the database says.
     pub async fn resolve(
         self,
-        store: &Store,
+        app: &App,
         organisation: OrganisationId,
         now: Timestamp,
         report: &mut Report,
     ) -> Result<Option<AlertDraft>, Problem> {
-        name_unknown_groups(store, organisation, &self.groups, report).await?;
+        name_unknown_groups(&app.store, organisation, &self.groups, report).await?;
         let area = match self.area {
-            Some(area) => area.resolve(store, organisation, report).await?,
+            Some(area) => area.resolve(app, organisation, report).await?,
             None => None,
         };
         let draft = || {

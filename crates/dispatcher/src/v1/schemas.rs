@@ -108,7 +108,7 @@ pub(crate) fn role() -> Object {
     words(Role::ALL.iter().map(|w| w.as_str()))
 }
 
-/// A `GeoJSON` Polygon or `MultiPolygon` (RFC 7946): at most 20 polygons, 50 rings, 10,000 positions.
+/// A `GeoJSON` Polygon or `MultiPolygon` (RFC 7946): at most 20 polygons, 50 rings, 10,000 corners.
 pub(crate) fn geometry() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::Object)
