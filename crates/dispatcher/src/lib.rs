@@ -5,6 +5,7 @@
 
 pub mod app;
 mod authentication;
+mod described;
 mod docs;
 mod health;
 mod heavy;

@@ -39,12 +39,12 @@ impl Parameters {
     }
 
     /// Notes parameters that are unknown or stand there twice: a filter with a typing error would show everything.
-    pub fn only(&self, known: &[&str], report: &Report) {
+    pub fn only(&self, known: &[String], report: &Report) {
         for (i, (name, _)) in self.0.iter().enumerate() {
-            if !known.contains(&name.as_str()) {
+            if !known.contains(name) {
                 let name: String = name.chars().take(100).collect();
-                report
-                    .add(format!("/{name}"), format!("no such parameter here; known: {}", known.join(", ")));
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                report.add(format!("/{name}"), format!("no such parameter here; known: {known}"));
             } else if self.0[..i].iter().any(|(earlier, _)| earlier == name) {
                 report.add(format!("/{name}"), "stands there twice");
             }
@@ -90,7 +90,6 @@ impl Parameters {
 /// 422 with every wrong parameter.
 pub fn page_only(parameters: &Parameters) -> Result<PageRequest, Problem> {
     let report = Report::default();
-    parameters.only(&["limit", "cursor"], &report);
     let page = parameters.page(&report);
     report.finish(Some(page))
 }
@@ -148,9 +147,11 @@ mod tests {
     #[test]
     fn unknown_and_repeated_parameters_are_named_at_once() {
         let wrong = parameters(&[("limit", "1"), ("limit", "2"), ("stat", "x"), ("cursor", "")]);
-        let pointers: Vec<String> =
-            page_only(&wrong).unwrap_err().errors.into_iter().map(|e| e.pointer).collect();
-        assert_eq!(pointers, ["/cursor", "/limit", "/stat"]);
+        let report = Report::default();
+        wrong.only(&["limit".to_owned(), "cursor".to_owned()], &report);
+        let pointers: Vec<String> = report.into_errors().into_iter().map(|e| e.pointer).collect();
+        assert_eq!(pointers, ["/limit", "/stat"]);
+        assert_eq!(page_only(&wrong).unwrap_err().errors[0].pointer, "/cursor");
         let page = page_only(&parameters(&[("limit", "500"), ("cursor", "abc")])).unwrap();
         assert_eq!(page, PageRequest { limit: 500, cursor: Some("abc".into()) });
         assert_eq!(page_only(&Parameters::default()).unwrap().limit, 100);

@@ -92,7 +92,6 @@ pub(crate) async fn list(
     parameters: Parameters,
 ) -> Result<Json<List<Alert>>, Problem> {
     let report = Report::default();
-    parameters.only(&["state", "limit", "cursor"], &report);
     let words: Vec<&str> = AlertState::ALL.iter().map(|s| s.as_str()).collect();
     let state = parameters.word::<AlertState>("state", &words, &report);
     let page = parameters.page(&report);

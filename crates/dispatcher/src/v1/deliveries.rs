@@ -85,7 +85,6 @@ pub(crate) async fn list(
 ) -> Result<Json<List<Delivery>>, Problem> {
     let alert = path_id(&id, "alert")?;
     let report = Report::default();
-    parameters.only(&["state", "limit", "cursor"], &report);
     let words: Vec<&str> = DeliveryState::ALL.iter().map(|s| s.as_str()).collect();
     let state = parameters.word::<DeliveryState>("state", &words, &report);
     let page = parameters.page(&report);

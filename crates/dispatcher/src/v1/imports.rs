@@ -50,7 +50,6 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<Json<ImportReport>, Problem> {
     let report = Report::default();
-    parameters.only(&["dry_run"], &report);
     let dry_run = parameters.flag("dry_run", &report);
     let dry_run = report.finish(Some(dry_run))?;
     require_csv(&headers)?;
