@@ -207,7 +207,7 @@ async fn the_open_paths_need_no_key_and_every_answer_has_its_headers() {
     for (path, says) in [
         ("/livez", "alive"),
         ("/readyz", "\"database\":\"up\""),
-        ("/metrics", "queue_depth{lane=\"0\"} 0"),
+        ("/metrics", "klaroen_database_up 1"),
         ("/openapi.json", "\"/v1/incidents\""),
         ("/docs/", "swagger-ui"),
     ] {

@@ -43,7 +43,7 @@ pub struct AlertRequest {
     /// Whom; everybody where it is missing.
     pub audience: Option<AudienceRequest>,
     /// How urgent; `urgent` where it is missing.
-    #[schema(schema_with = schemas::priority)]
+    #[schema(schema_with = schemas::priority_request)]
     pub priority: Option<String>,
     /// Seconds until nothing of it is sent any more.
     #[schema(minimum = 60, maximum = 86_400, default = 3_600)]
