@@ -189,7 +189,8 @@ CREATE TABLE deliveries (
     due_at          INTEGER NOT NULL,
     attempt         INTEGER NOT NULL DEFAULT 0,   -- claims
     retries         INTEGER NOT NULL DEFAULT 0,   -- steps on the retry ladder
-    in_doubt        INTEGER NOT NULL DEFAULT 0,   -- an earlier attempt may have rung
+    -- It was sent again after its answer was lost: the phone may ring twice, or may have rung before it was stopped.
+    in_doubt        INTEGER NOT NULL DEFAULT 0,
     lease_token     INTEGER,
     lease_until     INTEGER,
     channel         TEXT,
@@ -204,6 +205,8 @@ CREATE UNIQUE INDEX deliveries_recipient ON deliveries (recipient, message_id);
 CREATE INDEX deliveries_queue ON deliveries (message_id, due_at, id) WHERE state = 'queued';
 CREATE INDEX deliveries_state ON deliveries (message_id, state);
 CREATE INDEX deliveries_doubt ON deliveries (settle_at) WHERE state = 'unknown' AND settle_at IS NOT NULL;
+CREATE INDEX deliveries_unknown ON deliveries (changed_at) WHERE state = 'unknown';
+CREATE INDEX deliveries_resent ON deliveries (message_id) WHERE in_doubt = 1;
 
 -- What a provider calls the parts of a delivery.
 CREATE TABLE submissions (
@@ -234,6 +237,8 @@ CREATE TABLE receipts (
 ) STRICT;
 CREATE INDEX receipts_parked ON receipts (gateway, provider_id) WHERE delivery_id IS NULL;
 CREATE INDEX receipts_parked_age ON receipts (received_at) WHERE delivery_id IS NULL;
+CREATE INDEX receipts_parked_recipient ON receipts (recipient) WHERE delivery_id IS NULL;
+CREATE INDEX receipts_age ON receipts (received_at);
 
 CREATE TABLE replies (
     id              BLOB PRIMARY KEY NOT NULL,

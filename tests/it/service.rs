@@ -77,6 +77,7 @@ impl Service {
             retention: Retention {
                 idempotency: Duration::from_hours(24),
                 parked_receipts: Duration::from_hours(168),
+                receipts: Duration::from_hours(2160),
             },
         };
         let worker = Worker::new(world.store.clone(), clock, Arc::clone(&wake), settings);

@@ -145,20 +145,22 @@ pub const fn advance(state: DeliveryState, event: DeliveryEvent) -> DeliveryStat
         (S::Delivered, _) => S::Delivered,
         (_, E::Receipt(R::Unknown)) => state,
 
-        // A final failure settles whatever was on its way; what never left stays as it is.
-        (S::Sending | S::Sent | S::Unknown | S::NoReceipt | S::Undelivered, E::Receipt(R::Undelivered)) => {
-            S::Undelivered
-        }
+        // A final failure settles whatever was on its way, and a receipt proves that it was: even of what waits to be sent
+        // again after its answer was lost.
+        (
+            S::Queued | S::Sending | S::Sent | S::Unknown | S::NoReceipt | S::Undelivered,
+            E::Receipt(R::Undelivered),
+        ) => S::Undelivered,
         // A sign of life proves that it was taken.
-        (S::Sending | S::Unknown, E::Receipt(R::Underway)) => S::Sent,
+        (S::Queued | S::Sending | S::Unknown, E::Receipt(R::Underway)) => S::Sent,
 
         (S::Queued, E::Claimed) => S::Sending,
         (S::Queued, E::OptedOut) => S::Suppressed,
         (S::Queued, E::Expired) => S::Expired,
         (S::Queued, E::Cancelled) => S::Cancelled,
 
-        // A late answer still settles an attempt whose lease was lost.
-        (S::Sending | S::Unknown, E::Accepted) => S::Sent,
+        // A late answer still settles an attempt whose lease was lost, and one that waits to be sent again.
+        (S::Queued | S::Sending | S::Unknown, E::Accepted) => S::Sent,
         (S::Sending | S::Unknown, E::Rejected) => S::Failed,
         (S::Sending | S::Unknown, E::PutBack) => S::Queued,
         (S::Sending, E::Lost) => S::Unknown,
@@ -234,14 +236,14 @@ mod tests {
                 [
                     "sending",
                     "suppressed",
+                    "sent",
                     ".",
                     ".",
                     ".",
                     ".",
-                    ".",
-                    ".",
+                    "sent",
                     "delivered",
-                    ".",
+                    "undelivered",
                     ".",
                     ".",
                     "expired",

@@ -33,6 +33,8 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 const KEEP_IDEMPOTENCY: Duration = Duration::from_hours(24);
 /// A receipt for nothing of ours is kept until no message is left that it could be about.
 const KEEP_PARKED_RECEIPTS: Duration = Duration::from_hours(7 * 24);
+/// Evidence of what a provider said, for a quarter.
+const KEEP_RECEIPTS: Duration = Duration::from_hours(24 * 90);
 const HOUR: Duration = Duration::from_hours(1);
 
 /// What runs.
@@ -178,7 +180,11 @@ fn worker_settings(checked: Checked, rules: MatchRules, clock: &Arc<dyn Clock>) 
         rules,
         texts: Arc::new(sending.texts),
         drain_deadline: DRAIN_DEADLINE,
-        retention: Retention { idempotency: KEEP_IDEMPOTENCY, parked_receipts: KEEP_PARKED_RECEIPTS },
+        retention: Retention {
+            idempotency: KEEP_IDEMPOTENCY,
+            parked_receipts: KEEP_PARKED_RECEIPTS,
+            receipts: KEEP_RECEIPTS,
+        },
     }
 }
 

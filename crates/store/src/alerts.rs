@@ -32,6 +32,8 @@ pub struct MessageView {
     pub recipients: u64,
     /// How many deliveries in each state; every state is there, and they add up to `recipients`.
     pub counts: BTreeMap<DeliveryState, u64>,
+    /// How many were sent again after their answer was lost: those phones may have rung twice.
+    pub in_doubt: u64,
     /// When the first one was handed over.
     pub first_sent_at: Option<Timestamp>,
     /// When the last one was handed over.
@@ -93,7 +95,8 @@ const OF_INCIDENT: Sql = Sql::new(
      FROM alerts a WHERE a.organisation_id = $1 AND a.incident_id = $2 ORDER BY a.id",
 );
 const MESSAGES: Sql = Sql::new(
-    "SELECT m.id, m.alert_id, m.kind, m.text, m.encoding, m.segments, m.recipients, m.first_sent_at, m.last_sent_at,
+    "SELECT m.id, m.alert_id, m.kind, m.text, m.encoding, m.segments, m.recipients,
+         (SELECT COUNT(*) FROM deliveries d WHERE d.message_id = m.id AND d.in_doubt = 1) AS in_doubt, m.first_sent_at, m.last_sent_at,
          m.created_at
      FROM json_each($1) j JOIN messages m ON m.alert_id = unhex(j.value) ORDER BY m.id",
 );
@@ -132,6 +135,7 @@ struct MessageRow {
     encoding: String,
     segments: i64,
     recipients: i64,
+    in_doubt: i64,
     first_sent_at: Option<i64>,
     last_sent_at: Option<i64>,
     created_at: i64,
@@ -200,9 +204,8 @@ impl Store {
         for row in messages {
             let owner = AlertId(row.alert_id);
             let mut view = MessageView::try_from(row)?;
-            for (message, state, count) in counts.iter().filter(|(message, ..)| *message == view.id.0) {
+            for (_, state, count) in counts.iter().filter(|(message, ..)| *message == view.id.0) {
                 let state = state.parse().map_err(|_| corrupt("deliveries", "state"))?;
-                debug_assert_eq!(*message, view.id.0);
                 view.counts.insert(state, unsigned(*count));
             }
             if let Some(alert) = views.iter_mut().find(|alert| alert.id == owner) {
@@ -260,6 +263,7 @@ impl TryFrom<MessageRow> for MessageView {
             encoding: row.encoding,
             segments: u8::try_from(row.segments).unwrap_or(u8::MAX),
             recipients: unsigned(row.recipients),
+            in_doubt: unsigned(row.in_doubt),
             counts: DeliveryState::ALL.into_iter().map(|state| (state, 0)).collect(),
             first_sent_at: row.first_sent_at.map(Timestamp::from_millis),
             last_sent_at: row.last_sent_at.map(Timestamp::from_millis),

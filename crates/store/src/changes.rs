@@ -7,8 +7,8 @@ use klaroen_domain::text::MessageText;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::db::{Sql, Tx, on_tx};
-use crate::fanout::Target;
+use crate::db::{Sql, Tx, on_db, on_tx};
+use crate::fanout::{PAGE, Target};
 use crate::idempotency::Once;
 use crate::intake::{ChangeRefused, Intake, Taken};
 use crate::matching::{Audience, MatchQuery, Matched};
@@ -27,6 +27,9 @@ const CANCEL_UNSENT: Sql = Sql::new(
      WHERE state = 'queued' AND message_id IN (SELECT id FROM messages WHERE alert_id = $1)",
 );
 const CLOSE_FANOUTS: Sql = Sql::new("UPDATE fanouts SET done = 1 WHERE alert_id = $1 AND done = 0");
+const CLOSE_UPDATES: Sql = Sql::new(
+    "UPDATE messages SET awaits_start = 0 WHERE alert_id = $1 AND kind = 'update' AND awaits_start = 1",
+);
 const START_MESSAGE: Sql =
     Sql::new("SELECT id FROM messages WHERE alert_id = $1 AND kind = 'start' ORDER BY id LIMIT 1");
 const ALREADY_ASKED: Sql = Sql::new("SELECT recipient FROM deliveries WHERE message_id = $1");
@@ -128,11 +131,16 @@ impl Store {
             now: intake.now,
         };
         messages::insert(&mut tx, &new).await?;
-        let recipients = messages::follow_up(&mut tx, message, id, intake.now).await?;
-        let detail = json!({ "message": message, "recipients": recipients, "outcome": change.outcome });
+        let added = messages::follow_up(&mut tx, message, id, intake.now).await?;
+        let reached = messages::reached(&mut tx, id).await?;
+        let detail = json!({ "message": message, "reached": reached, "outcome": change.outcome });
         intake.audit(&mut tx, change.action, id.0, detail).await?;
         intake.remember(&mut tx, id.0).await?;
         tx.commit().await?;
+        // What has been said is on the disk; whoever is not written yet is found by the sweeper, should this be cut off.
+        if added == PAGE {
+            self.follow_up_rest(message, id, intake.now).await?;
+        }
         Ok(Ok(Once::Done(())))
     }
 
@@ -172,10 +180,9 @@ impl Store {
         area: &serde_json::Value,
     ) -> Result<Result<Once<Taken>, ChangeRefused>> {
         // What is asked of whom never changes, so the match can be made before the transaction.
-        let found = {
-            let mut tx = self.db.begin().await?;
-            current(&mut tx, intake, id).await?
-        };
+        let found: Option<AlertRow> = on_db!(read self.db, pool, d => sqlx::query_as(STATE.of(d))
+            .bind(intake.organisation.0).bind(id.0).fetch_optional(pool).await?);
+        let found = found.map(Current::try_from).transpose()?;
         let Some(found) = found else { return Ok(Err(ChangeRefused::NotFound)) };
         let query = MatchQuery {
             organisation: intake.organisation,
@@ -208,16 +215,24 @@ impl Store {
 }
 
 async fn current(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<Option<Current>> {
-    let row: Option<(String, String, Uuid, String)> = on_tx!(tx, conn, d => sqlx::query_as(STATE.of(d))
+    let row: Option<AlertRow> = on_tx!(tx, conn, d => sqlx::query_as(STATE.of(d))
         .bind(intake.organisation.0).bind(id.0).fetch_optional(conn).await?);
-    let Some((state, priority, incident, audience)) = row else { return Ok(None) };
-    let corrupt = |column| StoreError::Corrupt { table: "alerts", column };
-    Ok(Some(Current {
-        state: state.parse().map_err(|_| corrupt("state"))?,
-        priority: priority.parse().map_err(|_| corrupt("priority"))?,
-        incident: IncidentId(incident),
-        audience: serde_json::from_str(&audience).map_err(|_| corrupt("audience"))?,
-    }))
+    row.map(Current::try_from).transpose()
+}
+
+type AlertRow = (String, String, Uuid, String);
+
+impl TryFrom<AlertRow> for Current {
+    type Error = StoreError;
+    fn try_from((state, priority, incident, audience): AlertRow) -> Result<Self> {
+        let corrupt = |column| StoreError::Corrupt { table: "alerts", column };
+        Ok(Self {
+            state: state.parse().map_err(|_| corrupt("state"))?,
+            priority: priority.parse().map_err(|_| corrupt("priority"))?,
+            incident: IncidentId(incident),
+            audience: serde_json::from_str(&audience).map_err(|_| corrupt("audience"))?,
+        })
+    }
 }
 
 /// Moves the alert, where its state allows it.
@@ -241,9 +256,10 @@ async fn change_state(
     Ok(Ok(current))
 }
 
-/// Takes out of the queue what has not left, and stops a fan-out that is under way.
+/// Takes out of the queue what has not left, and stops fan-outs and updates that are under way.
 async fn cancel_unsent(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<u64> {
     on_tx!(&mut *tx, conn, d => sqlx::query(CLOSE_FANOUTS.of(d)).bind(id.0).execute(conn).await?);
+    on_tx!(&mut *tx, conn, d => sqlx::query(CLOSE_UPDATES.of(d)).bind(id.0).execute(conn).await?);
     Ok(on_tx!(tx, conn, d => sqlx::query(CANCEL_UNSENT.of(d))
         .bind(id.0).bind(intake.now.as_millis()).execute(conn).await?)
     .rows_affected())

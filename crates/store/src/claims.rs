@@ -54,30 +54,32 @@ pub struct Claim {
     pub next_due: Option<Timestamp>,
 }
 
-/// Messages with something due, first lane first. A start that was put back after its alert was closed is not due.
+/// Messages with something due, first lane first. A start that was put back after its alert was
+/// closed is not due, nor is an update once the alert was ended or withdrawn.
 const DUE: Sql = Sql::new(
     "SELECT m.id, m.lane FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
-     WHERE m.settled = 0 AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active')
+     WHERE m.settled = 0 AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))
        AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' AND d.due_at <= $1)
      ORDER BY m.lane, m.id",
 );
 const NEXT_DUE: Sql = Sql::new(
     "SELECT MIN((SELECT MIN(d.due_at) FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued'))
      FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
-     WHERE m.settled = 0 AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active')",
+     WHERE m.settled = 0 AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))",
 );
 /// `$6` is the message. A participant who was erased, or whose number was changed since the match, is left out: the number
 /// that was matched, and checked for an opt-out, is the number that rings. Automatic answers (lane 0) pass the opt-out: they are what confirms it.
 pub(crate) const CLAIM: Sql = Sql::new(
     "UPDATE deliveries SET
          state = CASE
-             WHEN lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = deliveries.recipient)
-                 THEN 'suppressed'
-             WHEN NOT EXISTS (SELECT 1 FROM participants p
-                              WHERE p.id = deliveries.participant_id AND p.recipient = deliveries.recipient)
-                 THEN 'suppressed'
-             ELSE 'sending' END,
-         attempt = attempt + 1, lease_token = $1, lease_until = $2, channel = $3, changed_at = $4, reason = NULL
+             WHEN (lane = 0 OR NOT EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = deliveries.recipient))
+                 AND EXISTS (SELECT 1 FROM participants p
+                             WHERE p.id = deliveries.participant_id AND p.recipient = deliveries.recipient)
+                 THEN 'sending'
+             WHEN in_doubt THEN 'unknown'
+             ELSE 'suppressed' END,
+         attempt = attempt + 1, lease_token = $1, lease_until = $2, channel = $3, changed_at = $4,
+         reason = CASE WHEN in_doubt THEN reason END
      WHERE state = 'queued' AND id IN (
          SELECT id FROM deliveries
          WHERE message_id = $6 AND state = 'queued' AND due_at <= $4
@@ -125,18 +127,15 @@ impl Store {
         for lane in lanes(due) {
             claim_lane(&mut tx, request, lease_token, lane, &mut taken).await?;
         }
+        // Inside the transaction, so that no row is leased that nobody hears of.
+        let rows: Vec<ClaimedRow> = on_tx!(&mut tx, conn, d => sqlx::query_as(LOAD.of(d))
+            .bind(json!(taken.leased).to_string()).fetch_all(conn).await?);
         tx.commit().await?;
-        let claimed = self.load(lease_token, &taken.leased).await?;
-        Ok(Claim { claimed, suppressed: taken.suppressed, next_due: None })
-    }
-
-    /// Opens the numbers of what was leased: after the commit, so that nobody waits for the writer meanwhile.
-    async fn load(&self, lease_token: i64, ids: &[i64]) -> Result<Vec<Claimed>> {
-        let rows: Vec<ClaimedRow> = on_db!(read self.db, pool, d => sqlx::query_as(LOAD.of(d))
-            .bind(json!(ids).to_string()).fetch_all(pool).await?);
+        // The numbers are opened after it: nobody waits for the writer meanwhile.
         let mut rows: HashMap<i64, ClaimedRow> = rows.into_iter().map(|row| (row.id, row)).collect();
-        let in_order = ids.iter().filter_map(|id| rows.remove(id));
-        Ok(in_order.map(|row| self.leased(lease_token, row)).collect())
+        let in_order = taken.leased.iter().filter_map(|id| rows.remove(id));
+        let claimed = in_order.map(|row| self.leased(lease_token, row)).collect();
+        Ok(Claim { claimed, suppressed: taken.suppressed, next_due: None })
     }
 
     fn leased(&self, lease_token: i64, row: ClaimedRow) -> Claimed {

@@ -23,8 +23,10 @@ pub struct DeliveryView {
     pub phone: Option<PhoneNumber>,
     /// Where it stands.
     pub state: DeliveryState,
-    /// How often it was handed to a gateway.
+    /// How often a worker took it in hand; not each time left the house.
     pub attempts: u32,
+    /// It was sent again after its answer was lost: the phone may have rung twice.
+    pub in_doubt: bool,
     /// Why it stands there, where there is more to say: a provider's code, `lease_lost`, `policy_hold`.
     pub reason: Option<String>,
     /// Which gateway connection it was last given to.
@@ -43,7 +45,7 @@ const BOUNDS: Sql = Sql::new(
     "SELECT MIN(d.id), MAX(d.id) FROM messages m JOIN deliveries d ON d.message_id = m.id WHERE m.alert_id = $1",
 );
 const LIST: Sql = Sql::new(
-    "SELECT d.id, d.message_id, d.participant_id, d.state, d.attempt, d.reason, d.channel, d.sent_at, d.changed_at,
+    "SELECT d.id, d.message_id, d.participant_id, d.state, d.attempt, d.in_doubt, d.reason, d.channel, d.sent_at, d.changed_at,
          (SELECT p.phone FROM participants p WHERE p.id = d.participant_id) AS phone
      FROM deliveries d
      WHERE d.id > $1 AND d.id <= $2 AND +d.message_id IN (SELECT id FROM messages WHERE alert_id = $3)
@@ -58,6 +60,7 @@ struct DeliveryRow {
     participant_id: Uuid,
     state: String,
     attempt: i64,
+    in_doubt: bool,
     reason: Option<String>,
     channel: Option<String>,
     sent_at: Option<i64>,
@@ -117,6 +120,7 @@ impl Store {
                 .parse()
                 .map_err(|_| StoreError::Corrupt { table: "deliveries", column: "state" })?,
             attempts: u32::try_from(row.attempt).unwrap_or(u32::MAX),
+            in_doubt: row.in_doubt,
             reason: row.reason,
             channel: row.channel,
             sent_at: row.sent_at.map(Timestamp::from_millis),

@@ -26,6 +26,9 @@ pub enum StoreError {
     /// A sealed value was changed or belongs to another row.
     #[error("a sealed value does not open: it was changed or moved")]
     Unsealable,
+    /// The program is being shut down.
+    #[error("the program is being shut down")]
+    Stopped,
     /// Stored data that this program cannot read.
     #[error("unreadable data in {table}.{column}")]
     Corrupt {
@@ -46,7 +49,7 @@ impl StoreError {
     /// Whether the same call may work later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Stopped)
     }
 }
 

@@ -52,7 +52,7 @@ const MARK_PLACES: Sql = Sql::new(
      WHERE opted_out <> $2 AND participant_id IN (SELECT id FROM participants WHERE recipient = $1)",
 );
 const SUPPRESS: Sql = Sql::new(
-    "UPDATE deliveries SET state = 'suppressed', reason = 'opted_out', changed_at = $2
+    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, reason = 'opted_out', changed_at = $2
      WHERE recipient = $1 AND state = 'queued' AND lane > 0",
 );
 const SERVICE_MESSAGE: Sql = Sql::new(

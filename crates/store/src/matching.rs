@@ -96,7 +96,7 @@ pub(crate) const MEMBERS: Sql = Sql::new(
 );
 const RECENT_STARTS: Sql = Sql::new(
     "SELECT m.id FROM messages m JOIN alerts a ON a.id = m.alert_id
-     WHERE a.organisation_id = $1 AND m.kind = 'start' AND m.created_at > $2 AND m.created_at < $3",
+     WHERE a.organisation_id = $1 AND a.id >= $4 AND m.kind = 'start' AND m.created_at > $2 AND m.created_at < $3",
 );
 /// How many of the messages `$2` each recipient in `$1` got or is about to get.
 const RECENT_COUNTS: Sql = Sql::new(
@@ -105,6 +105,15 @@ const RECENT_COUNTS: Sql = Sql::new(
          AND d.state NOT IN ('expired', 'cancelled', 'suppressed', 'failed')
      GROUP BY d.recipient HAVING COUNT(*) >= $3",
 );
+
+/// The smallest UUID version 7 of a moment: ids that are older lie before it.
+fn first_id(at: Timestamp) -> Uuid {
+    let millis = u64::try_from(at.as_millis()).unwrap_or(0);
+    Uuid::from_u128((u128::from(millis) << 80) | (0x7 << 76) | (0x8 << 60))
+}
+
+/// No alert runs longer, so none that began earlier has a start message in the window.
+const LONGEST_ALERT: Duration = Duration::from_hours(48);
 
 /// A window of 24 hours for the frequency rule.
 const DAY: Duration = Duration::from_hours(24);
@@ -136,7 +145,10 @@ impl Store {
     /// What the database says.
     pub async fn match_geofence(&self, query: &MatchQuery<'_>, rules: &MatchRules) -> Result<Matches> {
         let members = self.members(query).await?;
-        let cover = query.geofence.cover();
+        let geofence = query.geofence.clone();
+        // Milliseconds for a large shape, during which this thread has other things to do.
+        let cover =
+            tokio::task::spawn_blocking(move || geofence.cover()).await.map_err(|_| StoreError::Stopped)?;
         let ranges: Vec<_> = cover.ranges.iter().map(|r| json!([r.first, r.last, r.inside])).collect();
         let ranges = serde_json::Value::Array(ranges).to_string();
         let mut filter = Filter::new(query, rules, members);
@@ -175,7 +187,8 @@ impl Store {
     ) -> Result<()> {
         let since = query.as_of.minus(DAY).as_millis();
         let starts: Vec<Uuid> = on_db!(read self.db, pool, d => sqlx::query_scalar(RECENT_STARTS.of(d))
-            .bind(query.organisation.0).bind(since).bind(query.as_of.as_millis()).fetch_all(pool).await?);
+            .bind(query.organisation.0).bind(since).bind(query.as_of.as_millis())
+            .bind(first_id(query.as_of.minus(DAY + LONGEST_ALERT))).fetch_all(pool).await?);
         if starts.len() < usize::try_from(max).unwrap_or(usize::MAX) {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! Writing down what came of submits, in batches, fenced by the lease token.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use klaroen_domain::decide::Decision;
 use klaroen_domain::delivery::{DeliveryEvent, DeliveryState, advance};
@@ -43,10 +43,11 @@ pub struct FinishedCounts {
 }
 
 pub(crate) const CURRENT: Sql = Sql::new(
-    "SELECT d.id, d.state, d.lease_token, d.organisation_id, d.message_id
+    "SELECT d.id, d.state, d.lease_token, d.in_doubt, d.organisation_id, d.message_id
      FROM json_each($1) j JOIN deliveries d ON d.id = j.value",
 );
-/// Columns of the JSON: id, old state, new state, lease token, due, retries to add, settle, segments, sent, reason, in doubt, now.
+/// Columns of the JSON: id, old state, new state, lease token, due, retries to add, settle, segments,
+/// sent, reason, now.
 pub(crate) const APPLY: Sql = Sql::new(
     "UPDATE deliveries SET
          state = j.value ->> 2,
@@ -82,6 +83,7 @@ struct CurrentRow {
     id: i64,
     state: String,
     lease_token: Option<i64>,
+    in_doubt: bool,
     organisation_id: Uuid,
     message_id: Uuid,
 }
@@ -150,7 +152,8 @@ struct Writes {
     deliveries: Vec<Value>,
     submissions: Vec<Value>,
     sent: HashMap<Uuid, (i64, i64)>,
-    reopened: Vec<String>,
+    /// Messages that may have been done with: something can happen to them again.
+    reopened: BTreeSet<String>,
 }
 
 impl Writes {
@@ -163,6 +166,10 @@ impl Writes {
         let mut next = advance(state, event);
         if finished.decision == Decision::Expired && next == DeliveryState::Queued {
             next = advance(next, DeliveryEvent::Expired);
+        }
+        // What was sent twice is not known to have failed or expired: the first time may have rung.
+        if row.in_doubt && matches!(next, DeliveryState::Failed | DeliveryState::Expired) {
+            next = DeliveryState::Unknown;
         }
         // A receipt that echoes our reference may have come first; the answer then only adds the ids.
         let settled_before = next == state && !effect.taken;
@@ -193,8 +200,8 @@ impl Writes {
             let times = self.sent.entry(row.message_id).or_insert((at, at));
             *times = (times.0.min(at), times.1.max(at));
         }
-        if next == DeliveryState::Queued {
-            self.reopened.push(row.message_id.simple().to_string());
+        if matches!(next, DeliveryState::Queued | DeliveryState::Sent) {
+            self.reopened.insert(row.message_id.simple().to_string());
         }
     }
 
@@ -228,8 +235,8 @@ impl Writes {
     }
 }
 
-/// Puts messages whose deliveries are queued again back under upkeep and claiming.
-pub(crate) async fn reopen(tx: &mut Tx, messages: &[String]) -> Result<()> {
+/// Puts messages whose deliveries are queued or sent again back under claiming and upkeep.
+pub(crate) async fn reopen(tx: &mut Tx, messages: &BTreeSet<String>) -> Result<()> {
     let messages = json!(messages).to_string();
     on_tx!(&mut *tx, conn, d => sqlx::query(REOPEN.of(d)).bind(messages).execute(conn).await?);
     Ok(())

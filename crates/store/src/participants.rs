@@ -32,7 +32,7 @@ const ERASE: Sql =
 const SAME_NUMBER: Sql =
     Sql::new("SELECT id FROM participants WHERE organisation_id = $1 AND recipient = $2 ORDER BY id LIMIT 1");
 const SUPPRESS: Sql = Sql::new(
-    "UPDATE deliveries SET state = 'suppressed', reason = 'erased', changed_at = $3
+    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, reason = 'erased', changed_at = $3
      WHERE organisation_id = $1 AND recipient = $2 AND state = 'queued'",
 );
 const HAND_OVER: Sql = Sql::new(

@@ -1,6 +1,6 @@
 //! Receipts: stored as they came, merged by `advance`, parked where their delivery is not known yet.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use klaroen_domain::delivery::{DeliveryEvent, DeliveryState, advance, merge_parts, stronger};
 use klaroen_domain::id::DeliveryId;
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
+use crate::outcomes::reopen;
 use crate::seal::Recipient;
 use crate::{Result, Store, StoreError, hex};
 
@@ -43,15 +44,22 @@ pub struct ReceiptCounts {
     pub moved: u64,
 }
 
-/// Which delivery each receipt of a batch is about. A provider may use an id again: the newest submit with it counts.
+/// Which delivery each receipt of a batch is about. A provider may use an id again, and others may share its account: the
+/// newest submit to that phone counts, and none that is a minute younger than the receipt. JSON: id, recipient, time.
 ///
 /// `CROSS JOIN` keeps the order in SQLite: left to itself it reads every submit of the gateway and looks each one up in the
 /// batch, so that a receipt costs more the more was ever sent.
 pub(crate) const FIND: Sql = Sql::new(
     "SELECT j.key AS receipt, s.delivery_id, s.part, MAX(s.submitted_at) AS submitted_at
-     FROM json_each($1) j CROSS JOIN submissions s
-     WHERE s.gateway = $2 AND s.provider_id = j.value ->> 0 GROUP BY j.key",
+     FROM json_each($1) j
+         CROSS JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value ->> 0
+             AND s.submitted_at <= (j.value ->> 2) + 60000
+         CROSS JOIN deliveries d ON d.id = s.delivery_id
+             AND (j.value ->> 1 IS NULL OR d.recipient = unhex(j.value ->> 1))
+     GROUP BY j.key",
 );
+/// References of ours that are real.
+const KNOWN: Sql = Sql::new("SELECT d.id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value");
 const INSERT: Sql = Sql::new(
     "INSERT INTO receipts
          (organisation_id, gateway, provider_id, status, error, recipient, raw, received_at, delivery_id)
@@ -73,12 +81,23 @@ pub(crate) const MOVE: Sql = Sql::new(
          changed_at = $2
      FROM json_each($1) j WHERE deliveries.id = j.value ->> 0 AND deliveries.state = j.value ->> 1",
 );
+/// A start that counted as lost rang after all: its phone is owed what was said since.
+const OWE_FOLLOW_UPS: Sql = Sql::new(
+    "UPDATE messages SET awaits_start = 1, settled = 0
+     WHERE kind IN ('update', 'end', 'retract') AND alert_id IN (
+         SELECT d.alert_id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value
+             JOIN messages s ON s.id = d.message_id AND s.kind = 'start' JOIN alerts a ON a.id = d.alert_id
+         WHERE messages.kind <> 'update' OR a.state IN ('active', 'expired'))",
+);
 /// Parked receipts about the parts of a batch of submissions, whose JSON is that of the insert. In this order for the same
 /// reason.
 pub(crate) const PARKED: Sql = Sql::new(
     "SELECT r.id, r.status, r.error, r.received_at, j.value ->> 1 AS delivery_id, j.value ->> 2 AS part
-     FROM json_each($1) j CROSS JOIN receipts r
-     WHERE r.gateway = $2 AND r.provider_id = j.value ->> 0 AND r.delivery_id IS NULL ORDER BY r.id",
+     FROM json_each($1) j
+         CROSS JOIN receipts r ON r.gateway = $2 AND r.provider_id = j.value ->> 0 AND r.delivery_id IS NULL
+             AND r.received_at >= (j.value ->> 5) - 60000
+         CROSS JOIN deliveries d ON d.id = j.value ->> 1 AND (r.recipient IS NULL OR d.recipient = r.recipient)
+     ORDER BY r.id",
 );
 const UNPARK: Sql = Sql::new(
     "UPDATE receipts SET delivery_id = j.value ->> 1,
@@ -107,7 +126,6 @@ struct FoundRow {
 struct DeliveryRow {
     id: i64,
     state: String,
-    #[expect(dead_code, reason = "read by the query's shape")]
     message_id: Uuid,
     parts: i64,
 }
@@ -132,17 +150,29 @@ impl Store {
             return Ok(ReceiptCounts::default());
         }
         let mut tx = self.db.begin().await?;
-        let ids: Vec<Value> = batch.iter().map(|r| json!([r.provider_id.0])).collect();
+        let ids: Vec<Value> = batch
+            .iter()
+            .map(|r| {
+                json!([r.provider_id.0, r.recipient.map(|x| hex::encode(&x.0)), r.received_at.as_millis()])
+            })
+            .collect();
         let found: Vec<FoundRow> = on_tx!(&mut tx, conn, d => sqlx::query_as(FIND.of(d))
             .bind(Value::Array(ids).to_string()).bind(gateway).fetch_all(conn).await?);
         let found: HashMap<usize, (i64, i64)> = found
             .into_iter()
             .filter_map(|row| Some((usize::try_from(row.receipt).ok()?, (row.delivery_id, row.part))))
             .collect();
+        let known = known_references(&mut tx, batch).await?;
         let mut rows = Vec::with_capacity(batch.len());
         let mut receipts = Vec::with_capacity(batch.len());
         for (index, receipt) in batch.iter().enumerate() {
-            let owner = found.get(&index).copied().or_else(|| receipt.delivery.map(|d| (d.0, 0)));
+            // Our own reference outranks an id that the provider may use again.
+            let ours = receipt.delivery.filter(|d| known.contains(&d.0));
+            let owner = match (ours, found.get(&index).copied()) {
+                (Some(ours), Some((delivery, part))) if delivery == ours.0 => Some((delivery, part)),
+                (Some(ours), _) => Some((ours.0, 0)),
+                (None, found) => found,
+            };
             rows.push(json!([
                 receipt.provider_id.0,
                 receipt.status.as_str(),
@@ -171,6 +201,17 @@ impl Store {
     }
 }
 
+/// Which references in the batch are deliveries that exist: a provider may echo anything.
+async fn known_references(tx: &mut Tx, batch: &[IncomingReceipt]) -> Result<HashSet<i64>> {
+    let references: Vec<i64> = batch.iter().filter_map(|r| r.delivery.map(|d| d.0)).collect();
+    if references.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let known: Vec<i64> = on_tx!(tx, conn, d => sqlx::query_scalar(KNOWN.of(d))
+        .bind(json!(references).to_string()).fetch_all(conn).await?);
+    Ok(known.into_iter().collect())
+}
+
 /// Moves deliveries by what their receipts say; gives how many moved.
 pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> {
     if receipts.is_empty() {
@@ -185,6 +226,8 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
     let rows: Vec<DeliveryRow> =
         on_tx!(&mut *tx, conn, d => sqlx::query_as(DELIVERIES.of(d)).bind(ids).fetch_all(conn).await?);
     let mut moves = Vec::with_capacity(rows.len());
+    let mut reopened = BTreeSet::new();
+    let mut late_rings = Vec::new();
     let mut at = 0;
     for row in rows {
         let state: DeliveryState =
@@ -203,14 +246,29 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
             let reason = if next == DeliveryState::Undelivered { error } else { None };
             at = at.max(of_this.iter().map(|r| r.at).max().unwrap_or(0));
             moves.push(json!([row.id, state.as_str(), next.as_str(), reason]));
+            if next == DeliveryState::Sent {
+                reopened.insert(row.message_id.simple().to_string());
+            }
+            if next.reached() && !state.reached() && !state.waiting() {
+                late_rings.push(row.id);
+            }
         }
     }
     if moves.is_empty() {
         return Ok(0);
     }
     let moves = Value::Array(moves).to_string();
-    Ok(on_tx!(&mut *tx, conn, d => sqlx::query(MOVE.of(d)).bind(moves).bind(at).execute(conn).await?)
-        .rows_affected())
+    let moved =
+        on_tx!(&mut *tx, conn, d => sqlx::query(MOVE.of(d)).bind(moves).bind(at).execute(conn).await?)
+            .rows_affected();
+    if !reopened.is_empty() {
+        reopen(tx, &reopened).await?;
+    }
+    if !late_rings.is_empty() {
+        let late_rings = json!(late_rings).to_string();
+        on_tx!(&mut *tx, conn, d => sqlx::query(OWE_FOLLOW_UPS.of(d)).bind(late_rings).execute(conn).await?);
+    }
+    Ok(moved)
 }
 
 /// Notes what the receipts say of single parts and gives what the parts say together. Long messages are the exception, so

@@ -17,6 +17,9 @@ const PRUNE_RECEIPTS: Sql = Sql::new(
          (SELECT id FROM receipts WHERE delivery_id IS NULL AND received_at < $1 LIMIT $2)",
 );
 
+const PRUNE_ALL_RECEIPTS: Sql =
+    Sql::new("DELETE FROM receipts WHERE id IN (SELECT id FROM receipts WHERE received_at < $1 LIMIT $2)");
+
 /// Rows of one kind that a call deletes at most: the one writer is not held up for longer than some milliseconds.
 const BATCH: i64 = 10_000;
 
@@ -27,6 +30,8 @@ pub struct Retention {
     pub idempotency: Duration,
     /// Receipts that no delivery claimed.
     pub parked_receipts: Duration,
+    /// Receipts as they came; what they said of a delivery stays with it.
+    pub receipts: Duration,
 }
 
 impl Store {
@@ -37,7 +42,8 @@ impl Store {
     pub async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<u64> {
         let keys = self.delete_before(PRUNE_KEYS, now.minus(retention.idempotency)).await?;
         let receipts = self.delete_before(PRUNE_RECEIPTS, now.minus(retention.parked_receipts)).await?;
-        Ok(keys + receipts)
+        let raw = self.delete_before(PRUNE_ALL_RECEIPTS, now.minus(retention.receipts)).await?;
+        Ok(keys + receipts + raw)
     }
 
     async fn delete_before(&self, statement: Sql, end: Timestamp) -> Result<u64> {
@@ -82,7 +88,7 @@ mod tests {
     #[tokio::test]
     async fn only_what_is_too_old_and_belongs_to_nothing_goes() {
         let f = Fixture::new().await;
-        let retention = Retention { idempotency: HOUR, parked_receipts: 2 * HOUR };
+        let retention = Retention { idempotency: HOUR, parked_receipts: 2 * HOUR, receipts: 1_000 * HOUR };
         let (old, kept) = (NOW.minus(HOUR + Duration::from_millis(1)), NOW.minus(HOUR));
         keys(&f, &["old".into()], old).await;
         keys(&f, &["kept".into()], kept).await;
@@ -99,7 +105,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_deletes_a_bounded_number() {
         let f = Fixture::new().await;
-        let retention = Retention { idempotency: HOUR, parked_receipts: HOUR };
+        let retention = Retention { idempotency: HOUR, parked_receipts: HOUR, receipts: 1_000 * HOUR };
         let names: Vec<String> = (0..=BATCH).map(|n| n.to_string()).collect();
         keys(&f, &names, NOW.minus(2 * HOUR)).await;
         assert_eq!(f.store.prune(&retention, NOW).await.unwrap(), 10_000);

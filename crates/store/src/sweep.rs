@@ -1,5 +1,6 @@
 //! Upkeep: statements that a worker runs each second. Every one is idempotent and gives the number of rows it changed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use klaroen_domain::alert::{LANES, Priority};
@@ -12,7 +13,7 @@ use uuid::Uuid;
 use crate::db::{Sql, on_db, on_tx};
 use crate::outcomes::reopen;
 use crate::receipts::{PartReceipt, apply, unpark};
-use crate::{Actor, Result, Store, audit, messages};
+use crate::{Actor, Result, Store, audit};
 
 /// What one sweep changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,24 +55,30 @@ const LOSE_LEASES: Sql = Sql::new(
 /// Receipts whose submit answer was stored by another process at the same moment. CROSS JOIN keeps the order of the loops: this
 /// runs each second, and must not read every receipt that ever came.
 pub(crate) const PARKED_BY_ID: Sql = Sql::new(
-    "SELECT r.id, s.delivery_id, s.part, r.status, r.error, r.received_at
+    "SELECT r.id, s.delivery_id, s.part, r.status, r.error, r.received_at, MAX(s.submitted_at) AS submitted_at
      FROM (SELECT * FROM receipts
            WHERE delivery_id IS NULL AND received_at <= $2 ORDER BY received_at DESC LIMIT $1) r
-         CROSS JOIN submissions s ON s.gateway = r.gateway AND s.provider_id = r.provider_id",
+         CROSS JOIN submissions s ON s.gateway = r.gateway AND s.provider_id = r.provider_id
+             AND s.submitted_at <= r.received_at + 60000
+         CROSS JOIN deliveries d ON d.id = s.delivery_id AND (r.recipient IS NULL OR d.recipient = r.recipient)
+     GROUP BY r.id",
 );
 /// A lost answer took the provider's id with it; but the receipt names the phone. It counts where exactly one submit to that
 /// phone through that gateway is in doubt and was there before the receipt, where none is under way whose answer may still
-/// claim it, and once it has been parked for [`PHONE_JOIN_AFTER`].
+/// claim it, and once it has been parked for [`PHONE_JOIN_AFTER`]. The doubts are few, so the search begins with them.
 pub(crate) const PARKED_BY_PHONE: Sql = Sql::new(
     "SELECT r.id, MIN(d.id) AS delivery_id, 0 AS part, r.status, r.error, r.received_at
-     FROM (SELECT * FROM receipts
-           WHERE delivery_id IS NULL AND received_at <= $2 ORDER BY received_at DESC LIMIT $1) r
-         CROSS JOIN deliveries d ON d.recipient = r.recipient AND d.state = 'unknown'
+     FROM (SELECT id, recipient, message_id, channel FROM deliveries
+           WHERE state = 'unknown' AND changed_at >= $2 - 604800000
+           UNION ALL
+           SELECT id, recipient, message_id, channel FROM deliveries
+           WHERE in_doubt = 1 AND state = 'queued' AND message_id IN (SELECT id FROM messages WHERE settled = 0)) d
+         CROSS JOIN receipts r ON r.recipient = d.recipient AND r.delivery_id IS NULL
          JOIN messages m ON m.id = d.message_id
-     WHERE m.created_at <= r.received_at
+     WHERE m.created_at <= r.received_at AND r.received_at <= $2
          AND substr(d.channel, 1, length(r.gateway) + 1) = r.gateway || '/'
          AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.recipient = r.recipient AND o.state = 'sending')
-     GROUP BY r.id HAVING COUNT(*) = 1",
+     GROUP BY r.id HAVING COUNT(*) = 1 LIMIT $1",
 );
 const IN_DOUBT: Sql = Sql::new(
     "SELECT d.id, d.settle_at, d.in_doubt, m.priority, d.message_id,
@@ -86,7 +93,7 @@ const RESEND: Sql = Sql::new(
      WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1",
 );
 const HOLD: Sql = Sql::new(
-    "UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold'
+    "UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold', changed_at = $2
      FROM json_each($1) j
      WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1",
 );
@@ -154,30 +161,52 @@ impl Store {
     /// Everything that time brings about. `receipt_grace` is how long after a message's expiry a receipt may come.
     ///
     /// # Errors
-    /// What the database says; what was done stays.
+    /// The first of what the database says. Each step is tried all the same: one bad row must not stop the others.
     pub async fn sweep(&self, receipt_grace: Duration, now: Timestamp) -> Result<Swept> {
-        let at = now.as_millis();
-        let mut swept = Swept {
-            leases_lost: on_db!(write self.db, pool, d => sqlx::query(LOSE_LEASES.of(d))
-                .bind(at)
-                .bind(now.plus(Priority::LifeThreatening.settle_after()).as_millis())
-                .bind(now.plus(Priority::Urgent.settle_after()).as_millis())
-                .execute(pool).await?.rows_affected()),
-            receipts_joined: self.join_parked_receipts(now).await?,
-            ..Swept::default()
+        let mut failed = None;
+        let mut kept = |step: Result<u64>| {
+            step.unwrap_or_else(|error| {
+                failed.get_or_insert(error);
+                0
+            })
         };
-        (swept.resent, swept.held) = self.settle_doubts(now).await?;
-        swept.expired = on_db!(write self.db, pool, d =>
-            sqlx::query(EXPIRE.of(d)).bind(at).execute(pool).await?.rows_affected());
-        swept.cancelled = on_db!(write self.db, pool, d =>
-            sqlx::query(CANCEL_LATE.of(d)).bind(at).execute(pool).await?.rows_affected());
-        swept.alerts_expired = self.expire_alerts(now).await?;
-        swept.followed_up = self.follow_up_late_starts(now).await?;
-        swept.no_receipt = on_db!(write self.db, pool, d => sqlx::query(NO_RECEIPT.of(d))
-            .bind(at).bind(now.minus(receipt_grace).as_millis()).execute(pool).await?.rows_affected());
-        swept.messages_settled = on_db!(write self.db, pool, d =>
-            sqlx::query(SETTLE_MESSAGES.of(d)).execute(pool).await?.rows_affected());
-        Ok(swept)
+        let swept = Swept {
+            leases_lost: kept(self.lose_leases(now).await),
+            receipts_joined: kept(self.join_parked_receipts(now).await),
+            resent: kept(self.settle_doubts(now, Settlement::Resend).await),
+            held: kept(self.settle_doubts(now, Settlement::Hold).await),
+            expired: kept(self.upkeep(EXPIRE, now).await),
+            cancelled: kept(self.upkeep(CANCEL_LATE, now).await),
+            alerts_expired: kept(self.expire_alerts(now).await),
+            followed_up: kept(self.follow_up_late_starts(now).await),
+            no_receipt: kept(self.give_up_receipts(receipt_grace, now).await),
+            messages_settled: kept(self.settle_messages().await),
+        };
+        failed.map_or(Ok(swept), Err)
+    }
+
+    /// A statement that takes the time and nothing else.
+    async fn upkeep(&self, statement: Sql, now: Timestamp) -> Result<u64> {
+        Ok(on_db!(write self.db, pool, d => sqlx::query(statement.of(d))
+            .bind(now.as_millis()).execute(pool).await?.rows_affected()))
+    }
+
+    async fn lose_leases(&self, now: Timestamp) -> Result<u64> {
+        Ok(on_db!(write self.db, pool, d => sqlx::query(LOSE_LEASES.of(d))
+            .bind(now.as_millis())
+            .bind(now.plus(Priority::LifeThreatening.settle_after()).as_millis())
+            .bind(now.plus(Priority::Urgent.settle_after()).as_millis())
+            .execute(pool).await?.rows_affected()))
+    }
+
+    async fn give_up_receipts(&self, grace: Duration, now: Timestamp) -> Result<u64> {
+        Ok(on_db!(write self.db, pool, d => sqlx::query(NO_RECEIPT.of(d))
+            .bind(now.as_millis()).bind(now.minus(grace).as_millis()).execute(pool).await?.rows_affected()))
+    }
+
+    async fn settle_messages(&self) -> Result<u64> {
+        Ok(on_db!(write self.db, pool, d =>
+            sqlx::query(SETTLE_MESSAGES.of(d)).execute(pool).await?.rows_affected()))
     }
 
     async fn join_parked_receipts(&self, now: Timestamp) -> Result<u64> {
@@ -203,35 +232,35 @@ impl Store {
         Ok(joined)
     }
 
-    /// The policy for lost submits whose time to be settled otherwise is over.
-    async fn settle_doubts(&self, now: Timestamp) -> Result<(u64, u64)> {
+    /// Carries out what the policy says of lost submits whose time to be settled otherwise is over.
+    async fn settle_doubts(&self, now: Timestamp, settlement: Settlement) -> Result<u64> {
         let at = now.as_millis();
         let rows: Vec<DoubtRow> = on_db!(read self.db, pool, d =>
             sqlx::query_as(IN_DOUBT.of(d)).bind(at).bind(BATCH).fetch_all(pool).await?);
-        let mut again = Vec::new();
-        let mut left = Vec::new();
-        let mut reopened = Vec::new();
+        let mut batch = Vec::new();
+        let mut reopened = BTreeSet::new();
         for row in rows {
             let priority = row.priority.parse().unwrap_or(Priority::Normal);
-            match settle(priority, row.in_doubt, row.running) {
-                Settlement::Resend => {
-                    reopened.push(row.message_id.simple().to_string());
-                    again.push(json!([row.id, row.settle_at]));
-                }
-                Settlement::Hold => left.push(json!([row.id, row.settle_at])),
+            if settle(priority, row.in_doubt, row.running) == settlement {
+                batch.push(json!([row.id, row.settle_at]));
+                reopened.insert(row.message_id.simple().to_string());
             }
         }
-        if again.is_empty() && left.is_empty() {
-            return Ok((0, 0));
+        if batch.is_empty() {
+            return Ok(0);
         }
+        let statement = match settlement {
+            Settlement::Resend => RESEND,
+            Settlement::Hold => HOLD,
+        };
         let mut tx = self.db.begin().await?;
-        let resent = on_tx!(&mut tx, conn, d => sqlx::query(RESEND.of(d))
-            .bind(Value::Array(again).to_string()).bind(at).execute(conn).await?.rows_affected());
-        let held = on_tx!(&mut tx, conn, d => sqlx::query(HOLD.of(d))
-            .bind(Value::Array(left).to_string()).execute(conn).await?.rows_affected());
-        reopen(&mut tx, &reopened).await?;
+        let settled = on_tx!(&mut tx, conn, d => sqlx::query(statement.of(d))
+            .bind(Value::Array(batch).to_string()).bind(at).execute(conn).await?.rows_affected());
+        if settlement == Settlement::Resend {
+            reopen(&mut tx, &reopened).await?;
+        }
         tx.commit().await?;
-        Ok((resent, held))
+        Ok(settled)
     }
 
     async fn expire_alerts(&self, now: Timestamp) -> Result<u64> {
@@ -260,9 +289,10 @@ impl Store {
             sqlx::query_as(WAITING_FOLLOW_UPS.of(d)).fetch_all(pool).await?);
         let mut added = 0;
         for (message, alert) in waiting {
-            let mut tx = self.db.begin().await?;
-            added += messages::follow_up(&mut tx, MessageId(message), AlertId(alert), now).await?;
-            tx.commit().await?;
+            let (message, alert) = (MessageId(message), AlertId(alert));
+            if self.follow_up_is_due(message, alert).await? {
+                added += self.follow_up_rest(message, alert, now).await?;
+            }
         }
         Ok(added)
     }

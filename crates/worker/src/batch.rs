@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 /// Rows of one transaction.
 pub(crate) const ROWS: usize = 500;
-/// How long the first row of a batch waits for others.
+/// How long the first result of a batch waits for others.
 pub(crate) const COMPANY: Duration = Duration::from_millis(20);
 
-/// Fills `batch` with at least one item, and with what else comes within [`COMPANY`], up to [`ROWS`]; `false` when every
+/// Fills `batch` with at least one item, and with what else comes within `company`, up to [`ROWS`]; `false` when every
 /// sender is gone and nothing is left. Dropping the future loses nothing: what was received is in `batch`.
-pub(crate) async fn next<T>(receiver: &mut mpsc::Receiver<T>, batch: &mut Vec<T>) -> bool {
+pub(crate) async fn next<T>(receiver: &mut mpsc::Receiver<T>, batch: &mut Vec<T>, company: Duration) -> bool {
     if batch.is_empty() && receiver.recv_many(batch, ROWS).await == 0 {
         return false;
     }
-    let company = tokio::time::sleep_until(Instant::now() + COMPANY);
+    let company = tokio::time::sleep_until(Instant::now() + company);
     tokio::pin!(company);
     while batch.len() < ROWS {
         let room = ROWS - batch.len();
@@ -41,11 +41,11 @@ mod tests {
         }
         let start = Instant::now();
         let mut batch = Vec::new();
-        assert!(next(&mut receiver, &mut batch).await);
+        assert!(next(&mut receiver, &mut batch, COMPANY).await);
         assert_eq!((batch.len(), start.elapsed()), (ROWS, Duration::ZERO));
 
         batch.clear();
-        assert!(next(&mut receiver, &mut batch).await);
+        assert!(next(&mut receiver, &mut batch, COMPANY).await);
         assert_eq!(batch, [ROWS]);
         assert!(start.elapsed() >= COMPANY);
     }
@@ -56,9 +56,9 @@ mod tests {
         sender.try_send(1).unwrap();
         drop(sender);
         let mut batch = Vec::new();
-        assert!(next(&mut receiver, &mut batch).await);
+        assert!(next(&mut receiver, &mut batch, COMPANY).await);
         assert_eq!(batch, [1]);
         batch.clear();
-        assert!(!next(&mut receiver, &mut batch).await);
+        assert!(!next(&mut receiver, &mut batch, COMPANY).await);
     }
 }

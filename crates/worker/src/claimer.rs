@@ -22,7 +22,7 @@ const LEASE: Duration = Duration::from_mins(1);
 /// Clocks may differ this much, and the result must be written before the lease ends.
 const SKEW: Duration = Duration::from_secs(10);
 /// A delivery that could not be handed over in this time goes back: under its lease nobody else can send it.
-const HANDOVER_MOST: Duration = Duration::from_secs(20);
+const HANDOVER_MOST: Duration = Duration::from_secs(2);
 /// When a text could not be read: the database is asked again then.
 const READ_AGAIN: Duration = Duration::from_secs(5);
 

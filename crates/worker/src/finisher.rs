@@ -98,7 +98,7 @@ fn to_store(store: Store, gateway: String) -> Box<Write> {
 
 async fn run(mut receiver: mpsc::Receiver<Finished>, write: &Write, give_up: &CancellationToken) {
     let mut batch = Vec::with_capacity(batch::ROWS);
-    while batch::next(&mut receiver, &mut batch).await {
+    while batch::next(&mut receiver, &mut batch, batch::COMPANY).await {
         while !batch.is_empty() {
             let repeats = split_repeats(&mut batch);
             write_all(&batch, write, give_up).await;

@@ -2,6 +2,7 @@
 //! is committed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::SubmitOutcome;
@@ -17,6 +18,10 @@ use crate::in_doubt::InDoubt;
 use crate::instruments::{self, ChannelInstruments};
 use crate::replies::Received;
 use crate::{batch, jitter};
+
+/// How long the first event of a batch waits for others. Shorter than for results: a message centre sends only so many before it
+/// wants an answer, so waiting longer is waiting for nobody; while a batch is written, the next one gathers anyway.
+const COMPANY: Duration = Duration::from_millis(2);
 
 /// Takes the events of one connection.
 pub(crate) struct Inbound {
@@ -43,11 +48,11 @@ impl Inbound {
         loop {
             let open = tokio::select! {
                 biased;
-                open = batch::next(&mut events, &mut batch) => open,
+                open = batch::next(&mut events, &mut batch, COMPANY) => open,
                 () = stop.cancelled() => {
                     // The adapter sees it and has unacknowledged events sent again elsewhere.
                     events.close();
-                    batch::next(&mut events, &mut batch).await
+                    batch::next(&mut events, &mut batch, COMPANY).await
                 }
             };
             if !open {

@@ -43,11 +43,15 @@ async fn the_end_goes_to_exactly_those_whose_start_rang_or_may_have() {
     let view = world.view(alert).await;
     assert_eq!((view.state, view.outcome), (AlertState::Ended, Some(Outcome::Arrested)));
     assert_eq!(view.messages[0].counts[&DeliveryState::Cancelled], 2);
-    assert_eq!((view.messages[1].kind, view.messages[1].recipients), (MessageKind::End, 2));
+    assert_eq!((view.messages[1].kind, view.messages[1].recipients), (MessageKind::End, 1));
     // The one that was sending settles after the end: it gets the end then.
     world.store.finish("main", &[world.accepted(&claim.claimed[4])]).await.unwrap();
     assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().followed_up, 1);
     assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().followed_up, 0);
+    // So does the one in doubt, once that is all that will be known of it.
+    world.clock.advance(Duration::from_secs(31));
+    let swept = world.store.sweep(GRACE, world.now()).await.unwrap();
+    assert_eq!((swept.held, swept.followed_up), (1, 1));
     let mut reached: Vec<_> =
         [0, 1, 4].iter().map(|n: &usize| claim.claimed[*n].phone.clone().unwrap()).collect();
     reached.sort();
@@ -72,6 +76,56 @@ async fn a_start_that_was_lost_and_queued_again_is_in_doubt_at_the_end_and_gets_
     let claim = world.claim(10).await;
     assert_eq!(claim.claimed.len(), 1);
     assert_eq!(claim.claimed[0].message, world.view(alert).await.messages[1].id, "the end, not the start");
+}
+
+#[tokio::test]
+async fn a_start_that_counted_as_lost_and_rings_after_the_end_gets_the_end_too() {
+    let world = World::new().await;
+    world.enrol(2).await;
+    let alert = world.alert_all().await;
+    let claim = world.claim(2).await;
+    let finished: Vec<_> = claim.claimed.iter().map(|c| world.accepted(c)).collect();
+    world.store.finish("main", &finished).await.unwrap();
+    let receipt = |status| klaroen_store::receipts::IncomingReceipt {
+        provider_id: klaroen_domain::outcome::ProviderId(crate::world::provider_id(&claim.claimed[0])),
+        delivery: None,
+        status,
+        error: None,
+        recipient: None,
+        raw: String::new(),
+        received_at: world.now(),
+    };
+    let undelivered = receipt(klaroen_domain::outcome::ReceiptStatus::Undelivered);
+    world.store.store_receipts("main", &[undelivered]).await.unwrap();
+    end(&world, alert).await;
+    assert_eq!(world.send_all().await, [claim.claimed[1].phone.clone().unwrap()]);
+    let delivered = receipt(klaroen_domain::outcome::ReceiptStatus::Delivered);
+    world.store.store_receipts("main", &[delivered]).await.unwrap();
+    assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().followed_up, 1);
+    assert_eq!(world.send_all().await, [claim.claimed[0].phone.clone().unwrap()]);
+    assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().followed_up, 0);
+}
+
+#[tokio::test]
+async fn nobody_gets_an_update_after_the_end() {
+    let world = World::new().await;
+    world.enrol(2).await;
+    let alert = world.alert_all().await;
+    let claim = world.claim(2).await;
+    world.store.finish("main", &[world.accepted(&claim.claimed[0])]).await.unwrap();
+    world.store.update_alert(&world.intake(None), alert, &text("Jas is blauw.")).await.unwrap().unwrap();
+    end(&world, alert).await;
+    world.store.finish("main", &[world.accepted(&claim.claimed[1])]).await.unwrap();
+    world.store.sweep(GRACE, world.now()).await.unwrap();
+    let kinds = async |messages: Vec<klaroen_store::claims::Claimed>| {
+        let mut kinds = Vec::new();
+        for claimed in messages {
+            kinds.push(world.store.outbound_message(claimed.message).await.unwrap().unwrap().kind);
+        }
+        kinds
+    };
+    assert_eq!(kinds(world.claim(10).await.claimed).await, [MessageKind::End; 2]);
+    assert_eq!(world.store.broken_sums().await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -213,6 +213,51 @@ async fn where_a_life_depends_on_it_a_lost_submit_is_sent_once_more_and_not_twic
     assert_eq!(world.count(alert, 0, DeliveryState::Unknown).await, 1);
 }
 
+/// One person whose first submit was lost and who waits to be asked again.
+async fn to_be_sent_again(world: &World) -> (klaroen_domain::id::AlertId, klaroen_store::claims::Claimed) {
+    world.enrol(1).await;
+    let mut draft = world.alert_draft(10_000.0);
+    draft.priority = Priority::LifeThreatening;
+    let alert = world.take(&draft).await.alert.unwrap();
+    let lost = world.claim(1).await.claimed.remove(0);
+    world.clock.advance(Duration::from_secs(61));
+    world.store.sweep(GRACE, world.now()).await.unwrap();
+    world.clock.advance(Duration::from_secs(11));
+    assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().resent, 1);
+    (alert, lost)
+}
+
+#[tokio::test]
+async fn what_turns_out_to_have_rung_is_not_sent_again() {
+    let world = World::new().await;
+    let (alert, lost) = to_be_sent_again(&world).await;
+    world.store.finish("main", &[world.accepted(&lost)]).await.unwrap();
+    assert_eq!(world.count(alert, 0, DeliveryState::Sent).await, 1);
+    assert!(world.claim(1).await.claimed.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_sent_twice_is_shown_as_in_doubt_whatever_became_of_it() {
+    let world = World::new().await;
+    let (alert, _) = to_be_sent_again(&world).await;
+    let again = world.claim(1).await.claimed.remove(0);
+    world.store.finish("main", &[world.accepted(&again)]).await.unwrap();
+    assert_eq!(world.view(alert).await.messages[0].in_doubt, 1);
+    let page = klaroen_store::PageRequest { limit: 10, cursor: None };
+    let list = world.store.list_deliveries(world.organisation, alert, None, &page).await.unwrap().unwrap();
+    assert_eq!((list.items[0].state, list.items[0].in_doubt), (DeliveryState::Sent, true));
+}
+
+#[tokio::test]
+async fn what_may_have_rung_is_not_called_failed() {
+    let world = World::new().await;
+    let (alert, _) = to_be_sent_again(&world).await;
+    let again = world.claim(1).await.claimed.remove(0);
+    let failure = Failure { scope: Scope::Recipient, code: "0x0B".into(), detail: String::new() };
+    world.store.finish("main", &[world.finished(&again, Decision::Failed(failure), &[])]).await.unwrap();
+    assert_eq!(world.count(alert, 0, DeliveryState::Unknown).await, 1);
+}
+
 #[tokio::test]
 async fn a_late_answer_settles_what_was_in_doubt() {
     let world = World::new().await;

@@ -131,6 +131,73 @@ async fn an_id_that_the_provider_uses_again_means_the_newest_submit() {
 }
 
 #[tokio::test]
+async fn a_receipt_that_names_another_phone_is_not_ours() {
+    let world = World::new().await;
+    world.enrol(1).await;
+    let alert = world.alert_all().await;
+    let claimed = world.claim(1).await.claimed.remove(0);
+    let mut foreign = receipt(&world, &provider_id(&claimed), ReceiptStatus::Delivered);
+    foreign.recipient = Some(keys().recipient(&phone(99)));
+    world.store.store_receipts("main", &[foreign.clone()]).await.unwrap();
+    world.store.finish("main", &[world.accepted(&claimed)]).await.unwrap();
+    world.store.store_receipts("main", &[foreign]).await.unwrap();
+    world.store.sweep(GRACE, world.now()).await.unwrap();
+    assert_eq!(world.count(alert, 0, DeliveryState::Sent).await, 1);
+    let mut ours = receipt(&world, &provider_id(&claimed), ReceiptStatus::Delivered);
+    ours.recipient = Some(keys().recipient(&phone(0)));
+    world.store.store_receipts("main", &[ours]).await.unwrap();
+    assert_eq!(world.count(alert, 0, DeliveryState::Delivered).await, 1);
+}
+
+#[tokio::test]
+async fn a_receipt_from_long_before_the_submit_is_about_another_message() {
+    let world = World::new().await;
+    world.enrol(1).await;
+    let old = receipt(&world, "7", ReceiptStatus::Delivered);
+    world.store.store_receipts("main", &[old]).await.unwrap();
+    world.clock.advance(Duration::from_hours(24));
+    let alert = world.alert_all().await;
+    let claimed = world.claim(1).await.claimed.remove(0);
+    world.store.finish("main", &[world.finished(&claimed, Decision::Sent, &["7"])]).await.unwrap();
+    world.store.sweep(GRACE, world.now()).await.unwrap();
+    assert_eq!(world.count(alert, 0, DeliveryState::Sent).await, 1);
+}
+
+#[tokio::test]
+async fn a_reference_of_ours_outranks_the_providers_id() {
+    let world = World::new().await;
+    world.enrol(2).await;
+    world.alert_all().await;
+    let claim = world.claim(2).await;
+    for claimed in &claim.claimed {
+        world.store.finish("main", &[world.finished(claimed, Decision::Sent, &["7"])]).await.unwrap();
+    }
+    let mut referred = receipt(&world, "7", ReceiptStatus::Delivered);
+    referred.delivery = Some(claim.claimed[0].id);
+    let mut invented = receipt(&world, "unheard-of", ReceiptStatus::Delivered);
+    invented.delivery = Some(klaroen_domain::id::DeliveryId(i64::MAX));
+    let counts = world.store.store_receipts("main", &[referred, invented]).await.unwrap();
+    assert_eq!(counts, ReceiptCounts { joined: 1, parked: 1, moved: 1 });
+}
+
+#[tokio::test]
+async fn a_doubt_that_was_held_and_proves_sent_is_watched_again() {
+    let world = World::new().await;
+    world.enrol(1).await;
+    let alert = world.alert_all().await;
+    let lost = world.claim(1).await.claimed.remove(0);
+    world.clock.advance(Duration::from_secs(61));
+    world.store.sweep(GRACE, world.now()).await.unwrap();
+    world.clock.advance(Duration::from_secs(31));
+    let swept = world.store.sweep(GRACE, world.now()).await.unwrap();
+    assert_eq!((swept.held, swept.messages_settled), (1, 1));
+    world.store.finish("main", &[world.accepted(&lost)]).await.unwrap();
+    assert_eq!(world.count(alert, 0, DeliveryState::Sent).await, 1);
+    world.clock.advance(Duration::from_hours(1) + GRACE);
+    assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().no_receipt, 1);
+}
+
+#[tokio::test]
 async fn a_receipt_about_the_phone_settles_an_answer_that_was_lost() {
     let world = World::new().await;
     world.enrol(2).await;

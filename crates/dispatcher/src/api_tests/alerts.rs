@@ -33,7 +33,7 @@ async fn an_incident_with_an_alert_is_taken_and_followed() {
     assert_eq!(alert["messages"][0]["counts"]["queued"], 3);
     assert_eq!(alert["messages"][0]["counts"].as_object().unwrap().len(), 11);
     assert_eq!(alert["replies"], json!({"total": 0, "new": 0}));
-    // The worker was told.
+    // The worker, who waits, was told.
     tokio::time::timeout(Duration::from_secs(5), told).await.unwrap();
 
     let id = alert["id"].as_str().unwrap();

@@ -250,6 +250,7 @@ impl Running {
             retention: Retention {
                 idempotency: Duration::from_hours(24),
                 parked_receipts: Duration::from_hours(24),
+                receipts: Duration::from_hours(24),
             },
         };
         let wake = Arc::new(Notify::new());
