@@ -15,7 +15,7 @@ use utoipa::openapi::{OpenApi, RefOr};
 use crate::problem::Problem;
 use crate::request::fields::Report;
 use crate::request::idempotency::IDEMPOTENCY_KEY;
-use crate::request::query::Parameters;
+use crate::request::query::{Misnamed, Parameters};
 
 /// What one call takes beside its path and its body.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ pub fn refuses_idempotency_key(method: &Method, operation: &Operation) -> bool {
 pub async fn require_described(
     State(described): State<Arc<Described>>,
     parameters: Parameters,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
@@ -87,6 +87,10 @@ pub async fn require_described(
     if call.refuses_key && request.headers().contains_key(IDEMPOTENCY_KEY) {
         let detail = "is not supported here: before a repetition, look whether the first request made it";
         report.add("/Idempotency-Key", detail);
+    } else if !call.query.is_empty() {
+        // Its reader names them together with the values that are wrong.
+        request.extensions_mut().insert(Misnamed(report.into_errors()));
+        return Ok(next.run(request).await);
     }
     report.finish(Some(()))?;
     Ok(next.run(request).await)

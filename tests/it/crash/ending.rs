@@ -132,7 +132,7 @@ async fn killed_around_the_end_everybody_reached_gets_one_end_after_their_start(
         }
     }
     assert!(stage.smsc.ring_counts().keys().all(|number| asked.contains(number)));
-    assert_eq!(client.broken_sums().await, "0");
+    assert_eq!(client.broken_sums().await, 0);
     program.kill();
     stage.smsc.shutdown().await;
 }

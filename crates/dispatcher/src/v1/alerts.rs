@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::authentication::Caller;
 use crate::problem::Problem;
 use crate::request::body::JsonBody;
-use crate::request::fields::{Report, path_id};
+use crate::request::fields::path_id;
 use crate::request::idempotency;
 use crate::request::query::{List, PageParameters, Parameters};
 
@@ -91,7 +91,7 @@ pub(crate) async fn list(
     caller: Caller,
     parameters: Parameters,
 ) -> Result<Json<List<Alert>>, Problem> {
-    let report = Report::default();
+    let report = parameters.report();
     let words: Vec<&str> = AlertState::ALL.iter().map(|s| s.as_str()).collect();
     let state = parameters.word::<AlertState>("state", &words, &report);
     let page = parameters.page(&report);
