@@ -223,6 +223,7 @@ mod tests {
     #[case(json!({"areas": []}), &["/area/areas"])]
     #[case(json!({"areas": ["a", "b/c"]}), &["/area/areas/1"])]
     #[case(json!({"geometry": {"type": "Point", "coordinates": [5.1, 52.1]}}), &["/area/geometry/type"])]
+    #[case(json!({"geometry": {"type": "Polygon", "crs": {}, "name": "x", "coordinates": [[[5.1, 52.1], [5.2, 52.1], [5.2, 52.2], [5.1, 52.1]]]}}), &["/area/geometry/crs", "/area/geometry/name"])]
     #[case(json!({"circle": {"center": {"latitude": 52.09, "longitude": 5.12}, "radius_m": 50_001}}), &["/area/circle/radius_m"])]
     fn a_wrong_area_says_where(#[case] area: Value, #[case] pointers: &[&str]) {
         let mut value = request();

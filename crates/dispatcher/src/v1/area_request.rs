@@ -162,6 +162,11 @@ fn read_circle(node: &Node<'_>) -> Option<Geofence> {
 }
 
 fn read_geometry(node: &Node<'_>) -> Option<Geofence> {
+    let mut members = node.object()?;
+    for known in ["type", "coordinates", "bbox"] {
+        members.optional(known);
+    }
+    members.finish();
     match Geofence::from_geojson(node.value()) {
         Ok(geofence) => Some(geofence),
         Err(errors) => {
