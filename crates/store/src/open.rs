@@ -120,6 +120,8 @@ async fn connect_sqlite(options: &StoreOptions) -> Result<Db> {
         .foreign_keys(true)
         // Another process (an import at the command line) may hold the write lock for a page.
         .busy_timeout(Duration::from_secs(10))
+        // Rows that may wait to be taken: with few, the database's thread and ours wake each other for every handful.
+        .row_buffer_size(1024)
         // 64 MiB: the hot indexes of a large alert stay in memory.
         .pragma("cache_size", "-65536")
         .pragma("temp_store", "memory")
