@@ -7,12 +7,15 @@ use std::sync::Arc;
 use klaroen_domain::time::{Clock, Timestamp};
 use klaroen_store::Store;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::heavy::Heavy;
+use crate::probe::Probe;
 use crate::rate_limit::RateLimit;
 use crate::settings::DispatcherSettings;
+use crate::streams::Streams;
 
 /// Whether SMS can leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +53,6 @@ impl fmt::Debug for Dispatcher {
     }
 }
 
-/// Event streams at once: each asks the database twice a second.
-const STREAMS_MAX: usize = 256;
-
 /// The state of the router. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct App(Arc<Inner>);
@@ -65,8 +65,14 @@ pub struct Inner {
     pub(crate) limit: RateLimit,
     /// Cancelled when the server shuts down: event streams end.
     pub(crate) closing: CancellationToken,
-    /// Event streams that may still be opened.
-    pub(crate) streams: Arc<Semaphore>,
+    /// The event streams that are open.
+    pub(crate) streams: Streams,
+    /// Whether the database takes writes.
+    pub(crate) probe: Probe,
+    /// The shapes of alerts and single areas.
+    pub(crate) shapes: Heavy,
+    /// Collections of areas.
+    pub(crate) libraries: Heavy,
 }
 
 impl App {
@@ -75,7 +81,15 @@ impl App {
             dispatcher.settings.requests_per_second_per_key,
             dispatcher.settings.burst_per_key,
         );
-        Self(Arc::new(Inner { dispatcher, limit, closing, streams: Arc::new(Semaphore::new(STREAMS_MAX)) }))
+        Self(Arc::new(Inner {
+            dispatcher,
+            limit,
+            closing,
+            streams: Streams::default(),
+            probe: Probe::default(),
+            shapes: Heavy::shapes(),
+            libraries: Heavy::libraries(),
+        }))
     }
 
     /// The present moment.

@@ -75,7 +75,11 @@ pub async fn require_permission(
     Ok(next.run(request).await)
 }
 
-async fn authenticate(app: &App, headers: &HeaderMap) -> Result<ApiKey, Problem> {
+/// Whose key a request came with.
+///
+/// # Errors
+/// 401 where it does not work, or what the database says.
+pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<ApiKey, Problem> {
     let missing = || Problem::unauthorized("send Authorization: Bearer klr_…", "Bearer");
     let invalid = |detail| Problem::unauthorized(detail, "Bearer error=\"invalid_token\"");
     let mut values = headers.get_all(header::AUTHORIZATION).iter();

@@ -1,6 +1,7 @@
 //! The description of the API (OpenAPI 3.1), made from the code, and a page to read it.
 
 use axum::Router;
+use axum::http::Method;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::server::ServerBuilder;
@@ -12,6 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::app::App;
+use crate::described;
 use crate::permissions::{self, CALLS};
 use crate::problem::{FieldError, PROBLEM_JSON, Problem};
 use crate::router;
@@ -23,6 +25,9 @@ const DESCRIPTION: &str = "Citizen alert dispatch by SMS: take an incident, ask 
     geofence to look out, follow receipts and replies, and send an end message to exactly the people who were reached. \
     \n\nTimes are RFC 3339 with an offset. GeoJSON is longitude, latitude. Unknown members of a request and unknown query \
     parameters are errors. Every error is an `application/problem+json` (RFC 9457) that names all wrong fields at once.";
+
+const NO_IDEMPOTENCY_KEY: &str = "Takes no `Idempotency-Key`: a request with one is refused, because a repetition would make \
+    a second one.";
 
 const TAGS: [(&str, &str); 7] = [
     ("incidents", "What was reported"),
@@ -45,6 +50,8 @@ pub fn openapi() -> OpenApi {
         .description(Some(DESCRIPTION))
         .license(Some(LicenseBuilder::new().name("EUPL-1.2").identifier(Some("EUPL-1.2")).build()))
         .build();
+    // First, so that the page tries calls on the address that it was opened under.
+    openapi.servers = Some(vec![ServerBuilder::new().url("/").build()]);
     let tag = |(name, description)| TagBuilder::new().name(name).description(Some(description)).build();
     openapi.tags = Some(TAGS.map(tag).to_vec());
     let components = openapi.components.get_or_insert_with(Components::new);
@@ -66,11 +73,11 @@ pub fn openapi() -> OpenApi {
 /// Adds to the operations of a path what holds for all of them.
 fn complete(path: &str, item: &mut PathItem) {
     let operations = [
-        ("GET", &mut item.get),
-        ("POST", &mut item.post),
-        ("PUT", &mut item.put),
-        ("PATCH", &mut item.patch),
-        ("DELETE", &mut item.delete),
+        (Method::GET, &mut item.get),
+        (Method::POST, &mut item.post),
+        (Method::PUT, &mut item.put),
+        (Method::PATCH, &mut item.patch),
+        (Method::DELETE, &mut item.delete),
     ];
     for (method, operation) in operations {
         let Some(operation) = operation else { continue };
@@ -82,8 +89,10 @@ fn complete(path: &str, item: &mut PathItem) {
         let roles = permissions::roles_with(*permission);
         let role = format!("Role: {roles}.");
         let description = operation.description.take();
-        operation.description = Some(description.map_or_else(|| role.clone(), |d| format!("{d}\n\n{role}")));
-        for (status, detail) in problems_of(method, path, operation) {
+        let once = described::refuses_idempotency_key(&method, operation).then_some(NO_IDEMPOTENCY_KEY);
+        let paragraphs = description.as_deref().into_iter().chain(once).chain([role.as_str()]);
+        operation.description = Some(paragraphs.collect::<Vec<_>>().join("\n\n"));
+        for (status, detail) in problems_of(&method, path, operation) {
             let responses = &mut operation.responses.responses;
             responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem_response(detail)));
         }
@@ -91,30 +100,28 @@ fn complete(path: &str, item: &mut PathItem) {
 }
 
 /// The problems that a call can answer with, beside its own.
-fn problems_of(method: &str, path: &str, operation: &Operation) -> Vec<(&'static str, &'static str)> {
+fn problems_of(method: &Method, path: &str, operation: &Operation) -> Vec<(&'static str, &'static str)> {
     let mut problems = vec![
         ("401", "No key, or one that does not work"),
         ("403", "The key has another role"),
+        ("422", "Fields, parameters or headers are not valid: every one is named"),
         ("429", "Too many requests with this key; `Retry-After` says how long to wait"),
         ("500", "A defect of ours"),
         ("503", "The database is away; `Retry-After` says how long to wait"),
     ];
     let has_body = operation.request_body.is_some();
-    let has_query = operation.parameters.as_ref().is_some_and(|list| !list.is_empty());
-    if has_body || path.ends_with("/cancel") {
-        problems.push(("400", "The body cannot be read"));
+    // A cancellation takes an empty object, which is read and needs no media type.
+    let reads_body = has_body || path.ends_with("/cancel");
+    if reads_body {
+        problems.extend([("400", "The body cannot be read"), ("408", "The body did not arrive in time")]);
     }
     if has_body {
-        problems
-            .extend([("408", "The body did not arrive in time"), ("415", "Another media type is needed")]);
+        problems.push(("415", "Another media type is needed"));
     }
-    if has_body && !path.ends_with("/imports") {
+    if reads_body && !path.ends_with("/imports") {
         problems.push(("413", "The body is too large"));
     }
-    if has_body || has_query || path.ends_with("/export") {
-        problems.push(("422", "Fields or parameters are not valid: every one is named"));
-    }
-    let makes_it = method == "PUT";
+    let makes_it = *method == Method::PUT;
     if path.contains('{') && !makes_it {
         problems.push(("404", "Your organisation has no such thing"));
     }
@@ -134,7 +141,7 @@ fn problem_response(detail: &str) -> Response {
 pub fn routes(public_url: Option<&str>) -> Router<App> {
     let mut openapi = openapi();
     if let Some(url) = public_url {
-        openapi.servers = Some(vec![ServerBuilder::new().url(url).build()]);
+        openapi.servers.get_or_insert_default().push(ServerBuilder::new().url(url).build());
     }
     // Without a validator: it would send the description to a stranger.
     let config = Config::default().validator_url("none").persist_authorization(false);

@@ -5,10 +5,13 @@
 
 pub mod app;
 mod authentication;
+mod described;
 mod docs;
 mod health;
+mod heavy;
 pub mod import;
 mod permissions;
+mod probe;
 pub mod problem;
 mod rate_limit;
 mod refusal;
@@ -16,6 +19,9 @@ pub mod request;
 mod router;
 mod server;
 mod settings;
+mod stall;
+mod streams;
+mod tally;
 mod trace;
 pub mod v1;
 

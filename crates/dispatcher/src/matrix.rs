@@ -52,6 +52,7 @@ fn every_call_is_described_and_every_description_is_a_call() {
 fn the_description_is_complete() {
     let document = serde_json::to_value(crate::openapi()).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["servers"], serde_json::json!([{"url": "/"}]));
     assert_eq!(document["components"]["securitySchemes"]["key"]["scheme"], "bearer");
     let mut ids = BTreeSet::new();
     for (method, path, operation) in described() {
@@ -82,6 +83,38 @@ async fn a_role_passes_exactly_where_the_table_says() {
             assert!(answer.status.as_u16() < 500, "{role} {method} {path}: {}", answer.text);
         }
     }
+}
+
+#[tokio::test]
+async fn no_call_ignores_a_parameter_that_it_does_not_have() {
+    let fixture = Fixture::new().await;
+    for (method, path, permission) in CALLS {
+        let role = Role::ALL.into_iter().find(|r| r.may(*permission)).unwrap();
+        let mut asked = request(method, path, Some(fixture.token(role)));
+        *asked.uri_mut() = format!("{}?dryrun=true", example(path)).parse().unwrap();
+        let answer = fixture.send(asked).await;
+        assert_eq!(answer.pointers(422), ["/dryrun"], "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn what_makes_something_honours_an_idempotency_key_or_refuses_it() {
+    let fixture = Fixture::new().await;
+    let mut refusing = Vec::new();
+    for (method, path, operation) in described() {
+        let makes = method == Method::POST && operation["responses"].get("201").is_some();
+        let honours = operation["parameters"].to_string().contains("Idempotency-Key");
+        if !makes || honours {
+            continue;
+        }
+        assert!(operation["description"].to_string().contains("no `Idempotency-Key`"), "{path}");
+        let mut asked = request(&method, &path, Some(fixture.token(Role::Admin)));
+        asked.headers_mut().insert("idempotency-key", "once".parse().unwrap());
+        assert_eq!(fixture.send(asked).await.pointers(422), ["/Idempotency-Key"], "{path}");
+        refusing.push(path);
+    }
+    refusing.sort();
+    assert_eq!(refusing, ["/v1/groups", "/v1/keys", "/v1/participants"]);
 }
 
 #[tokio::test]
@@ -174,7 +207,7 @@ async fn the_open_paths_need_no_key_and_every_answer_has_its_headers() {
     for (path, says) in [
         ("/livez", "alive"),
         ("/readyz", "\"database\":\"up\""),
-        ("/metrics", "queue_depth{lane=\"0\"} 0"),
+        ("/metrics", "klaroen_database_up 1"),
         ("/openapi.json", "\"/v1/incidents\""),
         ("/docs/", "swagger-ui"),
     ] {

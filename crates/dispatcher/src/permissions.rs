@@ -3,7 +3,7 @@
 use axum::http::Method;
 use klaroen_domain::role::{Permission, Role};
 
-use Permission::{ManageKeys, ManageRegistry, ReadAlerts, ReadAudit, RunAlerts};
+use Permission::{ManageKeys, ManageRegistry, ReadAlerts, ReadAudit, ReadLibrary, RunAlerts};
 
 /// Every call under `/v1` with what it takes.
 pub const CALLS: &[(Method, &str, Permission)] = &[
@@ -30,11 +30,11 @@ pub const CALLS: &[(Method, &str, Permission)] = &[
     (Method::DELETE, "/v1/participants/{id}", ManageRegistry),
     (Method::POST, "/v1/participants/imports", ManageRegistry),
     (Method::GET, "/v1/participants/export", ManageRegistry),
-    (Method::GET, "/v1/groups", ManageRegistry),
+    (Method::GET, "/v1/groups", ReadLibrary),
     (Method::POST, "/v1/groups", ManageRegistry),
-    (Method::GET, "/v1/areas", ManageRegistry),
+    (Method::GET, "/v1/areas", ReadLibrary),
     (Method::PUT, "/v1/areas", ManageRegistry),
-    (Method::GET, "/v1/areas/{code}", ManageRegistry),
+    (Method::GET, "/v1/areas/{code}", ReadLibrary),
     (Method::PUT, "/v1/areas/{code}", ManageRegistry),
     (Method::GET, "/v1/keys", ManageKeys),
     (Method::POST, "/v1/keys", ManageKeys),

@@ -14,8 +14,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-/// What a client may still send: as much as the largest body that any call takes.
-const UNREAD_BYTES_MAX: usize = crate::request::body::AREAS_BYTES_MAX;
+/// What a client may still send: four times the largest body that is kept in memory, so that the reason arrives.
+const UNREAD_BYTES_MAX: usize = 4 * crate::request::body::AREAS_BYTES_MAX;
 /// So long it may take: a client that is slower holds a connection for nothing.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(5);
 

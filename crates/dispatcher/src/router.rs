@@ -1,5 +1,7 @@
 //! Every route with what stands around it.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::MatchedPath;
 use axum::http::Uri;
@@ -9,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::described::{self, Described};
 use crate::problem::Problem;
 use crate::{authentication, docs, health, permissions, refusal, trace, v1};
 
@@ -52,11 +55,12 @@ pub fn open() -> OpenApiRouter<App> {
 
 /// The whole service.
 pub fn build(app: App) -> Router {
-    let (keyed, _) = keyed().split_for_parts();
+    let (keyed, description) = keyed().split_for_parts();
+    let described = from_fn_with_state(Arc::new(Described::of(&description)), described::require_described);
     let (open, _) = open().split_for_parts();
     let guard = from_fn_with_state(app.clone(), authentication::require_permission);
     Router::new()
-        .merge(keyed.route_layer(guard))
+        .merge(keyed.route_layer(described).route_layer(guard))
         .merge(open)
         .merge(docs::routes(app.settings.public_url.as_deref()))
         .fallback(no_such_path)

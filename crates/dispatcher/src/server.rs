@@ -2,6 +2,7 @@
 //! (header deadline from the first moment, connections at most) are set here.
 
 use std::io;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Dispatcher};
 use crate::router;
+use crate::stall::Stalling;
+use crate::tally::Tally;
 
 /// From the moment a connection opens (or its last answer was sent) until a whole head of a request must be there.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that takes nothing of its answer for so long is given up.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests under way get so long to finish at shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits after an accept that failed: too many open files pass when a connection closes.
@@ -51,6 +56,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let connections_max = dispatcher.settings.connections_max.max(1);
     let permits = Arc::new(Semaphore::new(usize::try_from(connections_max).unwrap_or(usize::MAX >> 4)));
+    let peers = Tally::new(dispatcher.settings.connections_max_per_peer);
     let router = router::build(App::new(dispatcher, shutdown.clone()));
     let mut connections = JoinSet::new();
     loop {
@@ -59,10 +65,10 @@ pub async fn serve(
             () = shutdown.cancelled() => break,
             permit = Arc::clone(&permits).acquire_owned() => permit,
         };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = accept(&listener) => match accepted {
-                Ok(stream) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -70,10 +76,16 @@ pub async fn serve(
                 }
             },
         };
+        let place = match counted(peer).map(|peer| peers.take(peer)) {
+            None => None,
+            Some(Some(place)) => Some(place),
+            // Closed unheard: to answer, a request would have to be read first.
+            Some(None) => continue,
+        };
         let (router, shutdown) = (router.clone(), shutdown.clone());
         connections.spawn(async move {
             converse(stream, router, shutdown).await;
-            drop(permit);
+            drop((permit, place));
         });
         while connections.try_join_next().is_some() {}
     }
@@ -81,11 +93,24 @@ pub async fn serve(
     drain(connections).await
 }
 
-async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
-    let (stream, _) = listener.accept().await?;
+async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
+    let (stream, peer) = listener.accept().await?;
     // An answer is one small write: Nagle would hold it back for the client's delayed acknowledgement.
     stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok((stream, peer.ip()))
+}
+
+/// Under which address a peer's connections are counted; `None` where they are not. A reverse proxy on the same machine
+/// speaks for everybody, and limits its own clients. In IPv6 a client has a whole network of 64 bits to itself.
+fn counted(peer: IpAddr) -> Option<IpAddr> {
+    let peer = peer.to_canonical();
+    if peer.is_loopback() {
+        return None;
+    }
+    Some(match peer {
+        IpAddr::V4(_) => peer,
+        IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() & !u128::from(u64::MAX)).into(),
+    })
 }
 
 async fn converse(stream: TcpStream, router: Router, shutdown: CancellationToken) {
@@ -95,7 +120,8 @@ async fn converse(stream: TcpStream, router: Router, shutdown: CancellationToken
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let stream = TokioIo::new(Stalling::new(stream, WRITE_TIMEOUT));
+    let connection = builder.serve_connection(stream, TowerToHyperService::new(router));
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -126,12 +152,14 @@ mod tests {
     use super::*;
     use crate::fixture::dispatcher;
 
-    async fn served()
-    -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<Result<(), ServeError>>) {
+    async fn served(
+        connections_max: u32,
+    ) -> (std::net::SocketAddr, CancellationToken, tokio::task::JoinHandle<Result<(), ServeError>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let (dispatcher, directory) = dispatcher().await;
+        let (mut dispatcher, directory) = dispatcher().await;
+        Arc::make_mut(&mut dispatcher.settings).connections_max = connections_max;
         let server = serve(listener, dispatcher, shutdown.clone());
         let server = tokio::spawn(async move {
             let ended = server.await;
@@ -149,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn idle_clients_do_not_hold_up_the_others_or_the_shutdown() {
-        let (address, shutdown, server) = served().await;
+        let (address, shutdown, server) = served(100).await;
         let mut idle = Vec::new();
         for _ in 0..50 {
             idle.push(TcpStream::connect(address).await.unwrap());
@@ -166,7 +194,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_head_that_never_comes_is_given_up_even_before_its_first_byte() {
-        let (address, _shutdown, _server) = served().await;
+        let (address, _shutdown, _server) = served(100).await;
         let mut silent = TcpStream::connect(address).await.unwrap();
         let mut slow = TcpStream::connect(address).await.unwrap();
         slow.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n").await.unwrap();
@@ -178,6 +206,36 @@ mod tests {
         for stream in [&mut silent, &mut slow, &mut kept] {
             let mut bytes = Vec::new();
             stream.read_to_end(&mut bytes).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_its_answers_does_not_keep_its_connection() {
+        let (address, _shutdown, _server) = served(1).await;
+        let mut unread = TcpStream::connect(address).await.unwrap();
+        // Far more than the kernel holds for both ends.
+        let wanted = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(64);
+        unread.write_all(&wanted).await.unwrap();
+        unread.readable().await.unwrap();
+        let mut next = TcpStream::connect(address).await.unwrap();
+        next.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        // From here on time passes as soon as everybody waits.
+        tokio::time::pause();
+        let text = tokio::time::timeout(Duration::from_mins(10), answer(&mut next)).await;
+        assert!(text.unwrap().starts_with("HTTP/1.1 200 OK"));
+    }
+
+    #[test]
+    fn peers_are_counted_by_what_one_client_has() {
+        let counted = |peer: &str| counted(peer.parse().unwrap()).map(|counted| counted.to_string());
+        for (peer, as_what) in [
+            ("192.0.2.7", Some("192.0.2.7")),
+            ("::ffff:192.0.2.7", Some("192.0.2.7")),
+            ("2001:db8:1:2:3:4:5:6", Some("2001:db8:1:2::")),
+            ("127.0.0.1", None),
+            ("::1", None),
+        ] {
+            assert_eq!(counted(peer).as_deref(), as_what, "{peer}");
         }
     }
 }

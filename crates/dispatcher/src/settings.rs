@@ -24,6 +24,9 @@ pub struct DispatcherSettings {
     pub burst_per_key: u32,
     /// Connections that may be open at once.
     pub connections_max: u32,
+    /// Connections that one peer may have open at once: an IPv4 address, or an IPv6 network of 64 bits. Peers on the same
+    /// machine are not counted; a reverse proxy on another one needs as many as all its clients.
+    pub connections_max_per_peer: u32,
 }
 
 impl DispatcherSettings {
@@ -34,6 +37,9 @@ impl DispatcherSettings {
     /// Connections unless configured: below the usual limit of 1,024 open files for each process there must be room for
     /// the database, so the unit file raises it.
     pub const CONNECTIONS_MAX: u32 = 1_024;
+    /// Connections of one peer unless configured: a quarter, so that it takes more than one to keep the others out, and
+    /// enough for every desk of a control room behind one address.
+    pub const CONNECTIONS_MAX_PER_PEER: u32 = Self::CONNECTIONS_MAX / 4;
     /// SMS for each text unless configured: 459 characters.
     pub const MAX_SEGMENTS: u8 = 3;
 
@@ -50,6 +56,7 @@ impl DispatcherSettings {
             requests_per_second_per_key: Self::REQUESTS_PER_SECOND_PER_KEY,
             burst_per_key: Self::BURST_PER_KEY,
             connections_max: Self::CONNECTIONS_MAX,
+            connections_max_per_peer: Self::CONNECTIONS_MAX_PER_PEER,
         }
     }
 }

@@ -46,9 +46,10 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
     let seconds = begun.elapsed().as_secs_f64();
     span.in_scope(|| tracing::info!(status, ms = (seconds * 1000.0).round(), "answered"));
     let labels = [("method", method.to_owned()), ("route", route)];
-    metrics::histogram!("http_request_duration_seconds", &labels).record(seconds);
+    metrics::histogram!("klaroen_http_request_duration_seconds", &labels).record(seconds);
     let [method, route] = labels;
-    metrics::counter!("http_requests_total", &[method, route, ("status", status.to_string())]).increment(1);
+    metrics::counter!("klaroen_http_requests_total", &[method, route, ("status", status.to_string())])
+        .increment(1);
     let https = app.settings.public_url.as_deref().is_some_and(|url| url.starts_with("https:"));
     put_headers(response.headers_mut(), &id, in_docs, https);
     response

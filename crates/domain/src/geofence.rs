@@ -60,6 +60,13 @@ impl Geofence {
         Ok(Self { shapes: outlines.into_iter().map(Shape::Outline).collect() })
     }
 
+    /// A geometry that [`Geofence::from_geojson`] took before, such as an area of the library: read without looking for
+    /// mistakes again, which costs far more than reading. `None` where it is no Polygon or `MultiPolygon` at all.
+    #[must_use]
+    pub fn from_validated(geometry: &Value) -> Option<Self> {
+        frozen::read_geojson(geometry).map(|shapes| Self { shapes })
+    }
+
     /// Several shapes as one (areas from the library); a point in any of them is inside.
     #[must_use]
     pub fn union(shapes: Vec<Self>) -> Self {
@@ -89,6 +96,16 @@ impl Geofence {
                 json!({"type": "MultiPolygon", "coordinates": polygons})
             }
         }
+    }
+
+    /// Corners of all polygons together; a circle has none.
+    #[must_use]
+    pub fn corners(&self) -> usize {
+        let corners = |shape: &Shape| match shape {
+            Shape::Circle(_) => 0,
+            Shape::Outline(outline) => outline.edges().len(),
+        };
+        self.shapes.iter().map(corners).sum()
     }
 
     /// Whether the point is inside or on the boundary.
@@ -240,6 +257,23 @@ mod tests {
         assert_eq!(back.cover(), both.cover());
         for other in [json!(null), json!({"shapes": [{}]}), json!({"shapes": [{"polygon": [[[1, 2]]]}]})] {
             assert!(Geofence::from_json(&other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_was_validated_is_read_again_as_the_same_shape() {
+        let square = json!([[[5, 52, 1], [5, 52, 9], [6, 52], [6, 53], [6, 53], [5, 52]]]);
+        for geometry in [
+            json!({"type": "Polygon", "coordinates": square}),
+            json!({"type": "MultiPolygon", "coordinates": [square, [[[7, 52], [8, 52], [8, 53], [7, 52]]]]}),
+        ] {
+            let trusted = Geofence::from_validated(&geometry).unwrap();
+            assert!([3, 6].contains(&trusted.corners()), "{}", trusted.corners());
+            assert_eq!(trusted.to_json(), Geofence::from_geojson(&geometry).unwrap().to_json());
+        }
+        for other in [json!({"type": "Point", "coordinates": [5, 52]}), json!({"type": "Polygon"}), json!(7)]
+        {
+            assert!(Geofence::from_validated(&other).is_none(), "{other}");
         }
     }
 

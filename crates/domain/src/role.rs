@@ -25,6 +25,8 @@ pub enum Permission {
     RunAlerts,
     /// Approve or reject an alert that waits for it.
     ApproveAlerts,
+    /// See which areas and groups there are: a request for an alert names them.
+    ReadLibrary,
     /// See and change participants, groups and areas.
     ManageRegistry,
     /// See, make and revoke keys.
@@ -51,11 +53,13 @@ impl Role {
     /// The role matrix.
     #[must_use]
     pub const fn permissions(self) -> &'static [Permission] {
-        use Permission::{ApproveAlerts, ManageKeys, ManageRegistry, ReadAlerts, ReadAudit, RunAlerts};
+        use Permission::{
+            ApproveAlerts, ManageKeys, ManageRegistry, ReadAlerts, ReadAudit, ReadLibrary, RunAlerts,
+        };
         match self {
-            Self::Operator => &[ReadAlerts, RunAlerts],
-            Self::Approver => &[ReadAlerts, ApproveAlerts],
-            Self::Admin => &[ManageRegistry, ManageKeys],
+            Self::Operator => &[ReadAlerts, RunAlerts, ReadLibrary],
+            Self::Approver => &[ReadAlerts, ApproveAlerts, ReadLibrary],
+            Self::Admin => &[ReadLibrary, ManageRegistry, ManageKeys],
             Self::Auditor => &[ReadAudit],
         }
     }
@@ -95,6 +99,7 @@ mod tests {
         assert!(!Role::Operator.may(Permission::ManageRegistry));
         assert!(!Role::Operator.may(Permission::ApproveAlerts));
         assert!(!Role::Auditor.may(Permission::ReadAlerts));
+        assert!(!Role::Auditor.may(Permission::ReadLibrary));
         for role in Role::ALL {
             assert_eq!(role.as_str().parse(), Ok(role));
         }

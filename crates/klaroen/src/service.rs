@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::config::Checked;
+use crate::config::check::CONNECTIONS_MAX;
 use crate::failure::{Because, Failure, chain};
 use crate::lock::DatabaseLock;
 
@@ -34,8 +35,6 @@ const KEEP_IDEMPOTENCY: Duration = Duration::from_hours(24);
 const KEEP_PARKED_RECEIPTS: Duration = Duration::from_hours(7 * 24);
 /// Evidence of what a provider said, for a quarter.
 const KEEP_RECEIPTS: Duration = Duration::from_hours(24 * 90);
-/// Leaves half of the usual 1,024 open files to the database, the gateways and the log.
-const CONNECTIONS_MAX: u32 = 512;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// What runs.
@@ -167,6 +166,7 @@ fn dispatcher_settings(checked: &Checked, rules: MatchRules) -> DispatcherSettin
         requests_per_second_per_key: requests,
         burst_per_key: requests.saturating_mul(2),
         connections_max: CONNECTIONS_MAX,
+        connections_max_per_peer: checked.http.connections_per_client,
     }
 }
 

@@ -225,7 +225,7 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
     let ids = json!(by_delivery.keys().collect::<Vec<_>>()).to_string();
     let rows: Vec<DeliveryRow> =
         on_tx!(&mut *tx, conn, d => sqlx::query_as(DELIVERIES.of(d)).bind(ids).fetch_all(conn).await?);
-    let mut moves = Vec::with_capacity(rows.len());
+    let mut changes = Vec::with_capacity(rows.len());
     let mut reopened = BTreeSet::new();
     let mut late_rings = Vec::new();
     let mut at = 0;
@@ -245,7 +245,7 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
             let error = of_this.iter().rev().find_map(|r| r.error.as_deref());
             let reason = if next == DeliveryState::Undelivered { error } else { None };
             at = at.max(of_this.iter().map(|r| r.at).max().unwrap_or(0));
-            moves.push(json!([row.id, state.as_str(), next.as_str(), reason]));
+            changes.push(json!([row.id, state.as_str(), next.as_str(), reason]));
             if next == DeliveryState::Sent {
                 reopened.insert(row.message_id.simple().to_string());
             }
@@ -254,12 +254,12 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
             }
         }
     }
-    if moves.is_empty() {
+    if changes.is_empty() {
         return Ok(0);
     }
-    let moves = Value::Array(moves).to_string();
+    let changes = Value::Array(changes).to_string();
     let moved =
-        on_tx!(&mut *tx, conn, d => sqlx::query(MOVE.of(d)).bind(moves).bind(at).execute(conn).await?)
+        on_tx!(&mut *tx, conn, d => sqlx::query(MOVE.of(d)).bind(changes).bind(at).execute(conn).await?)
             .rows_affected();
     if !reopened.is_empty() {
         reopen(tx, &reopened).await?;

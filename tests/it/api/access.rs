@@ -16,6 +16,8 @@ const ABSENT: &str = "01890000-0000-7000-8000-000000000000";
 /// The contract: who may make each call. Approvers see what operators see.
 const OPERATOR: &[&str] = &["operator"];
 const SEES_ALERTS: &[&str] = &["operator", "approver"];
+/// A request for an alert names areas and groups.
+const SEES_LIBRARY: &[&str] = &["operator", "approver", "admin"];
 const ADMIN: &[&str] = &["admin"];
 const AUDITOR: &[&str] = &["auditor"];
 const MATRIX: &[(&str, &str, &[&str])] = &[
@@ -42,11 +44,11 @@ const MATRIX: &[(&str, &str, &[&str])] = &[
     ("DELETE", "/v1/participants/{id}", ADMIN),
     ("POST", "/v1/participants/imports", ADMIN),
     ("GET", "/v1/participants/export", ADMIN),
-    ("GET", "/v1/groups", ADMIN),
+    ("GET", "/v1/groups", SEES_LIBRARY),
     ("POST", "/v1/groups", ADMIN),
-    ("GET", "/v1/areas", ADMIN),
+    ("GET", "/v1/areas", SEES_LIBRARY),
     ("PUT", "/v1/areas", ADMIN),
-    ("GET", "/v1/areas/{code}", ADMIN),
+    ("GET", "/v1/areas/{code}", SEES_LIBRARY),
     ("PUT", "/v1/areas/{code}", ADMIN),
     ("GET", "/v1/keys", ADMIN),
     ("POST", "/v1/keys", ADMIN),

@@ -59,7 +59,7 @@ async fn every_wrong_report_is_refused_with_its_pointers_and_writes_nothing() {
         ("/alert/area", bow_tie, &["/alert/area/geometry/coordinates/0"]),
         ("/alert/area", swapped, &["/alert/area/geometry/coordinates"]),
         ("/alert/area", open, &["/alert/area/geometry/coordinates/0"]),
-        ("/alert/area", round(10_001), &["/alert/area/geometry/coordinates"]),
+        ("/alert/area", round(10_002), &["/alert/area/geometry/coordinates"]),
         (
             "/alert/area",
             json!({"geometry": {"type": "Point", "coordinates": [5.1, 52.1]}}),
@@ -201,8 +201,8 @@ async fn what_is_no_json_is_told_apart_from_what_is_wrong_json() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_polygon_that_is_allowed_is_taken() {
     let room = ControlRoom::open().await;
-    // Written with all their decimals, as programs do, 10,000 positions are some 400 kB.
-    let taken = report(&room, &changed(&[("/alert/area", round(10_000))])).await;
+    // Written with all their decimals, as programs do, 10,000 corners are some 400 kB.
+    let taken = report(&room, &changed(&[("/alert/area", round(10_001))])).await;
     taken.ok(201);
     room.close().await;
 }

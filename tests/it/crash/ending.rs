@@ -115,7 +115,8 @@ fn check(pair: &Pair, number: &str, smsc: &Smsc) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_around_the_end_everybody_reached_gets_one_end_after_their_start() {
-    let faults = Faults { response_delay_ms: (5, 30), receipt_delay_ms: (0, 500), ..Faults::default() };
+    // The same delay for all: a network may overtake itself, and then the order of rings says nothing about ours.
+    let faults = Faults { response_delay_ms: (5, 30), receipt_delay_ms: (250, 250), ..Faults::default() };
     let mut stage = Stage::set(4, faults, "segments_per_second = 800", ALERTS, PEOPLE).await;
     let mut alerts = Vec::new();
     for neighbourhood in 0..ALERTS {
@@ -132,7 +133,7 @@ async fn killed_around_the_end_everybody_reached_gets_one_end_after_their_start(
         }
     }
     assert!(stage.smsc.ring_counts().keys().all(|number| asked.contains(number)));
-    assert_eq!(client.broken_sums().await, "0");
+    assert_eq!(client.broken_sums().await, 0);
     program.kill();
     stage.smsc.shutdown().await;
 }

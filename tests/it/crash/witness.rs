@@ -71,7 +71,7 @@ impl Witness {
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         }
         self.look(client, smsc).await;
-        assert_eq!(client.broken_sums().await, "0");
+        assert_eq!(client.broken_sums().await, 0);
         client.deliveries(&self.alert).await
     }
 

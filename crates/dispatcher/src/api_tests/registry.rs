@@ -5,7 +5,7 @@ use axum::http::{Method, StatusCode, header};
 use klaroen_domain::role::Role::{Admin, Auditor, Operator};
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, alert};
+use crate::fixture::{Fixture, NOW, alert};
 
 #[tokio::test]
 async fn participants_are_kept() {
@@ -175,4 +175,42 @@ async fn areas_are_put_all_or_none_and_used_by_alerts() {
     let mut asked = alert();
     asked["area"] = json!({"areas": ["BU1", "BU2"]});
     assert_eq!(fixture.post(Operator, "/v1/alerts/preview", &asked).await.json()["recipients"], 2);
+}
+
+/// A ring around Utrecht with this many corners.
+fn ring(corners: u32) -> Value {
+    let at = |i: u32| {
+        let (y, x) = (f64::from(i % corners) * std::f64::consts::TAU / f64::from(corners)).sin_cos();
+        json!([5.12 + x * 0.1, 52.09 + y * 0.1])
+    };
+    json!({"type": "Polygon", "coordinates": [(0..=corners).map(at).collect::<Vec<_>>()]})
+}
+
+#[tokio::test]
+async fn areas_of_an_alert_have_a_limit_of_corners_together() {
+    let fixture = Fixture::new().await;
+    let area = |i: u32| klaroen_store::areas::Area {
+        code: format!("WK{i}"),
+        name: "Oost".into(),
+        kind: "wijk".into(),
+        geometry: ring(10_000),
+        updated_at: NOW,
+    };
+    let areas: Vec<_> = (0..11).map(area).collect();
+    fixture.store.put_areas(fixture.organisation, &areas, klaroen_store::Actor::System, NOW).await.unwrap();
+    let codes: Vec<_> = areas.iter().map(|area| area.code.as_str()).collect();
+    let asked = |codes: &[&str]| {
+        let mut asked = alert();
+        asked["area"] = json!({"areas": codes});
+        asked
+    };
+    let refused = fixture.post(Operator, "/v1/alerts/preview", &asked(&codes)).await;
+    assert_eq!(refused.pointers(422), ["/area/areas"]);
+    assert!(refused.text.contains("100000 corners"), "{}", refused.text);
+    let unknown = fixture.post(Operator, "/v1/alerts/preview", &asked(&["WK0", "WK99"])).await;
+    assert_eq!(unknown.pointers(422), ["/area/areas/1"]);
+    let none = fixture.post(Operator, "/v1/alerts/preview", &asked(&["WK99"])).await;
+    assert_eq!(none.pointers(422), ["/area/areas/0"]);
+    let taken = fixture.post(Operator, "/v1/alerts/preview", &asked(&codes[..1])).await;
+    assert_eq!(taken.status, StatusCode::OK, "{}", taken.text);
 }

@@ -10,11 +10,14 @@ use serde_json::Value;
 use super::json;
 use crate::problem::Problem;
 
-/// No request but a library of areas needs more: a geofence of 10,000 positions, each written with all its decimals and on a
+/// No request but a library of areas needs more: a geofence of 10,000 corners, each written with all its decimals and on a
 /// line of its own, is some 700 kB.
 pub const JSON_BYTES_MAX: usize = 1024 * 1024;
-/// All neighbourhoods of a province with their borders.
-pub const AREAS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// All neighbourhoods of a province with their borders; the municipalities of the Netherlands as published for maps are
+/// half a megabyte.
+pub const AREAS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// One area of 10,000 corners, with what files of statistics offices say about it beside.
+pub const AREA_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// A client that sends slower than this holds a connection for nothing.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// A library of areas over a slow line.
@@ -32,11 +35,33 @@ pub struct JsonBody<const MAX: usize = JSON_BYTES_MAX> {
 impl<S: Send + Sync, const MAX: usize> FromRequest<S> for JsonBody<MAX> {
     type Rejection = Problem;
 
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let text = JsonText::<MAX>::from_request(request, state).await?;
+        let value = text.parse()?;
+        Ok(Self { bytes: text.0, value })
+    }
+}
+
+/// A JSON body of at most `MAX` bytes that takes too long to parse where requests are waiting.
+#[derive(Clone, Debug)]
+pub struct JsonText<const MAX: usize>(Bytes);
+
+impl<const MAX: usize> JsonText<MAX> {
+    /// What it says.
+    ///
+    /// # Errors
+    /// 400 where it is no JSON.
+    pub fn parse(&self) -> Result<Value, Problem> {
+        json::parse(&self.0).map_err(Problem::malformed)
+    }
+}
+
+impl<S: Send + Sync, const MAX: usize> FromRequest<S> for JsonText<MAX> {
+    type Rejection = Problem;
+
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         require_json(request.headers())?;
-        let bytes = read_bytes(request, MAX).await?;
-        let value = json::parse(&bytes).map_err(Problem::malformed)?;
-        Ok(Self { bytes, value })
+        read_bytes(request, MAX).await.map(Self)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::fields::Report;
-use crate::problem::Problem;
+use crate::problem::{FieldError, Problem};
 
 /// Items on a page unless the client says otherwise.
 pub const LIMIT_DEFAULT: u16 = 100;
@@ -18,34 +18,54 @@ const CURSOR_BYTES_MAX: usize = 512;
 
 /// The parameters of a query string as they came.
 #[derive(Clone, Debug, Default)]
-pub struct Parameters(Vec<(String, String)>);
+pub struct Parameters {
+    pairs: Vec<(String, String)>,
+    misnamed: Vec<FieldError>,
+}
+
+/// What is wrong with the names of the parameters of a request, found before its reader looks at their values.
+#[derive(Clone, Debug)]
+pub struct Misnamed(pub Vec<FieldError>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Query::<Vec<(String, String)>>::from_request_parts(parts, state).await {
-            Ok(Query(pairs)) => Ok(Self(pairs)),
+            Ok(Query(pairs)) => {
+                let misnamed = parts.extensions.remove::<Misnamed>().map(|m| m.0).unwrap_or_default();
+                Ok(Self { pairs, misnamed })
+            }
             Err(_) => Err(Problem::malformed("the query string cannot be read")),
         }
     }
 }
 
 impl Parameters {
+    /// A report that has what is wrong with their names.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let report = Report::default();
+        for FieldError { pointer, detail } in &self.misnamed {
+            report.add(pointer.clone(), detail.clone());
+        }
+        report
+    }
+
     /// The value of a parameter.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.pairs.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
     /// Notes parameters that are unknown or stand there twice: a filter with a typing error would show everything.
-    pub fn only(&self, known: &[&str], report: &Report) {
-        for (i, (name, _)) in self.0.iter().enumerate() {
-            if !known.contains(&name.as_str()) {
+    pub fn only(&self, known: &[String], report: &Report) {
+        for (i, (name, _)) in self.pairs.iter().enumerate() {
+            if !known.contains(name) {
                 let name: String = name.chars().take(100).collect();
-                report
-                    .add(format!("/{name}"), format!("no such parameter here; known: {}", known.join(", ")));
-            } else if self.0[..i].iter().any(|(earlier, _)| earlier == name) {
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                report.add(format!("/{name}"), format!("no such parameter here; known: {known}"));
+            } else if self.pairs[..i].iter().any(|(earlier, _)| earlier == name) {
                 report.add(format!("/{name}"), "stands there twice");
             }
         }
@@ -89,8 +109,7 @@ impl Parameters {
 /// # Errors
 /// 422 with every wrong parameter.
 pub fn page_only(parameters: &Parameters) -> Result<PageRequest, Problem> {
-    let report = Report::default();
-    parameters.only(&["limit", "cursor"], &report);
+    let report = parameters.report();
     let page = parameters.page(&report);
     report.finish(Some(page))
 }
@@ -130,7 +149,8 @@ mod tests {
     use super::*;
 
     fn parameters(pairs: &[(&str, &str)]) -> Parameters {
-        Parameters(pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect())
+        let pairs = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        Parameters { pairs, misnamed: Vec::new() }
     }
 
     #[rstest]
@@ -148,9 +168,11 @@ mod tests {
     #[test]
     fn unknown_and_repeated_parameters_are_named_at_once() {
         let wrong = parameters(&[("limit", "1"), ("limit", "2"), ("stat", "x"), ("cursor", "")]);
-        let pointers: Vec<String> =
-            page_only(&wrong).unwrap_err().errors.into_iter().map(|e| e.pointer).collect();
-        assert_eq!(pointers, ["/cursor", "/limit", "/stat"]);
+        let report = Report::default();
+        wrong.only(&["limit".to_owned(), "cursor".to_owned()], &report);
+        let pointers: Vec<String> = report.into_errors().into_iter().map(|e| e.pointer).collect();
+        assert_eq!(pointers, ["/limit", "/stat"]);
+        assert_eq!(page_only(&wrong).unwrap_err().errors[0].pointer, "/cursor");
         let page = page_only(&parameters(&[("limit", "500"), ("cursor", "abc")])).unwrap();
         assert_eq!(page, PageRequest { limit: 500, cursor: Some("abc".into()) });
         assert_eq!(page_only(&Parameters::default()).unwrap().limit, 100);

@@ -221,18 +221,19 @@ pub(crate) async fn extend(
     caller: Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
-    body: JsonBody,
+    mut body: JsonBody,
 ) -> Result<Json<Alert>, Problem> {
     let organisation = caller.organisation();
     let change = Change::begin(&app, caller, &id, "extend", &headers, &body.bytes).await?;
-    let mut report = Report::default();
-    let fields = Node::root(&body.value, &report).object().and_then(|mut members| {
+    let read_area = |node: &Node<'_>| {
+        let mut members = node.object()?;
         let area = members.read("area", |n| Some(AreaFields::read(&n)));
         members.finish();
         area
-    });
+    };
+    let (fields, mut report) = app.shapes.read(&mut body, read_area).await?;
     let area = match fields {
-        Some(fields) => fields.resolve(&app.store, organisation, &mut report).await?,
+        Some(fields) => fields.resolve(&app, organisation, &mut report).await?,
         None => None,
     };
     let (geofence, area) = report.finish(area)?;

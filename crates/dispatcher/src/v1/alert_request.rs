@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::area_request::{AreaFields, AreaRequest, Named, read_codes};
 use super::participant_request::{PARTICIPANT_KINDS, read_kind};
 use super::schemas;
+use crate::app::App;
 use crate::problem::Problem;
 use crate::request::fields::{Members, Node, Report};
 
@@ -42,7 +43,7 @@ pub struct AlertRequest {
     /// Whom; everybody where it is missing.
     pub audience: Option<AudienceRequest>,
     /// How urgent; `urgent` where it is missing.
-    #[schema(schema_with = schemas::priority)]
+    #[schema(schema_with = schemas::priority_request)]
     pub priority: Option<String>,
     /// Seconds until nothing of it is sent any more.
     #[schema(minimum = 60, maximum = 86_400, default = 3_600)]
@@ -102,14 +103,14 @@ impl AlertFields {
     /// What the database says.
     pub async fn resolve(
         self,
-        store: &Store,
+        app: &App,
         organisation: OrganisationId,
         now: Timestamp,
         report: &mut Report,
     ) -> Result<Option<AlertDraft>, Problem> {
-        name_unknown_groups(store, organisation, &self.groups, report).await?;
+        name_unknown_groups(&app.store, organisation, &self.groups, report).await?;
         let area = match self.area {
-            Some(area) => area.resolve(store, organisation, report).await?,
+            Some(area) => area.resolve(app, organisation, report).await?,
             None => None,
         };
         let draft = || {
@@ -222,6 +223,7 @@ mod tests {
     #[case(json!({"areas": []}), &["/area/areas"])]
     #[case(json!({"areas": ["a", "b/c"]}), &["/area/areas/1"])]
     #[case(json!({"geometry": {"type": "Point", "coordinates": [5.1, 52.1]}}), &["/area/geometry/type"])]
+    #[case(json!({"geometry": {"type": "Polygon", "crs": {}, "name": "x", "coordinates": [[[5.1, 52.1], [5.2, 52.1], [5.2, 52.2], [5.1, 52.1]]]}}), &["/area/geometry/crs", "/area/geometry/name"])]
     #[case(json!({"circle": {"center": {"latitude": 52.09, "longitude": 5.12}, "radius_m": 50_001}}), &["/area/circle/radius_m"])]
     fn a_wrong_area_says_where(#[case] area: Value, #[case] pointers: &[&str]) {
         let mut value = request();

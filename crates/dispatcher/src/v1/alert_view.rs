@@ -87,6 +87,8 @@ pub struct Message {
     pub recipients: u64,
     /// How many deliveries in each state; they add up to `recipients`.
     pub counts: Counts,
+    /// How many were sent again after their answer was lost: those phones may have rung twice.
+    pub in_doubt: u64,
     /// When the first one was handed over.
     #[schema(schema_with = schemas::time_or_null)]
     pub first_sent_at: Option<Timestamp>,
@@ -149,6 +151,7 @@ impl From<MessageView> for Message {
             segments: view.segments,
             recipients: view.recipients,
             counts,
+            in_doubt: view.in_doubt,
             first_sent_at: view.first_sent_at,
             last_sent_at: view.last_sent_at,
             created_at: view.created_at,

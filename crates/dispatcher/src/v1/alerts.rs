@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::authentication::Caller;
 use crate::problem::Problem;
 use crate::request::body::JsonBody;
-use crate::request::fields::{Node, Report, path_id};
+use crate::request::fields::path_id;
 use crate::request::idempotency;
 use crate::request::query::{List, PageParameters, Parameters};
 
@@ -39,14 +39,14 @@ pub(crate) async fn create(
     caller: Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
-    body: JsonBody,
+    mut body: JsonBody,
 ) -> Result<Response, Problem> {
     let now = app.now();
     let incident: IncidentId = path_id(&id, "incident")?;
     let path = format!("/v1/incidents/{incident}/alerts");
     let idempotency = idempotency::read(&headers, &Method::POST, &path, &body.bytes)?;
     let organisation = caller.organisation();
-    let draft = read(&app, organisation, &body).await?;
+    let draft = read(&app, organisation, &mut body).await?;
     let request = Request { app: app.clone(), caller, idempotency, now };
     let alert = match request.carry_out(move |r| r.take_alert(incident, draft)).await? {
         Once::Done(taken) => taken.alert.ok_or_else(Problem::internal)?,
@@ -61,12 +61,13 @@ pub(crate) async fn create(
 pub(super) async fn read(
     app: &App,
     organisation: OrganisationId,
-    body: &JsonBody,
+    body: &mut JsonBody,
 ) -> Result<klaroen_store::alerts::AlertDraft, Problem> {
-    let mut report = Report::default();
-    let fields = AlertFields::read(&Node::root(&body.value, &report), app.settings.max_segments);
+    let max_segments = app.settings.max_segments;
+    let (fields, mut report) =
+        app.shapes.read(body, move |node| AlertFields::read(node, max_segments)).await?;
     let draft = match fields {
-        Some(fields) => fields.resolve(&app.store, organisation, app.now(), &mut report).await?,
+        Some(fields) => fields.resolve(app, organisation, app.now(), &mut report).await?,
         None => None,
     };
     report.finish(draft)
@@ -90,8 +91,7 @@ pub(crate) async fn list(
     caller: Caller,
     parameters: Parameters,
 ) -> Result<Json<List<Alert>>, Problem> {
-    let report = Report::default();
-    parameters.only(&["state", "limit", "cursor"], &report);
+    let report = parameters.report();
     let words: Vec<&str> = AlertState::ALL.iter().map(|s| s.as_str()).collect();
     let state = parameters.word::<AlertState>("state", &words, &report);
     let page = parameters.page(&report);

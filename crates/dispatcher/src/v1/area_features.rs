@@ -8,7 +8,7 @@ use klaroen_store::areas::Area;
 use serde_json::{Value, json};
 
 use crate::problem::{FieldError, Problem};
-use crate::request::fields::{Node, Report, is_code};
+use crate::request::fields::{Members, Node, Report, is_code};
 
 /// Areas in one collection: all neighbourhoods of the Netherlands are 14,500.
 const FEATURES_MAX: usize = 20_000;
@@ -35,6 +35,9 @@ fn read_document(root: &Node<'_>, now: Timestamp) -> Option<Vec<Area>> {
     match root.value().get("type").and_then(Value::as_str) {
         Some("Feature") => read_feature(root, None, now).map(|area| vec![area]),
         Some("FeatureCollection") => {
+            if !names_wgs84(root.value().get("crs")) {
+                refuse_crs(&mut members);
+            }
             let features = members.read("features", |n| n.array(1..=FEATURES_MAX))?;
             let areas: Vec<Option<Area>> = features.iter().map(|f| read_feature(f, None, now)).collect();
             let mut codes = HashSet::new();
@@ -69,6 +72,7 @@ pub(super) fn read_one(document: &Value, code: &str, now: Timestamp) -> Result<A
 
 fn read_feature(node: &Node<'_>, code: Option<&str>, now: Timestamp) -> Option<Area> {
     let mut members = node.object()?;
+    refuse_crs(&mut members);
     let is_feature =
         members.read("type", |n| if n.value() == "Feature" { Some(()) } else { n.wrong("must be Feature") });
     let geometry = members.read("geometry", |n| read_geometry(&n));
@@ -101,7 +105,21 @@ fn read_code(feature: &Node<'_>, given: Option<Node<'_>>, expected: Option<&str>
     }
 }
 
+/// Refuses another reference system than that of `GeoJSON` (RFC 7946 §4): its numbers would be read as degrees.
+fn refuse_crs(members: &mut Members<'_>) {
+    if let Some(crs) = members.optional("crs") {
+        crs.wrong::<()>("is not supported: GeoJSON is WGS84, [longitude, latitude] in degrees");
+    }
+}
+
+/// Programs that write the `GeoJSON` of 2008 name the system of every collection; this name is that of RFC 7946.
+fn names_wgs84(crs: Option<&Value>) -> bool {
+    const CRS84: &str = "urn:ogc:def:crs:OGC:1.3:CRS84";
+    crs.and_then(|crs| crs.pointer("/properties/name")).is_some_and(|name| name == CRS84)
+}
+
 fn read_geometry(node: &Node<'_>) -> Option<Value> {
+    refuse_crs(&mut node.object()?);
     match Geofence::from_geojson(node.value()) {
         Ok(_) => Some(node.value().clone()),
         Err(errors) => {
@@ -179,6 +197,27 @@ mod tests {
         }
         let swap = errors.iter().find(|e| e.pointer.starts_with("/features/2/geometry")).unwrap();
         assert!(swap.detail.contains("swapped"), "{swap:?}");
+    }
+
+    #[test]
+    fn another_reference_system_is_refused_wherever_it_stands() {
+        let named = |name: &str| json!({"type": "name", "properties": {"name": name}});
+        let rd_new = named("urn:ogc:def:crs:EPSG::28992");
+        let plain =
+            json!({"type": "Feature", "properties": {"code": "a", "name": "x"}, "geometry": square()});
+        let pointers = |document: &Value| -> Vec<String> {
+            let errors = parse_areas(document, NOW).err().unwrap_or_default();
+            errors.into_iter().map(|e| e.pointer).collect()
+        };
+        for place in ["/crs", "/features/0/crs", "/features/0/geometry/crs"] {
+            let mut document = collection(std::slice::from_ref(&plain));
+            let (parent, _) = place.rsplit_once('/').unwrap();
+            document.pointer_mut(parent).unwrap()["crs"] = rd_new.clone();
+            assert_eq!(pointers(&document), [place]);
+        }
+        let mut document = collection(std::slice::from_ref(&plain));
+        document["crs"] = named("urn:ogc:def:crs:OGC:1.3:CRS84");
+        assert_eq!(pointers(&document), Vec::<String>::new(), "the system of RFC 7946 by its name");
     }
 
     #[test]

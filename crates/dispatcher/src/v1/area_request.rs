@@ -2,17 +2,22 @@
 
 use klaroen_domain::geofence::{Geofence, RADIUS_M_MAX, RADIUS_M_MIN};
 use klaroen_domain::id::OrganisationId;
-use klaroen_store::Store;
+use klaroen_store::areas::Area;
 use serde_json::Value;
+use tokio::runtime::Handle;
 use utoipa::ToSchema;
 
 use super::point::{self, PointRequest};
 use super::schemas;
+use crate::app::App;
 use crate::problem::Problem;
 use crate::request::fields::{Node, Report, is_code};
 
 /// Areas in one alert.
 const AREAS_MAX: usize = 100;
+/// Corners of all areas in one alert: ten municipalities at full detail, or a hundred as they are published for maps. Each
+/// corner is looked at for every cell of the cover near it.
+const CORNERS_MAX: usize = 100_000;
 
 /// Where: exactly one of the members.
 #[derive(Debug, ToSchema)]
@@ -70,7 +75,7 @@ pub(super) type Named = (String, String);
 #[derive(Debug)]
 enum AreaSpec {
     Shape(Geofence),
-    Library(Vec<Named>),
+    Library { named: Vec<Named>, pointer: String },
 }
 
 /// What a request says of an area, before the library was asked.
@@ -93,14 +98,26 @@ impl AreaFields {
     /// What the database says.
     pub async fn resolve(
         self,
-        store: &Store,
+        app: &App,
         organisation: OrganisationId,
         report: &mut Report,
     ) -> Result<Option<(Geofence, Value)>, Problem> {
         let geofence = match self.spec {
             None => None,
             Some(AreaSpec::Shape(geofence)) => Some(geofence),
-            Some(AreaSpec::Library(named)) => from_library(store, organisation, &named, report).await?,
+            Some(AreaSpec::Library { named, pointer }) => {
+                match from_library(app, organisation, &named, report).await? {
+                    Some(geofence) if geofence.corners() <= CORNERS_MAX => Some(geofence),
+                    Some(_) => {
+                        let detail = format!(
+                            "these areas have more than {CORNERS_MAX} corners together: name fewer, or simplify them"
+                        );
+                        report.add(pointer, detail);
+                        None
+                    }
+                    None => None,
+                }
+            }
         };
         Ok(geofence.map(|geofence| (geofence, self.given)))
     }
@@ -115,7 +132,10 @@ fn read_area(node: &Node<'_>) -> Option<AreaSpec> {
     match (circle, geometry, areas) {
         (Some(circle), None, None) => read_circle(&circle).map(AreaSpec::Shape),
         (None, Some(geometry), None) => read_geometry(&geometry).map(AreaSpec::Shape),
-        (None, None, Some(areas)) => read_codes(&areas, AREAS_MAX).map(AreaSpec::Library),
+        (None, None, Some(areas)) => {
+            let pointer = areas.pointer().to_owned();
+            read_codes(&areas, AREAS_MAX).map(|named| AreaSpec::Library { named, pointer })
+        }
         _ => node.wrong("give exactly one of circle, geometry and areas"),
     }
 }
@@ -142,6 +162,11 @@ fn read_circle(node: &Node<'_>) -> Option<Geofence> {
 }
 
 fn read_geometry(node: &Node<'_>) -> Option<Geofence> {
+    let mut members = node.object()?;
+    for known in ["type", "coordinates", "bbox"] {
+        members.optional(known);
+    }
+    members.finish();
     match Geofence::from_geojson(node.value()) {
         Ok(geofence) => Some(geofence),
         Err(errors) => {
@@ -167,26 +192,42 @@ pub(super) fn read_codes(node: &Node<'_>, max: usize) -> Option<Vec<Named>> {
     codes.into_iter().collect()
 }
 
+/// Reads the areas beside the requests: a hundred of them are up to 40 MB of JSON.
 async fn from_library(
-    store: &Store,
+    app: &App,
     organisation: OrganisationId,
     named: &[Named],
     report: &mut Report,
 ) -> Result<Option<Geofence>, Problem> {
     let codes: Vec<String> = named.iter().map(|(code, _)| code.clone()).collect();
-    let areas = store.areas_by_code(organisation, &codes).await?;
-    for (code, pointer) in named {
-        if !areas.iter().any(|area| area.code == *code) {
-            report.add(pointer.clone(), format!("there is no area {code}"));
-        }
+    let (store, runtime) = (app.store.clone(), Handle::current());
+    let read = app.shapes.run(move || {
+        let areas = runtime.block_on(store.areas_by_code(organisation, &codes))?;
+        let unknown: Vec<String> =
+            codes.into_iter().filter(|code| !areas.iter().any(|area| area.code == *code)).collect();
+        Ok::<_, Problem>((union(&areas)?, unknown))
+    });
+    let (geofence, unknown) = read.await??;
+    for (code, pointer) in named.iter().filter(|(code, _)| unknown.contains(code)) {
+        report.add(pointer.clone(), format!("there is no area {code}"));
     }
+    Ok((geofence.corners() > 0).then_some(geofence))
+}
+
+/// All areas as one shape; stops soon after [`CORNERS_MAX`].
+fn union(areas: &[Area]) -> Result<Geofence, Problem> {
     let mut shapes = Vec::with_capacity(areas.len());
-    for area in &areas {
-        let shape = Geofence::from_geojson(&area.geometry).map_err(|_| {
+    let mut corners = 0;
+    for area in areas {
+        let shape = Geofence::from_validated(&area.geometry).ok_or_else(|| {
             tracing::error!(area = area.code, "an area of the library cannot be read");
             Problem::internal()
         })?;
+        corners += shape.corners();
         shapes.push(shape);
+        if corners > CORNERS_MAX {
+            break;
+        }
     }
-    Ok(Some(Geofence::union(shapes)))
+    Ok(Geofence::union(shapes))
 }

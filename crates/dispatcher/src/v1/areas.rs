@@ -15,7 +15,7 @@ use super::{created, schemas};
 use crate::app::App;
 use crate::authentication::Caller;
 use crate::problem::Problem;
-use crate::request::body::{AREAS_BYTES_MAX, JsonBody};
+use crate::request::body::{AREA_BYTES_MAX, AREAS_BYTES_MAX, JsonText};
 use crate::request::fields::is_code;
 use crate::request::query::{List, PageParameters, Parameters, page_only};
 
@@ -113,12 +113,11 @@ pub(crate) async fn list(
 pub(crate) async fn put_all(
     State(app): State<App>,
     caller: Caller,
-    body: JsonBody<AREAS_BYTES_MAX>,
+    body: JsonText<AREAS_BYTES_MAX>,
 ) -> Result<Json<PutAreas>, Problem> {
     let now = app.now();
-    // Checking thousands of outlines takes long enough to hold up other requests.
-    let parsed = tokio::task::spawn_blocking(move || parse_areas(&body.value, now)).await;
-    let areas = parsed.map_err(|_| Problem::internal())?.map_err(Problem::invalid)?;
+    let read = move || parse_areas(&body.parse()?, now).map_err(Problem::invalid);
+    let areas = app.libraries.run(read).await??;
     let created = app.store.put_areas(caller.organisation(), &areas, caller.actor(), now).await?;
     let total = areas.len() as u64;
     Ok(Json(PutAreas { areas: total, created, updated: total.saturating_sub(created) }))
@@ -150,7 +149,7 @@ pub(crate) async fn put(
     State(app): State<App>,
     caller: Caller,
     Path(code): Path<String>,
-    body: JsonBody<AREAS_BYTES_MAX>,
+    body: JsonText<AREA_BYTES_MAX>,
 ) -> Result<Response, Problem> {
     if !is_code(&code) {
         return Err(Problem::invalid_field(
@@ -159,7 +158,8 @@ pub(crate) async fn put(
         ));
     }
     let now = app.now();
-    let area = read_one(&body.value, &code, now)?;
+    let expected = code.clone();
+    let area = app.shapes.run(move || read_one(&body.parse()?, &expected, now)).await??;
     let new =
         app.store.put_areas(caller.organisation(), std::slice::from_ref(&area), caller.actor(), now).await?;
     if new == 1 {

@@ -13,7 +13,7 @@ use super::schemas;
 use crate::app::App;
 use crate::authentication::Caller;
 use crate::problem::Problem;
-use crate::request::fields::{Report, path_id};
+use crate::request::fields::path_id;
 use crate::request::query::{List, PageParameters, Parameters};
 
 /// One message to one participant.
@@ -33,8 +33,10 @@ pub struct Delivery {
     /// Where it stands.
     #[schema(schema_with = schemas::delivery_state)]
     pub state: DeliveryState,
-    /// How often it was handed to a gateway.
+    /// How often a worker took it in hand; not each time it was handed to a gateway.
     pub attempts: u32,
+    /// It was sent again after its answer was lost: the phone may have rung twice.
+    pub in_doubt: bool,
     /// Why it stands there, where there is more to say.
     pub reason: Option<String>,
     /// Which gateway connection took it.
@@ -56,6 +58,7 @@ impl From<DeliveryView> for Delivery {
             phone: view.phone.map(|phone| phone.to_string()),
             state: view.state,
             attempts: view.attempts,
+            in_doubt: view.in_doubt,
             reason: view.reason,
             channel: view.channel,
             sent_at: view.sent_at,
@@ -84,8 +87,7 @@ pub(crate) async fn list(
     parameters: Parameters,
 ) -> Result<Json<List<Delivery>>, Problem> {
     let alert = path_id(&id, "alert")?;
-    let report = Report::default();
-    parameters.only(&["state", "limit", "cursor"], &report);
+    let report = parameters.report();
     let words: Vec<&str> = DeliveryState::ALL.iter().map(|s| s.as_str()).collect();
     let state = parameters.word::<DeliveryState>("state", &words, &report);
     let page = parameters.page(&report);

@@ -13,22 +13,24 @@ use klaroen_domain::alert::AlertState;
 use klaroen_domain::id::{AlertId, OrganisationId, ReplyId};
 use klaroen_store::PageRequest;
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use super::alert_view::{Alert, Message, ReplyCounts};
 use super::replies::Reply;
 use super::{alerts, schemas};
 use crate::app::App;
-use crate::authentication::Caller;
+use crate::authentication::{Caller, authenticate};
 use crate::problem::Problem;
 use crate::request::fields::path_id;
+use crate::streams::StreamPlace;
 
 /// Often enough to watch the counts run, seldom enough for hundreds of watchers.
 const POLL: Duration = Duration::from_millis(400);
 /// Some proxies cut what is silent for 30 seconds.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// After this a client comes back and proves anew that its key works.
+/// Looks between two checks whether the key still works: a revoked one sees nothing more after five seconds.
+const POLLS_PER_CHECK: u32 = 12;
+/// After this a client comes back.
 const POLLS_MAX: u32 = 9_000;
 /// Replies that one look asks for.
 const REPLIES_AT_ONCE: u16 = 100;
@@ -49,7 +51,8 @@ pub struct CountsEvent {
 ///
 /// An event `counts` whenever a number changes, and an event `reply` for each reply, those that are there already first.
 /// The id of an event `reply` is the reply's: a client that comes back with it in `Last-Event-ID` gets what it missed.
-/// The stream ends after an hour, or when the service stops: come back.
+/// The stream ends after an hour, when the service stops, and when the key no longer works: come back. A key may watch 8 at once,
+/// an organisation 64.
 #[utoipa::path(get, path = "/v1/alerts/{id}/events", tag = "alerts", operation_id = "watch_alert",
     params(("id" = uuid::Uuid, Path, description = "The alert"),
            ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event `reply` that was seen")),
@@ -65,23 +68,24 @@ pub(crate) async fn stream(
     let organisation = caller.organisation();
     alerts::find(&app.store, organisation, alert).await?;
     let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    let permit = app.streams.clone().try_acquire_owned().map_err(|_| {
-        Problem::try_later(StatusCode::SERVICE_UNAVAILABLE, 5, "too many event streams are open")
-    })?;
-    let watch = Watch::new(app, organisation, alert, seen, permit);
+    let place = app.streams.take(organisation, caller.key().id);
+    let place = place.map_err(|full| Problem::try_later(StatusCode::SERVICE_UNAVAILABLE, 5, full))?;
+    let watch = Watch::new(app, headers, organisation, alert, seen, place);
     Ok(Sse::new(events(watch)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
 /// One client that watches one alert.
 struct Watch {
     app: App,
+    /// With the key, to ask again whether it works.
+    headers: HeaderMap,
     organisation: OrganisationId,
     alert: AlertId,
     shown: Option<CountsEvent>,
     replies: Replies,
     waiting: VecDeque<Event>,
     polls: u32,
-    _permit: OwnedSemaphorePermit,
+    _place: StreamPlace,
 }
 
 /// How far the replies were read: the page that was last asked for, and how many of it were taken.
@@ -109,7 +113,7 @@ fn events(watch: Watch) -> impl Stream<Item = Result<Event, Infallible>> {
             if watch.polls > POLLS_MAX {
                 return None;
             }
-            if let Err(problem) = watch.look().await {
+            if let Err(problem) = watch.check_and_look().await {
                 // The client comes back by itself, and hears then what is wrong.
                 tracing::warn!(status = problem.status, "an event stream ended");
                 return None;
@@ -121,14 +125,23 @@ fn events(watch: Watch) -> impl Stream<Item = Result<Event, Infallible>> {
 impl Watch {
     fn new(
         app: App,
+        headers: HeaderMap,
         organisation: OrganisationId,
         alert: AlertId,
         seen: Option<ReplyId>,
-        permit: OwnedSemaphorePermit,
+        place: StreamPlace,
     ) -> Self {
         let replies = Replies { cursor: None, taken: 0, known: 0, seen };
         let waiting = VecDeque::new();
-        Self { app, organisation, alert, shown: None, replies, waiting, polls: 0, _permit: permit }
+        Self { app, headers, organisation, alert, shown: None, replies, waiting, polls: 0, _place: place }
+    }
+
+    /// Looks, after a check now and then whether the key still works.
+    async fn check_and_look(&mut self) -> Result<(), Problem> {
+        if self.polls.is_multiple_of(POLLS_PER_CHECK) {
+            authenticate(&self.app, &self.headers).await?;
+        }
+        self.look().await
     }
 
     /// Asks the database once and lines up what is new.
@@ -174,4 +187,36 @@ fn event(name: &str, data: &impl Serialize) -> Result<Event, Problem> {
         tracing::error!(%error, "an event cannot be written");
         Problem::internal()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderValue, header};
+    use klaroen_domain::role::Role;
+    use klaroen_store::Actor;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::fixture::{NOW, dispatcher};
+
+    #[tokio::test]
+    async fn a_key_that_is_revoked_sees_nothing_more() {
+        let (dispatcher, _directory) = dispatcher().await;
+        let store = dispatcher.store.clone();
+        let organisation = store.create_organisation("utrecht", "Utrecht", NOW).await.unwrap().unwrap().id;
+        let key =
+            store.create_key(organisation, Role::Operator, "desk", None, Actor::System, NOW).await.unwrap();
+        let app = App::new(dispatcher, CancellationToken::new());
+        let bearer = HeaderValue::from_str(&format!("Bearer {}", key.token)).unwrap();
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, bearer)]);
+        let place = app.streams.take(organisation, key.key.id).unwrap();
+        // No such alert: a look that is allowed finds nothing.
+        let mut watch = Watch::new(app, headers, organisation, AlertId::generate(), None, place);
+        watch.polls = POLLS_PER_CHECK;
+        assert_eq!(watch.check_and_look().await.unwrap_err().status, 404);
+        assert!(store.revoke_key(organisation, key.key.id, Actor::System, NOW).await.unwrap());
+        assert_eq!(watch.check_and_look().await.unwrap_err().status, 401);
+        watch.polls += 1;
+        assert_eq!(watch.check_and_look().await.unwrap_err().status, 404, "not asked at every look");
+    }
 }

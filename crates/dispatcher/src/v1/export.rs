@@ -15,8 +15,7 @@ use crate::authentication::Caller;
 use crate::import::cell::escape;
 use crate::import::columns::COLUMNS;
 use crate::problem::Problem;
-use crate::request::fields::Report;
-use crate::request::query::{LIMIT_MAX, Parameters};
+use crate::request::query::LIMIT_MAX;
 
 /// How the registry is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +60,7 @@ pub(crate) async fn export(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
-    parameters: Parameters,
 ) -> Result<Response, Problem> {
-    let report = Report::default();
-    parameters.only(&[], &report);
-    report.finish(Some(()))?;
     let format = negotiate(&headers).ok_or_else(|| {
         Problem::new(StatusCode::NOT_ACCEPTABLE, "send Accept: text/csv or application/x-ndjson")
     })?;

@@ -15,7 +15,6 @@ use crate::app::App;
 use crate::authentication::Caller;
 use crate::import::{CsvImport, ImportError, ImportReport, import_csv};
 use crate::problem::Problem;
-use crate::request::fields::Report;
 use crate::request::query::Parameters;
 
 /// A client that sends nothing for so long has gone.
@@ -49,8 +48,7 @@ pub(crate) async fn create(
     parameters: Parameters,
     body: Body,
 ) -> Result<Json<ImportReport>, Problem> {
-    let report = Report::default();
-    parameters.only(&["dry_run"], &report);
+    let report = parameters.report();
     let dry_run = parameters.flag("dry_run", &report);
     let dry_run = report.finish(Some(dry_run))?;
     require_csv(&headers)?;

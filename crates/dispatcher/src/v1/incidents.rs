@@ -23,7 +23,7 @@ use crate::app::App;
 use crate::authentication::Caller;
 use crate::problem::Problem;
 use crate::request::body::JsonBody;
-use crate::request::fields::{Node, Report, path_id};
+use crate::request::fields::{Node, path_id};
 use crate::request::idempotency;
 use crate::request::query::{List, PageParameters, Parameters, page_only};
 
@@ -108,18 +108,19 @@ pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
-    body: JsonBody,
+    mut body: JsonBody,
 ) -> Result<Response, Problem> {
     let now = app.now();
     let idempotency = idempotency::read(&headers, &Method::POST, "/v1/incidents", &body.bytes)?;
-    let mut report = Report::default();
-    let fields = IncidentFields::read(&Node::root(&body.value, &report), app.settings.max_segments, now);
+    let max_segments = app.settings.max_segments;
+    let reader = move |node: &Node<'_>| IncidentFields::read(node, max_segments, now);
+    let (fields, mut report) = app.shapes.read(&mut body, reader).await?;
     let organisation = caller.organisation();
     let (incident, alert) = match fields {
         None => (None, None),
         Some(IncidentFields { incident, alert: None }) => (incident, None),
         Some(IncidentFields { incident, alert: Some(alert) }) => {
-            (incident, alert.resolve(&app.store, organisation, now, &mut report).await?)
+            (incident, alert.resolve(&app, organisation, now, &mut report).await?)
         }
     };
     let incident = report.finish(incident)?;

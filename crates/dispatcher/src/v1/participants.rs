@@ -167,8 +167,7 @@ pub(crate) async fn list(
     caller: Caller,
     parameters: Parameters,
 ) -> Result<Json<List<Participant>>, Problem> {
-    let report = Report::default();
-    parameters.only(&["phone", "limit", "cursor"], &report);
+    let report = parameters.report();
     let phone = parameters.get("phone").and_then(|text| {
         // A plus sign that was not encoded arrives as a space.
         let text = text.strip_prefix(' ').map_or_else(|| text.to_owned(), |rest| format!("+{rest}"));

@@ -100,9 +100,9 @@ pub struct Warning {
 pub(crate) async fn preview(
     State(app): State<App>,
     caller: Caller,
-    body: JsonBody,
+    mut body: JsonBody,
 ) -> Result<Json<Preview>, Problem> {
-    let draft = alerts::read(&app, caller.organisation(), &body).await?;
+    let draft = alerts::read(&app, caller.organisation(), &mut body).await?;
     let now = app.now();
     let query = MatchQuery {
         organisation: caller.organisation(),

@@ -53,6 +53,12 @@ pub(crate) fn priority() -> Object {
     words(Priority::ALL.iter().map(|w| w.as_str()))
 }
 
+/// How urgent an alert is to be.
+pub(crate) fn priority_request() -> Object {
+    let priority = ObjectBuilder::from(priority());
+    priority.default(Some(Priority::Urgent.as_str().into())).build()
+}
+
 /// What came of an incident.
 pub(crate) fn outcome() -> Object {
     words(Outcome::ALL.iter().map(|w| w.as_str()))
@@ -108,7 +114,7 @@ pub(crate) fn role() -> Object {
     words(Role::ALL.iter().map(|w| w.as_str()))
 }
 
-/// A `GeoJSON` Polygon or `MultiPolygon` (RFC 7946): at most 20 polygons, 50 rings, 10,000 positions.
+/// A `GeoJSON` Polygon or `MultiPolygon` (RFC 7946): at most 20 polygons, 50 rings, 10,000 corners.
 pub(crate) fn geometry() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::Object)

@@ -42,6 +42,37 @@ fn read_shape(shape: &Value) -> Option<Shape> {
     rings.filter(|rings| !rings.is_empty()).map(|rings| Shape::Outline(Outline::new(rings)))
 }
 
+/// Reads a `GeoJSON` geometry that was validated before, as the validation read it.
+pub(super) fn read_geojson(geometry: &Value) -> Option<Vec<Shape>> {
+    let coordinates = geometry.get("coordinates")?;
+    let polygons = match geometry.get("type")?.as_str()? {
+        "Polygon" => std::slice::from_ref(coordinates),
+        "MultiPolygon" => coordinates.as_array()?.as_slice(),
+        _ => return None,
+    };
+    polygons.iter().map(read_polygon).collect()
+}
+
+fn read_polygon(rings: &Value) -> Option<Shape> {
+    let rings: Vec<Vec<Coord>> = rings.as_array()?.iter().map(read_validated_ring).collect::<Option<_>>()?;
+    (!rings.is_empty()).then(|| Shape::Outline(Outline::new(rings)))
+}
+
+/// Heights are left out and positions that are repeated at once are one, as in the validation.
+fn read_validated_ring(ring: &Value) -> Option<Vec<Coord>> {
+    let coord = |position: &Value| {
+        let [x, y, ..] = position.as_array()?.as_slice() else { return None };
+        Some(Coord { x: x.as_f64()? + 0.0, y: y.as_f64()? + 0.0 })
+    };
+    let mut ring: Vec<Coord> = ring.as_array()?.iter().map(coord).collect::<Option<_>>()?;
+    ring.dedup();
+    is_ring(&ring).then_some(ring)
+}
+
+fn is_ring(coords: &[Coord]) -> bool {
+    coords.len() >= 4 && coords.first() == coords.last()
+}
+
 /// Only what the computations cannot do without: four numbers pairs, closed. [`write()`] wrote nothing else.
 fn read_ring(ring: &Value) -> Option<Vec<Coord>> {
     let coord = |position: &Value| {
@@ -49,5 +80,5 @@ fn read_ring(ring: &Value) -> Option<Vec<Coord>> {
         Some(Coord { x: x.as_f64()?, y: y.as_f64()? })
     };
     let ring: Vec<Coord> = ring.as_array()?.iter().map(coord).collect::<Option<_>>()?;
-    (ring.len() >= 4 && ring.first() == ring.last()).then_some(ring)
+    is_ring(&ring).then_some(ring)
 }

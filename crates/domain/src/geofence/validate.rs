@@ -11,7 +11,7 @@ use super::outline::{Bounds, Outline, Position};
 use super::simple::{self, Clash};
 use crate::point;
 
-/// A municipality at full detail has some 5,000 corners.
+/// Corners of all rings together, without the position that closes each ring. A municipality at full detail has some 5,000.
 pub const VERTICES_MAX: usize = 10_000;
 /// Rings of all polygons together.
 pub const RINGS_MAX: usize = 50;
@@ -103,11 +103,12 @@ fn polygons<'a>(geometry: &'a Value) -> Result<Vec<RawPolygon<'a>>, GeofenceErro
 
 fn within_limits(polygons: &[RawPolygon<'_>]) -> Result<(), GeofenceError> {
     let rings = || polygons.iter().flat_map(|p| p.rings);
-    let vertices: usize = rings().map(|r| r.as_array().map_or(0, Vec::len)).sum();
+    // The last position of a ring repeats the first: it is no corner of its own.
+    let vertices: usize = rings().map(|r| r.as_array().map_or(0, |r| r.len().saturating_sub(1))).sum();
     for (count, max, what) in [
         (polygons.len(), POLYGONS_MAX, "polygons"),
         (rings().count(), RINGS_MAX, "rings"),
-        (vertices, VERTICES_MAX, "positions"),
+        (vertices, VERTICES_MAX, "corners"),
     ] {
         if count > max {
             return Err(error(
@@ -351,7 +352,13 @@ mod tests {
         assert!(parse(&many(POLYGONS_MAX)).is_ok());
         assert_eq!(pointers(&many(POLYGONS_MAX + 1)), ["/coordinates"]);
         assert_eq!(pointers(&polygon(&json!(vec![ring; RINGS_MAX + 1]))), ["/coordinates"]);
-        assert_eq!(pointers(&polygon(&json!([vec![json!([5, 52]); VERTICES_MAX + 1]]))), ["/coordinates"]);
+        let corners = |n: usize| polygon(&json!([vec![json!([5, 52]); n + 1]]));
+        assert_eq!(pointers(&corners(VERTICES_MAX + 1)), ["/coordinates"]);
+        assert_eq!(
+            pointers(&corners(VERTICES_MAX)),
+            ["/coordinates/0"],
+            "the closing position is not counted"
+        );
     }
 
     #[test]

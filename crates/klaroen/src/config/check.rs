@@ -67,6 +67,8 @@ const SEGMENTS_MAX: u8 = 10;
 /// A week: a receipt that takes longer does not come.
 const RECEIPT_GRACE_HOURS_MAX: u32 = 168;
 const REQUESTS_PER_SECOND_MAX: u32 = 100_000;
+/// Leaves half of the usual 1,024 open files to the database, the gateways and the log.
+pub const CONNECTIONS_MAX: u32 = 512;
 
 /// Looks at everything that `serve` needs: addresses, files, hours, gateways.
 ///
@@ -142,6 +144,9 @@ fn check_http(http: &Http, faults: &mut Vec<String>) {
     }
     if !(1..=REQUESTS_PER_SECOND_MAX).contains(&http.requests_per_second) {
         faults.push(format!("[http] requests_per_second: must be 1 to {REQUESTS_PER_SECOND_MAX}"));
+    }
+    if !(1..=CONNECTIONS_MAX).contains(&http.connections_per_client) {
+        faults.push(format!("[http] connections_per_client: must be 1 to {CONNECTIONS_MAX}"));
     }
 }
 
@@ -232,6 +237,7 @@ mod tests {
         bad.database.url = "postgres://db/klaroen".into();
         bad.http.public_url = "klaroen.example.nl".into();
         bad.http.requests_per_second = 0;
+        bad.http.connections_per_client = CONNECTIONS_MAX + 1;
         bad.sending.service_name = "a".repeat(60);
         bad.sending.country = "XX".into();
         bad.sending.quiet_hours = "22-7u".into();
@@ -247,6 +253,7 @@ mod tests {
             "[secrets] key_file: there is no key file",
             "[http] public_url",
             "[http] requests_per_second",
+            "[http] connections_per_client",
             "[sending] service_name",
             "[sending] country",
             "[sending] quiet_hours",
@@ -259,7 +266,7 @@ mod tests {
         ] {
             assert!(faults.iter().any(|fault| fault.starts_with(key)), "{key} is missing in {faults:#?}");
         }
-        assert_eq!(faults.len(), 13, "{faults:#?}");
+        assert_eq!(faults.len(), 14, "{faults:#?}");
     }
 
     #[test]

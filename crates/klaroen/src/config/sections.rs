@@ -19,6 +19,7 @@ pub struct Http {
     pub listen: SocketAddr,
     pub public_url: String,
     pub requests_per_second: u32,
+    pub connections_per_client: u32,
 }
 
 /// `[secrets]`

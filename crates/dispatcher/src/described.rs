@@ -1,0 +1,97 @@
+//! What is not in the description of a call is refused: a query parameter that was ignored would make a dry run a real one,
+//! and an `Idempotency-Key` that was ignored would make a second thing. Made from the description of the API itself, so that
+//! no call can forget it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::Response;
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
+use utoipa::openapi::{OpenApi, RefOr};
+
+use crate::problem::Problem;
+use crate::request::fields::Report;
+use crate::request::idempotency::IDEMPOTENCY_KEY;
+use crate::request::query::{Misnamed, Parameters};
+
+/// What one call takes beside its path and its body.
+#[derive(Debug, Default)]
+struct Call {
+    query: Vec<String>,
+    refuses_key: bool,
+}
+
+/// What every call takes.
+#[derive(Debug, Default)]
+pub struct Described(HashMap<(Method, String), Call>);
+
+impl Described {
+    /// Reads the description of the API.
+    #[must_use]
+    pub fn of(openapi: &OpenApi) -> Self {
+        let calls = openapi.paths.paths.iter().flat_map(|(path, item)| {
+            let call = |(method, operation): (Method, &Operation)| {
+                let query = names(operation, &ParameterIn::Query).map(str::to_owned).collect();
+                let refuses_key = refuses_idempotency_key(&method, operation);
+                ((method, path.clone()), Call { query, refuses_key })
+            };
+            operations(item).map(call)
+        });
+        Self(calls.collect())
+    }
+}
+
+fn operations(item: &PathItem) -> impl Iterator<Item = (Method, &Operation)> {
+    let all = [
+        (Method::GET, &item.get),
+        (Method::POST, &item.post),
+        (Method::PUT, &item.put),
+        (Method::PATCH, &item.patch),
+        (Method::DELETE, &item.delete),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+}
+
+fn names<'a>(operation: &'a Operation, place: &'a ParameterIn) -> impl Iterator<Item = &'a str> {
+    let written = |parameter: &'a RefOr<Parameter>| match parameter {
+        RefOr::T(parameter) => Some(parameter),
+        RefOr::Ref(_) => None,
+    };
+    let parameters = operation.parameters.iter().flatten().filter_map(written);
+    parameters.filter(move |p| p.parameter_in == *place).map(|p| p.name.as_str())
+}
+
+/// Whether a call makes something, and cannot tell a repetition: the other calls can be repeated without harm.
+pub fn refuses_idempotency_key(method: &Method, operation: &Operation) -> bool {
+    let makes = *method == Method::POST && operation.responses.responses.contains_key("201");
+    makes && !names(operation, &ParameterIn::Header).any(|name| name.eq_ignore_ascii_case(IDEMPOTENCY_KEY))
+}
+
+/// Lets a request pass that asks for nothing else than its call offers.
+pub async fn require_described(
+    State(described): State<Arc<Described>>,
+    parameters: Parameters,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    // A HEAD is a GET without its body (RFC 9110 §9.3.2).
+    let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
+    let none = Call::default();
+    let call = described.0.get(&(method.clone(), path.to_owned())).unwrap_or(&none);
+    let report = Report::default();
+    parameters.only(&call.query, &report);
+    if call.refuses_key && request.headers().contains_key(IDEMPOTENCY_KEY) {
+        let detail = "is not supported here: before a repetition, look whether the first request made it";
+        report.add("/Idempotency-Key", detail);
+    } else if !call.query.is_empty() {
+        // Its reader names them together with the values that are wrong.
+        request.extensions_mut().insert(Misnamed(report.into_errors()));
+        return Ok(next.run(request).await);
+    }
+    report.finish(Some(()))?;
+    Ok(next.run(request).await)
+}
