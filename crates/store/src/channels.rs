@@ -4,7 +4,7 @@ use klaroen_domain::alert::Priority;
 use klaroen_domain::time::Timestamp;
 use uuid::Uuid;
 
-use crate::db::{Sql, on_db, on_tx};
+use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::{Result, Store};
 
 /// One connection of a gateway: `main/0`.
@@ -42,15 +42,27 @@ const LEASE: Sql = Sql::new(
      ON CONFLICT (gateway, channel) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until
      WHERE channels.owner = excluded.owner OR channels.lease_until <= $5",
 );
-const LOSE_IN_FLIGHT: Sql = Sql::new(
+/// `$4`: the channel whose deliveries are lost whatever their leases say; null: every one whose lease ran out.
+pub(crate) const LOSE: Sql = Sql::new(
     "UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
          settle_at = CASE (SELECT m.priority FROM messages m WHERE m.id = deliveries.message_id)
              WHEN 'life_threatening' THEN $2 ELSE $3 END
-     WHERE state = 'sending' AND channel = $4 AND message_id IN (SELECT id FROM messages WHERE settled = 0)",
+     WHERE state = 'sending' AND message_id IN (SELECT id FROM messages WHERE settled = 0)
+         AND CASE WHEN $4 IS NULL THEN lease_until <= $1 ELSE channel = $4 END",
 );
 const RELEASE: Sql =
     Sql::new("UPDATE channels SET lease_until = 0 WHERE gateway = $1 AND channel = $2 AND owner = $3");
 const RELEASE_ALL: Sql = Sql::new("UPDATE channels SET lease_until = 0");
+
+/// Puts in doubt what a channel had in flight, or, without one, whatever has outlived its lease; gives how many that was.
+pub(crate) async fn lose(tx: &mut Tx, channel: Option<&ChannelName>, now: Timestamp) -> Result<u64> {
+    Ok(on_tx!(tx, conn, d => sqlx::query(LOSE.of(d))
+        .bind(now.as_millis())
+        .bind(now.plus(Priority::LifeThreatening.settle_after()).as_millis())
+        .bind(now.plus(Priority::Urgent.settle_after()).as_millis())
+        .bind(channel.map(ChannelName::to_string))
+        .execute(conn).await?.rows_affected()))
+}
 
 impl Store {
     /// Takes or renews the lease of a connection until `until`.
@@ -76,12 +88,7 @@ impl Store {
         } else if before == Some(owner) {
             Lease::Renewed
         } else {
-            let lost = on_tx!(&mut tx, conn, d => sqlx::query(LOSE_IN_FLIGHT.of(d))
-                .bind(now.as_millis())
-                .bind(now.plus(Priority::LifeThreatening.settle_after()).as_millis())
-                .bind(now.plus(Priority::Urgent.settle_after()).as_millis())
-                .bind(name.to_string())
-                .execute(conn).await?.rows_affected());
+            let lost = lose(&mut tx, Some(name), now).await?;
             Lease::Taken { lost }
         };
         tx.commit().await?;

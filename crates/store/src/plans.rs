@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use crate::db::{Db, Dialect, Sql};
 use crate::fixture::Fixture;
-use crate::{claims, matching, outcomes, receipts, sweep};
+use crate::{channels, claims, matching, outcomes, receipts, sweep};
 
 async fn plan(fixture: &Fixture, statement: Sql) -> Vec<String> {
     let Db::Sqlite { writer, .. } = &fixture.store.db;
@@ -49,4 +49,11 @@ async fn a_claim_costs_what_it_takes() {
             "{plan:#?}"
         );
     }
+}
+
+#[tokio::test]
+async fn what_is_lost_is_looked_for_among_open_messages() {
+    let fixture = Fixture::new().await;
+    let plan = plan(&fixture, channels::LOSE).await;
+    assert!(plan.iter().any(|step| step.contains("deliveries USING INDEX deliveries_state")), "{plan:#?}");
 }

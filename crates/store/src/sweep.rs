@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::db::{Sql, on_db, on_tx};
 use crate::outcomes::reopen;
 use crate::receipts::{PartReceipt, apply, unpark};
-use crate::{Actor, Result, Store, audit};
+use crate::{Actor, Result, Store, audit, channels};
 
 /// What one sweep changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,12 +46,6 @@ const PHONE_JOIN_AFTER: Duration = Duration::from_secs(2);
 /// Rows that one sweep takes of the kinds that are handled one by one.
 const BATCH: i64 = 1_000;
 
-const LOSE_LEASES: Sql = Sql::new(
-    "UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
-         settle_at = CASE (SELECT m.priority FROM messages m WHERE m.id = deliveries.message_id)
-             WHEN 'life_threatening' THEN $2 ELSE $3 END
-     WHERE state = 'sending' AND lease_until <= $1 AND message_id IN (SELECT id FROM messages WHERE settled = 0)",
-);
 /// Receipts whose submit answer was stored by another process at the same moment. CROSS JOIN keeps the order of the loops: this
 /// runs each second, and must not read every receipt that ever came.
 pub(crate) const PARKED_BY_ID: Sql = Sql::new(
@@ -192,11 +186,10 @@ impl Store {
     }
 
     async fn lose_leases(&self, now: Timestamp) -> Result<u64> {
-        Ok(on_db!(write self.db, pool, d => sqlx::query(LOSE_LEASES.of(d))
-            .bind(now.as_millis())
-            .bind(now.plus(Priority::LifeThreatening.settle_after()).as_millis())
-            .bind(now.plus(Priority::Urgent.settle_after()).as_millis())
-            .execute(pool).await?.rows_affected()))
+        let mut tx = self.db.begin().await?;
+        let lost = channels::lose(&mut tx, None, now).await?;
+        tx.commit().await?;
+        Ok(lost)
     }
 
     async fn give_up_receipts(&self, grace: Duration, now: Timestamp) -> Result<u64> {
