@@ -166,9 +166,7 @@ async fn match_all(plan: &Plan, server: Option<&PostgresServer>, report: &mut Re
     let postgres = server.map(Databases::Postgres);
     let mut contestants = contestants(plan, &sqlite, postgres.as_ref(), report).await;
     for places in &plan.places {
-        let expected: Result<Vec<_>, _> =
-            shapes.iter().map(|shape| matching::expected(shape, *places)).collect();
-        let expected = expected?;
+        let expected = matching::expected(&shapes, *places)?;
         let mut still_in = Vec::new();
         for mut contestant in contestants {
             let name = contestant.name();

@@ -1,8 +1,10 @@
 //! A made-up country of people's homes: as dense in its towns as a registry of two million would be, and empty of anybody's
 //! real address. Place `number` is the same in every run and for everybody who is measured.
 
+use std::sync::LazyLock;
+
 use klaroen_domain::point::Point;
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::failure::Failure;
@@ -23,13 +25,14 @@ pub const TOWN_PEOPLE: u32 = 4_000;
 const TOWN_KM: f64 = 1.4;
 const TOWN_ALONE_KM: f64 = 2.0;
 /// Half of all others live in one of so many towns.
-const TOWNS: u64 = 400;
+const TOWNS: usize = 400;
 const TOWNS_KM: f64 = 2.0;
+const TOWNS_AWAY_KM: f64 = 25.0;
 
 /// Latitude and longitude of place `number`, to seven decimals as in a file.
 pub fn place(number: u32) -> (f64, f64) {
-    // Seeds that differ in one bit give numbers that have nothing to do with each other.
-    let mut random = StdRng::seed_from_u64(u64::from(number) << 1);
+    // A small generator, because it is made anew for each place.
+    let mut random = SmallRng::seed_from_u64(u64::from(number));
     if number < TOWN_PEOPLE {
         // The square root spreads them evenly over the disc.
         return moved(TOWN, TOWN_KM * random.random::<f64>().sqrt(), random.random());
@@ -48,36 +51,32 @@ pub fn point(number: u32) -> Result<Point, Failure> {
     Ok(Point::wgs84(latitude, longitude)?)
 }
 
-fn anywhere(random: &mut StdRng) -> (f64, f64) {
+fn anywhere(random: &mut SmallRng) -> (f64, f64) {
     let kind: f64 = random.random();
     if kind < CITY_SHARE {
         return moved(CITY, normal(random, CITY_KM), random.random());
     }
     if kind < f64::midpoint(CITY_SHARE, 1.0) {
-        let town = town(random.random_range(0..TOWNS));
-        return moved(town, normal(random, TOWNS_KM), random.random());
+        let town = random.random_range(0..TOWNS);
+        return moved(TOWN_CENTRES[town], normal(random, TOWNS_KM), random.random());
     }
     uniform(random)
 }
 
-fn uniform(random: &mut StdRng) -> (f64, f64) {
+fn uniform(random: &mut SmallRng) -> (f64, f64) {
     let latitude = random.random_range(SOUTH_WEST.0..NORTH_EAST.0);
     rounded((latitude, random.random_range(SOUTH_WEST.1..NORTH_EAST.1)))
 }
 
 /// Far enough from the city not to change it.
-fn town(number: u64) -> (f64, f64) {
-    let mut random = StdRng::seed_from_u64((number << 1) | 1);
-    loop {
-        let at = uniform(&mut random);
-        if km(at, CITY) > 25.0 {
-            return at;
-        }
-    }
-}
+static TOWN_CENTRES: LazyLock<Vec<(f64, f64)>> = LazyLock::new(|| {
+    let mut random = SmallRng::seed_from_u64(0);
+    let anywhere = std::iter::repeat_with(|| uniform(&mut random));
+    anywhere.filter(|at| km(*at, CITY) > TOWNS_AWAY_KM).take(TOWNS).collect()
+});
 
 /// How far from the middle of a town that thins out in both directions like a bell (Rayleigh).
-fn normal(random: &mut StdRng, km: f64) -> f64 {
+fn normal(random: &mut SmallRng, km: f64) -> f64 {
     km * (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt()
 }
 

@@ -193,6 +193,7 @@ fn give_away(paths: &[&Path]) -> Result<(), Failure> {
 
 #[cfg(all(test, unix))]
 mod tests {
+    use super::super::database::{Database, Databases};
     use super::*;
 
     #[test]
@@ -200,5 +201,34 @@ mod tests {
         let users = "root:x:0:0:root:/root:/bin/sh\npostgres2:x:5:6::/:/x\npostgres:x:101:102:P,,,:/var/lib:/bin/sh\n";
         assert_eq!(user_ids(users, "postgres"), Some((101, 102)));
         assert_eq!(user_ids(users, "nobody"), None);
+    }
+
+    #[tokio::test]
+    async fn a_server_keeps_databases_apart_and_is_gone_when_it_is_dropped() {
+        if binaries().is_none() {
+            println!("skipped: {INSTALL}");
+            return;
+        }
+        let server = PostgresServer::start().await.unwrap();
+        let databases = Databases::Postgres(&server);
+        let town = databases.fresh("town").await.unwrap();
+        server.execute("town", "CREATE TABLE t AS SELECT 1 AS x".into()).await.unwrap();
+        let run = databases.copy(&town, "run").await.unwrap();
+        server.execute("run", "INSERT INTO t VALUES (2)".into()).await.unwrap();
+        let count = async |database: &Database| -> i64 {
+            let pool = PgPool::connect(&database.url).await.unwrap();
+            sqlx::query_scalar("SELECT count(*) FROM t").fetch_one(&pool).await.unwrap()
+        };
+        assert_eq!((count(&town).await, count(&run).await), (1, 2));
+        databases.settle(&run).await.unwrap();
+        databases.discard(run).await.unwrap();
+        assert!(server.execute("run", "SELECT 1".into()).await.is_err());
+        assert!(server.execute("town", "SELEC".into()).await.unwrap_err().to_string().contains("syntax"));
+        if cfg!(target_os = "linux") {
+            assert!(server.cpu_seconds().unwrap() > 0.0);
+        }
+        let port = server.port;
+        drop(server);
+        assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
     }
 }
