@@ -105,7 +105,7 @@ fn response(reply: Reply, cut: bool) -> Response<Answer> {
     if cut {
         data.truncate(data.len() / 2);
     }
-    let mut response = Response::new(Answer { data: Some(data), length, cut });
+    let mut response = Response::new(Answer { data: Some(data), length, cut, written: false });
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(reply.content_type));
@@ -121,6 +121,7 @@ struct Answer {
     /// What is promised.
     length: u64,
     cut: bool,
+    written: bool,
 }
 
 impl Body for Answer {
@@ -129,13 +130,21 @@ impl Body for Answer {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Dropped>>> {
-        Poll::Ready(match self.data.take() {
-            Some(data) => Some(Ok(Frame::data(data))),
-            None if self.cut => Some(Err(Dropped)),
-            None => None,
-        })
+        if let Some(data) = self.data.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if !self.cut {
+            return Poll::Ready(None);
+        }
+        if self.written {
+            return Poll::Ready(Some(Err(Dropped)));
+        }
+        // What stands in the buffer is written when nothing more is ready, and thrown away at an error.
+        self.written = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,0 +1,6 @@
+//! HTTP providers seen from their clients: octets in and out over sockets.
+
+mod callbacks;
+mod faults;
+mod peer;
+mod wire;
