@@ -199,6 +199,11 @@ pub enum SimulateCommand {
     /// POST /simulator/inbound {"from": "316…", "to": "1000", "text": "…"}.
     /// Mishaps: throttled, internal_error, bare_error, bare_error_after_taking, garbled_response, lost_response,
     /// close_before_taking, close_after_taking.
+    ///
+    /// The contract "http": POST /messages with "Authorization: Bearer SECRET" and {"from", "to", "text", "reference",
+    /// "callback", "validity_seconds"} gives 201 {"id", "status", "parts"} or {"error": {"code", "message"}};
+    /// GET /messages?reference=… gives {"messages": [{"id", "reference", "to", "status", "parts"}]}, GET /balance {"balance"}.
+    /// Receipts are POST {"id", "reference", "to", "status", "error", "at"}, SMS from phones POST {"id", "from", "to", "text", "at"}.
     #[command(
         after_help = "Examples:\n  klaroen simulate http --contract messagebird --listen 127.0.0.1:0 --secret test_key \\\n    \
                             --inbound-url http://127.0.0.1:8080/v1/gateways/ID/TOKEN/mo\n  \

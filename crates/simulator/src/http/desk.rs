@@ -1,6 +1,6 @@
 //! Where requests come in: what is asked is read, decided and answered. What all connections share.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -289,12 +289,13 @@ impl Desk {
         let traits = self.traits;
         let mut balance = lock(&self.balance);
         let mut left = *balance;
+        let mut seen: HashSet<Box<str>> = HashSet::new();
         for (message, fate) in messages.iter_mut().zip(fates) {
             let known = traits.dedupes
-                && message
-                    .reference
-                    .as_deref()
-                    .is_some_and(|reference| self.with_records(|records| records.has_reference(reference)));
+                && message.reference.as_ref().is_some_and(|reference| {
+                    !seen.insert(reference.clone())
+                        || self.with_records(|records| records.has_reference(reference))
+                });
             let floods = faults.flooding_filter
                 && self.with_records(|records| records.floods(&message.to, &message.text, now));
             let parts = u64::from(message.parts());

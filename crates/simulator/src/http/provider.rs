@@ -191,13 +191,14 @@ impl HttpProvider {
         self.desk.with_ledger(|ledger: &mut Ledger| ledger.total_rings())
     }
 
-    /// The messages that were taken under a reference of the sender, oldest first, at most 50.
+    /// The messages that were taken under a reference of the sender, oldest first, the newest 50 of them.
     #[must_use]
     pub fn taken_as(&self, reference: &str) -> Vec<Kept> {
         self.find(&Search { reference: Some(reference.to_owned()), ..Search::default() })
     }
 
-    /// The messages that were taken for a number (with or without its plus sign), oldest first, at most 50.
+    /// The messages that were taken for a number (with or without its plus sign), oldest first, the newest 50 of
+    /// them.
     #[must_use]
     pub fn taken_for(&self, number: &str) -> Vec<Kept> {
         self.find(&Search { number: Some(number.to_owned()), ..Search::default() })

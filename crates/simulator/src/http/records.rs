@@ -97,7 +97,7 @@ impl Records {
         }
     }
 
-    /// The messages that match, oldest first; none where nothing is asked for. An id is the provider's or a reference.
+    /// The newest messages that match, oldest first; none where nothing is asked for. An id is the provider's or a reference.
     pub(crate) fn find(&self, search: &Search) -> Vec<Found> {
         let ns = if let Some(id) = &search.id {
             match self.by_id.get(id.as_str()) {
@@ -113,12 +113,11 @@ impl Records {
             Vec::new()
         };
         let number = search.number.as_deref().map(|number| number.trim_start_matches(['+', ' ']));
-        let found = ns.into_iter().filter_map(|n| self.slot(n)).map(|slot| &slot.found);
-        found
-            .filter(|found| number.is_none_or(|number| *found.sms.message.to == *number))
-            .take(PAGE_MAX)
-            .cloned()
-            .collect()
+        let found = ns.into_iter().rev().filter_map(|n| self.slot(n)).map(|slot| &slot.found);
+        let newest = found.filter(|found| number.is_none_or(|number| *found.sms.message.to == *number));
+        let mut page: Vec<Found> = newest.take(PAGE_MAX).cloned().collect();
+        page.reverse();
+        page
     }
 
     pub(crate) fn has_reference(&self, reference: &str) -> bool {
@@ -189,6 +188,16 @@ mod tests {
         records.insert(&sms("d", "31687654321", "t"), now);
         assert!(!records.has_reference("s") && records.last_to("31612345678").is_none());
         assert!(records.find(&Search::default()).is_empty());
+    }
+
+    #[test]
+    fn a_page_has_the_newest() {
+        let (mut records, now) = (Records::new(99), Instant::now());
+        for n in 0..60 {
+            records.insert(&sms(&n.to_string(), "31612345678", "r"), now);
+        }
+        let found = records.find(&by("r"));
+        assert_eq!((found.len(), ids(&found)[0], ids(&found)[49]), (50, "10", "59"));
     }
 
     #[test]

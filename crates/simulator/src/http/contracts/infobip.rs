@@ -283,6 +283,13 @@ mod tests {
         let (status, body) = bench.json(&submit(GOOD));
         assert_eq!((status, status_of(&body, 0)), (200, (&json!("REJECTED"), &json!(23))));
         assert_eq!(bench.rings("31612345678").len(), 1);
+        let twice = GOOD.replace("018f", "018d").replace("0612345678", "31687654321").replace("018e", "018d");
+        let (_, body) = bench.json(&submit(&twice));
+        assert_eq!(
+            (status_of(&body, 0).1, status_of(&body, 1).1),
+            (&json!(26), &json!(23)),
+            "in one request"
+        );
     }
 
     #[test]

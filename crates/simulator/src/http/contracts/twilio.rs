@@ -108,7 +108,8 @@ impl Wire for Twilio {
                 |found| Reply::json(200, &view(found)),
             );
         }
-        let messages: Vec<Value> = found.iter().map(view).collect();
+        // The newest comes first.
+        let messages: Vec<Value> = found.iter().rev().map(view).collect();
         Reply::json(
             200,
             &json!({"messages": messages, "page": 0, "page_size": 50, "next_page_uri": Value::Null}),

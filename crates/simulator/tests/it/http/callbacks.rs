@@ -163,3 +163,24 @@ async fn a_queue_that_is_full_drops_and_counts() {
     assert!(provider.stats().callbacks_dropped >= 1);
     assert_eq!(provider.total_rings(), 4, "rings are not lost with their receipts");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_never_answers_is_called_again_and_does_not_hold_the_end_up() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let receipts = Some(format!("http://{}/dlr", silent.local_addr().unwrap()));
+    let config = HttpConfig {
+        callbacks: CallbackUrls { receipts, ..CallbackUrls::default() },
+        ..config(Contract::Http, HttpFaults::default())
+    };
+    let provider = HttpProvider::start(config).await.unwrap();
+    exchange(&provider, &submit(&number(1), "r")).await.unwrap();
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        // Each attempt that is given up takes its connection with it.
+        connections.push(silent.accept().await.unwrap());
+    }
+    assert_eq!(provider.stats().callbacks_failed, 1);
+    provider.shutdown().await;
+    let stats = provider.stats();
+    assert_eq!((stats.callbacks, stats.callbacks_acknowledged), (2, 0));
+}
