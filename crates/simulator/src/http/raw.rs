@@ -111,13 +111,18 @@ impl Bench {
 
     /// An SMS from 31612345678 to 1000.
     pub(crate) fn inbound(&self, text: &str) -> Callback {
+        self.inbound_to("1000", text)
+    }
+
+    /// An SMS from 31612345678.
+    pub(crate) fn inbound_to(&self, to: &str, text: &str) -> Callback {
         let reference = self.0.with_records(|records| {
             records.last_to("31612345678").and_then(|sms| sms.message.reference.clone())
         });
         let inbound = super::contract::Inbound {
             n: 7,
             from: "31612345678".into(),
-            to: "1000".into(),
+            to: to.into(),
             text: text.into(),
             at_ms: NOW_MS,
             reference,

@@ -19,8 +19,8 @@ pub struct HttpStats {
     pub throttled: u64,
     /// Submits answered with an internal error, the contract's or a bare one, and not taken.
     pub errors: u64,
-    /// Submits taken whose answer was lost, late by fault excluded: silence, a bare error, a body that breaks off, a
-    /// connection that drops.
+    /// Submits that were taken and not answered as such: silence, a bare error, a body that breaks off, a connection
+    /// that drops.
     pub answers_lost: u64,
     /// Connections dropped at a submit.
     pub connections_dropped: u64,

@@ -13,6 +13,8 @@ use crate::http::signing::{jwt, sha256_hex};
 use crate::http::wire::{Callback, Reply, Request, hex_id, utc};
 
 const RECIPIENTS_MAX: usize = 50;
+/// Digits of a short code; inbound SMS to one have other names for their fields.
+const SHORT_CODE_MAX: usize = 6;
 const TIME: &str = "%Y-%m-%dT%H:%M:%S+00:00";
 /// A signature is good for a minute.
 const SIGNATURE_SECONDS: i64 = 60;
@@ -96,6 +98,7 @@ impl Wire for MessageBird {
             ("statusReason", if error == "0" { "successfully delivered" } else { "unknown subscriber" }),
             ("statusErrorCode", error),
             ("statusDatetime", &when),
+            ("datacoding", "plain"),
             ("mccmnc", "20408"),
             ("messageLength", &message.text.chars().count().to_string()),
             ("messagePartCount", &message.parts().to_string()),
@@ -107,13 +110,24 @@ impl Wire for MessageBird {
     }
 
     fn inbound(&self, inbound: &Inbound, context: &Context<'_>) -> Option<Callback> {
-        let pairs = [
-            ("id", hex_id(inbound.n)),
-            ("recipient", inbound.to.to_string()),
-            ("originator", inbound.from.to_string()),
-            ("body", inbound.text.clone()),
-            ("createdDatetime", utc(inbound.at_ms, TIME)),
-        ];
+        let originator = ("originator", inbound.from.to_string());
+        let pairs = if inbound.to.len() <= SHORT_CODE_MAX {
+            [
+                ("mid", hex_id(inbound.n)),
+                ("shortcode", inbound.to.to_string()),
+                originator,
+                ("message", inbound.text.clone()),
+                ("receive_datetime", utc(inbound.at_ms, "%Y%m%d%H%M%S")),
+            ]
+        } else {
+            [
+                ("id", hex_id(inbound.n)),
+                ("recipient", inbound.to.to_string()),
+                originator,
+                ("body", inbound.text.clone()),
+                ("createdDatetime", utc(inbound.at_ms, TIME)),
+            ]
+        };
         let pairs = pairs.iter().map(|(key, value)| (*key, value.as_str()));
         Some(signed(Callback::form(context.urls.inbound.clone()?, pairs), context))
     }
@@ -249,10 +263,34 @@ mod tests {
         assert_eq!((&receipt.method, receipt.body.len()), (&Method::GET, 0));
         assert_eq!(
             receipt.url,
-            "http://there/r?t=1&id=MB_ID&reference=018f&recipient=31612345678&status=delivery_failed&statusReason=unknown+subscriber&statusErrorCode=103&statusDatetime=2026-11-23T16%3A00%3A00%2B00%3A00&mccmnc=20408&messageLength=6&messagePartCount=1&ported=0&price%5Bamount%5D=0.075&price%5Bcurrency%5D=EUR"
+            "http://there/r?t=1&id=MB_ID&reference=018f&recipient=31612345678&status=delivery_failed&statusReason=unknown+subscriber&statusErrorCode=103&statusDatetime=2026-11-23T16%3A00%3A00%2B00%3A00&datacoding=plain&mccmnc=20408&messageLength=6&messagePartCount=1&ported=0&price%5Bamount%5D=0.075&price%5Bcurrency%5D=EUR"
                 .replace("MB_ID", &bench.first_id())
         );
         assert!(receipt.headers.iter().any(|(name, _)| *name == "messagebird-signature-jwt"));
+    }
+
+    #[test]
+    fn an_sms_to_a_short_code_has_other_fields_than_one_to_a_number() {
+        let bench = Bench::new(Contract::MessageBird);
+        let fields = |to: &str| {
+            let body = bench.inbound_to(to, "Gezien").body;
+            let form = form::Form::parse(&body);
+            [
+                "mid",
+                "shortcode",
+                "message",
+                "receive_datetime",
+                "recipient",
+                "body",
+                "createdDatetime",
+                "originator",
+            ]
+            .map(|name| form.text(name).unwrap_or_default())
+        };
+        let short = fields("1000");
+        assert_eq!(short[1..], ["1000", "Gezien", "20261123160000", "", "", "", "31612345678"]);
+        let long = fields("31970000000");
+        assert_eq!(long[3..], ["", "31970000000", "Gezien", "2026-11-23T16:00:00+00:00", "31612345678"]);
     }
 
     #[test]

@@ -2,5 +2,6 @@
 
 mod callbacks;
 mod faults;
+mod load;
 mod peer;
 mod wire;
