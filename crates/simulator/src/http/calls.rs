@@ -30,20 +30,20 @@ pub(crate) enum Event {
     Inbound(Arc<Inbound>),
 }
 
-/// The callbacks of one message.
+/// The callbacks of one message, or of several whose receipts can go in one call.
 pub(crate) struct Job {
     events: VecDeque<Event>,
     /// How often the first one was tried.
     attempts: u32,
-    /// Told when the first attempt at every one was answered; who waits sees the end where it is dropped.
-    done: Option<oneshot::Sender<()>>,
+    /// Told when the first attempt at every one was answered; who waits sees the end where they are dropped.
+    done: Vec<oneshot::Sender<()>>,
     /// Told the status of the first answer, or `None` where there was none.
     answered: Option<oneshot::Sender<Option<u16>>>,
 }
 
 impl Job {
     pub(crate) fn new(events: impl IntoIterator<Item = Event>, done: Option<oneshot::Sender<()>>) -> Self {
-        Self { events: events.into_iter().collect(), attempts: 0, done, answered: None }
+        Self { events: events.into_iter().collect(), attempts: 0, done: Vec::from_iter(done), answered: None }
     }
 
     /// With somebody who wants to know the status of the first answer.
@@ -54,6 +54,26 @@ impl Job {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
+    }
+
+    /// Whether it is only receipts that were not tried yet.
+    fn is_fresh(&self) -> bool {
+        self.attempts == 0 && self.events.iter().all(|event| matches!(event, Event::Receipt { .. }))
+    }
+
+    fn absorb(&mut self, other: Self) {
+        self.events.extend(other.events);
+        self.done.extend(other.done);
+    }
+
+    /// How many of the first events go in one call: receipts for one URL, up to `together`.
+    fn first_call(&self, together: usize) -> usize {
+        let url = |event: &Event| match event {
+            Event::Receipt { sms, .. } => Some(sms.message.receipt_url.clone()),
+            Event::Inbound(_) => None,
+        };
+        let Some(first) = self.events.front().and_then(url) else { return 1 };
+        self.events.iter().take(together).take_while(|event| url(event).as_ref() == Some(&first)).count()
     }
 }
 
@@ -67,7 +87,8 @@ pub(crate) async fn run(desk: Arc<Desk>, tasks: TaskTracker, stop: CancellationT
     let window = Arc::new(Semaphore::new(desk.config.callback_window.max(1)));
     loop {
         let Ok(permit) = Arc::clone(&window).acquire_owned().await else { return };
-        let job = desk.calls.due().await;
+        let mut job = desk.calls.due().await;
+        gather(&desk, &mut job);
         let (desk, client, stop) = (Arc::clone(&desk), client.clone(), stop.clone());
         tasks.spawn(async move {
             stop.run_until_cancelled(work(&desk, &client, job)).await;
@@ -76,11 +97,23 @@ pub(crate) async fn run(desk: Arc<Desk>, tasks: TaskTracker, stop: CancellationT
     }
 }
 
+/// Puts the receipts of other messages that are due to those of a job, where one call can carry several.
+fn gather(desk: &Desk, job: &mut Job) {
+    while job.is_fresh() && job.events.len() < desk.traits.together {
+        match desk.calls.try_due() {
+            Some(next) if next.is_fresh() => job.absorb(next),
+            Some(other) => return desk.calls.push(Instant::now(), other),
+            None => return,
+        }
+    }
+}
+
 /// Makes the calls of a job until one fails; that one is put back for later.
 async fn work(desk: &Desk, client: &HttpClient, mut job: Job) {
-    while let Some(event) = job.events.front() {
-        let Some(callback) = make(desk, event) else {
-            job.events.pop_front();
+    while !job.events.is_empty() {
+        let count = job.first_call(desk.traits.together);
+        let Some(callback) = make(desk, job.events.iter().take(count)) else {
+            job.events.drain(..count);
             continue;
         };
         desk.count(|stats| stats.callbacks += 1);
@@ -94,37 +127,43 @@ async fn work(desk: &Desk, client: &HttpClient, mut job: Job) {
         let (from, to) = desk.traits.taken;
         if status.is_some_and(|status| (from..=to).contains(&status)) {
             desk.count(|stats| stats.callbacks_acknowledged += 1);
-            if let (Event::Inbound(inbound), Some((_, body))) = (event, &answer) {
+            if let (Some(Event::Inbound(inbound)), Some((_, body))) = (job.events.front(), &answer) {
                 speak(desk, inbound, body);
             }
-            (job.attempts, _) = (0, job.events.pop_front());
-            continue;
+        } else {
+            desk.count(|stats| stats.callbacks_failed += 1);
+            if let Some(minutes) = (desk.traits.repeat)(job.attempts) {
+                // Nobody waits for a repetition.
+                job.done.clear();
+                let wait = Duration::from_millis(desk.config.minute_ms.saturating_mul(minutes));
+                desk.calls.push(Instant::now() + wait, job);
+                return;
+            }
+            desk.count(|stats| stats.callbacks_dropped += 1);
         }
-        desk.count(|stats| stats.callbacks_failed += 1);
-        if let Some(minutes) = (desk.traits.repeat)(job.attempts) {
-            // Nobody waits for a repetition.
-            job.done = None;
-            let wait = Duration::from_millis(desk.config.minute_ms.saturating_mul(minutes));
-            desk.calls.push(Instant::now() + wait, job);
-            return;
-        }
-        desk.count(|stats| stats.callbacks_dropped += 1);
-        (job.attempts, _) = (0, job.events.pop_front());
+        job.attempts = 0;
+        job.events.drain(..count);
     }
-    if let Some(done) = job.done {
+    for done in job.done {
+        // Whoever waited may have gone.
         let _ = done.send(());
     }
 }
 
 /// Made anew for each attempt: signatures have a time in them.
-fn make(desk: &Desk, event: &Event) -> Option<Callback> {
-    desk.with_context(|context| match event {
-        Event::Receipt { sms, stage, done_ms, part } => {
-            let report = Report { sms, stage: *stage, done_ms: *done_ms, part: *part };
-            desk.wire.receipt(&report, context)
+fn make<'a>(desk: &Desk, events: impl Iterator<Item = &'a Event>) -> Option<Callback> {
+    let mut reports = Vec::new();
+    for event in events {
+        match event {
+            Event::Receipt { sms, stage, done_ms, part } => {
+                reports.push(Report { sms, stage: *stage, done_ms: *done_ms, part: *part });
+            }
+            Event::Inbound(inbound) => {
+                return desk.with_context(|context| desk.wire.inbound(inbound, context));
+            }
         }
-        Event::Inbound(inbound) => desk.wire.inbound(inbound, context),
-    })
+    }
+    desk.with_context(|context| desk.wire.receipts(&reports, context))
 }
 
 /// The status and the body of the answer; `None` where none came in time.

@@ -115,6 +115,10 @@ pub(crate) trait Wire: Send + Sync {
     }
     /// The receipt that says `stage`; `None` where the contract has none, or nowhere to send it to.
     fn receipt(&self, report: &Report<'_>, context: &Context<'_>) -> Option<Callback>;
+    /// Several receipts that go to one URL in one call; one of them where the contract calls for each.
+    fn receipts(&self, reports: &[Report<'_>], context: &Context<'_>) -> Option<Callback> {
+        self.receipt(reports.first()?, context)
+    }
     /// An SMS from a handset; `None` where the contract has none, or nowhere to send it to.
     fn inbound(&self, inbound: &Inbound, context: &Context<'_>) -> Option<Callback>;
     /// How an SMS from a handset is split over callbacks.
@@ -143,6 +147,8 @@ pub(crate) struct Traits {
     pub balance: bool,
     /// Whether each part of a long message has its own id and receipt.
     pub by_part: bool,
+    /// Receipts that one call can carry.
+    pub together: usize,
     /// Status codes of an answer to a callback that end its repetition; both ends included.
     pub taken: (u16, u16),
     /// Minutes before the `n`th repetition (from 1) of a callback; `None` gives up.
@@ -158,6 +164,7 @@ impl Traits {
         dedupes: false,
         balance: true,
         by_part: false,
+        together: 1,
         taken: (200, 299),
         repeat: |n| (n <= 10).then_some(1),
     };

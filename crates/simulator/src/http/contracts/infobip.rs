@@ -17,6 +17,8 @@ use crate::http::wire::{Callback, Reply, Request, utc, uuid};
 const TIME: &str = "%Y-%m-%dT%H:%M:%S%.3f+0000";
 const CALLBACK_DATA_MAX: usize = 4_000;
 const DESTINATIONS_MAX: usize = 1_000;
+/// Results in one push, as an account has it by default.
+const REPORTS_MAX: usize = 100;
 
 /// `groupId`, `groupName`, `id`, `name`.
 type Status = (u8, &'static str, u16, &'static str);
@@ -53,7 +55,7 @@ impl Wire for Infobip {
     fn traits(&self) -> Traits {
         // 1 min + 1 min * n².
         let repeat = |n: u32| (n <= 8).then(|| 1 + u64::from(n) * u64::from(n));
-        Traits { mixed: true, dedupes: true, repeat, ..Traits::USUAL }
+        Traits { mixed: true, dedupes: true, together: REPORTS_MAX, repeat, ..Traits::USUAL }
     }
 
     fn id(&self, n: u64) -> String {
@@ -104,8 +106,13 @@ impl Wire for Infobip {
     }
 
     fn receipt(&self, report: &Report<'_>, context: &Context<'_>) -> Option<Callback> {
-        let url = context.receipt_url(&report.sms.message)?;
-        Some(Callback::json(url, &json!({"results": [report_view(report)]})))
+        self.receipts(std::slice::from_ref(report), context)
+    }
+
+    fn receipts(&self, reports: &[Report<'_>], context: &Context<'_>) -> Option<Callback> {
+        let url = context.receipt_url(&reports.first()?.sms.message)?;
+        let results: Vec<Value> = reports.iter().map(report_view).collect();
+        Some(Callback::json(url, &json!({"results": results})))
     }
 
     fn inbound(&self, inbound: &Inbound, context: &Context<'_>) -> Option<Callback> {

@@ -145,6 +145,34 @@ async fn handsets_answer_when_they_ring() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn infobip_pushes_the_receipts_of_several_messages_together_and_repeats_them_together() {
+    let faults = HttpFaults { duplicate_receipt: 1.0, ..HttpFaults::default() };
+    let (provider, service) = called(Contract::Infobip, faults).await;
+    service.answer(&[(503, "")]);
+    let destinations: Vec<String> =
+        (0..60).map(|i| format!(r#"{{"to":"{}","messageId":"m{i}"}}"#, number(i))).collect();
+    let body = format!(
+        r#"{{"messages":[{{"sender":"1000","destinations":[{}],"content":{{"text":"Let op"}}}}]}}"#,
+        destinations.join(",")
+    );
+    exchange(&provider, &super::peer::request("POST /sms/3/messages", &["authorization: App secret"], &body))
+        .await
+        .unwrap();
+    let callbacks = service.callbacks(3).await;
+    let results = callbacks.iter().map(|callback| callback.json()["results"].as_array().unwrap().clone());
+    let results: Vec<Vec<serde_json::Value>> = results.collect();
+    let mut told: Vec<String> =
+        results[1..].concat().iter().map(|one| one["messageId"].to_string()).collect();
+    assert_eq!((results[0].len(), told.len()), (100, 120), "each twice");
+    assert_eq!(results.iter().map(Vec::len).max(), Some(100));
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), 60);
+    provider.shutdown().await;
+    assert_eq!((provider.stats().callbacks, provider.stats().callbacks_failed), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_queue_that_is_full_drops_and_counts() {
     let service = Service::start().await;
     let config = HttpConfig {
