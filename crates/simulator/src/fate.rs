@@ -76,6 +76,7 @@ pub(crate) enum Question {
     NeverSettled = 18,
     UnknownStatus = 19,
     NumberBlocked = 20,
+    Partial = 21,
 }
 
 impl Dice {

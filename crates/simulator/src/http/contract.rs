@@ -193,6 +193,8 @@ pub(crate) struct Answered<'a> {
     pub message: &'a Message,
     /// Its id, or why it was refused.
     pub outcome: Result<String, Refusal>,
+    /// Whether its last part was refused.
+    pub partial: bool,
 }
 
 /// A receipt to be.

@@ -332,14 +332,15 @@ impl Desk {
         for (message, fate) in messages.iter().zip(fates) {
             let id = self.wire.id(if self.traits.mixed { self.next_id() } else { whole });
             if let Some(refusal) = message.refused {
-                answered.push(Answered { message, outcome: Err(refusal) });
+                answered.push(Answered { message, outcome: Err(refusal), partial: false });
                 continue;
             }
             self.count(|stats| stats.taken += 1);
-            let sms = Arc::new(Sms { id: id.clone(), message: message.clone(), created_ms });
+            let partial = fate.partial && self.traits.by_part && message.parts() > 1;
+            let sms = Arc::new(Sms { id: id.clone(), message: message.clone(), created_ms, partial });
             self.with_records(|records| records.insert(&sms, now));
             early.extend(self.schedule(sms, *fate, now));
-            answered.push(Answered { message, outcome: Ok(id) });
+            answered.push(Answered { message, outcome: Ok(id), partial });
         }
         (self.with_context(|context| self.wire.answer(&answered, context)), early)
     }

@@ -136,6 +136,8 @@ pub(crate) struct Sms {
     pub id: String,
     pub message: Message,
     pub created_ms: i64,
+    /// Whether its last part was refused.
+    pub partial: bool,
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Bench {
         let mut message = Message::new("1000", "31612345678", "Let op");
         message.reference = Some("018f".into());
         message.receipt_url = Some("http://there/%d".into());
-        let sms = Arc::new(Sms { id: bench.0.wire.id(7), message, created_ms: NOW_MS });
+        let sms = Arc::new(Sms { id: bench.0.wire.id(7), message, created_ms: NOW_MS, partial: false });
         bench.0.with_records(|records| records.insert(&sms, Instant::now()));
         bench
     }

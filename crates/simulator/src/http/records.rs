@@ -160,7 +160,7 @@ mod tests {
     fn sms(id: &str, number: &str, reference: &str) -> Arc<Sms> {
         let mut message = Message::new("1000", number, "x");
         message.reference = Some(reference.into());
-        Arc::new(Sms { id: id.into(), message, created_ms: 5 })
+        Arc::new(Sms { id: id.into(), message, created_ms: 5, partial: false })
     }
 
     fn ids(found: &[Found]) -> Vec<&str> {

@@ -90,12 +90,14 @@ impl Desk {
         let end = if over { Stage::Expired } else { final_stage(&fate) };
         let at_ms = self.wall_ms(now);
         if !fate.never_settled {
-            self.with_records(|records| records.settle(sms, end, at_ms));
-            if end == Stage::Delivered {
+            // Without its last part a message is not shown, whatever the receipts of the others say.
+            let shown = if sms.partial { Stage::Undelivered } else { end };
+            self.with_records(|records| records.settle(sms, shown, at_ms));
+            if shown == Stage::Delivered {
                 self.ring(&sms.message, now);
             }
         }
-        let parts = if self.traits.by_part { sms.message.parts() } else { 1 };
+        let parts = if self.traits.by_part { sms.message.parts() - u8::from(sms.partial) } else { 1 };
         let wanted = receipts(&fate, end).into_iter().filter(|stage| sms.message.reported & stage.bit() != 0);
         let events = wanted.flat_map(|stage| {
             (1..=parts).map(move |part| Event::Receipt { sms: Arc::clone(sms), stage, done_ms: at_ms, part })

@@ -111,6 +111,10 @@ impl Wire for Vonage {
         let (parts, balance) = (first.message.parts(), context.balance.to_string());
         let messages: Vec<Value> = (1..=parts)
             .map(|part| {
+                if first.partial && part == parts {
+                    let (status, words) = fault(Refusal::Internal);
+                    return json!({"to": &*first.message.to, "status": status, "error-text": words});
+                }
                 json!({
                     "to": &*first.message.to,
                     "message-id": format!("{id}{part:02X}"),
