@@ -73,7 +73,7 @@ pub(crate) async fn append(
     on_tx!(tx, conn, d => sqlx::query(INSERT.of(d))
         .bind(organisation.0).bind(row.seq).bind(row.at).bind(row.actor).bind(row.action).bind(row.subject)
         .bind(row.detail).bind(row.hash)
-        .execute(conn).await?);
+        .execute(conn).await?.rows_affected());
     Ok(())
 }
 
@@ -168,6 +168,8 @@ mod tests {
 
     use super::*;
     use crate::fixture::{ACTOR, Fixture, NOW, after, first};
+    use klaroen_test_databases::Engine;
+    use rstest::rstest;
 
     const DROP_UPDATE_GUARD: Sql = Sql::new("DROP TRIGGER audit_no_update");
     const DROP_DELETE_GUARD: Sql = Sql::new("DROP TRIGGER audit_no_delete");
@@ -182,8 +184,8 @@ mod tests {
     ];
 
     /// Four entries: the one of the organisation itself, and three.
-    async fn with_entries() -> Fixture {
-        let f = Fixture::new().await;
+    async fn with_entries(engine: Engine) -> Fixture {
+        let f = Fixture::new(engine).await;
         for n in 0..3 {
             let mut tx = f.store.db.begin().await.unwrap();
             append(&mut tx, f.organisation, ACTOR, "thing.made", "id", json!({ "n": n }), NOW).await.unwrap();
@@ -198,12 +200,15 @@ mod tests {
     }
 
     async fn run_bare(f: &Fixture, statement: Sql) {
-        on_db!(write f.store.db, pool, d => sqlx::query(statement.of(d)).execute(pool).await.unwrap());
+        on_db!(write f.store.db, pool, d => sqlx::query(statement.of(d)).execute(pool).await.unwrap().rows_affected());
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn entries_are_numbered_and_listed_newest_first() {
-        let f = with_entries().await;
+    async fn entries_are_numbered_and_listed_newest_first(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = with_entries(engine).await;
         let page = f.store.list_audit(f.organisation, &first(3)).await.unwrap();
         assert_eq!(page.items.iter().map(|e| e.seq).collect::<Vec<_>>(), [4, 3, 2]);
         assert_eq!(page.items[0].detail, json!({ "n": 2 }));
@@ -215,9 +220,12 @@ mod tests {
         assert_eq!(f.store.verify_audit(f.organisation).await.unwrap(), None);
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn a_transaction_that_fails_leaves_no_entry_and_no_gap() {
-        let f = with_entries().await;
+    async fn a_transaction_that_fails_leaves_no_entry_and_no_gap(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = with_entries(engine).await;
         let mut tx = f.store.db.begin().await.unwrap();
         append(&mut tx, f.organisation, ACTOR, "thing.made", "id", json!({}), NOW).await.unwrap();
         drop(tx);
@@ -228,19 +236,23 @@ mod tests {
         assert_eq!(f.store.verify_audit(f.organisation).await.unwrap(), None);
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn entries_cannot_be_changed_or_deleted() {
-        let f = with_entries().await;
+    async fn entries_cannot_be_changed_or_deleted(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = with_entries(engine).await;
         for statement in TAMPER.into_iter().chain([DELETE]) {
             let error = run(&f, statement).await.unwrap_err();
             assert!(error.to_string().contains("append-only"), "{error}");
         }
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn a_changed_entry_is_found() {
+    async fn a_changed_entry_is_found(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
         for statement in TAMPER {
-            let f = with_entries().await;
+            let f = with_entries(engine).await;
             run_bare(&f, DROP_UPDATE_GUARD).await;
             assert_eq!(run(&f, statement).await.unwrap(), 1);
             assert_eq!(f.store.verify_audit(f.organisation).await.unwrap(), Some(3), "{statement:?}");
@@ -248,9 +260,10 @@ mod tests {
         }
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn a_missing_entry_is_found() {
-        let f = with_entries().await;
+    async fn a_missing_entry_is_found(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+        let f = with_entries(engine).await;
         run_bare(&f, DROP_DELETE_GUARD).await;
         assert_eq!(run(&f, DELETE).await.unwrap(), 1);
         assert_eq!(f.store.verify_audit(f.organisation).await.unwrap(), Some(3));

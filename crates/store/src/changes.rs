@@ -204,7 +204,7 @@ impl Store {
         let new = not_yet_asked(&mut tx, start, matched).await?;
         let target = Target { organisation: intake.organisation, alert: id, message: MessageId(start) };
         let more = intake.begin_fanout(&mut tx, target, geofence, &new).await?;
-        on_tx!(&mut tx, conn, d => sqlx::query(REOPEN_UPDATES.of(d)).bind(id.0).execute(conn).await?);
+        on_tx!(&mut tx, conn, d => sqlx::query(REOPEN_UPDATES.of(d)).bind(id.0).execute(conn).await?.rows_affected());
         let detail = json!({ "area": area, "recipients": new.len() });
         intake.audit(&mut tx, "alert.extended", id.0, detail).await?;
         intake.remember(&mut tx, id.0).await?;
@@ -251,18 +251,17 @@ async fn change_state(
         on_tx!(tx, conn, d => sqlx::query(SET_STATE.of(d))
             .bind(id.0).bind(current.state.as_str()).bind(next.as_str()).bind(outcome.map(Outcome::as_str))
             .bind(intake.now.as_millis())
-            .execute(conn).await?);
+            .execute(conn).await?.rows_affected());
     }
     Ok(Ok(current))
 }
 
 /// Takes out of the queue what has not left, and stops fan-outs and updates that are under way.
 async fn cancel_unsent(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<u64> {
-    on_tx!(&mut *tx, conn, d => sqlx::query(CLOSE_FANOUTS.of(d)).bind(id.0).execute(conn).await?);
-    on_tx!(&mut *tx, conn, d => sqlx::query(CLOSE_UPDATES.of(d)).bind(id.0).execute(conn).await?);
+    on_tx!(&mut *tx, conn, d => sqlx::query(CLOSE_FANOUTS.of(d)).bind(id.0).execute(conn).await?.rows_affected());
+    on_tx!(&mut *tx, conn, d => sqlx::query(CLOSE_UPDATES.of(d)).bind(id.0).execute(conn).await?.rows_affected());
     Ok(on_tx!(tx, conn, d => sqlx::query(CANCEL_UNSENT.of(d))
-        .bind(id.0).bind(intake.now.as_millis()).execute(conn).await?)
-    .rows_affected())
+        .bind(id.0).bind(intake.now.as_millis()).execute(conn).await?.rows_affected()))
 }
 
 async fn not_yet_asked(tx: &mut Tx, start: Uuid, matched: Vec<Matched>) -> Result<Vec<Matched>> {

@@ -101,7 +101,7 @@ impl Store {
     /// What the database says.
     pub async fn release_channel(&self, name: &ChannelName, owner: Uuid) -> Result<()> {
         on_db!(write self.db, pool, d => sqlx::query(RELEASE.of(d))
-            .bind(&name.gateway).bind(i64::from(name.channel)).bind(owner).execute(pool).await?);
+            .bind(&name.gateway).bind(i64::from(name.channel)).bind(owner).execute(pool).await?.rows_affected());
         Ok(())
     }
 
@@ -111,7 +111,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn release_all_channels(&self) -> Result<()> {
-        on_db!(write self.db, pool, d => sqlx::query(RELEASE_ALL.of(d)).execute(pool).await?);
+        on_db!(write self.db, pool, d => sqlx::query(RELEASE_ALL.of(d)).execute(pool).await?.rows_affected());
         Ok(())
     }
 }

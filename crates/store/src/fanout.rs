@@ -65,7 +65,7 @@ pub(crate) async fn begin(
     on_tx!(tx, conn, d => sqlx::query(INSERT.of(d))
         .bind(Uuid::now_v7()).bind(target.organisation.0).bind(target.alert.0).bind(target.message.0)
         .bind(geofence.to_json().to_string()).bind(as_of.as_millis()).bind(done)
-        .execute(conn).await?);
+        .execute(conn).await?.rows_affected());
     Ok(())
 }
 
@@ -145,7 +145,7 @@ impl Store {
             tx.commit().await?;
             wake();
         }
-        on_db!(write self.db, pool, d => sqlx::query(DONE.of(d)).bind(row.id).execute(pool).await?);
+        on_db!(write self.db, pool, d => sqlx::query(DONE.of(d)).bind(row.id).execute(pool).await?.rows_affected());
         wake();
         Ok(())
     }

@@ -71,7 +71,7 @@ pub(crate) async fn remember(
     on_tx!(tx, conn, d => sqlx::query(INSERT.of(d))
         .bind(organisation.0).bind(&idempotency.key).bind(idempotency.fingerprint.as_slice()).bind(resource)
         .bind(now.as_millis())
-        .execute(conn).await?);
+        .execute(conn).await?.rows_affected());
     Ok(())
 }
 
@@ -79,10 +79,15 @@ pub(crate) async fn remember(
 mod tests {
     use super::*;
     use crate::fixture::{Fixture, NOW};
+    use klaroen_test_databases::Engine;
+    use rstest::rstest;
 
+    #[rstest]
     #[tokio::test]
-    async fn a_key_stands_for_one_request_of_one_organisation() {
-        let f = Fixture::new().await;
+    async fn a_key_stands_for_one_request_of_one_organisation(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
         let request = Idempotency { key: "k".into(), fingerprint: [7; 32] };
         let other = Idempotency { fingerprint: [8; 32], ..request.clone() };
         let made = Uuid::from_u128(5);

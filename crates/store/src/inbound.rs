@@ -149,7 +149,7 @@ impl Store {
             .bind(keyword).bind(shown).bind(last.is_some_and(|l| l.state != AlertState::Active))
             .bind(ReplyState::New.as_str()).bind(&reply.gateway).bind(dedupe)
             .bind(reply.received_at.as_millis())
-            .execute(conn).await?);
+            .execute(conn).await?.rows_affected());
         Ok(())
     }
 }
@@ -206,7 +206,7 @@ async fn obey(
 }
 
 async fn mark_places(tx: &mut Tx, recipient: &[u8], opted_out: bool) -> Result<()> {
-    on_tx!(tx, conn, d => sqlx::query(MARK_PLACES.of(d)).bind(recipient).bind(opted_out).execute(conn).await?);
+    on_tx!(tx, conn, d => sqlx::query(MARK_PLACES.of(d)).bind(recipient).bind(opted_out).execute(conn).await?.rows_affected());
     Ok(())
 }
 

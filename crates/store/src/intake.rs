@@ -197,7 +197,7 @@ impl Intake<'_> {
             .bind(id.0).bind(self.organisation.0).bind(incident.0).bind(state.as_str()).bind(alert.priority.as_str())
             .bind(alert.area.to_string()).bind(audience).bind(alert.exercise).bind(alert.expires_at.as_millis())
             .bind(self.now.as_millis()).bind(self.operator.0)
-            .execute(conn).await?);
+            .execute(conn).await?.rows_affected());
         let message = MessageId::generate();
         let start = NewMessage {
             id: message,

@@ -37,6 +37,8 @@ pub mod receipts;
 pub mod replies;
 pub mod retention;
 pub mod seal;
+#[cfg(test)]
+mod statements;
 pub mod sweep;
 
 pub use error::StoreError;

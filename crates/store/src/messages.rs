@@ -93,7 +93,7 @@ pub(crate) async fn insert(tx: &mut Tx, message: &NewMessage<'_>) -> Result<()> 
         .bind(message.text.as_str()).bind(message.text.encoding().as_str()).bind(i64::from(message.text.segments()))
         .bind(message.expires_at.as_millis()).bind(message.now.as_millis()).bind(message.created_by)
         .bind(awaits_start)
-        .execute(conn).await?);
+        .execute(conn).await?.rows_affected());
     Ok(())
 }
 
@@ -115,7 +115,7 @@ pub(crate) async fn follow_up(
     if added < PAGE {
         let open: bool = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(STARTS_OPEN.of(d))
             .bind(alert.0).fetch_one(conn).await?);
-        on_tx!(&mut *tx, conn, d => sqlx::query(AWAIT.of(d)).bind(message.0).bind(open).execute(conn).await?);
+        on_tx!(&mut *tx, conn, d => sqlx::query(AWAIT.of(d)).bind(message.0).bind(open).execute(conn).await?.rows_affected());
     }
     Ok(added)
 }
@@ -128,7 +128,7 @@ pub(crate) async fn reached(tx: &mut Tx, alert: AlertId) -> Result<i64> {
 /// Keeps `recipients` equal to the number of deliveries, in the transaction that adds them.
 pub(crate) async fn count_more(tx: &mut Tx, message: MessageId, added: u64) -> Result<()> {
     on_tx!(tx, conn, d => sqlx::query(COUNT_MORE.of(d))
-        .bind(message.0).bind(i64::try_from(added).unwrap_or(i64::MAX)).execute(conn).await?);
+        .bind(message.0).bind(i64::try_from(added).unwrap_or(i64::MAX)).execute(conn).await?.rows_affected());
     Ok(())
 }
 

@@ -216,7 +216,7 @@ impl Writes {
         if !self.submissions.is_empty() {
             let submissions = Value::Array(self.submissions).to_string();
             on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED.of(d))
-                .bind(&submissions).bind(gateway).execute(conn).await?);
+                .bind(&submissions).bind(gateway).execute(conn).await?.rows_affected());
             counts.joined = join_parked(tx, gateway, &submissions).await?;
         }
         if !self.sent.is_empty() {
@@ -226,7 +226,7 @@ impl Writes {
                 .map(|(id, (first, last))| json!([id.simple().to_string(), first, last]))
                 .collect();
             on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES.of(d))
-                .bind(Value::Array(times).to_string()).execute(conn).await?);
+                .bind(Value::Array(times).to_string()).execute(conn).await?.rows_affected());
         }
         if !self.reopened.is_empty() {
             reopen(tx, &self.reopened).await?;
@@ -238,6 +238,6 @@ impl Writes {
 /// Puts messages whose deliveries are queued or sent again back under claiming and upkeep.
 pub(crate) async fn reopen(tx: &mut Tx, messages: &BTreeSet<String>) -> Result<()> {
     let messages = json!(messages).to_string();
-    on_tx!(&mut *tx, conn, d => sqlx::query(REOPEN.of(d)).bind(messages).execute(conn).await?);
+    on_tx!(&mut *tx, conn, d => sqlx::query(REOPEN.of(d)).bind(messages).execute(conn).await?.rows_affected());
     Ok(())
 }

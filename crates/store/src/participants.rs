@@ -185,7 +185,7 @@ impl Store {
         let suppressed = match other {
             Some(other) => {
                 on_tx!(&mut tx, conn, d => sqlx::query(HAND_OVER.of(d))
-                    .bind(organisation.0).bind(&recipient).bind(other).bind(id.0).execute(conn).await?);
+                    .bind(organisation.0).bind(&recipient).bind(other).bind(id.0).execute(conn).await?.rows_affected());
                 0
             }
             None => on_tx!(&mut tx, conn, d => sqlx::query(SUPPRESS.of(d))

@@ -193,7 +193,7 @@ impl Store {
             }
         }
         on_tx!(&mut tx, conn, d => sqlx::query(INSERT.of(d))
-            .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?);
+            .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?.rows_affected());
         let joined = receipts.len() as u64;
         let moved = apply(&mut tx, &receipts).await?;
         tx.commit().await?;
@@ -258,15 +258,13 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
         return Ok(0);
     }
     let changes = Value::Array(changes).to_string();
-    let moved =
-        on_tx!(&mut *tx, conn, d => sqlx::query(MOVE.of(d)).bind(changes).bind(at).execute(conn).await?)
-            .rows_affected();
+    let moved = on_tx!(&mut *tx, conn, d => sqlx::query(MOVE.of(d)).bind(changes).bind(at).execute(conn).await?.rows_affected());
     if !reopened.is_empty() {
         reopen(tx, &reopened).await?;
     }
     if !late_rings.is_empty() {
         let late_rings = json!(late_rings).to_string();
-        on_tx!(&mut *tx, conn, d => sqlx::query(OWE_FOLLOW_UPS.of(d)).bind(late_rings).execute(conn).await?);
+        on_tx!(&mut *tx, conn, d => sqlx::query(OWE_FOLLOW_UPS.of(d)).bind(late_rings).execute(conn).await?.rows_affected());
     }
     Ok(moved)
 }
@@ -289,7 +287,7 @@ async fn merged_parts(
         };
         parts.insert(receipt.part, Some(status));
         on_tx!(&mut *tx, conn, d => sqlx::query(SET_PART.of(d))
-            .bind(delivery).bind(receipt.part).bind(status.as_str()).execute(conn).await?);
+            .bind(delivery).bind(receipt.part).bind(status.as_str()).execute(conn).await?.rows_affected());
     }
     Ok(merge_parts(&parts.into_values().collect::<Vec<_>>()))
 }
@@ -325,6 +323,6 @@ pub(crate) async fn unpark(tx: &mut Tx, owners: &[(i64, i64)]) -> Result<()> {
         return Ok(());
     }
     let owners = json!(owners).to_string();
-    on_tx!(&mut *tx, conn, d => sqlx::query(UNPARK.of(d)).bind(owners).execute(conn).await?);
+    on_tx!(&mut *tx, conn, d => sqlx::query(UNPARK.of(d)).bind(owners).execute(conn).await?.rows_affected());
     Ok(())
 }

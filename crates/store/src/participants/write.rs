@@ -128,7 +128,7 @@ pub(crate) async fn put(
     }
     let participants = Value::Array(writes.iter().map(|w| participant_row(keys, w)).collect()).to_string();
     on_tx!(&mut *tx, conn, d => sqlx::query(PUT.of(d))
-        .bind(participants).bind(organisation.0).bind(now.as_millis()).execute(conn).await?);
+        .bind(participants).bind(organisation.0).bind(now.as_millis()).execute(conn).await?.rows_affected());
     let places: Vec<Value> = writes.iter().flat_map(place_rows).collect();
     run(tx, INSERT_PLACES, organisation, &places).await?;
     let memberships: Vec<Value> = writes.iter().flat_map(|w| membership_rows(w, groups)).collect();
@@ -141,7 +141,7 @@ pub(crate) async fn put(
 async fn run(tx: &mut Tx, statement: Sql, organisation: OrganisationId, rows: &[Value]) -> Result<()> {
     let rows = json!(rows).to_string();
     on_tx!(tx, conn, d =>
-        sqlx::query(statement.of(d)).bind(rows).bind(organisation.0).execute(conn).await?);
+        sqlx::query(statement.of(d)).bind(rows).bind(organisation.0).execute(conn).await?.rows_affected());
     Ok(())
 }
 
