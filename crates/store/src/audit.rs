@@ -171,8 +171,10 @@ mod tests {
     use klaroen_test_databases::Engine;
     use rstest::rstest;
 
-    const DROP_UPDATE_GUARD: Sql = Sql::new("DROP TRIGGER audit_no_update");
-    const DROP_DELETE_GUARD: Sql = Sql::new("DROP TRIGGER audit_no_delete");
+    const DROP_UPDATE_GUARD: Sql =
+        Sql::each("DROP TRIGGER audit_no_update", "DROP TRIGGER audit_no_update ON audit");
+    const DROP_DELETE_GUARD: Sql =
+        Sql::each("DROP TRIGGER audit_no_delete", "DROP TRIGGER audit_no_delete ON audit");
     const DELETE: Sql = Sql::new("DELETE FROM audit WHERE organisation_id = $1 AND seq = 3");
     const TAMPER: [Sql; 6] = [
         Sql::new("UPDATE audit SET at = at + 1 WHERE organisation_id = $1 AND seq = 3"),
@@ -180,7 +182,10 @@ mod tests {
         Sql::new("UPDATE audit SET action = 'x' WHERE organisation_id = $1 AND seq = 3"),
         Sql::new("UPDATE audit SET subject = 'x' WHERE organisation_id = $1 AND seq = 3"),
         Sql::new("UPDATE audit SET detail = '{ }' WHERE organisation_id = $1 AND seq = 3"),
-        Sql::new("UPDATE audit SET hash = zeroblob(32) WHERE organisation_id = $1 AND seq = 3"),
+        Sql::each(
+            "UPDATE audit SET hash = x'00' WHERE organisation_id = $1 AND seq = 3",
+            "UPDATE audit SET hash = decode('00', 'hex') WHERE organisation_id = $1 AND seq = 3",
+        ),
     ];
 
     /// Four entries: the one of the organisation itself, and three.

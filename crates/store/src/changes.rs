@@ -26,15 +26,16 @@ const CANCEL_UNSENT: Sql = Sql::new(
     "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'cancelled' END, changed_at = $2
      WHERE state = 'queued' AND message_id IN (SELECT id FROM messages WHERE alert_id = $1)",
 );
-const CLOSE_FANOUTS: Sql = Sql::new("UPDATE fanouts SET done = 1 WHERE alert_id = $1 AND done = 0");
+const CLOSE_FANOUTS: Sql = Sql::new("UPDATE fanouts SET done = TRUE WHERE alert_id = $1 AND NOT done");
 const CLOSE_UPDATES: Sql = Sql::new(
-    "UPDATE messages SET awaits_start = 0 WHERE alert_id = $1 AND kind = 'update' AND awaits_start = 1",
+    "UPDATE messages SET awaits_start = FALSE WHERE alert_id = $1 AND kind = 'update' AND awaits_start",
 );
 const START_MESSAGE: Sql =
     Sql::new("SELECT id FROM messages WHERE alert_id = $1 AND kind = 'start' ORDER BY id LIMIT 1");
 const ALREADY_ASKED: Sql = Sql::new("SELECT recipient FROM deliveries WHERE message_id = $1");
-const REOPEN_UPDATES: Sql =
-    Sql::new("UPDATE messages SET awaits_start = 1, settled = 0 WHERE alert_id = $1 AND kind = 'update'");
+const REOPEN_UPDATES: Sql = Sql::new(
+    "UPDATE messages SET awaits_start = TRUE, settled = FALSE WHERE alert_id = $1 AND kind = 'update'",
+);
 
 /// What a change needs to know of its alert.
 struct Current {

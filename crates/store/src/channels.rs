@@ -43,12 +43,17 @@ const LEASE: Sql = Sql::new(
      WHERE channels.owner = excluded.owner OR channels.lease_until <= $5",
 );
 /// `$4`: the channel whose deliveries are lost whatever their leases say; null: every one whose lease ran out.
-pub(crate) const LOSE: Sql = Sql::new(
+pub(crate) const LOSE: Sql = Sql::each(
     "UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
          settle_at = CASE (SELECT m.priority FROM messages m WHERE m.id = deliveries.message_id)
              WHEN 'life_threatening' THEN $2 ELSE $3 END
-     WHERE state = 'sending' AND message_id IN (SELECT id FROM messages WHERE settled = 0)
-         AND CASE WHEN $4 IS NULL THEN lease_until <= $1 ELSE channel = $4 END",
+     WHERE state = 'sending' AND message_id IN (SELECT id FROM messages WHERE NOT settled)
+         AND (channel = $4 OR ($4 IS NULL AND lease_until <= $1))",
+    "UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
+         settle_at = CASE (SELECT m.priority FROM messages m WHERE m.id = deliveries.message_id)
+             WHEN 'life_threatening' THEN $2::bigint ELSE $3::bigint END
+     WHERE state = 'sending' AND message_id IN (SELECT id FROM messages WHERE NOT settled)
+         AND (channel = $4 OR ($4 IS NULL AND lease_until <= $1))",
 );
 const RELEASE: Sql =
     Sql::new("UPDATE channels SET lease_until = 0 WHERE gateway = $1 AND channel = $2 AND owner = $3");

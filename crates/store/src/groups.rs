@@ -22,8 +22,9 @@ const LIST: Sql = Sql::new(
             (SELECT count(*) FROM memberships AS m WHERE m.group_id = g.id) AS participants
      FROM groups AS g WHERE g.organisation_id = $1 AND g.code > $2 ORDER BY g.code LIMIT $3",
 );
-const BY_CODES: Sql = Sql::new(
+const BY_CODES: Sql = Sql::each(
     "SELECT code, id FROM groups WHERE organisation_id = $1 AND code IN (SELECT value FROM json_each($2))",
+    "SELECT code, id FROM groups WHERE organisation_id = $1 AND code IN (SELECT json_array_elements_text($2::json))",
 );
 
 /// A group.

@@ -16,12 +16,17 @@ use crate::{Actor, Result, Store, StoreError, audit, groups, hex};
 use plan::{Keyed, Plan, Registered};
 
 // Two index look-ups for each key, whatever the size of the registry.
-const EXISTING: Sql = Sql::new(
+const EXISTING: Sql = Sql::each(
     "SELECT id, external_id, recipient, fingerprint, paused_until FROM participants
      WHERE organisation_id = $1 AND external_id IN (SELECT value FROM json_each($2))
      UNION
      SELECT id, external_id, recipient, fingerprint, paused_until FROM participants
      WHERE organisation_id = $1 AND recipient IN (SELECT unhex(value) FROM json_each($3))",
+    "SELECT id, external_id, recipient, fingerprint, paused_until FROM participants
+     WHERE organisation_id = $1 AND external_id IN (SELECT json_array_elements_text($2::json))
+     UNION
+     SELECT id, external_id, recipient, fingerprint, paused_until FROM participants
+     WHERE organisation_id = $1 AND recipient IN (SELECT decode(value, 'hex') FROM json_array_elements_text($3::json))",
 );
 
 /// What became of one draft.

@@ -39,9 +39,8 @@ const INSERT: Sql = Sql::new(
          state, gateway, dedupe_key, received_at)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
 );
-const TOLD_BEFORE: Sql = Sql::new(
-    "SELECT EXISTS (SELECT 1 FROM replies WHERE recipient = $1 AND alert_id = $2 AND after_end = 1)",
-);
+const TOLD_BEFORE: Sql =
+    Sql::new("SELECT EXISTS (SELECT 1 FROM replies WHERE recipient = $1 AND alert_id = $2 AND after_end)");
 const OPT_OUT: Sql = Sql::new(
     "INSERT INTO opt_outs (recipient, organisation_id, opted_out_at) VALUES ($1, $2, $3)
      ON CONFLICT (recipient) DO NOTHING",

@@ -55,7 +55,7 @@ const FOLLOW: Sql = Sql::new(
      ON CONFLICT (recipient, message_id) DO NOTHING",
 );
 const COUNT_MORE: Sql =
-    Sql::new("UPDATE messages SET recipients = recipients + $2, settled = 0 WHERE id = $1");
+    Sql::new("UPDATE messages SET recipients = recipients + $2, settled = FALSE WHERE id = $1");
 const STARTS_OPEN: Sql = Sql::new(
     "SELECT EXISTS (SELECT 1 FROM messages s JOIN deliveries d ON d.message_id = s.id
                     WHERE s.alert_id = $1 AND s.kind = 'start'

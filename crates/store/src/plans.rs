@@ -53,6 +53,13 @@ async fn a_claim_costs_what_it_takes() {
 }
 
 #[tokio::test]
+async fn a_match_reads_nothing_but_its_index() {
+    let fixture = Fixture::new(Engine::Sqlite).await;
+    let plan = plan(&fixture, matching::IN_RANGES).await;
+    assert!(plan.iter().any(|step| step.contains("p USING COVERING INDEX places_match")), "{plan:#?}");
+}
+
+#[tokio::test]
 async fn what_is_lost_is_looked_for_among_open_messages() {
     let fixture = Fixture::new(Engine::Sqlite).await;
     let plan = plan(&fixture, channels::LOSE).await;

@@ -60,9 +60,11 @@ mod tests {
     use rstest::rstest;
 
     const HOUR: Duration = Duration::from_hours(1);
-    const KEYS: Sql = Sql::new(
+    const KEYS: Sql = Sql::each(
         "INSERT INTO idempotency_keys (organisation_id, key, fingerprint, resource, created_at)
-         SELECT $1, value, x'00', x'00', $2 FROM json_each($3)",
+         SELECT $1, value, x'00', $1, $2 FROM json_each($3)",
+        "INSERT INTO idempotency_keys (organisation_id, key, fingerprint, resource, created_at)
+         SELECT $1, value, decode('00', 'hex'), $1, $2 FROM json_array_elements_text($3::json)",
     );
     const RECEIPTS: Sql = Sql::new(
         "INSERT INTO receipts (gateway, provider_id, status, raw, received_at, delivery_id)

@@ -9,7 +9,7 @@ use klaroen_test_databases::Engine;
 use rstest::rstest;
 
 const OPT_OUT: Sql = Sql::new("INSERT INTO opt_outs (recipient, opted_out_at) VALUES ($1, 0)");
-const OPTED_OUT_PLACES: Sql = Sql::new("SELECT count(*) FROM places WHERE opted_out = 1");
+const OPTED_OUT_PLACES: Sql = Sql::new("SELECT count(*) FROM places WHERE opted_out");
 const CHILDREN: Sql = Sql::new("SELECT (SELECT count(*) FROM places), (SELECT count(*) FROM memberships)");
 
 async fn import(f: &Fixture, batch: &[ParticipantDraft]) -> Vec<Imported> {
