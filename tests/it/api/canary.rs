@@ -1,5 +1,7 @@
 //! No number, name or text of anybody in a log, a metric or an error: a whole flow with values that are easily recognised.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -188,10 +190,13 @@ async fn refusals(room: &ControlRoom) -> Vec<Answer> {
     ]
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn no_number_name_or_text_gets_out_of_the_registry() {
+async fn no_number_name_or_text_gets_out_of_the_registry(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
     let ear = listen();
-    let room = ControlRoom::open().await;
+    let room = ControlRoom::open(engine).await;
     let admin = room.admin();
     let made = admin.post("/v1/participants", &registration()).await;
     let path = made.header("location").to_owned();
