@@ -1,6 +1,7 @@
 //! The command line: what can be written, and what `--help` says. What each command does stands in its own file.
 
 #![expect(clippy::doc_markdown, reason = "these comments are the text of --help, where backticks would show")]
+#![expect(clippy::large_enum_variant, reason = "one of it exists, for as long as the program runs")]
 
 use std::path::PathBuf;
 use std::time::Duration;
