@@ -13,6 +13,7 @@ use futures::stream::FuturesUnordered;
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -65,7 +66,7 @@ pub(super) struct Deliveries {
     tasks: TaskTracker,
     stop: CancellationToken,
     /// On the link of the moment.
-    owed: FuturesUnordered<Owed>,
+    owed: FuturesUnordered<Unconstrained<Owed>>,
     joiner: Joiner,
     repetitions: Repetitions,
 }
@@ -171,7 +172,8 @@ impl Deliveries {
             return self.overflow(link, Offer { event, unanswered, ours_alone, taken });
         }
         match kept {
-            None => self.owed.push(Owed { verdict, unanswered, taken }),
+            // Bounded, so the runtime's budget need not cut a batch into pieces.
+            None => self.owed.push(unconstrained(Owed { verdict, unanswered, taken })),
             Some(event) => self.keep(link, event, Owed { verdict, unanswered, taken }),
         }
     }

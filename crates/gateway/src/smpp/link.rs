@@ -319,3 +319,7 @@ impl Drop for Launch {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

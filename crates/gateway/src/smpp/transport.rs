@@ -152,3 +152,96 @@ impl Transport {
         self.wire.flush().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusmpp::CommandId;
+    use tokio::io::{AsyncReadExt, DuplexStream};
+
+    use super::*;
+
+    /// Our end, and the provider's behind a pipe of so many octets.
+    fn pipe(capacity: usize) -> (Transport, DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(capacity);
+        (Transport::new(Box::new(ours)), theirs)
+    }
+
+    /// A PDU of 16 octets, and where it ends.
+    fn put(transport: &Transport, sequence_number: u32) -> u64 {
+        transport.outbox().put(|out| pdu::put(out, CommandId::EnquireLink, 0, sequence_number, &[]))
+    }
+
+    fn exchange_now(transport: &mut Transport) -> Option<io::Result<Went>> {
+        transport.exchange().now_or_never()
+    }
+
+    #[tokio::test]
+    async fn what_waits_leaves_together_and_counts_as_written_when_all_of_it_left() {
+        let (mut transport, mut peer) = pipe(40);
+        let ends = [1, 2, 3].map(|number| put(&transport, number));
+        assert_eq!(ends, [16, 32, 48]);
+        assert!(matches!(exchange_now(&mut transport), Some(Ok(Went::Out))));
+        assert_eq!(transport.outbox().written(), 40, "two of them, and a part that nobody can take");
+        assert_eq!(transport.outbox().backlog(), 8);
+        let mut octets = [0; 40];
+        peer.read_exact(&mut octets).await.unwrap();
+        assert!(matches!(exchange_now(&mut transport), Some(Ok(Went::Out))));
+        assert_eq!((transport.outbox().written(), transport.outbox().backlog()), (48, 0));
+        assert!(exchange_now(&mut transport).is_none(), "nothing is left to do");
+    }
+
+    #[tokio::test]
+    async fn what_is_put_while_the_writer_sleeps_wakes_it() {
+        let (mut transport, mut peer) = pipe(1_000);
+        let outbox = Arc::clone(transport.outbox());
+        let writer = tokio::spawn(async move { transport.exchange().await });
+        tokio::task::yield_now().await;
+        outbox.put(|out| pdu::put(out, CommandId::EnquireLink, 0, 1, &[]));
+        let mut octets = [0; 16];
+        peer.read_exact(&mut octets).await.unwrap();
+        assert_eq!(writer.await.unwrap().unwrap(), Went::Out);
+    }
+
+    #[tokio::test]
+    async fn pdus_are_taken_whatever_the_pieces() {
+        let (mut transport, mut peer) = pipe(7);
+        let mut sent = BytesMut::new();
+        for number in 1..=3 {
+            pdu::put(&mut sent, CommandId::SubmitSmResp, 0, number, b"4711\0");
+        }
+        let writer = tokio::spawn(async move { peer.write_all_buf(&mut sent).await.map(|()| peer) });
+        let mut came = Vec::new();
+        while came.len() < 3 {
+            transport.exchange().await.unwrap();
+            let end = transport.take_all(|header, body| {
+                came.push((header.sequence_number, body.to_vec()));
+                None::<()>
+            });
+            assert_eq!(end, Ok(None));
+        }
+        assert_eq!(came, [1, 2, 3].map(|number| (number, b"4711\0".to_vec())));
+        drop(writer.await.unwrap().unwrap());
+        assert_eq!(transport.exchange().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn a_goodbye_finishes_what_has_begun_and_takes_the_place_of_the_rest() {
+        let (mut transport, mut peer) = pipe(20);
+        put(&transport, 1);
+        put(&transport, 2);
+        assert!(matches!(exchange_now(&mut transport), Some(Ok(Went::Out))));
+        let never = put(&transport, 3);
+        let mut last = BytesMut::new();
+        pdu::put(&mut last, CommandId::UnbindResp, 0, 8, &[]);
+        let read = async {
+            let mut octets = vec![0; 48];
+            peer.read_exact(&mut octets).await.unwrap();
+            octets
+        };
+        let (said, octets) = futures::join!(transport.say_goodbye(last), read);
+        said.unwrap();
+        let numbers: Vec<u8> = octets.chunks(16).map(|pdu| pdu[15]).collect();
+        assert_eq!(numbers, [1, 2, 8]);
+        assert!(transport.outbox().written() < never, "so it is certain not to be taken");
+    }
+}
