@@ -3,11 +3,12 @@
 use klaroen_domain::geofence::Geofence;
 use klaroen_domain::id::{AlertId, MessageId, OrganisationId};
 use klaroen_domain::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::matching::{Audience, MatchQuery, MatchRules, Matched};
+use crate::object::object;
 use crate::{Result, Store, StoreError, hex, messages};
 
 /// Deliveries that one transaction writes: some 50 ms on SQLite, during which nothing else is written.
@@ -16,7 +17,7 @@ pub const PAGE: usize = 10_000;
 const INSERT_PAGE: Sql = Sql::new(
     "INSERT INTO deliveries
          (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
-     SELECT $2, $3, $4, unhex(j.value ->> 0), unhex(j.value ->> 1), $5, 'queued', $6, $6
+     SELECT $2, $3, $4, unhex(j.key), unhex(j.value), $5, 'queued', $6, $6
      FROM json_each($1) j WHERE true
      ON CONFLICT (recipient, message_id) DO NOTHING",
 );
@@ -73,12 +74,12 @@ pub(crate) async fn begin(
 pub(crate) async fn write_page(tx: &mut Tx, target: Target, page: &[Matched], now: Timestamp) -> Result<u64> {
     let lane: i64 = on_tx!(&mut *tx, conn, d =>
         sqlx::query_scalar(LANE.of(d)).bind(target.message.0).fetch_one(conn).await?);
-    let rows: Vec<Value> = page
-        .iter()
-        .map(|m| json!([hex::encode(m.participant.0.as_bytes()), hex::encode(&m.recipient.0)]))
-        .collect();
+    let people = object(page.iter().map(|m| {
+        let participant = m.participant.0.simple().to_string();
+        (participant, hex::encode(&m.recipient.0))
+    }));
     let added = on_tx!(&mut *tx, conn, d => sqlx::query(INSERT_PAGE.of(d))
-        .bind(Value::Array(rows).to_string())
+        .bind(people)
         .bind(target.organisation.0).bind(target.alert.0).bind(target.message.0).bind(lane).bind(now.as_millis())
         .execute(conn).await?.rows_affected());
     if added > 0 {

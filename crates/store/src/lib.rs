@@ -27,6 +27,7 @@ pub mod keys;
 pub mod matching;
 pub mod messages;
 mod open;
+mod object;
 pub mod organisations;
 pub mod outcomes;
 mod page;

@@ -1,6 +1,6 @@
 //! Writing down what came of submits, in batches, fenced by the lease token.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use klaroen_domain::decide::Decision;
 use klaroen_domain::delivery::{DeliveryEvent, DeliveryState, advance};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
+use crate::object::object;
 use crate::receipts::join_parked;
 use crate::{Result, Store};
 
@@ -42,6 +43,30 @@ pub struct FinishedCounts {
     pub joined: u64,
 }
 
+/// What the common case, an SMS that was taken in one part, writes; `$1` is `{"id": time}`. Whether every row was under this
+/// lease is told by how many were changed.
+pub(crate) const SENT: Sql = Sql::new(
+    "UPDATE deliveries SET state = 'sent', settle_at = NULL, segments = $3, sent_at = j.value, reason = NULL,
+         changed_at = j.value
+     FROM json_each($1) j
+     WHERE deliveries.id = CAST(j.key AS INTEGER) AND deliveries.state = 'sending' AND deliveries.lease_token = $2",
+);
+/// `$1` is `{"provider id": delivery}`.
+pub(crate) const SUBMITTED_WHOLE: Sql = Sql::new(
+    "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
+     SELECT $2, j.key, d.id, 0, 1, d.organisation_id, NULL, d.sent_at
+     FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value WHERE true
+     ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
+);
+pub(crate) const SENT_TIMES_OF: Sql = Sql::new(
+    "UPDATE messages SET
+         first_sent_at = MIN(COALESCE(first_sent_at, s.first), s.first),
+         last_sent_at = MAX(COALESCE(last_sent_at, s.last), s.last),
+         settled = 0
+     FROM (SELECT d.message_id, MIN(d.sent_at) AS first, MAX(d.sent_at) AS last
+           FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value GROUP BY d.message_id) s
+     WHERE messages.id = s.message_id",
+);
 pub(crate) const CURRENT: Sql = Sql::new(
     "SELECT d.id, d.state, d.lease_token, d.in_doubt, d.organisation_id, d.message_id
      FROM json_each($1) j JOIN deliveries d ON d.id = j.value",
@@ -75,7 +100,7 @@ const SENT_TIMES: Sql = Sql::new(
 );
 const REOPEN: Sql = Sql::new(
     "UPDATE messages SET settled = 0
-     WHERE settled = 1 AND id IN (SELECT unhex(j.value) FROM json_each($1) j)",
+     WHERE settled = 1 AND id IN (SELECT d.message_id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value)",
 );
 
 #[derive(sqlx::FromRow)]
@@ -94,6 +119,11 @@ impl Store {
     /// # Errors
     /// What the database says; nothing of the batch is written then.
     pub async fn finish(&self, gateway: &str, batch: &[Finished]) -> Result<FinishedCounts> {
+        if let Some(sent) = Sent::of(batch)
+            && let Some(counts) = self.finish_sent(gateway, &sent).await?
+        {
+            return Ok(counts);
+        }
         // The last word about a delivery counts, should a batch hold two.
         let by_id: HashMap<i64, &Finished> = batch.iter().map(|f| (f.id.0, f)).collect();
         let ids = json!(by_id.keys().collect::<Vec<_>>()).to_string();
@@ -109,6 +139,59 @@ impl Store {
         let counts = writes.write(&mut tx, gateway).await?;
         tx.commit().await?;
         Ok(FinishedCounts { fenced: batch.len() as u64 - counts.applied.min(batch.len() as u64), ..counts })
+    }
+
+    /// Writes a batch in which everything was taken, without reading a row first; `None`, and nothing written, where a row
+    /// is not what its attempt left: then each is looked at.
+    async fn finish_sent(&self, gateway: &str, sent: &Sent<'_>) -> Result<Option<FinishedCounts>> {
+        let mut tx = self.db.begin().await?;
+        for ((lease_token, segments), rows) in &sent.times {
+            let written = on_tx!(&mut tx, conn, d => sqlx::query(SENT.of(d))
+                .bind(object(rows.iter().copied())).bind(*lease_token).bind(i64::from(*segments))
+                .execute(conn).await?.rows_affected());
+            if written != rows.len() as u64 {
+                return Ok(None);
+            }
+        }
+        on_tx!(&mut tx, conn, d => sqlx::query(SUBMITTED_WHOLE.of(d))
+            .bind(object(sent.names.iter().copied())).bind(gateway).execute(conn).await?);
+        let ids = json!(sent.names.iter().map(|(_, id)| id).collect::<Vec<_>>()).to_string();
+        on_tx!(&mut tx, conn, d => sqlx::query(SENT_TIMES_OF.of(d)).bind(ids).execute(conn).await?);
+        let joined = join_parked(&mut tx, gateway, || sent.submissions()).await?;
+        tx.commit().await?;
+        Ok(Some(FinishedCounts { applied: sent.names.len() as u64, fenced: 0, joined }))
+    }
+}
+
+/// A batch of which each delivery was taken in one part: what nearly every batch is.
+struct Sent<'a> {
+    /// Delivery and time, by lease token and segments.
+    times: BTreeMap<(i64, u8), Vec<(i64, i64)>>,
+    /// Provider id and delivery.
+    names: Vec<(&'a str, i64)>,
+}
+
+impl<'a> Sent<'a> {
+    fn of(batch: &'a [Finished]) -> Option<Self> {
+        let mut sent = Self { times: BTreeMap::new(), names: Vec::with_capacity(batch.len()) };
+        let mut seen = HashSet::with_capacity(batch.len());
+        for finished in batch {
+            let [name] = finished.provider_ids.as_slice() else { return None };
+            if finished.decision != Decision::Sent || !seen.insert(finished.id.0) {
+                return None;
+            }
+            let key = (finished.lease_token, finished.segments);
+            sent.times.entry(key).or_default().push((finished.id.0, finished.at.as_millis()));
+            sent.names.push((&name.0, finished.id.0));
+        }
+        (!sent.names.is_empty()).then_some(sent)
+    }
+
+    /// As [`join_parked`] takes them.
+    fn submissions(&self) -> String {
+        let times: HashMap<i64, i64> = self.times.values().flatten().copied().collect();
+        let rows = self.names.iter().map(|(name, id)| json!([name, id, 0, 1, null, times.get(id)]));
+        Value::Array(rows.collect()).to_string()
     }
 }
 
@@ -152,8 +235,8 @@ struct Writes {
     deliveries: Vec<Value>,
     submissions: Vec<Value>,
     sent: HashMap<Uuid, (i64, i64)>,
-    /// Messages that may have been done with: something can happen to them again.
-    reopened: BTreeSet<String>,
+    /// Their messages may have been done with: something can happen to them again.
+    reopened: Vec<i64>,
 }
 
 impl Writes {
@@ -201,7 +284,7 @@ impl Writes {
             *times = (times.0.min(at), times.1.max(at));
         }
         if matches!(next, DeliveryState::Queued | DeliveryState::Sent) {
-            self.reopened.insert(row.message_id.simple().to_string());
+            self.reopened.push(row.id);
         }
     }
 
@@ -217,7 +300,7 @@ impl Writes {
             let submissions = Value::Array(self.submissions).to_string();
             on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED.of(d))
                 .bind(&submissions).bind(gateway).execute(conn).await?);
-            counts.joined = join_parked(tx, gateway, &submissions).await?;
+            counts.joined = join_parked(tx, gateway, || submissions).await?;
         }
         if !self.sent.is_empty() {
             let times: Vec<Value> = self
@@ -228,16 +311,17 @@ impl Writes {
             on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES.of(d))
                 .bind(Value::Array(times).to_string()).execute(conn).await?);
         }
-        if !self.reopened.is_empty() {
-            reopen(tx, &self.reopened).await?;
-        }
+        reopen(tx, &self.reopened).await?;
         Ok(counts)
     }
 }
 
-/// Puts messages whose deliveries are queued or sent again back under claiming and upkeep.
-pub(crate) async fn reopen(tx: &mut Tx, messages: &BTreeSet<String>) -> Result<()> {
-    let messages = json!(messages).to_string();
-    on_tx!(&mut *tx, conn, d => sqlx::query(REOPEN.of(d)).bind(messages).execute(conn).await?);
+/// Puts the messages of deliveries that are queued or sent again back under claiming and upkeep.
+pub(crate) async fn reopen(tx: &mut Tx, deliveries: &[i64]) -> Result<()> {
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    let deliveries = json!(deliveries).to_string();
+    on_tx!(&mut *tx, conn, d => sqlx::query(REOPEN.of(d)).bind(deliveries).execute(conn).await?);
     Ok(())
 }

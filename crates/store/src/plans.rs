@@ -42,7 +42,17 @@ async fn upkeep_reads_only_the_receipts_that_are_parked() {
 #[tokio::test]
 async fn a_claim_costs_what_it_takes() {
     let fixture = Fixture::new().await;
-    for statement in [claims::CLAIM, claims::LOAD, outcomes::CURRENT, outcomes::APPLY, receipts::MOVE] {
+    for statement in [
+        claims::CANDIDATES,
+        claims::LEASE,
+        outcomes::SENT,
+        outcomes::SUBMITTED_WHOLE,
+        outcomes::SENT_TIMES_OF,
+        outcomes::CURRENT,
+        outcomes::APPLY,
+        receipts::DELIVERIES,
+        receipts::MOVE,
+    ] {
         let plan = plan(&fixture, statement).await;
         assert!(
             !plan.iter().any(|step| step.starts_with("SCAN") && !step.starts_with("SCAN j ")),
