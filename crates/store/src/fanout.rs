@@ -3,16 +3,21 @@
 use klaroen_domain::geofence::Geofence;
 use klaroen_domain::id::{AlertId, MessageId, OrganisationId};
 use klaroen_domain::time::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::matching::{Audience, MatchQuery, MatchRules, Matched};
 use crate::object::object;
-use crate::{Result, Store, StoreError, hex, messages};
+use crate::walk::Walk;
+use crate::{Actor, Result, Store, StoreError, audit, hex, messages};
 
-/// Deliveries that one transaction writes: some 50 ms on SQLite, during which nothing else is written.
+/// Follow-ups that one transaction writes: some 50 ms on SQLite, during which nothing else is written.
 pub const PAGE: usize = 10_000;
+/// Places behind the first page of an alert: few, so that its first SMS leaves at once whatever its size.
+pub(crate) const FIRST_PLACES: usize = 1_000;
+/// Places behind each other page: some 20 ms on SQLite, between which what was written is claimed and sent.
+const PLACES: usize = 5_000;
 
 const INSERT_PAGE: Sql = Sql::new(
     "INSERT INTO deliveries
@@ -132,9 +137,13 @@ impl Store {
             priority: row.priority.parse().map_err(|_| corrupt("alerts", "priority"))?,
             as_of: Timestamp::from_millis(row.as_of),
         };
-        let recipients = self.match_geofence(&query, rules).await?.recipients;
         let target = Target { organisation, alert, message: MessageId(row.message_id) };
-        for page in recipients.chunks(PAGE) {
+        let mut walk = Walk::begin(self, &query, rules).await?;
+        while !walk.is_done() {
+            let page = walk.step(PLACES).await?;
+            if page.is_empty() {
+                continue;
+            }
             let mut tx = self.db.begin().await?;
             let active: bool = on_tx!(&mut tx, conn, d =>
                 sqlx::query_scalar(STILL_ACTIVE.of(d)).bind(alert.0).fetch_one(conn).await?);
@@ -142,13 +151,27 @@ impl Store {
             if !active {
                 break;
             }
-            write_page(&mut tx, target, page, now).await?;
+            write_page(&mut tx, target, &page, now).await?;
             tx.commit().await?;
             wake();
         }
-        on_db!(write self.db, pool, d => sqlx::query(DONE.of(d)).bind(row.id).execute(pool).await?);
+        self.written_out(target, row.id, now).await?;
         wake();
         Ok(())
+    }
+
+    /// Closes the record of a fan-out, and says in the audit log how many the message is for.
+    async fn written_out(&self, target: Target, id: Uuid, now: Timestamp) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        let closed = on_tx!(&mut tx, conn, d =>
+            sqlx::query(DONE.of(d)).bind(id).execute(conn).await?.rows_affected());
+        if closed > 0 {
+            let recipients = messages::recipients(&mut tx, target.message).await?;
+            let (subject, detail) = (target.alert.0.to_string(), json!({ "recipients": recipients }));
+            let action = "alert.written_out";
+            audit::append(&mut tx, target.organisation, Actor::System, action, &subject, detail, now).await?;
+        }
+        tx.commit().await
     }
 
     /// Alerts whose deliveries were not all written although they began before `before`: a crash cut them off.

@@ -26,8 +26,8 @@ mod intake;
 pub mod keys;
 pub mod matching;
 pub mod messages;
-mod open;
 mod object;
+mod open;
 pub mod organisations;
 pub mod outcomes;
 mod page;
@@ -39,6 +39,7 @@ pub mod replies;
 pub mod retention;
 pub mod seal;
 pub mod sweep;
+mod walk;
 
 pub use error::StoreError;
 pub use open::{Store, StoreOptions};

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
 use crate::object::object;
-use crate::receipts::join_parked;
+use crate::receipts::{self, IncomingReceipt, ReceiptCounts, join_parked};
 use crate::{Result, Store};
 
 /// What came of one attempt.
@@ -119,48 +119,55 @@ impl Store {
     /// # Errors
     /// What the database says; nothing of the batch is written then.
     pub async fn finish(&self, gateway: &str, batch: &[Finished]) -> Result<FinishedCounts> {
-        if let Some(sent) = Sent::of(batch)
-            && let Some(counts) = self.finish_sent(gateway, &sent).await?
-        {
-            return Ok(counts);
-        }
-        // The last word about a delivery counts, should a batch hold two.
-        let by_id: HashMap<i64, &Finished> = batch.iter().map(|f| (f.id.0, f)).collect();
-        let ids = json!(by_id.keys().collect::<Vec<_>>()).to_string();
-        let mut tx = self.db.begin().await?;
-        let rows: Vec<CurrentRow> =
-            on_tx!(&mut tx, conn, d => sqlx::query_as(CURRENT.of(d)).bind(ids).fetch_all(conn).await?);
-        let mut writes = Writes::default();
-        for row in &rows {
-            if let Some(finished) = by_id.get(&row.id) {
-                writes.add(row, finished);
-            }
-        }
-        let counts = writes.write(&mut tx, gateway).await?;
-        tx.commit().await?;
-        Ok(FinishedCounts { fenced: batch.len() as u64 - counts.applied.min(batch.len() as u64), ..counts })
+        Ok(self.record(gateway, batch, &[]).await?.0)
     }
 
-    /// Writes a batch in which everything was taken, without reading a row first; `None`, and nothing written, where a row
-    /// is not what its attempt left: then each is looked at.
-    async fn finish_sent(&self, gateway: &str, sent: &Sent<'_>) -> Result<Option<FinishedCounts>> {
-        let mut tx = self.db.begin().await?;
-        for ((lease_token, segments), rows) in &sent.times {
-            let written = on_tx!(&mut tx, conn, d => sqlx::query(SENT.of(d))
-                .bind(object(rows.iter().copied())).bind(*lease_token).bind(i64::from(*segments))
-                .execute(conn).await?.rows_affected());
-            if written != rows.len() as u64 {
-                return Ok(None);
+    /// Writes what came of submits, and then receipts, in one transaction: one wait for the disk, and a receipt that came
+    /// right after its answer finds it.
+    ///
+    /// # Errors
+    /// What the database says; nothing of either is written then, and no receipt may be acknowledged.
+    pub async fn record(
+        &self,
+        gateway: &str,
+        results: &[Finished],
+        receipts: &[IncomingReceipt],
+    ) -> Result<(FinishedCounts, ReceiptCounts)> {
+        if let Some(sent) = Sent::of(results) {
+            let mut tx = self.db.begin().await?;
+            if let Some(finished) = sent.write(&mut tx, gateway).await? {
+                let stored = receipts::store(&mut tx, gateway, receipts).await?;
+                tx.commit().await?;
+                return Ok((finished, stored));
             }
+            // Some row is not what its attempt left. This is rolled back, and each is looked at.
         }
-        on_tx!(&mut tx, conn, d => sqlx::query(SUBMITTED_WHOLE.of(d))
-            .bind(object(sent.names.iter().copied())).bind(gateway).execute(conn).await?);
-        let ids = json!(sent.names.iter().map(|(_, id)| id).collect::<Vec<_>>()).to_string();
-        on_tx!(&mut tx, conn, d => sqlx::query(SENT_TIMES_OF.of(d)).bind(ids).execute(conn).await?);
-        let joined = join_parked(&mut tx, gateway, || sent.submissions()).await?;
+        let mut tx = self.db.begin().await?;
+        let finished = finish_each(&mut tx, gateway, results).await?;
+        let stored = receipts::store(&mut tx, gateway, receipts).await?;
         tx.commit().await?;
-        Ok(Some(FinishedCounts { applied: sent.names.len() as u64, fenced: 0, joined }))
+        Ok((finished, stored))
     }
+}
+
+/// Looks at each row before it is written.
+async fn finish_each(tx: &mut Tx, gateway: &str, batch: &[Finished]) -> Result<FinishedCounts> {
+    if batch.is_empty() {
+        return Ok(FinishedCounts::default());
+    }
+    // The last word about a delivery counts, should a batch hold two.
+    let by_id: HashMap<i64, &Finished> = batch.iter().map(|f| (f.id.0, f)).collect();
+    let ids = json!(by_id.keys().collect::<Vec<_>>()).to_string();
+    let rows: Vec<CurrentRow> =
+        on_tx!(&mut *tx, conn, d => sqlx::query_as(CURRENT.of(d)).bind(ids).fetch_all(conn).await?);
+    let mut writes = Writes::default();
+    for row in &rows {
+        if let Some(finished) = by_id.get(&row.id) {
+            writes.add(row, finished);
+        }
+    }
+    let counts = writes.write(tx, gateway).await?;
+    Ok(FinishedCounts { fenced: batch.len() as u64 - counts.applied.min(batch.len() as u64), ..counts })
 }
 
 /// A batch of which each delivery was taken in one part: what nearly every batch is.
@@ -185,6 +192,24 @@ impl<'a> Sent<'a> {
             sent.names.push((&name.0, finished.id.0));
         }
         (!sent.names.is_empty()).then_some(sent)
+    }
+
+    /// Writes them without reading a row first; `None` where a row is not what its attempt left: nothing may be committed then.
+    async fn write(&self, tx: &mut Tx, gateway: &str) -> Result<Option<FinishedCounts>> {
+        for ((lease_token, segments), rows) in &self.times {
+            let written = on_tx!(&mut *tx, conn, d => sqlx::query(SENT.of(d))
+                .bind(object(rows.iter().copied())).bind(*lease_token).bind(i64::from(*segments))
+                .execute(conn).await?.rows_affected());
+            if written != rows.len() as u64 {
+                return Ok(None);
+            }
+        }
+        on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED_WHOLE.of(d))
+            .bind(object(self.names.iter().copied())).bind(gateway).execute(conn).await?);
+        let ids = json!(self.names.iter().map(|(_, id)| id).collect::<Vec<_>>()).to_string();
+        on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES_OF.of(d)).bind(ids).execute(conn).await?);
+        let joined = join_parked(tx, gateway, || self.submissions()).await?;
+        Ok(Some(FinishedCounts { applied: self.names.len() as u64, fenced: 0, joined }))
     }
 
     /// As [`join_parked`] takes them.

@@ -144,48 +144,51 @@ impl Store {
     /// # Errors
     /// What the database says; nothing of the batch is stored then, and no receipt may be acknowledged.
     pub async fn store_receipts(&self, gateway: &str, batch: &[IncomingReceipt]) -> Result<ReceiptCounts> {
-        if batch.is_empty() {
-            return Ok(ReceiptCounts::default());
-        }
-        let mut tx = self.db.begin().await?;
-        let found = find(&mut tx, gateway, batch).await?;
-        let known = known_references(&mut tx, batch).await?;
-        let mut rows = Vec::with_capacity(batch.len());
-        let mut receipts = Vec::with_capacity(batch.len());
-        for (index, receipt) in batch.iter().enumerate() {
-            // Our own reference outranks an id that the provider may use again.
-            let ours = receipt.delivery.filter(|d| known.contains(&d.0));
-            let owner = match (ours, found.get(index).copied().flatten()) {
-                (Some(ours), Some((delivery, part))) if delivery == ours.0 => Some((delivery, part)),
-                (Some(ours), _) => Some((ours.0, 0)),
-                (None, found) => found,
-            };
-            rows.push(json!([
-                receipt.provider_id.0,
-                receipt.status.as_str(),
-                receipt.error,
-                receipt.recipient.map(|r| hex::encode(&r.0)),
-                receipt.raw,
-                receipt.received_at.as_millis(),
-                owner.map(|(delivery, _)| delivery),
-            ]));
-            if let Some((delivery, part)) = owner {
-                receipts.push(PartReceipt {
-                    delivery,
-                    part,
-                    status: receipt.status,
-                    error: receipt.error.clone(),
-                    at: receipt.received_at.as_millis(),
-                });
-            }
-        }
-        on_tx!(&mut tx, conn, d => sqlx::query(INSERT.of(d))
-            .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?);
-        let joined = receipts.len() as u64;
-        let moved = apply(&mut tx, &receipts).await?;
-        tx.commit().await?;
-        Ok(ReceiptCounts { joined, parked: batch.len() as u64 - joined, moved })
+        Ok(self.record(gateway, &[], batch).await?.1)
     }
+}
+
+/// Stores a batch and moves the deliveries.
+pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt]) -> Result<ReceiptCounts> {
+    if batch.is_empty() {
+        return Ok(ReceiptCounts::default());
+    }
+    let found = find(tx, gateway, batch).await?;
+    let known = known_references(tx, batch).await?;
+    let mut rows = Vec::with_capacity(batch.len());
+    let mut receipts = Vec::with_capacity(batch.len());
+    for (index, receipt) in batch.iter().enumerate() {
+        // Our own reference outranks an id that the provider may use again.
+        let ours = receipt.delivery.filter(|d| known.contains(&d.0));
+        let owner = match (ours, found.get(index).copied().flatten()) {
+            (Some(ours), Some((delivery, part))) if delivery == ours.0 => Some((delivery, part)),
+            (Some(ours), _) => Some((ours.0, 0)),
+            (None, found) => found,
+        };
+        rows.push(json!([
+            receipt.provider_id.0,
+            receipt.status.as_str(),
+            receipt.error,
+            receipt.recipient.map(|r| hex::encode(&r.0)),
+            receipt.raw,
+            receipt.received_at.as_millis(),
+            owner.map(|(delivery, _)| delivery),
+        ]));
+        if let Some((delivery, part)) = owner {
+            receipts.push(PartReceipt {
+                delivery,
+                part,
+                status: receipt.status,
+                error: receipt.error.clone(),
+                at: receipt.received_at.as_millis(),
+            });
+        }
+    }
+    on_tx!(&mut *tx, conn, d => sqlx::query(INSERT.of(d))
+        .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?);
+    let joined = receipts.len() as u64;
+    let moved = apply(tx, &receipts).await?;
+    Ok(ReceiptCounts { joined, parked: batch.len() as u64 - joined, moved })
 }
 
 /// Which delivery and part each receipt of a batch is about. A provider may use an id again, and others may share its

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// A claim is what can be handed over in this time: about the time of one commit.
 const HANDOVER: Duration = Duration::from_millis(20);
 /// Rows of one transaction.
-const MOST: u32 = 500;
+const MOST: u32 = 1_000;
 /// A sample is this much busy time or this many answers: less says little.
 const SAMPLE: Duration = Duration::from_millis(20);
 const ANSWERS: u32 = 100;
@@ -88,10 +88,10 @@ mod tests {
             // measured, limit, window → claim
             (0.0, None, 50, 50),
             (10_000.0, None, 50, 200),
-            (30_000.0, None, 50, 500),
-            (1e12, None, 50, 500),
+            (30_000.0, None, 50, 600),
+            (1e12, None, 50, 1_000),
             (0.0, None, 0, 1),
-            (0.0, None, 4000, 500),
+            (0.0, None, 4000, 1_000),
             (480.0, Some(500.0), 50, 10),
             (0.0, Some(5.0), 50, 1),
             (900.0, Some(1e9), 50, 50),

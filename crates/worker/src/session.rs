@@ -194,12 +194,13 @@ impl Session {
         Hold::Nothing
     }
 
-    /// Starts the next claim when less than half of the last one is left, so that the wire does not wait for the disk.
+    /// Starts the next claim when no more than the last one is left: it takes as long to be written as that takes to be handed
+    /// over, and the wire does not wait for the disk.
     fn claim_ahead(&mut self, now: Instant) {
         if self.idle_until.is_some_and(|until| now >= until) {
             self.idle_until = None;
         }
-        if self.claiming.is_some() || self.idle_until.is_some() || self.queue.len() * 2 > self.last_claim {
+        if self.claiming.is_some() || self.idle_until.is_some() || self.queue.len() > self.last_claim {
             return;
         }
         let window = self.parts.control.window(self.parts.window);
@@ -229,11 +230,11 @@ impl Session {
                     let due = batch.next_due.map_or(again, |wait| Instant::now() + wait.max(BREATH));
                     self.idle_until = Some(due.min(again));
                 } else {
-                    #[expect(clippy::cast_precision_loss, reason = "at most 500")]
+                    #[expect(clippy::cast_precision_loss, reason = "at most a thousand")]
                     self.parts.instruments.claim_size.record(batch.ready.len() as f64);
                 }
+                self.last_claim = batch.ready.len();
                 self.queue.extend(batch.ready);
-                self.last_claim = self.queue.len();
             }
             Ok(Err(error)) => {
                 tracing::warn!(channel = %self.parts.claimer.channel, %error, "nothing could be claimed");

@@ -53,8 +53,9 @@ async fn measure(args: &BenchArgs) -> CommandResult {
         sizes.push(measure_size(*recipients, args.runs).await?);
     }
     output::result(format_args!(
-        "Klaroen {}, {cores} cores, one SMPP connection with a window of 50, SQLite; medians of {} runs.\n",
+        "Klaroen {}, {cores} cores, one SMPP connection with a window of 50 (receipts: {}), SQLite; medians of {} runs.\n",
         env!("CARGO_PKG_VERSION"),
+        town::RECEIPT_WINDOW,
         args.runs
     ))?;
     output::result(figures::table(&sizes))?;
