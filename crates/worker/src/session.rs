@@ -76,6 +76,8 @@ pub(crate) struct Session {
     in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
     claiming: Option<Claiming>,
     last_claim: usize,
+    /// What was leased had to be put back: nothing more is leased before an answer comes.
+    stalled: bool,
     meter: Meter,
     /// Wakes up when somebody queues something; armed before each claim, so that no wake-up falls between.
     work: Pin<Box<OwnedNotified>>,
@@ -104,6 +106,7 @@ impl Session {
             in_flight: FuturesUnordered::new(),
             claiming: None,
             last_claim: 0,
+            stalled: false,
             meter: Meter::default(),
             idle_until: None,
         }
@@ -171,6 +174,7 @@ impl Session {
             if now >= next.hand_over_by {
                 place.send(attempt.put_back(wall));
                 self.queue.pop_front();
+                self.stalled = true;
                 continue;
             }
             if self.in_flight.len() >= window {
@@ -204,6 +208,11 @@ impl Session {
             return;
         }
         let window = self.parts.control.window(self.parts.window);
+        if self.stalled && self.in_flight.len() >= window {
+            // A provider that does not answer holds its window, and not what others could send.
+            return;
+        }
+        self.stalled = false;
         if window < self.parts.window && !(self.queue.is_empty() && self.in_flight.is_empty()) {
             // One message tries a gateway that had refused us; its answer decides about the rest.
             return;
