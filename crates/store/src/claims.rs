@@ -124,11 +124,11 @@ impl Store {
         }
         tx.commit().await?;
         // The numbers are opened after it: nobody waits for the writer meanwhile.
-        let claimed = taken.leased.into_iter().map(|leased| self.claimed(lease_token, leased)).collect();
+        let claimed = taken.leased.iter().map(|leased| self.claimed(lease_token, leased)).collect();
         Ok(Claim { claimed, suppressed: taken.suppressed, next_due: None })
     }
 
-    fn claimed(&self, lease_token: i64, leased: Leased) -> Claimed {
+    fn claimed(&self, lease_token: i64, leased: &Leased) -> Claimed {
         let phone = self.keys.open_phone(&leased.sealed, leased.participant.as_bytes()).ok();
         if phone.is_none() {
             tracing::error!(delivery = leased.id, "the sealed phone number does not open");

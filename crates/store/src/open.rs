@@ -48,6 +48,12 @@ const PROBE: Sql = Sql::new(
     "INSERT INTO meta (name, value) VALUES ('write_probe', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
 );
 
+/// In KiB, as SQLite takes it: what a writer has read stays good, because nobody else writes.
+const WRITER_CACHE: &str = "-65536";
+/// Each reader forgets its pages at the next commit of the writer, so there is no use in many; eight readers of a large alert
+/// took half a gigabyte.
+const READER_CACHE: &str = "-4096";
+
 impl Store {
     /// Opens the database, creates the file where there is none, and migrates it.
     ///
@@ -123,7 +129,7 @@ async fn connect_sqlite(options: &StoreOptions) -> Result<Db> {
         // Rows that may wait to be taken: with few, the database's thread and ours wake each other for every handful.
         .row_buffer_size(1024)
         // 64 MiB: the hot indexes of a large alert stay in memory.
-        .pragma("cache_size", "-65536")
+        .pragma("cache_size", WRITER_CACHE)
         .pragma("temp_store", "memory")
         .pragma("wal_autocheckpoint", "4000")
         .pragma("journal_size_limit", "67108864");
@@ -138,6 +144,6 @@ async fn connect_sqlite(options: &StoreOptions) -> Result<Db> {
     let readers = SqlitePoolOptions::new()
         .max_connections(options.readers)
         .acquire_timeout(Duration::from_secs(10))
-        .connect_lazy_with(connect.read_only(true));
+        .connect_lazy_with(connect.read_only(true).pragma("cache_size", READER_CACHE));
     Ok(Db::Sqlite { writer, readers })
 }

@@ -240,7 +240,7 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
     let corrupt = || StoreError::Corrupt { table: "deliveries", column: "state" };
     let rows: Vec<Standing<'_>> = serde_json::from_str(&rows).map_err(|_| corrupt())?;
     // Most of a batch moves the same way, so it is a statement for each way, and a list of numbers.
-    let mut moves: BTreeMap<Move<'_>, Vec<i64>> = BTreeMap::new();
+    let mut alike: BTreeMap<Move<'_>, Vec<i64>> = BTreeMap::new();
     let (mut reopened, mut late_rings) = (Vec::new(), Vec::new());
     for Standing(id, state, parts) in rows {
         let state: DeliveryState = state.parse().map_err(|_| corrupt())?;
@@ -257,7 +257,7 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
             let error = of_this.iter().rev().find_map(|r| r.error.as_deref());
             let reason = if next == DeliveryState::Undelivered { error } else { None };
             let at = of_this.iter().map(|r| r.at).max().unwrap_or(0);
-            moves.entry((state.as_str(), next.as_str(), reason, at)).or_default().push(id);
+            alike.entry((state.as_str(), next.as_str(), reason, at)).or_default().push(id);
             if next == DeliveryState::Sent {
                 reopened.push(id);
             }
@@ -267,7 +267,7 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
         }
     }
     let mut moved = 0;
-    for ((state, next, reason, at), ids) in moves {
+    for ((state, next, reason, at), ids) in alike {
         moved += on_tx!(&mut *tx, conn, d => sqlx::query(MOVE.of(d))
             .bind(json!(ids).to_string()).bind(state).bind(next).bind(reason).bind(at)
             .execute(conn).await?)

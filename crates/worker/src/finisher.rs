@@ -145,7 +145,8 @@ impl Incoming {
             }
         }
         // After the receipts were taken, so that the answers before them are here.
-        while batch.len() < batch::ROWS
+        let most = if joint.is_some() { batch::BESIDE_RECEIPTS } else { batch::ROWS };
+        while batch.len() < most
             && let Ok(result) = self.results.try_recv()
         {
             batch.push(result);
