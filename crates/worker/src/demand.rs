@@ -22,14 +22,16 @@ const WEIGHT: f64 = 0.3;
 /// Without a limit it is at least the window, so that a gateway which has shown nothing yet is filled; under a limit it is
 /// what the tokens of the time allow, because the rest would only wait under a lease.
 pub(crate) fn claim_size(pace: f64, limit: Option<f64>, window: usize) -> u32 {
-    let window = u32::try_from(window).unwrap_or(MOST);
+    let most = usize::try_from(MOST).unwrap_or(usize::MAX);
     let wanted = handed_over(pace).max(window);
-    limit.map_or(wanted, |limit| wanted.min(handed_over(limit))).clamp(1, MOST)
+    let size = limit.map_or(wanted, |limit| wanted.min(handed_over(limit))).clamp(1, most);
+    u32::try_from(size).unwrap_or(MOST)
 }
 
+/// What is handed over at `rate` messages per second in the time of about one commit.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast from float saturates")]
-fn handed_over(rate: f64) -> u32 {
-    (rate * HANDOVER.as_secs_f64()).ceil() as u32
+pub(crate) fn handed_over(rate: f64) -> usize {
+    (rate * HANDOVER.as_secs_f64()).ceil() as usize
 }
 
 /// Measures throughput over the time in which something was under way; the time in between says nothing about the wire.

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use self::answers::next_done;
 use crate::claimer::{Batch, Claimer, Ready};
 use crate::control::GatewayControl;
-use crate::demand::{Meter, claim_size};
+use crate::demand::{Meter, claim_size, handed_over};
 use crate::in_doubt::InDoubt;
 use crate::instruments::ChannelInstruments;
 use crate::jitter;
@@ -198,13 +198,12 @@ impl Session {
         Hold::Nothing
     }
 
-    /// Starts the next claim when no more than the last one is left: it takes as long to be written as that takes to be handed
-    /// over, and the wire does not wait for the disk.
+    /// Starts the next claim before the queue is empty, so that the wire does not wait for the disk.
     fn claim_ahead(&mut self, now: Instant) {
         if self.idle_until.is_some_and(|until| now >= until) {
             self.idle_until = None;
         }
-        if self.claiming.is_some() || self.idle_until.is_some() || self.queue.len() > self.last_claim {
+        if self.claiming.is_some() || self.idle_until.is_some() || self.queue.len() > self.low_water() {
             return;
         }
         let window = self.parts.control.window(self.parts.window);
@@ -226,6 +225,14 @@ impl Session {
         self.work.as_mut().enable();
         let claimer = self.parts.claimer.clone();
         self.claiming = Some(tokio::spawn(async move { claimer.claim(limit).await }));
+    }
+
+    /// What may be left when the next claim begins: half of the last one, or what a claim's commit takes to be handed over.
+    fn low_water(&self) -> usize {
+        let half = self.last_claim / 2;
+        // Under a limit the tokens are what is waited for, and more would only wait under a lease.
+        let limited = self.parts.control.pace.rate().is_some();
+        if limited { half } else { half.max(handed_over(self.meter.rate())) }
     }
 
     /// Takes in what a claim brought, or says when to try again.
