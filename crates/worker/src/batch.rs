@@ -7,9 +7,6 @@ use tokio::time::Instant;
 
 /// Rows of one transaction: some 10 ms, so that the wait for the disk is the smaller part.
 pub(crate) const ROWS: usize = 1_000;
-/// Results that are written along with receipts: a message centre sends only so many receipts before it wants an answer, and
-/// a large batch would keep it waiting.
-pub(crate) const BESIDE_RECEIPTS: usize = 300;
 /// How long the first result of a batch waits for others.
 pub(crate) const COMPANY: Duration = Duration::from_millis(20);
 

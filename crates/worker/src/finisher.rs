@@ -145,8 +145,7 @@ impl Incoming {
             }
         }
         // After the receipts were taken, so that the answers before them are here.
-        let most = if joint.is_some() { batch::BESIDE_RECEIPTS } else { batch::ROWS };
-        while batch.len() < most
+        while batch.len() < batch::ROWS
             && let Ok(result) = self.results.try_recv()
         {
             batch.push(result);
