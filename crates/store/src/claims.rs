@@ -56,14 +56,14 @@ pub struct Claim {
 /// closed is not due, nor is an update once the alert was ended or withdrawn.
 const DUE: Sql = Sql::new(
     "SELECT m.id, m.lane FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
-     WHERE m.settled = 0 AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))
+     WHERE NOT m.settled AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))
        AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' AND d.due_at <= $1)
      ORDER BY m.lane, m.id",
 );
 const NEXT_DUE: Sql = Sql::new(
     "SELECT MIN((SELECT MIN(d.due_at) FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued'))
      FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
-     WHERE m.settled = 0 AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))",
+     WHERE NOT m.settled AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))",
 );
 /// What a message has due, `$3` at most, as one JSON value: a row each would be most of the work of a claim. Columns: id,
 /// retries, the participant, the sealed number, whether they opted out.
@@ -71,26 +71,42 @@ const NEXT_DUE: Sql = Sql::new(
 /// A participant who was erased, or whose number was changed since the match, has no number here: the number that was
 /// matched, and checked for an opt-out, is the number that rings. Automatic answers (lane 0) pass the opt-out: they are what
 /// confirms it.
-pub(crate) const CANDIDATES: Sql = Sql::new(
+pub(crate) const CANDIDATES: Sql = Sql::each(
     "SELECT json_group_array(json_array(d.id, d.retries, lower(hex(d.participant_id)), lower(hex(p.phone)),
          d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient)))
      FROM (SELECT id, retries, participant_id, recipient, lane FROM deliveries
            WHERE message_id = $1 AND state = 'queued' AND due_at <= $2
            ORDER BY due_at, id LIMIT $3) d
          LEFT JOIN participants p ON p.id = d.participant_id AND p.recipient = d.recipient",
+    "WITH d AS (
+         SELECT id, retries, participant_id, recipient, lane FROM deliveries
+         WHERE message_id = $1 AND state = 'queued' AND due_at <= $2
+         ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)
+     SELECT COALESCE(json_agg(json_build_array(d.id, d.retries, d.participant_id,
+         COALESCE(encode(p.phone, 'hex'), ''),
+         (d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient))::int)), '[]')::text
+     FROM d LEFT JOIN participants p ON p.id = d.participant_id AND p.recipient = d.recipient",
 );
-pub(crate) const LEASE: Sql = Sql::new(
+pub(crate) const LEASE: Sql = Sql::each(
     "UPDATE deliveries SET
          state = 'sending', attempt = attempt + 1, lease_token = $2, lease_until = $3, channel = $4, changed_at = $5,
          reason = CASE WHEN in_doubt THEN reason END
      WHERE state = 'queued' AND id IN (SELECT value FROM json_each($1))",
+    "UPDATE deliveries SET
+         state = 'sending', attempt = attempt + 1, lease_token = $2, lease_until = $3, channel = $4, changed_at = $5,
+         reason = CASE WHEN in_doubt THEN reason END
+     WHERE state = 'queued' AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
 );
 /// What may have rung before it was put back is not known to have been held back.
-const SUPPRESS: Sql = Sql::new(
+const SUPPRESS: Sql = Sql::each(
     "UPDATE deliveries SET
          state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, attempt = attempt + 1, changed_at = $2,
          reason = CASE WHEN in_doubt THEN reason END
      WHERE state = 'queued' AND id IN (SELECT value FROM json_each($1))",
+    "UPDATE deliveries SET
+         state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, attempt = attempt + 1, changed_at = $2,
+         reason = CASE WHEN in_doubt THEN reason END
+     WHERE state = 'queued' AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
 );
 
 /// A row of [`CANDIDATES`].
@@ -239,7 +255,7 @@ async fn lease(
     let now = request.now.as_millis();
     if !suppressed.is_empty() {
         on_tx!(&mut *tx, conn, d => sqlx::query(SUPPRESS.of(d))
-            .bind(json!(suppressed).to_string()).bind(now).execute(conn).await?);
+            .bind(json!(suppressed).to_string()).bind(now).execute(conn).await?.rows_affected());
     }
     if !leased.is_empty() {
         let ids: Vec<i64> = leased.iter().map(|leased| leased.id).collect();

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
+use crate::lock;
 use crate::object::object;
 use crate::receipts::{self, IncomingReceipt, ReceiptCounts, join_parked};
 use crate::{Result, Store};
@@ -45,35 +46,53 @@ pub struct FinishedCounts {
 
 /// What the common case, an SMS that was taken in one part, writes; `$1` is `{"id": time}`. Whether every row was under this
 /// lease is told by how many were changed.
-pub(crate) const SENT: Sql = Sql::new(
+pub(crate) const SENT: Sql = Sql::each(
     "UPDATE deliveries SET state = 'sent', settle_at = NULL, segments = $3, sent_at = j.value, reason = NULL,
          changed_at = j.value
      FROM json_each($1) j
      WHERE deliveries.id = CAST(j.key AS INTEGER) AND deliveries.state = 'sending' AND deliveries.lease_token = $2",
+    "UPDATE deliveries SET state = 'sent', settle_at = NULL, segments = $3, sent_at = j.value::bigint, reason = NULL,
+         changed_at = j.value::bigint
+     FROM json_each_text($1::json) AS j(key, value)
+     WHERE deliveries.id = j.key::bigint AND deliveries.state = 'sending' AND deliveries.lease_token = $2",
 );
 /// `$1` is `{"provider id": delivery}`.
-pub(crate) const SUBMITTED_WHOLE: Sql = Sql::new(
+pub(crate) const SUBMITTED_WHOLE: Sql = Sql::each(
     "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
      SELECT $2, j.key, d.id, 0, 1, d.organisation_id, NULL, d.sent_at
      FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value WHERE true
      ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
+    "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
+     SELECT $2, j.key, d.id, 0, 1, d.organisation_id, NULL, d.sent_at
+     FROM json_each_text($1::json) AS j(key, value) JOIN deliveries d ON d.id = j.value::bigint
+     ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
 );
-pub(crate) const SENT_TIMES_OF: Sql = Sql::new(
+pub(crate) const SENT_TIMES_OF: Sql = Sql::each(
     "UPDATE messages SET
-         first_sent_at = MIN(COALESCE(first_sent_at, s.first), s.first),
-         last_sent_at = MAX(COALESCE(last_sent_at, s.last), s.last),
-         settled = 0
-     FROM (SELECT d.message_id, MIN(d.sent_at) AS first, MAX(d.sent_at) AS last
+         first_sent_at = MIN(COALESCE(first_sent_at, s.earliest), s.earliest),
+         last_sent_at = MAX(COALESCE(last_sent_at, s.latest), s.latest),
+         settled = FALSE
+     FROM (SELECT d.message_id, MIN(d.sent_at) AS earliest, MAX(d.sent_at) AS latest
            FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value GROUP BY d.message_id) s
      WHERE messages.id = s.message_id",
+    "UPDATE messages SET
+         first_sent_at = LEAST(first_sent_at, s.earliest), last_sent_at = GREATEST(last_sent_at, s.latest),
+         settled = FALSE
+     FROM (SELECT d.message_id, MIN(d.sent_at) AS earliest, MAX(d.sent_at) AS latest
+           FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
+           GROUP BY d.message_id) s
+     WHERE messages.id = s.message_id",
 );
-pub(crate) const CURRENT: Sql = Sql::new(
+pub(crate) const CURRENT: Sql = Sql::each(
     "SELECT d.id, d.state, d.lease_token, d.in_doubt, d.organisation_id, d.message_id
      FROM json_each($1) j JOIN deliveries d ON d.id = j.value",
+    "SELECT d.id, d.state, d.lease_token, d.in_doubt, d.organisation_id, d.message_id
+     FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
+     ORDER BY d.id FOR UPDATE OF d",
 );
 /// Columns of the JSON: id, old state, new state, lease token, due, retries to add, settle, segments,
 /// sent, reason, now.
-pub(crate) const APPLY: Sql = Sql::new(
+pub(crate) const APPLY: Sql = Sql::each(
     "UPDATE deliveries SET
          state = j.value ->> 2,
          due_at = COALESCE(j.value ->> 4, due_at),
@@ -85,22 +104,46 @@ pub(crate) const APPLY: Sql = Sql::new(
          changed_at = j.value ->> 10
      FROM json_each($1) j
      WHERE deliveries.id = j.value ->> 0 AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = j.value ->> 3",
+    "UPDATE deliveries SET
+         state = j.value ->> 2,
+         due_at = COALESCE((j.value ->> 4)::bigint, due_at),
+         retries = retries + (j.value ->> 5)::bigint,
+         settle_at = (j.value ->> 6)::bigint,
+         segments = COALESCE((j.value ->> 7)::bigint, segments),
+         sent_at = COALESCE((j.value ->> 8)::bigint, sent_at),
+         reason = j.value ->> 9,
+         changed_at = (j.value ->> 10)::bigint
+     FROM json_array_elements($1::json) AS j(value)
+     WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = (j.value ->> 3)::bigint",
 );
-const SUBMITTED: Sql = Sql::new(
+const SUBMITTED: Sql = Sql::each(
     "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
      SELECT $2, j.value ->> 0, j.value ->> 1, j.value ->> 2, j.value ->> 3, unhex(j.value ->> 4), NULL, j.value ->> 5
      FROM json_each($1) j WHERE true
      ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
+    "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
+     SELECT $2, j.value ->> 0, (j.value ->> 1)::bigint, (j.value ->> 2)::bigint, (j.value ->> 3)::bigint,
+         (j.value ->> 4)::uuid, NULL, (j.value ->> 5)::bigint
+     FROM json_array_elements($1::json) AS j(value)
+     ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
 );
-const SENT_TIMES: Sql = Sql::new(
+const SENT_TIMES: Sql = Sql::each(
     "UPDATE messages SET
          first_sent_at = MIN(COALESCE(first_sent_at, j.value ->> 1), j.value ->> 1),
          last_sent_at = MAX(COALESCE(last_sent_at, j.value ->> 2), j.value ->> 2)
      FROM json_each($1) j WHERE messages.id = unhex(j.value ->> 0)",
+    "UPDATE messages SET
+         first_sent_at = LEAST(first_sent_at, (j.value ->> 1)::bigint),
+         last_sent_at = GREATEST(last_sent_at, (j.value ->> 2)::bigint)
+     FROM json_array_elements($1::json) AS j(value) WHERE messages.id = (j.value ->> 0)::uuid",
 );
-const REOPEN: Sql = Sql::new(
-    "UPDATE messages SET settled = 0
-     WHERE settled = 1 AND id IN (SELECT d.message_id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value)",
+const REOPEN: Sql = Sql::each(
+    "UPDATE messages SET settled = FALSE
+     WHERE settled AND id IN (SELECT d.message_id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value)",
+    "UPDATE messages SET settled = FALSE
+     WHERE settled AND id IN (
+         SELECT d.message_id FROM deliveries d
+         WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json)))",
 );
 
 #[derive(sqlx::FromRow)]
@@ -122,8 +165,9 @@ impl Store {
         Ok(self.record(gateway, batch, &[]).await?.0)
     }
 
-    /// Writes what came of submits, and then receipts, in one transaction: one wait for the disk, and a receipt that came
-    /// right after its answer finds it.
+    /// Writes what came of submits, and then receipts, and waits for the disk once: a receipt that came right after its answer
+    /// finds it. On PostgreSQL each has a transaction of its own, so that locks are taken in one order; it may then give results
+    /// and no counts of receipts, which are not stored.
     ///
     /// # Errors
     /// What the database says; nothing of either is written then, and no receipt may be acknowledged.
@@ -132,21 +176,33 @@ impl Store {
         gateway: &str,
         results: &[Finished],
         receipts: &[IncomingReceipt],
-    ) -> Result<(FinishedCounts, ReceiptCounts)> {
+    ) -> Result<(FinishedCounts, Option<ReceiptCounts>)> {
+        let (mut tx, finished) = self.finish_in(gateway, results).await?;
+        if matches!(tx, Tx::Sqlite(_)) || results.is_empty() {
+            let stored = receipts::store(&mut tx, gateway, receipts).await?;
+            tx.commit().await?;
+            return Ok((finished, Some(stored)));
+        }
+        tx.commit().await?;
+        if receipts.is_empty() {
+            return Ok((finished, Some(ReceiptCounts::default())));
+        }
+        let stored = self.store_receipts(gateway, receipts).await;
+        Ok((finished, stored.inspect_err(|error| tracing::warn!(%error, "receipts not stored")).ok()))
+    }
+
+    /// A transaction in which what came of submits is written.
+    async fn finish_in(&self, gateway: &str, results: &[Finished]) -> Result<(Tx, FinishedCounts)> {
         if let Some(sent) = Sent::of(results) {
             let mut tx = self.db.begin().await?;
             if let Some(finished) = sent.write(&mut tx, gateway).await? {
-                let stored = receipts::store(&mut tx, gateway, receipts).await?;
-                tx.commit().await?;
-                return Ok((finished, stored));
+                return Ok((tx, finished));
             }
             // Some row is not what its attempt left. This is rolled back, and each is looked at.
         }
         let mut tx = self.db.begin().await?;
         let finished = finish_each(&mut tx, gateway, results).await?;
-        let stored = receipts::store(&mut tx, gateway, receipts).await?;
-        tx.commit().await?;
-        Ok((finished, stored))
+        Ok((tx, finished))
     }
 }
 
@@ -196,6 +252,8 @@ impl<'a> Sent<'a> {
 
     /// Writes them without reading a row first; `None` where a row is not what its attempt left: nothing may be committed then.
     async fn write(&self, tx: &mut Tx, gateway: &str) -> Result<Option<FinishedCounts>> {
+        let ids = json!(self.names.iter().map(|(_, id)| id).collect::<Vec<_>>()).to_string();
+        lock::deliveries(tx, &ids).await?;
         for ((lease_token, segments), rows) in &self.times {
             let written = on_tx!(&mut *tx, conn, d => sqlx::query(SENT.of(d))
                 .bind(object(rows.iter().copied())).bind(*lease_token).bind(i64::from(*segments))
@@ -205,9 +263,8 @@ impl<'a> Sent<'a> {
             }
         }
         on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED_WHOLE.of(d))
-            .bind(object(self.names.iter().copied())).bind(gateway).execute(conn).await?);
-        let ids = json!(self.names.iter().map(|(_, id)| id).collect::<Vec<_>>()).to_string();
-        on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES_OF.of(d)).bind(ids).execute(conn).await?);
+            .bind(object(self.names.iter().copied())).bind(gateway).execute(conn).await?.rows_affected());
+        on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES_OF.of(d)).bind(ids).execute(conn).await?.rows_affected());
         let joined = join_parked(tx, gateway, || self.submissions()).await?;
         Ok(Some(FinishedCounts { applied: self.names.len() as u64, fenced: 0, joined }))
     }
@@ -324,7 +381,7 @@ impl Writes {
         if !self.submissions.is_empty() {
             let submissions = Value::Array(self.submissions).to_string();
             on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED.of(d))
-                .bind(&submissions).bind(gateway).execute(conn).await?);
+                .bind(&submissions).bind(gateway).execute(conn).await?.rows_affected());
             counts.joined = join_parked(tx, gateway, || submissions).await?;
         }
         if !self.sent.is_empty() {
@@ -334,7 +391,7 @@ impl Writes {
                 .map(|(id, (first, last))| json!([id.simple().to_string(), first, last]))
                 .collect();
             on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES.of(d))
-                .bind(Value::Array(times).to_string()).execute(conn).await?);
+                .bind(Value::Array(times).to_string()).execute(conn).await?.rows_affected());
         }
         reopen(tx, &self.reopened).await?;
         Ok(counts)
@@ -347,6 +404,6 @@ pub(crate) async fn reopen(tx: &mut Tx, deliveries: &[i64]) -> Result<()> {
         return Ok(());
     }
     let deliveries = json!(deliveries).to_string();
-    on_tx!(&mut *tx, conn, d => sqlx::query(REOPEN.of(d)).bind(deliveries).execute(conn).await?);
+    on_tx!(&mut *tx, conn, d => sqlx::query(REOPEN.of(d)).bind(deliveries).execute(conn).await?.rows_affected());
     Ok(())
 }

@@ -49,40 +49,67 @@ pub struct ReceiptCounts {
 ///
 /// `CROSS JOIN` keeps the order in SQLite: left to itself it reads every submit of the gateway and looks each one up in the
 /// batch, so that a receipt costs more the more was ever sent.
-pub(crate) const FIND: Sql = Sql::new(
+pub(crate) const FIND: Sql = Sql::each(
     "SELECT json_group_array(json_array(j.key, s.delivery_id, s.part, s.submitted_at, lower(hex(d.recipient))))
      FROM json_each($1) j
          CROSS JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value
          CROSS JOIN deliveries d ON d.id = s.delivery_id",
+    "SELECT COALESCE(json_agg(json_build_array(j.nth - 1, s.delivery_id, s.part, s.submitted_at,
+         encode(d.recipient, 'hex'))), '[]')::text
+     FROM json_array_elements_text($1::json) WITH ORDINALITY AS j(value, nth)
+         JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value
+         JOIN deliveries d ON d.id = s.delivery_id",
 );
 /// References of ours that are real.
-const KNOWN: Sql = Sql::new("SELECT d.id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value");
-const INSERT: Sql = Sql::new(
+const KNOWN: Sql = Sql::each(
+    "SELECT d.id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value",
+    "SELECT d.id FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
+);
+const INSERT: Sql = Sql::each(
     "INSERT INTO receipts
          (organisation_id, gateway, provider_id, status, error, recipient, raw, received_at, delivery_id)
      SELECT (SELECT organisation_id FROM deliveries d WHERE d.id = j.value ->> 6), $2, j.value ->> 0, j.value ->> 1,
          j.value ->> 2, unhex(j.value ->> 3), j.value ->> 4, j.value ->> 5, j.value ->> 6
      FROM json_each($1) j",
+    "INSERT INTO receipts
+         (organisation_id, gateway, provider_id, status, error, recipient, raw, received_at, delivery_id)
+     SELECT (SELECT organisation_id FROM deliveries d WHERE d.id = (j.value ->> 6)::bigint), $2, j.value ->> 0,
+         j.value ->> 1, j.value ->> 2, decode(j.value ->> 3, 'hex'), j.value ->> 4, (j.value ->> 5)::bigint,
+         (j.value ->> 6)::bigint
+     FROM json_array_elements($1::json) AS j(value)",
 );
 /// How deliveries stand, as one JSON value; columns: id, state, parts.
-pub(crate) const DELIVERIES: Sql = Sql::new(
+pub(crate) const DELIVERIES: Sql = Sql::each(
     "SELECT json_group_array(json_array(d.id, d.state,
          COALESCE((SELECT MAX(s.parts) FROM submissions s WHERE s.delivery_id = d.id AND s.parts > 1), 1)))
      FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value",
+    "WITH d AS (
+         SELECT id, state FROM deliveries
+         WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)) ORDER BY id FOR UPDATE)
+     SELECT COALESCE(json_agg(json_build_array(d.id, d.state,
+         COALESCE((SELECT MAX(s.parts) FROM submissions s WHERE s.delivery_id = d.id AND s.parts > 1), 1))), '[]')::text
+     FROM d",
 );
 const PART_STATUSES: Sql =
     Sql::new("SELECT part, status FROM submissions WHERE delivery_id = $1 AND parts > 1 ORDER BY part");
 const SET_PART: Sql =
     Sql::new("UPDATE submissions SET status = $3 WHERE delivery_id = $1 AND part = $2 AND parts > 1");
-pub(crate) const MOVE: Sql = Sql::new(
+pub(crate) const MOVE: Sql = Sql::each(
     "UPDATE deliveries SET state = $3, reason = COALESCE($4, reason), settle_at = NULL, changed_at = $5
      WHERE state = $2 AND id IN (SELECT value FROM json_each($1))",
+    "UPDATE deliveries SET state = $3, reason = COALESCE($4, reason), settle_at = NULL, changed_at = $5
+     WHERE state = $2 AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
 );
 /// A start that counted as lost rang after all: its phone is owed what was said since.
-const OWE_FOLLOW_UPS: Sql = Sql::new(
-    "UPDATE messages SET awaits_start = 1, settled = 0
+const OWE_FOLLOW_UPS: Sql = Sql::each(
+    "UPDATE messages SET awaits_start = TRUE, settled = FALSE
      WHERE kind IN ('update', 'end', 'retract') AND alert_id IN (
          SELECT d.alert_id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value
+             JOIN messages s ON s.id = d.message_id AND s.kind = 'start' JOIN alerts a ON a.id = d.alert_id
+         WHERE messages.kind <> 'update' OR a.state IN ('active', 'expired'))",
+    "UPDATE messages SET awaits_start = TRUE, settled = FALSE
+     WHERE kind IN ('update', 'end', 'retract') AND alert_id IN (
+         SELECT d.alert_id FROM json_array_elements_text($1::json) AS j(value) JOIN deliveries d ON d.id = j.value::bigint
              JOIN messages s ON s.id = d.message_id AND s.kind = 'start' JOIN alerts a ON a.id = d.alert_id
          WHERE messages.kind <> 'update' OR a.state IN ('active', 'expired'))",
 );
@@ -90,18 +117,28 @@ const ANY_PARKED: Sql =
     Sql::new("SELECT EXISTS (SELECT 1 FROM receipts WHERE gateway = $1 AND delivery_id IS NULL)");
 /// Parked receipts about the parts of a batch of submissions, whose JSON is that of the insert. In this order for the same
 /// reason.
-pub(crate) const PARKED: Sql = Sql::new(
+pub(crate) const PARKED: Sql = Sql::each(
     "SELECT r.id, r.status, r.error, r.received_at, j.value ->> 1 AS delivery_id, j.value ->> 2 AS part
      FROM json_each($1) j
          CROSS JOIN receipts r ON r.gateway = $2 AND r.provider_id = j.value ->> 0 AND r.delivery_id IS NULL
              AND r.received_at >= (j.value ->> 5) - 60000
          CROSS JOIN deliveries d ON d.id = j.value ->> 1 AND (r.recipient IS NULL OR d.recipient = r.recipient)
      ORDER BY r.id",
+    "SELECT r.id, r.status, r.error, r.received_at, (j.value ->> 1)::bigint AS delivery_id, (j.value ->> 2)::bigint AS part
+     FROM json_array_elements($1::json) AS j(value)
+         JOIN receipts r ON r.gateway = $2 AND r.provider_id = j.value ->> 0 AND r.delivery_id IS NULL
+             AND r.received_at >= (j.value ->> 5)::bigint - 60000
+         JOIN deliveries d ON d.id = (j.value ->> 1)::bigint AND (r.recipient IS NULL OR d.recipient = r.recipient)
+     ORDER BY r.id",
 );
-const UNPARK: Sql = Sql::new(
+const UNPARK: Sql = Sql::each(
     "UPDATE receipts SET delivery_id = j.value ->> 1,
          organisation_id = (SELECT organisation_id FROM deliveries d WHERE d.id = j.value ->> 1)
      FROM json_each($1) j WHERE receipts.id = j.value ->> 0 AND receipts.delivery_id IS NULL",
+    "UPDATE receipts SET delivery_id = (j.value ->> 1)::bigint,
+         organisation_id = (SELECT organisation_id FROM deliveries d WHERE d.id = (j.value ->> 1)::bigint)
+     FROM json_array_elements($1::json) AS j(value)
+     WHERE receipts.id = (j.value ->> 0)::bigint AND receipts.delivery_id IS NULL",
 );
 
 /// A receipt may be this much older than its submit by our clocks.
@@ -144,7 +181,10 @@ impl Store {
     /// # Errors
     /// What the database says; nothing of the batch is stored then, and no receipt may be acknowledged.
     pub async fn store_receipts(&self, gateway: &str, batch: &[IncomingReceipt]) -> Result<ReceiptCounts> {
-        Ok(self.record(gateway, &[], batch).await?.1)
+        let mut tx = self.db.begin().await?;
+        let counts = store(&mut tx, gateway, batch).await?;
+        tx.commit().await?;
+        Ok(counts)
     }
 }
 
@@ -185,7 +225,7 @@ pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt])
         }
     }
     on_tx!(&mut *tx, conn, d => sqlx::query(INSERT.of(d))
-        .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?);
+        .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?.rows_affected());
     let joined = receipts.len() as u64;
     let moved = apply(tx, &receipts).await?;
     Ok(ReceiptCounts { joined, parked: batch.len() as u64 - joined, moved })
@@ -270,13 +310,12 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
     for ((state, next, reason, at), ids) in alike {
         moved += on_tx!(&mut *tx, conn, d => sqlx::query(MOVE.of(d))
             .bind(json!(ids).to_string()).bind(state).bind(next).bind(reason).bind(at)
-            .execute(conn).await?)
-        .rows_affected();
+            .execute(conn).await?.rows_affected());
     }
     reopen(tx, &reopened).await?;
     if !late_rings.is_empty() {
         let late_rings = json!(late_rings).to_string();
-        on_tx!(&mut *tx, conn, d => sqlx::query(OWE_FOLLOW_UPS.of(d)).bind(late_rings).execute(conn).await?);
+        on_tx!(&mut *tx, conn, d => sqlx::query(OWE_FOLLOW_UPS.of(d)).bind(late_rings).execute(conn).await?.rows_affected());
     }
     Ok(moved)
 }
@@ -299,7 +338,7 @@ async fn merged_parts(
         };
         parts.insert(receipt.part, Some(status));
         on_tx!(&mut *tx, conn, d => sqlx::query(SET_PART.of(d))
-            .bind(delivery).bind(receipt.part).bind(status.as_str()).execute(conn).await?);
+            .bind(delivery).bind(receipt.part).bind(status.as_str()).execute(conn).await?.rows_affected());
     }
     Ok(merge_parts(&parts.into_values().collect::<Vec<_>>()))
 }
@@ -345,6 +384,6 @@ pub(crate) async fn unpark(tx: &mut Tx, owners: &[(i64, i64)]) -> Result<()> {
         return Ok(());
     }
     let owners = json!(owners).to_string();
-    on_tx!(&mut *tx, conn, d => sqlx::query(UNPARK.of(d)).bind(owners).execute(conn).await?);
+    on_tx!(&mut *tx, conn, d => sqlx::query(UNPARK.of(d)).bind(owners).execute(conn).await?.rows_affected());
     Ok(())
 }

@@ -103,7 +103,7 @@ impl From<StoreError> for Unwritten {
 }
 
 /// What one batch did.
-type Recorded = (FinishedCounts, ReceiptCounts);
+type Recorded = (FinishedCounts, Option<ReceiptCounts>);
 
 /// Writes one batch: `record` of a [`Store`], or a test's own.
 type Write = dyn for<'a> Fn(&'a [Finished], &'a [IncomingReceipt]) -> BoxFuture<'a, Result<Recorded, Unwritten>>
@@ -180,7 +180,9 @@ async fn write_together(results: &[Finished], joint: Joint, write: &Write) -> bo
     match write(results, &joint.receipts).await {
         Ok((finished, receipts)) => {
             note(finished);
-            if joint.stored.send(receipts).is_err() {
+            if let Some(receipts) = receipts
+                && joint.stored.send(receipts).is_err()
+            {
                 tracing::debug!("nobody waited for these receipts any more");
             }
             true
@@ -290,7 +292,10 @@ mod tests {
             if refused.is_none() {
                 written.0.lock().unwrap().extend_from_slice(batch);
             }
-            std::future::ready(refused.map_or(Ok(Recorded::default()), Err)).boxed()
+            std::future::ready(
+                refused.map_or(Ok((FinishedCounts::default(), Some(ReceiptCounts::default()))), Err),
+            )
+            .boxed()
         })
     }
 
@@ -320,8 +325,11 @@ mod tests {
         let write: Box<Write> = Box::new(move |results, receipts| {
             seen.lock().unwrap().push((results.len(), receipts.len()));
             let refused = receipts.len() == 2;
-            let answer =
-                if refused { Err(Unwritten::Later(StoreError::WrongKey)) } else { Ok(Recorded::default()) };
+            let answer = if refused {
+                Err(Unwritten::Later(StoreError::WrongKey))
+            } else {
+                Ok((FinishedCounts::default(), Some(ReceiptCounts::default())))
+            };
             std::future::ready(answer).boxed()
         });
         let give_up = CancellationToken::new();
