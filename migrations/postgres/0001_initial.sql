@@ -48,8 +48,8 @@ CREATE UNIQUE INDEX participants_external ON participants (organisation_id, exte
 CREATE INDEX participants_recipient ON participants (recipient, organisation_id);
 CREATE INDEX participants_organisation ON participants (organisation_id, id);
 
--- One to five for each participant. The columns after `hours` are copies of the participant's, so that the match index
--- answers alone.
+-- One to five for each participant. `record` holds all that a match asks of a place (crates/store/src/record.rs), so that the
+-- match index answers alone; `opted_out` is a copy of what `opt_outs` says of the number.
 CREATE TABLE places (
     participant_id  UUID NOT NULL REFERENCES participants (id) ON DELETE CASCADE,
     position        BIGINT NOT NULL,
@@ -59,15 +59,11 @@ CREATE TABLE places (
     longitude       DOUBLE PRECISION NOT NULL,
     cell            BIGINT NOT NULL,   -- H3, resolution 9
     hours           TEXT COLLATE "C",
-    recipient       BYTEA NOT NULL,
-    kind            TEXT COLLATE "C" NOT NULL,
-    paused_until    BIGINT,
     opted_out       BOOLEAN NOT NULL,
+    record          BYTEA NOT NULL,
     PRIMARY KEY (participant_id, position)
 );
-CREATE INDEX places_match
-    ON places (organisation_id, cell) INCLUDE (latitude, longitude, participant_id, recipient, kind, paused_until, hours)
-    WHERE NOT opted_out;
+CREATE INDEX places_match ON places (organisation_id, cell) INCLUDE (record) WHERE NOT opted_out;
 
 CREATE TABLE groups (
     id              UUID PRIMARY KEY,

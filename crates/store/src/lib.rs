@@ -36,6 +36,7 @@ pub mod participants;
 #[cfg(test)]
 mod plans;
 pub mod receipts;
+mod record;
 pub mod replies;
 pub mod retention;
 #[cfg(test)]

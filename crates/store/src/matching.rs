@@ -6,7 +6,6 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use futures::TryStreamExt;
 use klaroen_domain::alert::Priority;
 use klaroen_domain::geofence::Geofence;
 use klaroen_domain::geofence::cover::CellRange;
@@ -19,7 +18,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{Sql, on_db};
+use crate::record::{Record, records};
 use crate::seal::Recipient;
+use crate::walk::Scan;
 use crate::{Result, Store, StoreError};
 
 /// Whom an alert is for; empty means everybody.
@@ -83,22 +84,22 @@ pub struct Matches {
     pub frequency: u64,
 }
 
-/// `$1`: ranges as `[[first, last, inside], …]`, sorted and disjoint. CROSS JOIN keeps SQLite from turning the loops around, and
-/// LATERAL PostgreSQL, so that places come in the order of their cells and the limit ends the work.
+/// The records of the places in ranges, joined together: a row each would cost more than finding it. `$1`: ranges as
+/// `[[first, last], …]`, sorted and disjoint; `$3`: at most so many places, in the order of their cells.
+///
+/// `CROSS JOIN` and `LATERAL` keep the loops in this order. SQLite joins bytes as it joins texts, as they are.
 pub(crate) const IN_RANGES: Sql = Sql::each(
-    "SELECT p.cell, p.latitude, p.longitude, p.participant_id, p.recipient, p.kind, p.paused_until, p.hours,
-         j.value ->> 2 AS inside
-     FROM json_each($1) j CROSS JOIN places p
-     WHERE NOT p.opted_out AND p.organisation_id = $2 AND p.cell BETWEEN j.value ->> 0 AND j.value ->> 1
-     LIMIT $3",
-    "SELECT p.cell, p.latitude, p.longitude, p.participant_id, p.recipient, p.kind, p.paused_until, p.hours,
-         (j.value ->> 2)::boolean AS inside
-     FROM json_array_elements($1::json) AS j(value) CROSS JOIN LATERAL (
-         SELECT * FROM places
-         WHERE NOT opted_out AND organisation_id = $2
-             AND cell BETWEEN (j.value ->> 0)::bigint AND (j.value ->> 1)::bigint
-         ORDER BY cell LIMIT $3) p
-     LIMIT $3",
+    "SELECT CAST(group_concat(record, '') AS BLOB) FROM (
+         SELECT p.record FROM json_each($1) j CROSS JOIN places p
+         WHERE NOT p.opted_out AND p.organisation_id = $2 AND p.cell BETWEEN j.value ->> 0 AND j.value ->> 1
+         LIMIT $3)",
+    "SELECT string_agg(record, ''::bytea) FROM (
+         SELECT p.record FROM json_array_elements($1::json) AS j(value), LATERAL (
+             SELECT record FROM places
+             WHERE NOT opted_out AND organisation_id = $2
+                 AND cell BETWEEN (j.value ->> 0)::bigint AND (j.value ->> 1)::bigint
+             ORDER BY cell LIMIT $3) p
+         LIMIT $3) found",
 );
 pub(crate) const MEMBERS: Sql = Sql::each(
     "SELECT m.participant_id FROM json_each($1) j
@@ -133,24 +134,14 @@ fn first_id(at: Timestamp) -> Uuid {
 /// No alert runs longer, so none that began earlier has a start message in the window.
 const LONGEST_ALERT: Duration = Duration::from_hours(48);
 
+/// Places that a match reads at once: some 4 MB.
+const AT_ONCE: usize = 50_000;
+
 /// Numbers that are counted at once.
 const COUNTED: usize = 10_000;
 
 /// A window of 24 hours for the frequency rule.
 const DAY: Duration = Duration::from_hours(24);
-
-#[derive(sqlx::FromRow)]
-pub(crate) struct PlaceRow {
-    pub(crate) cell: i64,
-    latitude: f64,
-    longitude: f64,
-    participant_id: Uuid,
-    recipient: Vec<u8>,
-    kind: String,
-    paused_until: Option<i64>,
-    hours: Option<String>,
-    inside: bool,
-}
 
 /// Why a place does not count, the weakest reason last: a number with one place that counts gets its SMS.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,15 +158,12 @@ impl Store {
     /// What the database says.
     pub async fn match_geofence(&self, query: &MatchQuery<'_>, rules: &MatchRules) -> Result<Matches> {
         let members = self.members(query).await?;
-        let ranges = ranges_json(&cells(query.geofence).await?);
-        let mut filter = Filter::new(query, rules, members.as_ref());
-        on_db!(read self.db, pool, d => {
-            let mut rows = sqlx::query_as::<_, PlaceRow>(IN_RANGES.of(d))
-                .bind(ranges).bind(query.organisation.0).bind(i64::MAX).fetch(pool);
-            while let Some(row) = rows.try_next().await? {
-                filter.take(row)?;
-            }
-        });
+        let ranges = cells(query.geofence).await?;
+        let mut filter = Filter::new(query, rules, members.as_ref(), &ranges);
+        let mut scan = Scan::new(self, query.organisation, ranges.clone());
+        while let Some(found) = scan.next(AT_ONCE).await? {
+            filter.take_all(found.bytes())?;
+        }
         let mut matches = filter.matches();
         let starts = self.counted_starts(query, rules).await?;
         matches.frequency = self.drop_over_frequency(&starts, rules, &mut matches.recipients).await?;
@@ -246,13 +234,15 @@ pub(crate) async fn cells(geofence: &Geofence) -> Result<Vec<CellRange>> {
 
 /// As [`IN_RANGES`] takes them.
 pub(crate) fn ranges_json(ranges: &[CellRange]) -> String {
-    json!(ranges.iter().map(|r| (r.first, r.last, r.inside)).collect::<Vec<_>>()).to_string()
+    json!(ranges.iter().map(|r| (r.first, r.last)).collect::<Vec<_>>()).to_string()
 }
 
 /// Folds places into numbers.
 pub(crate) struct Filter<'a> {
     query: &'a MatchQuery<'a>,
     members: Option<&'a HashSet<Uuid>>,
+    /// The geofence's, sorted: which cells lie wholly inside.
+    ranges: &'a [CellRange],
     /// Quiet hours hold for everybody, or for nobody.
     quiet: bool,
     minute_of_week: u16,
@@ -267,12 +257,14 @@ impl<'a> Filter<'a> {
         query: &'a MatchQuery<'a>,
         rules: &MatchRules,
         members: Option<&'a HashSet<Uuid>>,
+        ranges: &'a [CellRange],
     ) -> Self {
         let quiet = query.priority == Priority::Normal
             && rules.quiet_hours.is_some_and(|span| span.contains(query.as_of, &rules.zone));
         Self {
             query,
             members,
+            ranges,
             quiet,
             minute_of_week: klaroen_domain::hours::minute_of_week(query.as_of, &rules.zone),
             hours: HashMap::new(),
@@ -280,31 +272,43 @@ impl<'a> Filter<'a> {
         }
     }
 
-    pub(crate) fn take(&mut self, row: PlaceRow) -> Result<()> {
-        if self.members.is_some_and(|members| !members.contains(&row.participant_id)) {
-            return Ok(());
+    /// Looks at places, as [`IN_RANGES`] joined them together.
+    pub(crate) fn take_all(&mut self, places: &[u8]) -> Result<()> {
+        for place in records(places) {
+            self.take(&place?)?;
         }
-        let corrupt = |column| StoreError::Corrupt { table: "places", column };
-        let kind: ParticipantKind = row.kind.parse().map_err(|_| corrupt("kind"))?;
-        if !self.query.audience.kinds.is_empty() && !self.query.audience.kinds.contains(&kind) {
-            return Ok(());
-        }
-        if !row.inside {
-            let point = Point::wgs84(row.latitude, row.longitude).map_err(|_| corrupt("latitude"))?;
-            if !self.query.geofence.contains(&point) {
-                return Ok(());
-            }
-        }
-        let verdict = self.verdict(&row)?;
-        let recipient: [u8; 16] = row.recipient.try_into().map_err(|_| corrupt("recipient"))?;
-        let matched =
-            Matched { participant: ParticipantId(row.participant_id), recipient: Recipient(recipient), kind };
-        self.found.push((verdict, matched));
         Ok(())
     }
 
-    fn verdict(&mut self, row: &PlaceRow) -> Result<Verdict> {
-        if row.paused_until.is_some_and(|until| until > self.query.as_of.as_millis()) {
+    fn take(&mut self, place: &Record<'_>) -> Result<()> {
+        if self.members.is_some_and(|members| !members.contains(&place.participant)) {
+            return Ok(());
+        }
+        let kind = place.kind;
+        if !self.query.audience.kinds.is_empty() && !self.query.audience.kinds.contains(&kind) {
+            return Ok(());
+        }
+        if !self.is_inside(place)? {
+            return Ok(());
+        }
+        let (participant, recipient) = (ParticipantId(place.participant), Recipient(place.recipient));
+        let verdict = self.verdict(place)?;
+        self.found.push((verdict, Matched { participant, recipient, kind }));
+        Ok(())
+    }
+
+    fn is_inside(&self, place: &Record<'_>) -> Result<bool> {
+        let range = self.ranges.partition_point(|range| range.last < place.cell);
+        if self.ranges.get(range).is_some_and(|range| range.inside && range.first <= place.cell) {
+            return Ok(true);
+        }
+        let point = Point::wgs84(place.latitude, place.longitude)
+            .map_err(|_| StoreError::Corrupt { table: "places", column: "latitude" })?;
+        Ok(self.query.geofence.contains(&point))
+    }
+
+    fn verdict(&mut self, place: &Record<'_>) -> Result<Verdict> {
+        if place.paused_until.is_some_and(|until| until > self.query.as_of.as_millis()) {
             return Ok(Verdict::Paused);
         }
         if self.query.priority == Priority::LifeThreatening {
@@ -313,14 +317,14 @@ impl<'a> Filter<'a> {
         if self.quiet {
             return Ok(Verdict::OffHours);
         }
-        let Some(text) = &row.hours else { return Ok(Verdict::Wanted) };
+        let Some(text) = place.hours else { return Ok(Verdict::Wanted) };
         let open = if let Some(open) = self.hours.get(text) {
             *open
         } else {
             let hours: WeeklyHours =
                 text.parse().map_err(|_| StoreError::Corrupt { table: "places", column: "hours" })?;
             let open = hours.contains_minute(self.minute_of_week);
-            self.hours.insert(text.clone(), open);
+            self.hours.insert(text.to_owned(), open);
             open
         };
         Ok(if open { Verdict::Wanted } else { Verdict::OffHours })

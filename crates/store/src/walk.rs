@@ -4,13 +4,92 @@
 use std::collections::HashSet;
 
 use klaroen_domain::geofence::cover::CellRange;
+use klaroen_domain::id::OrganisationId;
 use uuid::Uuid;
 
 use crate::db::on_db;
-use crate::matching::{Filter, IN_RANGES, MatchQuery, MatchRules, Matched, PlaceRow, cells, ranges_json};
+use crate::matching::{Filter, IN_RANGES, MatchQuery, MatchRules, Matched, cells, ranges_json};
+use crate::record::records;
 use crate::{Result, Store};
 
-/// A match that is made in steps. Between two steps no snapshot is held: nothing keeps the database from tidying its log.
+/// Reads the places of ranges of cells, some at a time. Between two reads no snapshot is held: nothing keeps the database from
+/// tidying its log.
+pub(crate) struct Scan<'a> {
+    store: &'a Store,
+    organisation: OrganisationId,
+    /// What is left to read.
+    ranges: Vec<CellRange>,
+}
+
+/// Places as the database joined them together.
+pub(crate) struct Found {
+    bytes: Vec<u8>,
+    /// What comes after is read again.
+    end: usize,
+}
+
+impl Found {
+    /// See [`records`].
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.end]
+    }
+}
+
+impl<'a> Scan<'a> {
+    pub(crate) const fn new(store: &'a Store, organisation: OrganisationId, ranges: Vec<CellRange>) -> Self {
+        Self { store, organisation, ranges }
+    }
+
+    /// Whether everything was read.
+    pub(crate) const fn is_done(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The next `places`, some more or less: a read ends between two cells. `None` at the end.
+    pub(crate) async fn next(&mut self, places: usize) -> Result<Option<Found>> {
+        let mut limit = places.max(1);
+        while !self.is_done() {
+            let bytes: Option<Vec<u8>> = on_db!(read self.store.db, pool, d => sqlx::query_scalar(IN_RANGES.of(d))
+                .bind(ranges_json(&self.ranges)).bind(self.organisation.0)
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_one(pool).await?);
+            let bytes = bytes.unwrap_or_default();
+            let cells = cells_of(&bytes)?;
+            if cells.len() < limit {
+                self.ranges.clear();
+                return Ok(Some(Found { end: bytes.len(), bytes }));
+            }
+            if !cells.is_sorted_by_key(|(cell, _)| *cell) {
+                // No database said so yet; a place that is passed over would be one that nobody warns.
+                limit = usize::MAX;
+                continue;
+            }
+            // The last cell may be cut off in its middle: it is the next read's, all of it.
+            let last = cells.last().map_or(i64::MAX, |(cell, _)| *cell);
+            let whole = cells.partition_point(|(cell, _)| *cell < last);
+            if let Some((_, begin)) = cells.get(whole).filter(|_| whole > 0) {
+                self.ranges = from(&self.ranges, last);
+                return Ok(Some(Found { end: *begin, bytes }));
+            }
+            limit = limit.saturating_mul(2);
+        }
+        Ok(None)
+    }
+}
+
+/// The cell of each place, and where its record begins.
+fn cells_of(bytes: &[u8]) -> Result<Vec<(i64, usize)>> {
+    let mut begin = 0;
+    records(bytes)
+        .map(|record| {
+            let record = record?;
+            let cell = (record.cell, begin);
+            begin += record.len();
+            Ok(cell)
+        })
+        .collect()
+}
+
+/// A match that is made in steps.
 ///
 /// A number with several places may come up in several steps; the one that it has for a message is told by the database.
 pub(crate) struct Walk<'a> {
@@ -20,8 +99,8 @@ pub(crate) struct Walk<'a> {
     members: Option<HashSet<Uuid>>,
     /// Start messages that count against a number.
     starts: Vec<String>,
-    /// What is left to look at.
     ranges: Vec<CellRange>,
+    scan: Scan<'a>,
 }
 
 impl<'a> Walk<'a> {
@@ -33,41 +112,20 @@ impl<'a> Walk<'a> {
         let members = store.members(query).await?;
         let starts = store.counted_starts(query, rules).await?;
         let ranges = cells(query.geofence).await?;
-        Ok(Self { store, query, rules, members, starts, ranges })
+        let scan = Scan::new(store, query.organisation, ranges.clone());
+        Ok(Self { store, query, rules, members, starts, ranges, scan })
     }
 
     /// Whether everything was looked at.
     pub(crate) const fn is_done(&self) -> bool {
-        self.ranges.is_empty()
+        self.scan.is_done()
     }
 
-    /// Those who want to know among the next `places`, some more or less: a step ends between two cells.
+    /// Those who want to know among the next `places`, some more or less.
     pub(crate) async fn step(&mut self, places: usize) -> Result<Vec<Matched>> {
-        let mut limit = places.max(1);
-        let rows = loop {
-            let mut rows: Vec<PlaceRow> = on_db!(read self.store.db, pool, d => sqlx::query_as(IN_RANGES.of(d))
-                .bind(ranges_json(&self.ranges)).bind(self.query.organisation.0)
-                .bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_all(pool).await?);
-            let Some(last) = rows.last().filter(|_| rows.len() == limit).map(|row| row.cell) else {
-                self.ranges.clear();
-                break rows;
-            };
-            if !rows.is_sorted_by_key(|row| row.cell) {
-                // No engine has a reason to; but who is skipped is never asked, so then it is everything at once.
-                limit = usize::MAX;
-                continue;
-            }
-            // The last cell may be cut off in its middle: it is the next step's, all of it.
-            rows.retain(|row| row.cell != last);
-            if !rows.is_empty() {
-                self.ranges = from(&self.ranges, last);
-                break rows;
-            }
-            limit = limit.saturating_mul(2);
-        };
-        let mut filter = Filter::new(self.query, self.rules, self.members.as_ref());
-        for row in rows {
-            filter.take(row)?;
+        let mut filter = Filter::new(self.query, self.rules, self.members.as_ref(), &self.ranges);
+        if let Some(found) = self.scan.next(places).await? {
+            filter.take_all(found.bytes())?;
         }
         let mut recipients = filter.matches().recipients;
         self.store.drop_over_frequency(&self.starts, self.rules, &mut recipients).await?;

@@ -4,15 +4,15 @@ use super::*;
 use crate::PageRequest;
 use crate::db::on_db;
 use crate::fixture::{ACTOR, Fixture, NOW, after, draft, first, phone, place};
+use crate::record::Record;
 use klaroen_test_databases::Engine;
 use rstest::rstest;
 
 const OPT_OUT: Sql = Sql::new("INSERT INTO opt_outs (recipient, opted_out_at) VALUES ($1, 0)");
-const PLACES: Sql = Sql::new(
-    "SELECT recipient, kind, paused_until, opted_out, cell FROM places WHERE participant_id = $1 ORDER BY position",
-);
-/// Recipient, kind, pause, opt-out, cell.
-type Copies = (Vec<u8>, String, Option<i64>, bool, i64);
+const PLACES: Sql =
+    Sql::new("SELECT record, opted_out FROM places WHERE participant_id = $1 ORDER BY position");
+/// What the match reads, and the opt-out.
+type Copies = (Vec<u8>, bool);
 
 const CHILDREN: Sql = Sql::new("SELECT (SELECT count(*) FROM places), (SELECT count(*) FROM memberships)");
 const MESSAGE: Sql = Sql::new(
@@ -104,9 +104,18 @@ async fn places_carry_copies_for_the_match_index(#[values(Engine::Sqlite, Engine
     assert!(changed.opted_out);
     let rows: Vec<Copies> = on_db!(read f.store.db, pool, d =>
         sqlx::query_as(PLACES.of(d)).bind(made.id.0).fetch_all(pool).await.unwrap());
-    let recipient = f.store.keys.recipient(&phone(1)).0.to_vec();
-    let cell = wanted.places[0].location.cell();
-    assert_eq!(rows, [(recipient, "business".into(), Some(until.as_millis()), true, cell)]);
+    let record = Record {
+        cell: wanted.places[0].location.cell(),
+        latitude: wanted.places[0].location.latitude(),
+        longitude: wanted.places[0].location.longitude(),
+        participant: made.id.0,
+        recipient: f.store.keys.recipient(&phone(1)).0,
+        kind: ParticipantKind::Business,
+        paused_until: Some(until.as_millis()),
+        hours: wanted.places[0].hours.as_ref().map(ToString::to_string).as_deref(),
+    }
+    .to_bytes();
+    assert_eq!(rows, [(record, true)]);
 }
 
 #[rstest]

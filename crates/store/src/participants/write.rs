@@ -13,6 +13,7 @@ use super::ParticipantDraft;
 use super::sealed::{seal_name, seal_phone};
 use crate::db::{Sql, Tx, on_tx};
 use crate::lock::OptOuts;
+use crate::record::Record;
 use crate::seal::{Keys, Recipient};
 use crate::{Result, hex};
 
@@ -59,21 +60,19 @@ const CLEAR_MEMBERSHIPS: Sql = Sql::each(
 );
 // Whether the number has opted out is asked here, so that no registration, new or imported, undoes a STOP.
 const INSERT_PLACES: Sql = Sql::each(
-    "INSERT INTO places (participant_id, position, organisation_id, label, latitude, longitude, cell, hours,
-                         recipient, kind, paused_until, opted_out)
+    "INSERT INTO places (participant_id, position, organisation_id, label, latitude, longitude, cell, hours, record,
+                         opted_out)
      SELECT unhex(json_extract(value, '$[0]')), json_extract(value, '$[1]'), $2, json_extract(value, '$[2]'),
             json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
-            json_extract(value, '$[6]'), unhex(json_extract(value, '$[7]')), json_extract(value, '$[8]'),
-            json_extract(value, '$[9]'),
-            EXISTS (SELECT 1 FROM opt_outs WHERE recipient = unhex(json_extract(value, '$[7]')))
+            json_extract(value, '$[6]'), unhex(json_extract(value, '$[7]')),
+            EXISTS (SELECT 1 FROM opt_outs WHERE recipient = unhex(json_extract(value, '$[8]')))
      FROM json_each($1)",
-    "INSERT INTO places (participant_id, position, organisation_id, label, latitude, longitude, cell, hours,
-                         recipient, kind, paused_until, opted_out)
+    "INSERT INTO places (participant_id, position, organisation_id, label, latitude, longitude, cell, hours, record,
+                         opted_out)
      SELECT (value ->> 0)::uuid, (value ->> 1)::bigint, $2, value ->> 2,
             (value ->> 3)::float8, (value ->> 4)::float8, (value ->> 5)::bigint,
-            value ->> 6, decode(value ->> 7, 'hex'), value ->> 8,
-            (value ->> 9)::bigint,
-            EXISTS (SELECT 1 FROM opt_outs WHERE recipient = decode(value ->> 7, 'hex'))
+            value ->> 6, decode(value ->> 7, 'hex'),
+            EXISTS (SELECT 1 FROM opt_outs WHERE recipient = decode(value ->> 8, 'hex'))
      FROM json_array_elements($1::json)",
 );
 const INSERT_MEMBERSHIPS: Sql = Sql::each(
@@ -197,17 +196,28 @@ fn participant_row(keys: &Keys, write: &Write<'_>) -> Value {
 
 fn place_rows(write: &Write<'_>) -> impl Iterator<Item = Value> {
     write.draft.places.iter().enumerate().map(|(position, place)| {
+        let location = &place.location;
+        let hours = place.hours.as_ref().map(ToString::to_string);
+        let record = Record {
+            cell: location.cell(),
+            latitude: location.latitude(),
+            longitude: location.longitude(),
+            participant: write.id.0,
+            recipient: write.recipient.0,
+            kind: write.draft.kind,
+            paused_until: write.paused_until.map(Timestamp::as_millis),
+            hours: hours.as_deref(),
+        };
         json!([
             id_hex(write),
             position,
             place.label,
-            place.location.latitude(),
-            place.location.longitude(),
-            place.location.cell(),
-            place.hours.as_ref().map(ToString::to_string),
+            record.latitude,
+            record.longitude,
+            record.cell,
+            hours,
+            hex::encode(&record.to_bytes()),
             hex::encode(&write.recipient.0),
-            write.draft.kind.as_str(),
-            write.paused_until.map(Timestamp::as_millis),
         ])
     })
 }
