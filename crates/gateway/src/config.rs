@@ -39,7 +39,7 @@ pub enum GatewayConfig {
     Cm(CmConfig),
     /// Spryng.
     Spryng(SpryngConfig),
-    /// MessageBird.
+    /// `MessageBird`.
     Messagebird(MessagebirdConfig),
     /// Twilio, and whoever speaks its contract.
     Twilio(TwilioConfig),
@@ -50,7 +50,7 @@ pub enum GatewayConfig {
     /// Kannel's `sendsms`.
     Kannel(KannelConfig),
     /// Any provider whose contract fits a template.
-    Http(TemplateConfig),
+    Http(Box<TemplateConfig>),
     /// Accepts everything and sends nothing: for a dry run.
     Log(LogConfig),
     /// A provider inside the process, with receipts: for training and tests.
@@ -69,7 +69,7 @@ enum Table {
     Vonage(VonageConfig),
     Infobip(InfobipConfig),
     Kannel(KannelConfig),
-    Http(TemplateConfig),
+    Http(Box<TemplateConfig>),
     Log(LogConfig),
     Simulator(SimulatorConfig),
 }
@@ -179,7 +179,7 @@ impl std::fmt::Display for ConfigFault {
 
 impl GatewayConfig {
     /// What it shares with all gateways over HTTP; `None` for the others.
-    pub(crate) const fn over_http(&self) -> Option<&dyn HttpConfig> {
+    pub(crate) fn over_http(&self) -> Option<&dyn HttpConfig> {
         Some(match self {
             Self::Cm(c) => c,
             Self::Spryng(c) => c,
@@ -188,7 +188,7 @@ impl GatewayConfig {
             Self::Vonage(c) => c,
             Self::Infobip(c) => c,
             Self::Kannel(c) => c,
-            Self::Http(c) => c,
+            Self::Http(c) => &**c,
             Self::Smpp(_) | Self::Log(_) | Self::Simulator(_) => return None,
         })
     }

@@ -60,7 +60,7 @@ pub fn connect(
         GatewayConfig::Vonage(config) => http::connect(config, country),
         GatewayConfig::Infobip(config) => http::connect(config, country),
         GatewayConfig::Kannel(config) => http::connect(config, country),
-        GatewayConfig::Http(config) => http::connect(config, country),
+        GatewayConfig::Http(config) => http::connect(&**config, country),
         GatewayConfig::Log(config) => Ok(log::connect(config)),
         GatewayConfig::Simulator(config) => Ok(simulator::connect(config)),
     }

@@ -286,7 +286,7 @@ mod tests {
     #[case(json!({"priorities": ["high"]}))]
     #[case(json!({"routing": {"weight": 1}}))]
     #[case(json!({"wieght": 1}))]
-    #[case(json!({"callback_token": 1234567890}))]
+    #[case(json!({"callback_token": 1_234_567_890}))]
     fn what_is_no_value_is_an_error(#[case] keys: Value) {
         let mut table = json!({"type": "log", "name": "dry"});
         for (key, value) in keys.as_object().unwrap() {

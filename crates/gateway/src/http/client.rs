@@ -24,7 +24,8 @@ use tower::Service;
 use crate::config::{ConfigFault, Link};
 
 /// Name look-up, TCP and TLS together; nothing of the request has left until then.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration =
+    if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(5) };
 /// Shorter than any server keeps a connection that idles (Node's 5 s is the shortest in use): a server that closes just when
 /// we write leaves a message in doubt.
 const IDLE: Duration = Duration::from_secs(4);
@@ -254,7 +255,7 @@ fn why_not_connected(error: &(dyn Error + 'static)) -> (&'static str, &'static s
                 return ("refused", "the connection was refused");
             }
             // What rustls says travels inside of an I/O error, which does not give it as its source.
-            if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
                 return ("tls", "TLS was not agreed on: the certificate, or no TLS at all");
             }
         }

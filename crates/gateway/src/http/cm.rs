@@ -165,7 +165,7 @@ impl Contract for Cm {
             let entries = entries.as_array().map_or_else(|| vec![entries], |list| list.iter().collect());
             let read = |entry: &Value| {
                 let pointers = ["/to", "/reference", "/status/code", "/status/errorCode", "/received"];
-                self.receipt(pointers.map(|pointer| at(entry, pointer)))
+                self.receipt(&pointers.map(|pointer| at(entry, pointer)))
             };
             return Ok(Found::each(entries, read));
         }
@@ -179,7 +179,7 @@ impl Contract for Cm {
         let read = |entry: Vec<(String, String)>| {
             let value =
                 |name: &str| entry.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-            self.receipt(names.map(|name| value(name).filter(|value| !value.is_empty())))
+            self.receipt(&names.map(|name| value(name).filter(|value| !value.is_empty())))
         };
         Ok(Found::each(entries, read))
     }
@@ -194,8 +194,8 @@ impl Contract for Cm {
 }
 
 impl Cm {
-    fn receipt(&self, parts: [Option<String>; 5]) -> Option<crate::GatewayEvent> {
-        let [to, reference, status, error, received] = &parts;
+    fn receipt(&self, parts: &[Option<String>; 5]) -> Option<crate::GatewayEvent> {
+        let [to, reference, status, error, received] = parts;
         let word = status.as_deref()?;
         let kept =
             [("reference", reference), ("status", status), ("errorCode", error), ("received", received)];

@@ -159,14 +159,14 @@ impl Faults {
         self.take(secret::read(names, value, file.map(PathBuf::as_path)))
     }
 
-    /// One that need not be there: `Some(None)`.
+    /// One that need not be there.
     pub(super) fn optional_secret(
         &mut self,
         names: [&'static str; 2],
         value: Option<&SecretString>,
         file: Option<&PathBuf>,
-    ) -> Option<Option<SecretString>> {
-        if value.is_none() && file.is_none() { Some(None) } else { self.secret(names, value, file).map(Some) }
+    ) -> Option<SecretString> {
+        if value.is_none() && file.is_none() { None } else { self.secret(names, value, file) }
     }
 
     pub(super) fn sender(&mut self, sender: &str) {

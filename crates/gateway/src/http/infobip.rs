@@ -105,9 +105,9 @@ impl HttpConfig for InfobipConfig {
         let url = faults.take(self.link.base_url(None, false));
         let names = ["api_key", "api_key_file"];
         let key = faults.secret(names, self.api_key.as_ref(), self.api_key_file.as_ref());
-        let receipts_url = faults.take(self.routing.receipts_url(&self.name));
-        match (url, key, receipts_url) {
-            (Some(url), Some(key), Some(receipts_url)) if faults.0.is_empty() => {
+        let receipts_url = faults.take(self.routing.receipts_url(&self.name)).flatten();
+        match (url, key) {
+            (Some(url), Some(key)) if faults.0.is_empty() => {
                 let sender = self.sender.trim_start_matches('+').to_owned();
                 Ok(Box::new(Infobip { url, sender, key, receipts_url, country }))
             }

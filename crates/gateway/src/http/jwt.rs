@@ -1,4 +1,4 @@
-//! MessageBird's signed requests: a JWT (RFC 7519) over the hashes of URL and body.
+//! `MessageBird`'s signed requests: a JWT (RFC 7519) over the hashes of URL and body.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -104,9 +104,9 @@ impl HttpConfig for KannelConfig {
         let url = faults.take(self.link.base_url(None, true));
         let names = ["password", "password_file"];
         let password = faults.secret(names, self.password.as_ref(), self.password_file.as_ref());
-        let receipts_url = faults.take(self.routing.receipts_url(&self.name));
-        match (url, password, receipts_url) {
-            (Some(url), Some(password), Some(receipts_url)) if faults.0.is_empty() => Ok(Box::new(Kannel {
+        let receipts_url = faults.take(self.routing.receipts_url(&self.name)).flatten();
+        match (url, password) {
+            (Some(url), Some(password)) if faults.0.is_empty() => Ok(Box::new(Kannel {
                 url: format!("{url}{}", self.path),
                 sender: self.sender.clone(),
                 username: self.username.clone(),

@@ -1,4 +1,4 @@
-//! MessageBird REST ("Connectivity Platform").
+//! `MessageBird` REST ("Connectivity Platform").
 
 use std::path::PathBuf;
 
@@ -102,12 +102,12 @@ impl HttpConfig for MessagebirdConfig {
         let names = ["signing_key", "signing_key_file"];
         let signing_key =
             faults.optional_secret(names, self.signing_key.as_ref(), self.signing_key_file.as_ref());
-        if matches!(signing_key, Some(Some(_))) && self.routing.callback_url.is_none() {
+        if signing_key.is_some() && self.routing.callback_url.is_none() {
             faults.0.push(ConfigFault::new("callback_url", "is missing: signatures are over it"));
         }
-        let receipts_url = faults.take(self.routing.receipts_url(&self.name));
-        match (url, access_key, signing_key, receipts_url) {
-            (Some(url), Some(access_key), Some(signing_key), Some(receipts_url)) if faults.0.is_empty() => {
+        let receipts_url = faults.take(self.routing.receipts_url(&self.name)).flatten();
+        match (url, access_key) {
+            (Some(url), Some(access_key)) if faults.0.is_empty() => {
                 let sender = self.sender.clone();
                 Ok(Box::new(Messagebird { url, sender, access_key, signing_key, receipts_url, country }))
             }

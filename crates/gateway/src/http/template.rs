@@ -74,7 +74,7 @@ impl HttpConfig for TemplateConfig {
         let base = faults.take(self.link.base_url(None, true)).unwrap_or_default();
         let names = ["api_secret", "api_secret_file"];
         let secret = faults.optional_secret(names, self.api_secret.as_ref(), self.api_secret_file.as_ref());
-        let receipts_url = faults.take(self.routing.receipts_url(&self.name));
+        let receipts_url = faults.take(self.routing.receipts_url(&self.name)).flatten();
         let method = faults.take(self.read_method());
         let escape = Escape::of(&self.content_type);
         let with_items: Vec<&'static str> = PLACEHOLDERS.into_iter().chain([ITEMS]).collect();
@@ -86,18 +86,10 @@ impl HttpConfig for TemplateConfig {
         let headers: Option<Vec<_>> =
             self.headers.iter().map(|(name, value)| faults.take(header(name, value))).collect();
         self.check(&mut faults, body.as_ref());
-        match (secret, receipts_url, method, url, body, item, id, code, headers) {
-            (
-                Some(secret),
-                Some(receipts_url),
-                Some(method),
-                Some(url),
-                Some(body),
-                Some(item),
-                Some(id),
-                Some(code),
-                Some(headers),
-            ) if faults.0.is_empty() => {
+        match (method, url, body, item, id, code, headers) {
+            (Some(method), Some(url), Some(body), Some(item), Some(id), Some(code), Some(headers))
+                if faults.0.is_empty() =>
+            {
                 let item = (!self.item.is_empty()).then_some(item);
                 let config = self.clone();
                 let http = Http {

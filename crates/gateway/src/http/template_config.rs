@@ -233,10 +233,9 @@ impl TemplateConfig {
         if !(200..=299).contains(&self.reply.status) {
             fault("reply.status", "must be 200 to 299");
         }
-        if let Some(rules) = &self.receipts {
-            if rules.status.is_empty() || (rules.id.is_none() && rules.reference.is_none()) {
-                fault("receipts", "needs status, and id or reference");
-            }
+        let nameless = |rules: &ReceiptRules| rules.id.is_none() && rules.reference.is_none();
+        if self.receipts.as_ref().is_some_and(|rules| rules.status.is_empty() || nameless(rules)) {
+            fault("receipts", "needs status, and id or reference");
         }
     }
 }

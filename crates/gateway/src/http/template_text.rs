@@ -79,16 +79,13 @@ impl Template {
                         .bytes()
                         .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
             };
-            match word.filter(is_word) {
-                Some(word) => {
-                    let name = names.iter().find(|name| **name == word).ok_or_else(|| word.to_owned())?;
-                    parts.push(Part::Value(name));
-                    rest = &after[word.len() + 2..];
-                }
-                None => {
-                    parts.push(Part::Text("{".to_owned()));
-                    rest = &after[1..];
-                }
+            if let Some(word) = word.filter(is_word) {
+                let name = names.iter().find(|name| **name == word).ok_or_else(|| word.to_owned())?;
+                parts.push(Part::Value(name));
+                rest = &after[word.len() + 2..];
+            } else {
+                parts.push(Part::Text("{".to_owned()));
+                rest = &after[1..];
             }
         }
         parts.push(Part::Text(rest.to_owned()));

@@ -1,4 +1,4 @@
-//! Twilio's Messages API, and whoever speaks it: SignalWire, Bird's exit API.
+//! Twilio's Messages API, and whoever speaks it: `SignalWire`, Bird's exit API.
 
 use std::path::PathBuf;
 
@@ -143,12 +143,11 @@ impl HttpConfig for TwilioConfig {
         let names = ["auth_token", "auth_token_file"];
         let token = faults.secret(names, self.auth_token.as_ref(), self.auth_token_file.as_ref());
         let names = ["shared_key", "shared_key_file"];
-        let shared = faults.optional_secret(names, self.shared_key.as_ref(), self.shared_key_file.as_ref());
-        let receipts_url = faults.take(self.routing.receipts_url(&self.name));
+        let shared_key =
+            faults.optional_secret(names, self.shared_key.as_ref(), self.shared_key_file.as_ref());
+        let receipts_url = faults.take(self.routing.receipts_url(&self.name)).flatten();
         self.callback_faults(&mut faults);
-        let (Some(url), Some(auth_token), Some(shared_key), Some(receipts_url)) =
-            (url, token, shared, receipts_url)
-        else {
+        let (Some(url), Some(auth_token)) = (url, token) else {
             return Err(faults.0);
         };
         if !faults.0.is_empty() {

@@ -1,4 +1,7 @@
 //! Twilio's signatures: `X-Twilio-Signature` over the public URL and the fields of the form.
+//!
+//! Names and values are signed without a mark between them, so `NumMedia=0` and `NumMedia0=` have one signature: whoever holds
+//! a signed request can rename its fields, but not make up new ones.
 
 use std::collections::BTreeSet;
 

@@ -117,16 +117,13 @@ impl HttpConfig for VonageConfig {
         let names = ["signature_secret", "signature_secret_file"];
         let (value, file) = (self.signature_secret.as_ref(), self.signature_secret_file.as_ref());
         let signature = faults.optional_secret(names, value, file);
-        let receipts_url = faults.take(self.routing.receipts_url(&self.name));
-        if receipts_url
-            .as_ref()
-            .is_some_and(|url| url.as_ref().is_some_and(|url| url.len() > CALLBACK_LEN_MAX))
-        {
+        let receipts_url = faults.take(self.routing.receipts_url(&self.name)).flatten();
+        if receipts_url.as_ref().is_some_and(|url| url.len() > CALLBACK_LEN_MAX) {
             let reason = "makes an address for receipts of more than 100 characters, with name and token";
             faults.0.push(ConfigFault::new("callback_url", reason));
         }
-        match (url, secret, signature, receipts_url) {
-            (Some(url), Some(secret), Some(signature), Some(receipts_url)) if faults.0.is_empty() => {
+        match (url, secret) {
+            (Some(url), Some(secret)) if faults.0.is_empty() => {
                 let pair = STANDARD.encode(format!("{}:{}", self.api_key, secret.expose_secret()));
                 Ok(Box::new(Vonage {
                     url: format!("{url}/sms/json"),

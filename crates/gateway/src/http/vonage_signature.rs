@@ -60,8 +60,9 @@ pub(super) fn verify(
 fn signature(fields: &Fields, secret: &str, method: SignatureMethod) -> Option<String> {
     let mut signed: Vec<(&str, &str)> = fields.iter().filter(|(name, _)| *name != "sig").collect();
     signed.sort_by_key(|(name, _)| *name);
-    let text: String =
-        signed.iter().map(|(name, value)| format!("&{name}={}", value.replace(['&', '='], "_"))).collect();
+    let text = signed
+        .iter()
+        .fold(String::new(), |text, (name, value)| text + "&" + name + "=" + &value.replace(['&', '='], "_"));
     Some(match method {
         SignatureMethod::Md5hash => hex(&Md5::digest(format!("{text}{secret}"))),
         SignatureMethod::Md5 => mac::<Hmac<Md5>>(secret, &text)?,
