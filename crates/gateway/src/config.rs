@@ -238,7 +238,7 @@ impl GatewayConfig {
         }
     }
 
-    /// Sets the address at which providers reach the service, where the gateway does not name its own.
+    /// Sets the address at which providers reach the service, for a gateway that takes callbacks and does not name its own.
     pub fn default_callback_url(&mut self, url: &str) {
         let routing = match self {
             Self::Smpp(c) => &mut c.routing,
@@ -253,7 +253,9 @@ impl GatewayConfig {
             Self::Log(c) => &mut c.routing,
             Self::Simulator(c) => &mut c.routing,
         };
-        routing.callback_url.get_or_insert_with(|| url.to_owned());
+        if routing.callback_token.is_some() || routing.callback_token_file.is_some() {
+            routing.callback_url.get_or_insert_with(|| url.to_owned());
+        }
     }
 
     /// How many connections it has: SMPP binds. At least one.
@@ -290,8 +292,11 @@ impl GatewayConfig {
         if let Some(http) = self.over_http() {
             http.link().validate(&mut faults);
             // Faults of what all share are in the list already.
-            let own = http.contract(Country::NL).err().unwrap_or_default();
-            faults.extend(own.into_iter().filter(|fault| !Routing::has(fault.field)));
+            for fault in http.contract(Country::NL).err().unwrap_or_default() {
+                if !faults.contains(&fault) {
+                    faults.push(fault);
+                }
+            }
         }
         match self {
             Self::Smpp(c) => c.validate(&mut faults),

@@ -90,11 +90,6 @@ impl Routing {
         "test_number",
     ];
 
-    /// Whether a key is one of these.
-    pub(super) fn has(key: &str) -> bool {
-        Self::KEYS.contains(&key)
-    }
-
     /// In the middle, so that there is room on both sides.
     const fn hundred() -> u16 {
         100

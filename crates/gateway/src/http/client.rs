@@ -250,16 +250,15 @@ fn why_not_connected(error: &(dyn Error + 'static)) -> (&'static str, &'static s
         if error.is::<rustls::Error>() {
             return ("tls", "TLS was not agreed on: the certificate, or no TLS at all");
         }
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            if error.kind() == io::ErrorKind::ConnectionRefused {
-                return ("refused", "the connection was refused");
-            }
-            // What rustls says travels inside of an I/O error, which does not give it as its source.
-            if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
-                return ("tls", "TLS was not agreed on: the certificate, or no TLS at all");
-            }
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused) {
+            return ("refused", "the connection was refused");
         }
-        cause = error.source();
+        // The source of an I/O error is that of the error inside of it, which would be left out.
+        cause = match io.and_then(io::Error::get_ref) {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
     }
     ("no_connection", "no connection: name, network or provider")
 }

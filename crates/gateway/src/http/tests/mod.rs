@@ -3,6 +3,8 @@
 mod battery;
 mod callbacks;
 mod cases;
+mod details;
+mod manual;
 pub(super) mod offline;
 mod provider;
 mod specimen;

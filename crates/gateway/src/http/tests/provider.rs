@@ -5,8 +5,9 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -78,6 +79,17 @@ pub(crate) struct Provider {
 impl Provider {
     /// One that gives these replies, in this order.
     pub(crate) async fn start(replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self::start_with(replies, None).await
+    }
+
+    /// One behind TLS.
+    pub(crate) async fn start_tls(replies: impl IntoIterator<Item = Reply>, tls: TlsAcceptor) -> Self {
+        let mut provider = Self::start_with(replies, Some(tls)).await;
+        provider.url = provider.url.replace("http://", "https://");
+        provider
+    }
+
+    async fn start_with(replies: impl IntoIterator<Item = Reply>, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = State { replies: replies.into_iter().collect(), ..State::default() };
@@ -86,9 +98,20 @@ impl Provider {
         let provider = Self { url, state: Arc::clone(&state), stop: stop.clone(), tasks: tasks.clone() };
         tasks.clone().spawn(async move {
             while let Some(Ok((stream, _))) = stop.run_until_cancelled(listener.accept()).await {
-                let (state, stop) = (Arc::clone(&state), stop.clone());
+                let (state, stop, tls) = (Arc::clone(&state), stop.clone(), tls.clone());
                 state.lock().unwrap().connections += 1;
-                tasks.spawn(async move { stop.run_until_cancelled(serve(stream, state)).await });
+                let serving = async move {
+                    match tls {
+                        None => serve(stream, state).await,
+                        // A client that does not trust the certificate is what some tests are about.
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, state).await;
+                            }
+                        }
+                    }
+                };
+                tasks.spawn(async move { stop.run_until_cancelled(serving).await });
             }
         });
         provider
@@ -111,7 +134,7 @@ impl Provider {
     }
 }
 
-async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<Mutex<State>>) {
     let mut buffer = Vec::new();
     loop {
         if matches!(state.lock().unwrap().replies.front(), Some(Reply::HangUp)) {
@@ -157,7 +180,7 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
 }
 
 /// One request; `None` at the end of the connection.
-async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
+async fn read(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<Seen> {
     let head = loop {
         if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             break buffer.drain(..end + 4).collect::<Vec<u8>>();
@@ -181,6 +204,6 @@ async fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
     Some(Seen { method: method.to_owned(), target, headers, body })
 }
 
-async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
+async fn more(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<()> {
     stream.read_buf(buffer).await.ok().filter(|count| *count > 0).map(|_| ())
 }
