@@ -12,6 +12,7 @@ use klaroen_domain::time::{Clock, Timestamp};
 use klaroen_gateway::ChannelStatus;
 use klaroen_simulator::{Faults, Smsc};
 use klaroen_store::Actor;
+use klaroen_test_databases::Engine;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -72,14 +73,14 @@ pub struct ControlRoom {
 }
 
 impl ControlRoom {
-    pub async fn open() -> Self {
-        Self::open_with(Setup::default()).await
+    pub async fn open(engine: Engine) -> Self {
+        Self::open_with(engine, Setup::default()).await
     }
 
-    pub async fn open_with(setup: Setup) -> Self {
+    pub async fn open_with(engine: Engine, setup: Setup) -> Self {
         let noon = Timestamp::parse("2026-11-25T12:00:00+01:00").unwrap();
         let clock: Arc<dyn Clock> = Arc::new(FromNoon { noon, begun: Instant::now() });
-        let world = World::at(noon).await;
+        let world = World::at(engine, noon).await;
         let smsc = smsc(setup.faults).await;
         let service = Service::start_with_clock(&world, &smsc, setup.gateway, Arc::clone(&clock));
         let tasks = TaskTracker::new();

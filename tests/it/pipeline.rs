@@ -1,5 +1,7 @@
 //! From the queue to the handset and back: the worker, SMPP, and a message centre that counts every ring.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -14,9 +16,9 @@ use crate::service::{SENDER, Service, in_states, smsc, until};
 use crate::world::{World, at_metres_east, draft, phone, text};
 
 /// A world whose clock is the real one, with `count` people.
-async fn world(count: usize) -> World {
+async fn world(engine: Engine, count: usize) -> World {
     let now = SystemClock.now();
-    let world = World::at(now).await;
+    let world = World::at(engine, now).await;
     #[expect(clippy::cast_precision_loss, reason = "metres")]
     let drafts: Vec<_> = (0..count).map(|n| draft(n, at_metres_east(n as f64 * 0.1))).collect();
     for batch in drafts.chunks(2_000) {
@@ -33,9 +35,12 @@ fn rings(smsc: &klaroen_simulator::Smsc) -> HashMap<u32, usize> {
     by_count
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn each_rings_once_every_receipt_arrives_and_the_end_rings_exactly_those() {
-    let world = world(1_000).await;
+async fn each_rings_once_every_receipt_arrives_and_the_end_rings_exactly_those(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = world(engine, 1_000).await;
     let smsc = smsc(Faults { undelivered: 0.1, reject_number: 0.05, ..Faults::default() }).await;
     let service = Service::start(&world, &smsc, json!({}));
     let alert = world.alert_all().await;
@@ -66,9 +71,12 @@ async fn each_rings_once_every_receipt_arrives_and_the_end_rings_exactly_those()
     smsc.shutdown().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_misbehaves_loses_nobody_and_rings_nobody_twice() {
-    let world = world(2_000).await;
+async fn a_provider_that_misbehaves_loses_nobody_and_rings_nobody_twice(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = world(engine, 2_000).await;
     let faults = Faults {
         response_delay_ms: (0, 5),
         receipt_delay_ms: (0, 50),
@@ -101,9 +109,12 @@ async fn a_provider_that_misbehaves_loses_nobody_and_rings_nobody_twice() {
     smsc.shutdown().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_stop_is_acknowledged_nothing_is_submitted_to_that_number() {
-    let world = world(1_500).await;
+async fn after_a_stop_is_acknowledged_nothing_is_submitted_to_that_number(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = world(engine, 1_500).await;
     let smsc = smsc(Faults { response_delay_ms: (1, 5), ..Faults::default() }).await;
     let service = Service::start(&world, &smsc, json!({ "segments_per_second": 400 }));
     let alert = world.alert_all().await;
@@ -131,9 +142,12 @@ async fn after_a_stop_is_acknowledged_nothing_is_submitted_to_that_number() {
     smsc.shutdown().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_while_starts_are_queued_is_for_those_who_got_the_start() {
-    let world = world(10_000).await;
+async fn an_end_while_starts_are_queued_is_for_those_who_got_the_start(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = world(engine, 10_000).await;
     let smsc = smsc(Faults { response_delay_ms: (2, 10), ..Faults::default() }).await;
     let service = Service::start(&world, &smsc, json!({}));
     let alert = world.alert_all().await;
@@ -162,9 +176,10 @@ async fn an_end_while_starts_are_queued_is_for_those_who_got_the_start() {
     smsc.shutdown().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rate_of_a_gateway_is_never_exceeded() {
-    let world = world(700).await;
+async fn the_rate_of_a_gateway_is_never_exceeded(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = world(engine, 700).await;
     let smsc = smsc(Faults::default()).await;
     let service = Service::start(&world, &smsc, json!({ "segments_per_second": 200, "binds": 2 }));
     let alert = world.alert_all().await;
@@ -177,9 +192,12 @@ async fn the_rate_of_a_gateway_is_never_exceeded() {
     smsc.shutdown().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shutdown_in_the_middle_leaves_nothing_in_doubt_and_the_next_worker_goes_on() {
-    let world = world(3_000).await;
+async fn a_shutdown_in_the_middle_leaves_nothing_in_doubt_and_the_next_worker_goes_on(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = world(engine, 3_000).await;
     let smsc = smsc(Faults { response_delay_ms: (1, 20), ..Faults::default() }).await;
     let service = Service::start(&world, &smsc, json!({}));
     let alert = world.alert_all().await;
@@ -196,9 +214,12 @@ async fn a_shutdown_in_the_middle_leaves_nothing_in_doubt_and_the_next_worker_go
     smsc.shutdown().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_citizens_text_that_looks_like_a_receipt_stays_a_reply() {
-    let world = world(1).await;
+async fn a_citizens_text_that_looks_like_a_receipt_stays_a_reply(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = world(engine, 1).await;
     let smsc = smsc(Faults { no_receipt: 1.0, ..Faults::default() }).await;
     let service = Service::start(&world, &smsc, json!({}));
     let alert = world.alert_all().await;
@@ -214,9 +235,12 @@ async fn a_citizens_text_that_looks_like_a_receipt_stays_a_reply() {
     smsc.shutdown().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_alert_does_not_hold_up_a_later_small_one() {
-    let world = world(3_000).await;
+async fn a_large_alert_does_not_hold_up_a_later_small_one(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = world(engine, 3_000).await;
     let smsc = smsc(Faults::default()).await;
     let service = Service::start(&world, &smsc, json!({ "segments_per_second": 300 }));
     let large = world.alert_all().await;
@@ -238,9 +262,12 @@ async fn a_large_alert_does_not_hold_up_a_later_small_one() {
     smsc.shutdown().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_bind_is_reported_and_not_hammered() {
-    let world = world(5).await;
+async fn a_refused_bind_is_reported_and_not_hammered(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = world(engine, 5).await;
     let smsc = smsc(Faults { bind_refusal: Some(0x0E), ..Faults::default() }).await;
     let service = Service::start(&world, &smsc, json!({}));
     let alert = world.alert_all().await;

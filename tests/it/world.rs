@@ -26,6 +26,7 @@ use klaroen_store::participants::{Consent, Participant, ParticipantDraft, Place}
 use klaroen_store::replies::{AutoReply, AutoReplyTexts};
 use klaroen_store::seal::Keys;
 use klaroen_store::{Actor, Store, StoreOptions};
+use klaroen_test_databases::Engine;
 
 /// The middle of the test city.
 pub const DOM: (f64, f64) = (52.0907, 5.1214);
@@ -33,6 +34,9 @@ pub const DOM: (f64, f64) = (52.0907, 5.1214);
 /// A database with one organisation. Dropping it deletes the files.
 pub struct World {
     pub store: Store,
+    pub engine: Engine,
+    /// Where the database is.
+    pub url: String,
     pub clock: Arc<ManualClock>,
     pub organisation: OrganisationId,
     pub operator: KeyId,
@@ -46,19 +50,21 @@ pub fn keys() -> Keys {
 
 impl World {
     /// On a Wednesday at noon.
-    pub async fn new() -> Self {
-        Self::at(Timestamp::parse("2026-11-25T12:00:00+01:00").unwrap()).await
+    pub async fn new(engine: Engine) -> Self {
+        Self::at(engine, Timestamp::parse("2026-11-25T12:00:00+01:00").unwrap()).await
     }
 
-    pub async fn at(now: Timestamp) -> Self {
+    pub async fn at(engine: Engine, now: Timestamp) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
-        let store = Store::open(&StoreOptions::new(url, keys())).await.unwrap();
+        let url = engine.database(directory.path()).await;
+        let store = Store::open(&StoreOptions::new(&url, keys())).await.unwrap();
         let clock = Arc::new(ManualClock::new(now));
         let organisation =
             store.create_organisation("utrecht", "Gemeente Utrecht", clock.now()).await.unwrap().unwrap();
         Self {
             store,
+            engine,
+            url,
             clock,
             organisation: organisation.id,
             operator: KeyId::generate(),

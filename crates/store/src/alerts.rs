@@ -77,6 +77,7 @@ pub struct AlertView {
     pub replies_new: u64,
 }
 
+const SNAPSHOT: Sql = Sql::each("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 const ALERT: Sql = Sql::new(
     "SELECT a.id, a.incident_id, a.state, a.priority, a.area, a.audience, a.exercise, a.expires_at, a.outcome,
          a.created_at, a.created_by, a.closed_at
@@ -86,7 +87,7 @@ const LIST: Sql = Sql::new(
     "SELECT a.id, a.incident_id, a.state, a.priority, a.area, a.audience, a.exercise, a.expires_at, a.outcome,
          a.created_at, a.created_by, a.closed_at
      FROM alerts a
-     WHERE a.organisation_id = $1 AND ($2 IS NULL OR a.id < $2) AND ($3 IS NULL OR a.state = $3)
+     WHERE a.organisation_id = $1 AND (a.id < $2 OR $2 IS NULL) AND (a.state = $3 OR $3 IS NULL)
      ORDER BY a.id DESC LIMIT $4",
 );
 const OF_INCIDENT: Sql = Sql::new(
@@ -94,20 +95,29 @@ const OF_INCIDENT: Sql = Sql::new(
          a.created_at, a.created_by, a.closed_at
      FROM alerts a WHERE a.organisation_id = $1 AND a.incident_id = $2 ORDER BY a.id",
 );
-const MESSAGES: Sql = Sql::new(
+const MESSAGES: Sql = Sql::each(
     "SELECT m.id, m.alert_id, m.kind, m.text, m.encoding, m.segments, m.recipients,
-         (SELECT COUNT(*) FROM deliveries d WHERE d.message_id = m.id AND d.in_doubt = 1) AS in_doubt, m.first_sent_at, m.last_sent_at,
+         (SELECT COUNT(*) FROM deliveries d WHERE d.message_id = m.id AND d.in_doubt) AS in_doubt, m.first_sent_at, m.last_sent_at,
          m.created_at
      FROM json_each($1) j JOIN messages m ON m.alert_id = unhex(j.value) ORDER BY m.id",
+    "SELECT m.id, m.alert_id, m.kind, m.text, m.encoding, m.segments, m.recipients,
+         (SELECT COUNT(*) FROM deliveries d WHERE d.message_id = m.id AND d.in_doubt) AS in_doubt, m.first_sent_at, m.last_sent_at,
+         m.created_at
+     FROM json_array_elements_text($1::json) AS j(value) JOIN messages m ON m.alert_id = j.value::uuid ORDER BY m.id",
 );
-const COUNTS: Sql = Sql::new(
+const COUNTS: Sql = Sql::each(
     "SELECT d.message_id, d.state, COUNT(*) FROM json_each($1) j
          JOIN messages m ON m.alert_id = unhex(j.value) JOIN deliveries d ON d.message_id = m.id
      GROUP BY d.message_id, d.state",
+    "SELECT d.message_id, d.state, COUNT(*) FROM json_array_elements_text($1::json) AS j(value)
+         JOIN messages m ON m.alert_id = j.value::uuid JOIN deliveries d ON d.message_id = m.id
+     GROUP BY d.message_id, d.state",
 );
-const REPLIES: Sql = Sql::new(
+const REPLIES: Sql = Sql::each(
     "SELECT r.alert_id, COUNT(*), SUM(CASE WHEN r.state = 'new' THEN 1 ELSE 0 END)
-     FROM json_each($1) j JOIN replies r ON r.alert_id = unhex(j.value) WHERE r.shown = 1 GROUP BY r.alert_id",
+     FROM json_each($1) j JOIN replies r ON r.alert_id = unhex(j.value) WHERE r.shown GROUP BY r.alert_id",
+    "SELECT r.alert_id, COUNT(*), SUM(CASE WHEN r.state = 'new' THEN 1 ELSE 0 END)
+     FROM json_array_elements_text($1::json) AS j(value) JOIN replies r ON r.alert_id = j.value::uuid WHERE r.shown GROUP BY r.alert_id",
 );
 
 #[derive(sqlx::FromRow)]
@@ -191,7 +201,7 @@ impl Store {
         let ids = json!(rows.iter().map(|row| row.id.simple().to_string()).collect::<Vec<_>>()).to_string();
         // One transaction, so that recipients and counts are of the same moment and add up.
         let (messages, counts, replies) = on_db!(read self.db, pool, d => {
-            let mut tx = pool.begin().await?;
+            let mut tx = pool.begin_with(SNAPSHOT.of(d)).await?;
             let messages: Vec<MessageRow> =
                 sqlx::query_as(MESSAGES.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
             let counts: Vec<(Uuid, String, i64)> =

@@ -12,24 +12,33 @@ use crate::db::{Sql, on_db, on_tx};
 use crate::page::text_cursor;
 use crate::{Actor, Page, PageRequest, Result, Store, StoreError, audit};
 
-const COUNT_EXISTING: Sql = Sql::new(
+const COUNT_EXISTING: Sql = Sql::each(
     "SELECT count(*) FROM areas WHERE organisation_id = $1 AND code IN (SELECT value FROM json_each($2))",
+    "SELECT count(*) FROM areas WHERE organisation_id = $1 AND code IN (SELECT json_array_elements_text($2::json))",
 );
 // `WHERE true`: without it SQLite reads the ON of ON CONFLICT as a join's.
-const PUT: Sql = Sql::new(
+const PUT: Sql = Sql::each(
     "INSERT INTO areas (organisation_id, code, name, kind, geometry, updated_at)
      SELECT $1, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
             json_extract(value, '$[3]'), $3
      FROM json_each($2) WHERE true
      ON CONFLICT (organisation_id, code) DO UPDATE SET
          name = excluded.name, kind = excluded.kind, geometry = excluded.geometry, updated_at = excluded.updated_at",
+    "INSERT INTO areas (organisation_id, code, name, kind, geometry, updated_at)
+     SELECT $1, value ->> 0, value ->> 1, value ->> 2,
+            value ->> 3, $3
+     FROM json_array_elements($2::json)
+     ON CONFLICT (organisation_id, code) DO UPDATE SET
+         name = excluded.name, kind = excluded.kind, geometry = excluded.geometry, updated_at = excluded.updated_at",
 );
 const GET: Sql = Sql::new(
     "SELECT code, name, kind, geometry, updated_at FROM areas WHERE organisation_id = $1 AND code = $2",
 );
-const BY_CODES: Sql = Sql::new(
+const BY_CODES: Sql = Sql::each(
     "SELECT code, name, kind, geometry, updated_at FROM areas
      WHERE organisation_id = $1 AND code IN (SELECT value FROM json_each($2)) ORDER BY code",
+    "SELECT code, name, kind, geometry, updated_at FROM areas
+     WHERE organisation_id = $1 AND code IN (SELECT json_array_elements_text($2::json)) ORDER BY code",
 );
 const LIST: Sql = Sql::new(
     "SELECT code, name, kind, geometry, updated_at FROM areas
@@ -85,7 +94,7 @@ impl Store {
                 .collect();
             let rows = json!(rows).to_string();
             on_tx!(&mut tx, conn, d => sqlx::query(PUT.of(d))
-                .bind(organisation.0).bind(rows).bind(now.as_millis()).execute(conn).await?);
+                .bind(organisation.0).bind(rows).bind(now.as_millis()).execute(conn).await?.rows_affected());
         }
         let subject = if unique.len() == 1 { first.code.clone() } else { organisation.to_string() };
         let detail = json!({ "areas": unique.len(), "created": created });
@@ -157,6 +166,8 @@ mod tests {
 
     use super::*;
     use crate::fixture::{ACTOR, Fixture, NOW, after, first};
+    use klaroen_test_databases::Engine;
+    use rstest::rstest;
 
     fn area(code: &str, name: &str) -> Area {
         // Digits that a detour through another text form would lose.
@@ -171,9 +182,12 @@ mod tests {
         }
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn areas_are_created_replaced_and_counted() {
-        let f = Fixture::new().await;
+    async fn areas_are_created_replaced_and_counted(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
         let put = [area("b", "B"), area("a", "A"), area("b", "B again")];
         assert_eq!(f.store.put_areas(f.organisation, &put, ACTOR, NOW).await.unwrap(), 2);
         assert_eq!(f.store.area(f.organisation, "b").await.unwrap(), Some(area("b", "B again")));
@@ -188,18 +202,22 @@ mod tests {
         assert_eq!(f.store.put_areas(f.organisation, &[], ACTOR, NOW).await.unwrap(), 0);
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn more_than_one_batch_is_one_change() {
-        let f = Fixture::new().await;
+    async fn more_than_one_batch_is_one_change(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+        let f = Fixture::new(engine).await;
         let put: Vec<Area> = (0..=BATCH).map(|n| area(&format!("BU{n:04}"), "N")).collect();
         assert_eq!(f.store.put_areas(f.organisation, &put, ACTOR, NOW).await.unwrap(), BATCH as u64 + 1);
         let last = f.store.list_audit(f.organisation, &first(9)).await.unwrap().items.remove(0);
         assert_eq!((last.seq, last.detail), (2, json!({ "areas": BATCH + 1, "created": BATCH + 1 })));
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn areas_are_listed_by_code_and_found_by_several() {
-        let f = Fixture::new().await;
+    async fn areas_are_listed_by_code_and_found_by_several(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
         let put = [area("c", "C"), area("a", "A"), area("b", "B")];
         f.store.put_areas(f.organisation, &put, ACTOR, NOW).await.unwrap();
         let codes = |areas: Vec<Area>| areas.into_iter().map(|area| area.code).collect::<Vec<_>>();

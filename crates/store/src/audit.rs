@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use sqlx::FromRow;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
+use crate::lock::Lock;
 use crate::page::number_cursor;
 use crate::{Actor, Page, PageRequest, Result, Store, StoreError, hex};
 
@@ -47,7 +48,8 @@ pub struct AuditEntry {
     pub hash: String,
 }
 
-/// Appends an entry in the transaction of the change that it tells about.
+/// Appends an entry in the transaction of the change that it tells about: the last thing that the transaction does, because the
+/// next entry of the organisation waits for its end.
 pub(crate) async fn append(
     tx: &mut Tx,
     organisation: OrganisationId,
@@ -57,6 +59,7 @@ pub(crate) async fn append(
     detail: serde_json::Value,
     now: Timestamp,
 ) -> Result<()> {
+    Lock::Audit(organisation).take(tx).await?;
     let last: Option<(i64, Vec<u8>)> = on_tx!(&mut *tx, conn, d =>
         sqlx::query_as(LAST.of(d)).bind(organisation.0).fetch_optional(conn).await?);
     let (last, previous) = last.unwrap_or_else(|| (0, beginning(organisation)));
@@ -73,7 +76,7 @@ pub(crate) async fn append(
     on_tx!(tx, conn, d => sqlx::query(INSERT.of(d))
         .bind(organisation.0).bind(row.seq).bind(row.at).bind(row.actor).bind(row.action).bind(row.subject)
         .bind(row.detail).bind(row.hash)
-        .execute(conn).await?);
+        .execute(conn).await?.rows_affected());
     Ok(())
 }
 
@@ -168,9 +171,13 @@ mod tests {
 
     use super::*;
     use crate::fixture::{ACTOR, Fixture, NOW, after, first};
+    use klaroen_test_databases::Engine;
+    use rstest::rstest;
 
-    const DROP_UPDATE_GUARD: Sql = Sql::new("DROP TRIGGER audit_no_update");
-    const DROP_DELETE_GUARD: Sql = Sql::new("DROP TRIGGER audit_no_delete");
+    const DROP_UPDATE_GUARD: Sql =
+        Sql::each("DROP TRIGGER audit_no_update", "DROP TRIGGER audit_no_update ON audit");
+    const DROP_DELETE_GUARD: Sql =
+        Sql::each("DROP TRIGGER audit_no_delete", "DROP TRIGGER audit_no_delete ON audit");
     const DELETE: Sql = Sql::new("DELETE FROM audit WHERE organisation_id = $1 AND seq = 3");
     const TAMPER: [Sql; 6] = [
         Sql::new("UPDATE audit SET at = at + 1 WHERE organisation_id = $1 AND seq = 3"),
@@ -178,12 +185,15 @@ mod tests {
         Sql::new("UPDATE audit SET action = 'x' WHERE organisation_id = $1 AND seq = 3"),
         Sql::new("UPDATE audit SET subject = 'x' WHERE organisation_id = $1 AND seq = 3"),
         Sql::new("UPDATE audit SET detail = '{ }' WHERE organisation_id = $1 AND seq = 3"),
-        Sql::new("UPDATE audit SET hash = zeroblob(32) WHERE organisation_id = $1 AND seq = 3"),
+        Sql::each(
+            "UPDATE audit SET hash = x'00' WHERE organisation_id = $1 AND seq = 3",
+            "UPDATE audit SET hash = decode('00', 'hex') WHERE organisation_id = $1 AND seq = 3",
+        ),
     ];
 
     /// Four entries: the one of the organisation itself, and three.
-    async fn with_entries() -> Fixture {
-        let f = Fixture::new().await;
+    async fn with_entries(engine: Engine) -> Fixture {
+        let f = Fixture::new(engine).await;
         for n in 0..3 {
             let mut tx = f.store.db.begin().await.unwrap();
             append(&mut tx, f.organisation, ACTOR, "thing.made", "id", json!({ "n": n }), NOW).await.unwrap();
@@ -198,12 +208,15 @@ mod tests {
     }
 
     async fn run_bare(f: &Fixture, statement: Sql) {
-        on_db!(write f.store.db, pool, d => sqlx::query(statement.of(d)).execute(pool).await.unwrap());
+        on_db!(write f.store.db, pool, d => sqlx::query(statement.of(d)).execute(pool).await.unwrap().rows_affected());
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn entries_are_numbered_and_listed_newest_first() {
-        let f = with_entries().await;
+    async fn entries_are_numbered_and_listed_newest_first(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = with_entries(engine).await;
         let page = f.store.list_audit(f.organisation, &first(3)).await.unwrap();
         assert_eq!(page.items.iter().map(|e| e.seq).collect::<Vec<_>>(), [4, 3, 2]);
         assert_eq!(page.items[0].detail, json!({ "n": 2 }));
@@ -215,9 +228,12 @@ mod tests {
         assert_eq!(f.store.verify_audit(f.organisation).await.unwrap(), None);
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn a_transaction_that_fails_leaves_no_entry_and_no_gap() {
-        let f = with_entries().await;
+    async fn a_transaction_that_fails_leaves_no_entry_and_no_gap(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = with_entries(engine).await;
         let mut tx = f.store.db.begin().await.unwrap();
         append(&mut tx, f.organisation, ACTOR, "thing.made", "id", json!({}), NOW).await.unwrap();
         drop(tx);
@@ -228,19 +244,23 @@ mod tests {
         assert_eq!(f.store.verify_audit(f.organisation).await.unwrap(), None);
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn entries_cannot_be_changed_or_deleted() {
-        let f = with_entries().await;
+    async fn entries_cannot_be_changed_or_deleted(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = with_entries(engine).await;
         for statement in TAMPER.into_iter().chain([DELETE]) {
             let error = run(&f, statement).await.unwrap_err();
             assert!(error.to_string().contains("append-only"), "{error}");
         }
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn a_changed_entry_is_found() {
+    async fn a_changed_entry_is_found(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
         for statement in TAMPER {
-            let f = with_entries().await;
+            let f = with_entries(engine).await;
             run_bare(&f, DROP_UPDATE_GUARD).await;
             assert_eq!(run(&f, statement).await.unwrap(), 1);
             assert_eq!(f.store.verify_audit(f.organisation).await.unwrap(), Some(3), "{statement:?}");
@@ -248,9 +268,10 @@ mod tests {
         }
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn a_missing_entry_is_found() {
-        let f = with_entries().await;
+    async fn a_missing_entry_is_found(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+        let f = with_entries(engine).await;
         run_bare(&f, DROP_DELETE_GUARD).await;
         assert_eq!(run(&f, DELETE).await.unwrap(), 1);
         assert_eq!(f.store.verify_audit(f.organisation).await.unwrap(), Some(3));

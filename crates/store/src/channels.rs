@@ -43,12 +43,17 @@ const LEASE: Sql = Sql::new(
      WHERE channels.owner = excluded.owner OR channels.lease_until <= $5",
 );
 /// `$4`: the channel whose deliveries are lost whatever their leases say; null: every one whose lease ran out.
-pub(crate) const LOSE: Sql = Sql::new(
+pub(crate) const LOSE: Sql = Sql::each(
     "UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
          settle_at = CASE (SELECT m.priority FROM messages m WHERE m.id = deliveries.message_id)
              WHEN 'life_threatening' THEN $2 ELSE $3 END
-     WHERE state = 'sending' AND message_id IN (SELECT id FROM messages WHERE settled = 0)
-         AND CASE WHEN $4 IS NULL THEN lease_until <= $1 ELSE channel = $4 END",
+     WHERE state = 'sending' AND message_id IN (SELECT id FROM messages WHERE NOT settled)
+         AND (channel = $4 OR ($4 IS NULL AND lease_until <= $1))",
+    "UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
+         settle_at = CASE (SELECT m.priority FROM messages m WHERE m.id = deliveries.message_id)
+             WHEN 'life_threatening' THEN $2::bigint ELSE $3::bigint END
+     WHERE state = 'sending' AND message_id IN (SELECT id FROM messages WHERE NOT settled)
+         AND (channel = $4 OR ($4 IS NULL AND lease_until <= $1))",
 );
 const RELEASE: Sql =
     Sql::new("UPDATE channels SET lease_until = 0 WHERE gateway = $1 AND channel = $2 AND owner = $3");
@@ -101,7 +106,7 @@ impl Store {
     /// What the database says.
     pub async fn release_channel(&self, name: &ChannelName, owner: Uuid) -> Result<()> {
         on_db!(write self.db, pool, d => sqlx::query(RELEASE.of(d))
-            .bind(&name.gateway).bind(i64::from(name.channel)).bind(owner).execute(pool).await?);
+            .bind(&name.gateway).bind(i64::from(name.channel)).bind(owner).execute(pool).await?.rows_affected());
         Ok(())
     }
 
@@ -111,7 +116,7 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn release_all_channels(&self) -> Result<()> {
-        on_db!(write self.db, pool, d => sqlx::query(RELEASE_ALL.of(d)).execute(pool).await?);
+        on_db!(write self.db, pool, d => sqlx::query(RELEASE_ALL.of(d)).execute(pool).await?.rows_affected());
         Ok(())
     }
 }

@@ -58,18 +58,18 @@ pub struct Claim {
 /// closed is not due, nor is an update once the alert was ended or withdrawn.
 const DUE: Sql = Sql::new(
     "SELECT m.id, m.lane FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
-     WHERE m.settled = 0 AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))
+     WHERE NOT m.settled AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))
        AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' AND d.due_at <= $1)
      ORDER BY m.lane, m.id",
 );
 const NEXT_DUE: Sql = Sql::new(
     "SELECT MIN((SELECT MIN(d.due_at) FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued'))
      FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
-     WHERE m.settled = 0 AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))",
+     WHERE NOT m.settled AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))",
 );
 /// `$6` is the message. A participant who was erased, or whose number was changed since the match, is left out: the number
 /// that was matched, and checked for an opt-out, is the number that rings. Automatic answers (lane 0) pass the opt-out: they are what confirms it.
-pub(crate) const CLAIM: Sql = Sql::new(
+pub(crate) const CLAIM: Sql = Sql::each(
     "UPDATE deliveries SET
          state = CASE
              WHEN (lane = 0 OR NOT EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = deliveries.recipient))
@@ -85,11 +85,29 @@ pub(crate) const CLAIM: Sql = Sql::new(
          WHERE message_id = $6 AND state = 'queued' AND due_at <= $4
          ORDER BY due_at, id LIMIT $5)
      RETURNING id, state",
+    "WITH due AS (
+         SELECT id FROM deliveries
+         WHERE message_id = $6 AND state = 'queued' AND due_at <= $4
+         ORDER BY due_at, id LIMIT $5 FOR UPDATE SKIP LOCKED)
+     UPDATE deliveries SET
+         state = CASE
+             WHEN (lane = 0 OR NOT EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = deliveries.recipient))
+                 AND EXISTS (SELECT 1 FROM participants p
+                             WHERE p.id = deliveries.participant_id AND p.recipient = deliveries.recipient)
+                 THEN 'sending'
+             WHEN in_doubt THEN 'unknown'
+             ELSE 'suppressed' END,
+         attempt = attempt + 1, lease_token = $1, lease_until = $2, channel = $3, changed_at = $4,
+         reason = CASE WHEN in_doubt THEN reason END
+     FROM due WHERE deliveries.id = due.id
+     RETURNING deliveries.id, deliveries.state",
 );
 /// What a worker needs of the claimed. Not in `RETURNING`, where SQLite answers a look-up by scanning the whole table.
-pub(crate) const LOAD: Sql = Sql::new(
+pub(crate) const LOAD: Sql = Sql::each(
     "SELECT d.id, d.organisation_id, d.message_id, d.retries, d.participant_id, p.phone
      FROM json_each($1) j JOIN deliveries d ON d.id = j.value LEFT JOIN participants p ON p.id = d.participant_id",
+    "SELECT d.id, d.organisation_id, d.message_id, d.retries, d.participant_id, p.phone
+     FROM json_array_elements_text($1::json) AS j(value) JOIN deliveries d ON d.id = j.value::bigint LEFT JOIN participants p ON p.id = d.participant_id",
 );
 
 #[derive(sqlx::FromRow)]

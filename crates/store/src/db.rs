@@ -1,6 +1,6 @@
 //! The engines behind one set of calls.
 
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 use crate::Result;
 
@@ -14,30 +14,40 @@ pub(crate) enum Db {
         /// As many as may read at once.
         readers: SqlitePool,
     },
+    /// A server, which may serve many processes.
+    Postgres(PgPool),
 }
 
 /// Which engine a statement's text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Sqlite,
+    Postgres,
 }
 
 /// A statement: one text, or one per dialect where they differ. Parameters are `$1`, `$2`, … in both.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sql {
     sqlite: &'static str,
+    postgres: &'static str,
 }
 
 impl Sql {
     /// One text for every engine.
     pub(crate) const fn new(text: &'static str) -> Self {
-        Self { sqlite: text }
+        Self { sqlite: text, postgres: text }
+    }
+
+    /// A text for each, in this order: the same parameters, the same columns.
+    pub(crate) const fn each(sqlite: &'static str, postgres: &'static str) -> Self {
+        Self { sqlite, postgres }
     }
 
     /// The text for one engine.
     pub(crate) const fn of(self, dialect: Dialect) -> &'static str {
         match dialect {
             Dialect::Sqlite => self.sqlite,
+            Dialect::Postgres => self.postgres,
         }
     }
 }
@@ -46,6 +56,8 @@ impl Sql {
 pub(crate) enum Tx {
     /// `BEGIN IMMEDIATE` on the one writer: a transaction that began by reading could not be upgraded.
     Sqlite(Transaction<'static, Sqlite>),
+    /// Read committed: a statement sees what is committed when it begins. What must not change meanwhile is locked.
+    Postgres(Transaction<'static, Postgres>),
 }
 
 impl Tx {
@@ -53,6 +65,7 @@ impl Tx {
     pub(crate) async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
         }
         Ok(())
     }
@@ -63,6 +76,7 @@ impl Db {
     pub(crate) async fn begin(&self) -> Result<Tx> {
         match self {
             Self::Sqlite { writer, .. } => Ok(Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)),
+            Self::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
         }
     }
 }
@@ -71,12 +85,16 @@ impl Db {
 /// `on_db!(read self.db, pool, d => sqlx::query_as::<_, Row>(LIST.of(d)).bind(x).fetch_all(pool).await?)`.
 ///
 /// Written once and expanded for each engine, because a query's type names its engine. `read` takes the readers; `write`
-/// takes the writer, where a single statement is a transaction of its own.
+/// takes the writer, where a single statement is a transaction of its own. PostgreSQL has one pool for both.
 macro_rules! on_db {
     (read $db:expr, $pool:ident, $dialect:ident => $body:expr) => {
         match &$db {
             $crate::db::Db::Sqlite { readers: $pool, .. } => {
                 let $dialect = $crate::db::Dialect::Sqlite;
+                $body
+            }
+            $crate::db::Db::Postgres($pool) => {
+                let $dialect = $crate::db::Dialect::Postgres;
                 $body
             }
         }
@@ -85,6 +103,10 @@ macro_rules! on_db {
         match &$db {
             $crate::db::Db::Sqlite { writer: $pool, .. } => {
                 let $dialect = $crate::db::Dialect::Sqlite;
+                $body
+            }
+            $crate::db::Db::Postgres($pool) => {
+                let $dialect = $crate::db::Dialect::Postgres;
                 $body
             }
         }
@@ -98,6 +120,11 @@ macro_rules! on_tx {
         match $tx {
             $crate::db::Tx::Sqlite(transaction) => {
                 let $dialect = $crate::db::Dialect::Sqlite;
+                let $conn = &mut **transaction;
+                $body
+            }
+            $crate::db::Tx::Postgres(transaction) => {
+                let $dialect = $crate::db::Dialect::Postgres;
                 let $conn = &mut **transaction;
                 $body
             }

@@ -44,12 +44,18 @@ const ALERT_EXISTS: Sql =
 const BOUNDS: Sql = Sql::new(
     "SELECT MIN(d.id), MAX(d.id) FROM messages m JOIN deliveries d ON d.message_id = m.id WHERE m.alert_id = $1",
 );
-const LIST: Sql = Sql::new(
+const LIST: Sql = Sql::each(
     "SELECT d.id, d.message_id, d.participant_id, d.state, d.attempt, d.in_doubt, d.reason, d.channel, d.sent_at, d.changed_at,
          (SELECT p.phone FROM participants p WHERE p.id = d.participant_id) AS phone
      FROM deliveries d
      WHERE d.id > $1 AND d.id <= $2 AND +d.message_id IN (SELECT id FROM messages WHERE alert_id = $3)
-         AND d.organisation_id = $4 AND ($5 IS NULL OR +d.state = $5)
+         AND d.organisation_id = $4 AND (+d.state = $5 OR $5 IS NULL)
+     ORDER BY d.id LIMIT $6",
+    "SELECT d.id, d.message_id, d.participant_id, d.state, d.attempt, d.in_doubt, d.reason, d.channel, d.sent_at, d.changed_at,
+         (SELECT p.phone FROM participants p WHERE p.id = d.participant_id) AS phone
+     FROM deliveries d
+     WHERE d.id > $1 AND d.id <= $2 AND d.message_id IN (SELECT id FROM messages WHERE alert_id = $3)
+         AND d.organisation_id = $4 AND (d.state = $5 OR $5 IS NULL)
      ORDER BY d.id LIMIT $6",
 );
 

@@ -56,18 +56,36 @@ impl StoreError {
 /// SQLite primary result codes that pass: BUSY, LOCKED, IOERR (a disk that comes back), FULL.
 const PASSING_SQLITE_CODES: [i64; 4] = [5, 6, 10, 13];
 
+/// `SQLSTATE`s of PostgreSQL that pass (Appendix A of its manual): read only (a primary that was demoted), could not
+/// serialize, deadlock, lock not available, cancelled by a time-out.
+const PASSING_SQLSTATES: [&str; 5] = ["25006", "40001", "40P01", "55P03", "57014"];
+/// And classes of them: connection, shut down or starting up, insufficient resources (a disk that is full, memory,
+/// connections).
+const PASSING_SQLSTATE_CLASSES: [&str; 3] = ["08", "57P", "53"];
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let passing = match &error {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
-            sqlx::Error::Database(db) => db
-                .code()
-                .and_then(|code| code.parse::<i64>().ok())
-                .is_some_and(|code| PASSING_SQLITE_CODES.contains(&(code & 0xff))),
+            // `Protocol` is what the library makes of a connection that was cut in the middle of an answer.
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed => true,
+            sqlx::Error::Database(db) => passes(db.as_ref()),
             _ => false,
         };
         if passing { Self::Unavailable(error) } else { Self::Database(error) }
     }
+}
+
+fn passes(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let Some(code) = error.code() else { return false };
+    if error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+        return PASSING_SQLSTATES.contains(&code.as_ref())
+            || PASSING_SQLSTATE_CLASSES.iter().any(|class| code.starts_with(class));
+    }
+    code.parse::<i64>().is_ok_and(|code| PASSING_SQLITE_CODES.contains(&(code & 0xff)))
 }
 
 impl From<sqlx::migrate::MigrateError> for StoreError {

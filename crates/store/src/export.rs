@@ -28,10 +28,13 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use crate::fixture::{ACTOR, Fixture, NOW, first};
+    use klaroen_test_databases::Engine;
+    use rstest::rstest;
 
+    #[rstest]
     #[tokio::test]
-    async fn an_export_is_written_down() {
-        let f = Fixture::new().await;
+    async fn an_export_is_written_down(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+        let f = Fixture::new(engine).await;
         f.store.audit_export(f.organisation, ACTOR, "csv", NOW).await.unwrap();
         let entry = f.store.list_audit(f.organisation, &first(1)).await.unwrap().items.remove(0);
         assert_eq!((entry.action.as_str(), entry.actor), ("participants.exported", ACTOR.to_string()));

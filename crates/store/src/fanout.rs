@@ -13,27 +13,36 @@ use crate::{Result, Store, StoreError, hex, messages};
 /// Deliveries that one transaction writes: some 50 ms on SQLite, during which nothing else is written.
 pub const PAGE: usize = 10_000;
 
-const INSERT_PAGE: Sql = Sql::new(
+const INSERT_PAGE: Sql = Sql::each(
     "INSERT INTO deliveries
          (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
      SELECT $2, $3, $4, unhex(j.value ->> 0), unhex(j.value ->> 1), $5, 'queued', $6, $6
      FROM json_each($1) j WHERE true
+     ON CONFLICT (recipient, message_id) DO NOTHING",
+    "INSERT INTO deliveries
+         (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
+     SELECT $2, $3, $4, (j.value ->> 0)::uuid, decode(j.value ->> 1, 'hex'), $5, 'queued', $6, $6
+     FROM json_array_elements($1::json) AS j(value)
      ON CONFLICT (recipient, message_id) DO NOTHING",
 );
 const LANE: Sql = Sql::new("SELECT lane FROM messages WHERE id = $1");
 const OPEN: Sql = Sql::new(
     "SELECT f.id, f.organisation_id, f.message_id, f.geofence, f.as_of, a.audience, a.priority
      FROM fanouts f JOIN alerts a ON a.id = f.alert_id
-     WHERE f.alert_id = $1 AND f.done = 0 ORDER BY f.id",
+     WHERE f.alert_id = $1 AND NOT f.done ORDER BY f.id",
 );
-const STILL_ACTIVE: Sql = Sql::new("SELECT state = 'active' FROM alerts WHERE id = $1");
+/// The alert does not change before the page is written.
+const STILL_ACTIVE: Sql = Sql::each(
+    "SELECT state = 'active' FROM alerts WHERE id = $1",
+    "SELECT state = 'active' FROM alerts WHERE id = $1 FOR NO KEY UPDATE",
+);
 const INSERT: Sql = Sql::new(
     "INSERT INTO fanouts (id, organisation_id, alert_id, message_id, geofence, as_of, done)
      VALUES ($1, $2, $3, $4, $5, $6, $7)",
 );
-const DONE: Sql = Sql::new("UPDATE fanouts SET done = 1 WHERE id = $1 AND done = 0");
+const DONE: Sql = Sql::new("UPDATE fanouts SET done = TRUE WHERE id = $1 AND NOT done");
 const ALERTS_WITH_OPEN: Sql =
-    Sql::new("SELECT DISTINCT alert_id FROM fanouts WHERE done = 0 AND as_of <= $1");
+    Sql::new("SELECT DISTINCT alert_id FROM fanouts WHERE NOT done AND as_of <= $1");
 
 #[derive(sqlx::FromRow)]
 struct OpenRow {
@@ -65,7 +74,7 @@ pub(crate) async fn begin(
     on_tx!(tx, conn, d => sqlx::query(INSERT.of(d))
         .bind(Uuid::now_v7()).bind(target.organisation.0).bind(target.alert.0).bind(target.message.0)
         .bind(geofence.to_json().to_string()).bind(as_of.as_millis()).bind(done)
-        .execute(conn).await?);
+        .execute(conn).await?.rows_affected());
     Ok(())
 }
 
@@ -145,7 +154,7 @@ impl Store {
             tx.commit().await?;
             wake();
         }
-        on_db!(write self.db, pool, d => sqlx::query(DONE.of(d)).bind(row.id).execute(pool).await?);
+        on_db!(write self.db, pool, d => sqlx::query(DONE.of(d)).bind(row.id).execute(pool).await?.rows_affected());
         wake();
         Ok(())
     }

@@ -5,6 +5,7 @@ use klaroen_domain::participant::{Language, ParticipantKind};
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::point::Point;
 use klaroen_domain::time::Timestamp;
+use klaroen_test_databases::Engine;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -31,9 +32,9 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     /// A new database with two organisations.
-    pub(crate) async fn new() -> Self {
+    pub(crate) async fn new(engine: Engine) -> Self {
         let directory = TempDir::new().unwrap();
-        let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
+        let url = engine.database(directory.path()).await;
         let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
         let organisation = store.create_organisation("utrecht", "Utrecht", NOW).await.unwrap().unwrap().id;
         let stranger = store.create_organisation("zwolle", "Zwolle", NOW).await.unwrap().unwrap().id;

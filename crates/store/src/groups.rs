@@ -22,8 +22,9 @@ const LIST: Sql = Sql::new(
             (SELECT count(*) FROM memberships AS m WHERE m.group_id = g.id) AS participants
      FROM groups AS g WHERE g.organisation_id = $1 AND g.code > $2 ORDER BY g.code LIMIT $3",
 );
-const BY_CODES: Sql = Sql::new(
+const BY_CODES: Sql = Sql::each(
     "SELECT code, id FROM groups WHERE organisation_id = $1 AND code IN (SELECT value FROM json_each($2))",
+    "SELECT code, id FROM groups WHERE organisation_id = $1 AND code IN (SELECT json_array_elements_text($2::json))",
 );
 
 /// A group.
@@ -149,22 +150,30 @@ impl Row {
 mod tests {
     use super::*;
     use crate::fixture::{ACTOR, Fixture, NOW, after, draft, first};
+    use klaroen_test_databases::Engine;
+    use rstest::rstest;
 
     async fn make(f: &Fixture, organisation: OrganisationId, code: &str) -> Option<Group> {
         f.store.create_group(organisation, code, "Name", ACTOR, NOW).await.unwrap()
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn a_code_is_taken_once_per_organisation() {
-        let f = Fixture::new().await;
+    async fn a_code_is_taken_once_per_organisation(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
         assert!(make(&f, f.organisation, "dogs").await.is_some());
         assert_eq!(make(&f, f.organisation, "dogs").await, None);
         assert!(make(&f, f.stranger, "dogs").await.is_some());
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn groups_are_listed_by_code_with_their_size() {
-        let f = Fixture::new().await;
+    async fn groups_are_listed_by_code_with_their_size(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
         for code in ["shops", "dogs"] {
             make(&f, f.organisation, code).await.unwrap();
         }
@@ -180,9 +189,12 @@ mod tests {
         assert_eq!(rest.next_cursor, None);
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn unknown_codes_are_named_once_in_their_order() {
-        let f = Fixture::new().await;
+    async fn unknown_codes_are_named_once_in_their_order(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
         make(&f, f.organisation, "dogs").await.unwrap();
         make(&f, f.stranger, "shops").await.unwrap();
         let codes = ["shops", "dogs", "x'; --", "shops"].map(String::from);

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::Result;
 use crate::db::{Sql, Tx, on_tx};
+use crate::lock::Lock;
 
 const GET: Sql =
     Sql::new("SELECT fingerprint, resource FROM idempotency_keys WHERE organisation_id = $1 AND key = $2");
@@ -51,6 +52,7 @@ pub(crate) async fn look_up(
     organisation: OrganisationId,
     idempotency: &Idempotency,
 ) -> Result<Seen> {
+    Lock::Request(organisation, &idempotency.key).take(tx).await?;
     let row: Option<(Vec<u8>, Uuid)> = on_tx!(tx, conn, d => sqlx::query_as(GET.of(d))
         .bind(organisation.0).bind(&idempotency.key).fetch_optional(conn).await?);
     Ok(match row {
@@ -71,7 +73,7 @@ pub(crate) async fn remember(
     on_tx!(tx, conn, d => sqlx::query(INSERT.of(d))
         .bind(organisation.0).bind(&idempotency.key).bind(idempotency.fingerprint.as_slice()).bind(resource)
         .bind(now.as_millis())
-        .execute(conn).await?);
+        .execute(conn).await?.rows_affected());
     Ok(())
 }
 
@@ -79,10 +81,15 @@ pub(crate) async fn remember(
 mod tests {
     use super::*;
     use crate::fixture::{Fixture, NOW};
+    use klaroen_test_databases::Engine;
+    use rstest::rstest;
 
+    #[rstest]
     #[tokio::test]
-    async fn a_key_stands_for_one_request_of_one_organisation() {
-        let f = Fixture::new().await;
+    async fn a_key_stands_for_one_request_of_one_organisation(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
         let request = Idempotency { key: "k".into(), fingerprint: [7; 32] };
         let other = Idempotency { fingerprint: [8; 32], ..request.clone() };
         let made = Uuid::from_u128(5);

@@ -9,6 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
+use crate::lock::Lock;
 use crate::participants::ParticipantDraft;
 use crate::participants::write::put;
 use crate::seal::Recipient;
@@ -16,12 +17,17 @@ use crate::{Actor, Result, Store, StoreError, audit, groups, hex};
 use plan::{Keyed, Plan, Registered};
 
 // Two index look-ups for each key, whatever the size of the registry.
-const EXISTING: Sql = Sql::new(
+const EXISTING: Sql = Sql::each(
     "SELECT id, external_id, recipient, fingerprint, paused_until FROM participants
      WHERE organisation_id = $1 AND external_id IN (SELECT value FROM json_each($2))
      UNION
      SELECT id, external_id, recipient, fingerprint, paused_until FROM participants
      WHERE organisation_id = $1 AND recipient IN (SELECT unhex(value) FROM json_each($3))",
+    "SELECT id, external_id, recipient, fingerprint, paused_until FROM participants
+     WHERE organisation_id = $1 AND external_id IN (SELECT json_array_elements_text($2::json))
+     UNION
+     SELECT id, external_id, recipient, fingerprint, paused_until FROM participants
+     WHERE organisation_id = $1 AND recipient IN (SELECT decode(value, 'hex') FROM json_array_elements_text($3::json))",
 );
 
 /// What became of one draft.
@@ -54,6 +60,7 @@ impl Store {
         let keyed: Vec<Keyed<'_>> =
             batch.iter().map(|draft| Keyed { draft, recipient: self.keys.recipient(&draft.phone) }).collect();
         let mut tx = self.db.begin().await?;
+        Lock::Registry(organisation).take(&mut tx).await?;
         let codes = batch.iter().flat_map(|draft| &draft.groups);
         let known = groups::ids_by_code(&mut tx, organisation, codes).await?;
         let registered = registered(&mut tx, organisation, &keyed).await?;

@@ -12,6 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
+use crate::lock::{Lock, OptOuts};
 use crate::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
 use crate::replies::{AutoReply, AutoReplyTexts, IncomingReply, ReplyState, ReplyStored, text_row};
 use crate::seal::Recipient;
@@ -39,9 +40,8 @@ const INSERT: Sql = Sql::new(
          state, gateway, dedupe_key, received_at)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
 );
-const TOLD_BEFORE: Sql = Sql::new(
-    "SELECT EXISTS (SELECT 1 FROM replies WHERE recipient = $1 AND alert_id = $2 AND after_end = 1)",
-);
+const TOLD_BEFORE: Sql =
+    Sql::new("SELECT EXISTS (SELECT 1 FROM replies WHERE recipient = $1 AND alert_id = $2 AND after_end)");
 const OPT_OUT: Sql = Sql::new(
     "INSERT INTO opt_outs (recipient, organisation_id, opted_out_at) VALUES ($1, $2, $3)
      ON CONFLICT (recipient) DO NOTHING",
@@ -97,6 +97,10 @@ impl Store {
         // Some gateways make the key from number and text: it is kept as a keyed hash.
         let dedupe = hex::encode(&self.keys.fingerprint(reply.dedupe_key.as_bytes()));
         let mut tx = self.db.begin().await?;
+        Lock::Reply(&dedupe).take(&mut tx).await?;
+        if let Some(phone) = &reply.phone {
+            Lock::Number(self.keys.recipient(phone)).take(&mut tx).await?;
+        }
         let seen: bool = on_tx!(&mut tx, conn, d => sqlx::query_scalar(SEEN.of(d))
             .bind(&reply.gateway).bind(&dedupe).fetch_one(conn).await?);
         if seen {
@@ -149,7 +153,7 @@ impl Store {
             .bind(keyword).bind(shown).bind(last.is_some_and(|l| l.state != AlertState::Active))
             .bind(ReplyState::New.as_str()).bind(&reply.gateway).bind(dedupe)
             .bind(reply.received_at.as_millis())
-            .execute(conn).await?);
+            .execute(conn).await?.rows_affected());
         Ok(())
     }
 }
@@ -183,6 +187,7 @@ async fn obey(
     let recipient = sender.recipient.0.as_slice();
     match keyword {
         Keyword::Stop => {
+            OptOuts::Change.take(tx).await?;
             let organisation = sender.last.as_ref().map(|l| l.organisation.0);
             let new = on_tx!(&mut *tx, conn, d => sqlx::query(OPT_OUT.of(d))
                 .bind(recipient).bind(organisation).bind(now.as_millis()).execute(conn).await?.rows_affected());
@@ -195,6 +200,7 @@ async fn obey(
             Ok((ReplyStored::OptedOut, (new > 0).then_some(AutoReply::OptOutConfirmed)))
         }
         Keyword::Start => {
+            OptOuts::Change.take(tx).await?;
             let gone = on_tx!(&mut *tx, conn, d =>
                 sqlx::query(OPT_IN.of(d)).bind(recipient).execute(conn).await?.rows_affected());
             mark_places(tx, recipient, false).await?;
@@ -206,7 +212,7 @@ async fn obey(
 }
 
 async fn mark_places(tx: &mut Tx, recipient: &[u8], opted_out: bool) -> Result<()> {
-    on_tx!(tx, conn, d => sqlx::query(MARK_PLACES.of(d)).bind(recipient).bind(opted_out).execute(conn).await?);
+    on_tx!(tx, conn, d => sqlx::query(MARK_PLACES.of(d)).bind(recipient).bind(opted_out).execute(conn).await?.rows_affected());
     Ok(())
 }
 
@@ -274,6 +280,7 @@ async fn service_message(
     text: &MessageText,
     now: Timestamp,
 ) -> Result<MessageId> {
+    Lock::Answers(organisation).take(tx).await?;
     let kept: Option<Uuid> = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(SERVICE_MESSAGE.of(d))
         .bind(organisation.0).bind(text.as_str()).bind(now.minus(SAME_ANSWER_WITHIN).as_millis())
         .fetch_optional(conn).await?);

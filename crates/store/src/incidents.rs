@@ -73,7 +73,7 @@ pub(crate) async fn insert(
         .bind(id.0).bind(organisation.0).bind(&draft.reference).bind(&draft.category).bind(&draft.description)
         .bind(subject_kind).bind(subject_text).bind(draft.location.latitude()).bind(draft.location.longitude())
         .bind(draft.occurred_at.map(Timestamp::as_millis)).bind(now.as_millis()).bind(created_by.0)
-        .execute(conn).await?);
+        .execute(conn).await?.rows_affected());
     Ok(id)
 }
 
@@ -147,6 +147,8 @@ impl Row {
 mod tests {
     use super::*;
     use crate::fixture::{Fixture, NOW, after, first};
+    use klaroen_test_databases::Engine;
+    use rstest::rstest;
 
     const AUTHOR: KeyId = KeyId(Uuid::from_u128(0xac));
 
@@ -168,9 +170,12 @@ mod tests {
         id
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn an_incident_is_read_as_it_was_taken_by_its_own_organisation() {
-        let f = Fixture::new().await;
+    async fn an_incident_is_read_as_it_was_taken_by_its_own_organisation(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
         let bare = IncidentDraft { reference: None, subject: None, occurred_at: None, ..draft() };
         for draft in [draft(), bare] {
             let id = take(&f, &draft).await;
@@ -180,9 +185,10 @@ mod tests {
         }
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn incidents_are_listed_newest_first() {
-        let f = Fixture::new().await;
+    async fn incidents_are_listed_newest_first(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+        let f = Fixture::new(engine).await;
         let ids = [take(&f, &draft()).await, take(&f, &draft()).await, take(&f, &draft()).await];
         let page = f.store.list_incidents(f.organisation, &first(2)).await.unwrap();
         assert_eq!(page.items.iter().map(|i| i.id).collect::<Vec<_>>(), [ids[2], ids[1]]);

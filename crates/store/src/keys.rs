@@ -101,7 +101,7 @@ impl Store {
         on_tx!(&mut tx, conn, d => sqlx::query(INSERT.of(d))
             .bind(id.0).bind(organisation.0).bind(role.as_str()).bind(name).bind(hash(&secret))
             .bind(now.as_millis()).bind(expires_at.map(Timestamp::as_millis))
-            .execute(conn).await?);
+            .execute(conn).await?.rows_affected());
         // Without the name: it may be a person's.
         let detail = json!({ "role": role.as_str(), "expires_at": expires_at });
         audit::append(&mut tx, organisation, actor, "key.created", &id.to_string(), detail, now).await?;
@@ -225,14 +225,17 @@ mod tests {
 
     use super::*;
     use crate::fixture::{ACTOR, Fixture, NOW, after, first};
+    use klaroen_test_databases::Engine;
+    use rstest::rstest;
 
     async fn make(f: &Fixture, expires_at: Option<Timestamp>) -> NewKey {
         f.store.create_key(f.organisation, Role::Operator, "desk", expires_at, ACTOR, NOW).await.unwrap()
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn a_key_works_until_it_is_revoked() {
-        let f = Fixture::new().await;
+    async fn a_key_works_until_it_is_revoked(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+        let f = Fixture::new(engine).await;
         let new = make(&f, None).await;
         let found = f.store.authenticate(&new.token, NOW).await.unwrap();
         assert_eq!(found, Authentication::Valid(new.key.clone()));
@@ -248,9 +251,12 @@ mod tests {
         assert!(!f.store.revoke_key(f.organisation, KeyId::generate(), ACTOR, NOW).await.unwrap());
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn a_key_stops_working_at_the_moment_it_expires() {
-        let f = Fixture::new().await;
+    async fn a_key_stops_working_at_the_moment_it_expires(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
         let end = NOW.plus(Duration::from_mins(1));
         let token = make(&f, Some(end)).await.token;
         let before = end.minus(Duration::from_millis(1));
@@ -258,9 +264,12 @@ mod tests {
         assert_eq!(f.store.authenticate(&token, end).await.unwrap(), Authentication::NoLongerValid);
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn a_wrong_secret_looks_like_a_key_that_never_was() {
-        let f = Fixture::new().await;
+    async fn a_wrong_secret_looks_like_a_key_that_never_was(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
         let new = make(&f, None).await;
         let other = make(&f, None).await;
         f.store.revoke_key(f.organisation, new.key.id, ACTOR, NOW).await.unwrap();
@@ -279,9 +288,12 @@ mod tests {
         }
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn keys_are_listed_page_by_page_for_their_organisation() {
-        let f = Fixture::new().await;
+    async fn keys_are_listed_page_by_page_for_their_organisation(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
         let made = [make(&f, None).await.key, make(&f, None).await.key];
         let page = f.store.list_keys(f.organisation, &first(1)).await.unwrap();
         assert_eq!(page.items, made[..1]);
@@ -290,9 +302,12 @@ mod tests {
         assert_eq!(f.store.list_keys(f.stranger, &first(9)).await.unwrap().items, []);
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn the_token_shows_in_no_debug_output_and_the_secret_in_no_row() {
-        let f = Fixture::new().await;
+    async fn the_token_shows_in_no_debug_output_and_the_secret_in_no_row(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
         let new = make(&f, None).await;
         let (_, secret) = new.token.rsplit_once('_').unwrap();
         assert!(!format!("{new:?}").contains(secret));

@@ -24,6 +24,7 @@ mod inbound;
 pub mod incidents;
 mod intake;
 pub mod keys;
+mod lock;
 pub mod matching;
 pub mod messages;
 mod open;
@@ -36,7 +37,11 @@ mod plans;
 pub mod receipts;
 pub mod replies;
 pub mod retention;
+#[cfg(test)]
+mod schema;
 pub mod seal;
+#[cfg(test)]
+mod statements;
 pub mod sweep;
 
 pub use error::StoreError;

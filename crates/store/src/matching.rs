@@ -83,15 +83,22 @@ pub struct Matches {
 }
 
 /// `$1`: ranges as `[[first, last, inside], …]`. CROSS JOIN keeps SQLite from turning the loops around.
-const IN_RANGES: Sql = Sql::new(
+pub(crate) const IN_RANGES: Sql = Sql::each(
     "SELECT p.latitude, p.longitude, p.participant_id, p.recipient, p.kind, p.paused_until, p.hours,
          j.value ->> 2 AS inside
      FROM json_each($1) j CROSS JOIN places p
-     WHERE p.opted_out = 0 AND p.organisation_id = $2 AND p.cell BETWEEN j.value ->> 0 AND j.value ->> 1",
+     WHERE NOT p.opted_out AND p.organisation_id = $2 AND p.cell BETWEEN j.value ->> 0 AND j.value ->> 1",
+    "SELECT p.latitude, p.longitude, p.participant_id, p.recipient, p.kind, p.paused_until, p.hours,
+         (j.value ->> 2)::boolean AS inside
+     FROM json_array_elements($1::json) AS j(value) CROSS JOIN places p
+     WHERE NOT p.opted_out AND p.organisation_id = $2 AND p.cell BETWEEN (j.value ->> 0)::bigint AND (j.value ->> 1)::bigint",
 );
-pub(crate) const MEMBERS: Sql = Sql::new(
+pub(crate) const MEMBERS: Sql = Sql::each(
     "SELECT m.participant_id FROM json_each($1) j
          CROSS JOIN groups g ON g.organisation_id = $2 AND g.code = j.value
+         JOIN memberships m ON m.group_id = g.id",
+    "SELECT m.participant_id FROM json_array_elements_text($1::json) AS j(value)
+         JOIN groups g ON g.organisation_id = $2 AND g.code = j.value
          JOIN memberships m ON m.group_id = g.id",
 );
 const RECENT_STARTS: Sql = Sql::new(
@@ -99,9 +106,13 @@ const RECENT_STARTS: Sql = Sql::new(
      WHERE a.organisation_id = $1 AND a.id >= $4 AND m.kind = 'start' AND m.created_at > $2 AND m.created_at < $3",
 );
 /// How many of the messages `$2` each recipient in `$1` got or is about to get.
-const RECENT_COUNTS: Sql = Sql::new(
+const RECENT_COUNTS: Sql = Sql::each(
     "SELECT d.recipient, COUNT(*) FROM json_each($1) r CROSS JOIN json_each($2) m CROSS JOIN deliveries d
      WHERE d.recipient = unhex(r.value) AND d.message_id = unhex(m.value)
+         AND d.state NOT IN ('expired', 'cancelled', 'suppressed', 'failed')
+     GROUP BY d.recipient HAVING COUNT(*) >= $3",
+    "SELECT d.recipient, COUNT(*) FROM json_array_elements_text($1::json) AS r(value) CROSS JOIN json_array_elements_text($2::json) AS m(value) CROSS JOIN deliveries d
+     WHERE d.recipient = decode(r.value, 'hex') AND d.message_id = m.value::uuid
          AND d.state NOT IN ('expired', 'cancelled', 'suppressed', 'failed')
      GROUP BY d.recipient HAVING COUNT(*) >= $3",
 );

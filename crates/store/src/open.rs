@@ -1,16 +1,13 @@
 //! Opening a database: address, pools, migrations, and whether the key fits.
 
-use std::str::FromStr;
-use std::time::Duration;
+mod postgres;
+mod sqlite;
 
 use klaroen_domain::time::Timestamp;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use crate::db::{Db, Sql, on_db};
 use crate::seal::Keys;
 use crate::{Result, StoreError};
-
-static SQLITE_MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/sqlite");
 
 /// Everything that is kept. Cheap to clone: it is a handle.
 #[derive(Clone, Debug)]
@@ -22,20 +19,20 @@ pub struct Store {
 /// How to open a database.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// `sqlite:klaroen.db`.
+    /// `sqlite:klaroen.db` or `postgres://user:password@host/database?sslmode=verify-full`.
     pub url: String,
     /// The keys of the installation.
     pub keys: Keys,
-    /// Connections that may read at once.
-    pub readers: u32,
+    /// SQLite: connections that may read at once. PostgreSQL: connections of this process.
+    pub connections: u32,
 }
 
 impl StoreOptions {
-    /// With the usual number of readers.
+    /// With the usual number of connections.
     #[must_use]
     pub fn new(url: impl Into<String>, keys: Keys) -> Self {
-        // Requests that read are short; eight at once keep two to sixteen cores busy.
-        Self { url: url.into(), keys, readers: 8 }
+        // Requests are short; eight at once keep two to sixteen cores busy.
+        Self { url: url.into(), keys, connections: 8 }
     }
 }
 
@@ -49,15 +46,20 @@ const PROBE: Sql = Sql::new(
 );
 
 impl Store {
-    /// Opens the database, creates the file where there is none, and migrates it.
+    /// Opens the database and migrates it; SQLite's file is made where there is none. Where several processes open a
+    /// PostgreSQL at once, one of them migrates and the others wait.
     ///
     /// # Errors
     /// [`StoreError::BadUrl`], [`StoreError::NewerSchema`], [`StoreError::WrongKey`], or what the database says.
     pub async fn open(options: &StoreOptions) -> Result<Self> {
-        let db = connect_sqlite(options).await?;
-        match &db {
-            Db::Sqlite { writer, .. } => SQLITE_MIGRATIONS.run(writer).await?,
-        }
+        let db = match options.url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => sqlite::open(options).await?,
+            Some("postgres" | "postgresql") => postgres::open(options).await?,
+            _ => {
+                let both = "database.url: use sqlite:FILE, such as sqlite:klaroen.db, or postgres://USER:PASSWORD@HOST/DATABASE";
+                return Err(StoreError::BadUrl(both.into()));
+            }
+        };
         let store = Self { db, keys: options.keys.clone() };
         store.check_key().await?;
         Ok(store)
@@ -72,7 +74,7 @@ impl Store {
     /// Refuses a key file that belongs to another database, before it seals anything.
     async fn check_key(&self) -> Result<()> {
         let canary = self.keys.seal(CANARY_TEXT, CANARY_NAME.as_bytes());
-        on_db!(write self.db, pool, d => sqlx::query(PUT_CANARY.of(d)).bind(CANARY_NAME).bind(canary).execute(pool).await?);
+        on_db!(write self.db, pool, d => sqlx::query(PUT_CANARY.of(d)).bind(CANARY_NAME).bind(canary).execute(pool).await?.rows_affected());
         let kept: Vec<u8> = on_db!(read self.db, pool, d =>
             sqlx::query_scalar(GET_CANARY.of(d)).bind(CANARY_NAME).fetch_one(pool).await?);
         match self.keys.open(&kept, CANARY_NAME.as_bytes()) {
@@ -87,57 +89,18 @@ impl Store {
     /// What the database says.
     pub async fn probe_write(&self, now: Timestamp) -> Result<()> {
         let value = now.as_millis().to_be_bytes().to_vec();
-        on_db!(write self.db, pool, d => sqlx::query(PROBE.of(d)).bind(value).execute(pool).await?);
+        on_db!(write self.db, pool, d => sqlx::query(PROBE.of(d)).bind(value).execute(pool).await?.rows_affected());
         Ok(())
     }
 
-    /// Closes every connection; SQLite's write-ahead log is folded into the file.
+    /// Closes every connection. SQLite's write-ahead log is folded into the file.
     pub async fn close(&self) {
         match &self.db {
             Db::Sqlite { writer, readers } => {
                 readers.close().await;
                 writer.close().await;
             }
+            Db::Postgres(pool) => pool.close().await,
         }
     }
-}
-
-async fn connect_sqlite(options: &StoreOptions) -> Result<Db> {
-    let bad_url = || {
-        StoreError::BadUrl(
-            "database.url: use sqlite:FILE, such as sqlite:klaroen.db (PostgreSQL is not supported yet)"
-                .into(),
-        )
-    };
-    if !options.url.starts_with("sqlite:") || options.url.contains(":memory:") {
-        return Err(bad_url());
-    }
-    let connect = SqliteConnectOptions::from_str(&options.url)
-        .map_err(|_| bad_url())?
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        // Another process (an import at the command line) may hold the write lock for a page.
-        .busy_timeout(Duration::from_secs(10))
-        // Rows that may wait to be taken: with few, the database's thread and ours wake each other for every handful.
-        .row_buffer_size(1024)
-        // 64 MiB: the hot indexes of a large alert stay in memory.
-        .pragma("cache_size", "-65536")
-        .pragma("temp_store", "memory")
-        .pragma("wal_autocheckpoint", "4000")
-        .pragma("journal_size_limit", "67108864");
-    // The writer is never closed for age or idleness: reopening would cost its cache.
-    let writer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(Duration::from_secs(30))
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_with(connect.clone())
-        .await?;
-    let readers = SqlitePoolOptions::new()
-        .max_connections(options.readers)
-        .acquire_timeout(Duration::from_secs(10))
-        .connect_lazy_with(connect.read_only(true));
-    Ok(Db::Sqlite { writer, readers })
 }

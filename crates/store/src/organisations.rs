@@ -92,10 +92,13 @@ impl Row {
 mod tests {
     use super::*;
     use crate::fixture::{Fixture, NOW};
+    use klaroen_test_databases::Engine;
+    use rstest::rstest;
 
+    #[rstest]
     #[tokio::test]
-    async fn a_code_belongs_to_one_organisation() {
-        let f = Fixture::new().await;
+    async fn a_code_belongs_to_one_organisation(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+        let f = Fixture::new(engine).await;
         let made = f.store.create_organisation("tilburg", "Tilburg", NOW).await.unwrap().unwrap();
         assert_eq!(f.store.organisation_by_code("tilburg").await.unwrap(), Some(made));
         assert_eq!(f.store.create_organisation("tilburg", "Other", NOW).await.unwrap(), Err(CodeTaken));

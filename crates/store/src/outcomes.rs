@@ -42,13 +42,16 @@ pub struct FinishedCounts {
     pub joined: u64,
 }
 
-pub(crate) const CURRENT: Sql = Sql::new(
+pub(crate) const CURRENT: Sql = Sql::each(
     "SELECT d.id, d.state, d.lease_token, d.in_doubt, d.organisation_id, d.message_id
      FROM json_each($1) j JOIN deliveries d ON d.id = j.value",
+    "SELECT d.id, d.state, d.lease_token, d.in_doubt, d.organisation_id, d.message_id
+     FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
+     ORDER BY d.id FOR UPDATE OF d",
 );
 /// Columns of the JSON: id, old state, new state, lease token, due, retries to add, settle, segments,
 /// sent, reason, now.
-pub(crate) const APPLY: Sql = Sql::new(
+pub(crate) const APPLY: Sql = Sql::each(
     "UPDATE deliveries SET
          state = j.value ->> 2,
          due_at = COALESCE(j.value ->> 4, due_at),
@@ -60,22 +63,44 @@ pub(crate) const APPLY: Sql = Sql::new(
          changed_at = j.value ->> 10
      FROM json_each($1) j
      WHERE deliveries.id = j.value ->> 0 AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = j.value ->> 3",
+    "UPDATE deliveries SET
+         state = j.value ->> 2,
+         due_at = COALESCE((j.value ->> 4)::bigint, due_at),
+         retries = retries + (j.value ->> 5)::bigint,
+         settle_at = (j.value ->> 6)::bigint,
+         segments = COALESCE((j.value ->> 7)::bigint, segments),
+         sent_at = COALESCE((j.value ->> 8)::bigint, sent_at),
+         reason = j.value ->> 9,
+         changed_at = (j.value ->> 10)::bigint
+     FROM json_array_elements($1::json) AS j(value)
+     WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = (j.value ->> 3)::bigint",
 );
-const SUBMITTED: Sql = Sql::new(
+const SUBMITTED: Sql = Sql::each(
     "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
      SELECT $2, j.value ->> 0, j.value ->> 1, j.value ->> 2, j.value ->> 3, unhex(j.value ->> 4), NULL, j.value ->> 5
      FROM json_each($1) j WHERE true
      ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
+    "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
+     SELECT $2, j.value ->> 0, (j.value ->> 1)::bigint, (j.value ->> 2)::bigint, (j.value ->> 3)::bigint,
+         (j.value ->> 4)::uuid, NULL, (j.value ->> 5)::bigint
+     FROM json_array_elements($1::json) AS j(value)
+     ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
 );
-const SENT_TIMES: Sql = Sql::new(
+const SENT_TIMES: Sql = Sql::each(
     "UPDATE messages SET
          first_sent_at = MIN(COALESCE(first_sent_at, j.value ->> 1), j.value ->> 1),
          last_sent_at = MAX(COALESCE(last_sent_at, j.value ->> 2), j.value ->> 2)
      FROM json_each($1) j WHERE messages.id = unhex(j.value ->> 0)",
+    "UPDATE messages SET
+         first_sent_at = LEAST(first_sent_at, (j.value ->> 1)::bigint),
+         last_sent_at = GREATEST(last_sent_at, (j.value ->> 2)::bigint)
+     FROM json_array_elements($1::json) AS j(value) WHERE messages.id = (j.value ->> 0)::uuid",
 );
-const REOPEN: Sql = Sql::new(
-    "UPDATE messages SET settled = 0
-     WHERE settled = 1 AND id IN (SELECT unhex(j.value) FROM json_each($1) j)",
+const REOPEN: Sql = Sql::each(
+    "UPDATE messages SET settled = FALSE
+     WHERE settled AND id IN (SELECT unhex(j.value) FROM json_each($1) j)",
+    "UPDATE messages SET settled = FALSE
+     WHERE settled AND id IN (SELECT value::uuid FROM json_array_elements_text($1::json))",
 );
 
 #[derive(sqlx::FromRow)]
@@ -216,7 +241,7 @@ impl Writes {
         if !self.submissions.is_empty() {
             let submissions = Value::Array(self.submissions).to_string();
             on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED.of(d))
-                .bind(&submissions).bind(gateway).execute(conn).await?);
+                .bind(&submissions).bind(gateway).execute(conn).await?.rows_affected());
             counts.joined = join_parked(tx, gateway, &submissions).await?;
         }
         if !self.sent.is_empty() {
@@ -226,7 +251,7 @@ impl Writes {
                 .map(|(id, (first, last))| json!([id.simple().to_string(), first, last]))
                 .collect();
             on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES.of(d))
-                .bind(Value::Array(times).to_string()).execute(conn).await?);
+                .bind(Value::Array(times).to_string()).execute(conn).await?.rows_affected());
         }
         if !self.reopened.is_empty() {
             reopen(tx, &self.reopened).await?;
@@ -238,6 +263,6 @@ impl Writes {
 /// Puts messages whose deliveries are queued or sent again back under claiming and upkeep.
 pub(crate) async fn reopen(tx: &mut Tx, messages: &BTreeSet<String>) -> Result<()> {
     let messages = json!(messages).to_string();
-    on_tx!(&mut *tx, conn, d => sqlx::query(REOPEN.of(d)).bind(messages).execute(conn).await?);
+    on_tx!(&mut *tx, conn, d => sqlx::query(REOPEN.of(d)).bind(messages).execute(conn).await?.rows_affected());
     Ok(())
 }

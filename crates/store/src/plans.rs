@@ -6,9 +6,10 @@ use sqlx::{AssertSqlSafe, Row};
 use crate::db::{Db, Dialect, Sql};
 use crate::fixture::Fixture;
 use crate::{channels, claims, matching, outcomes, receipts, sweep};
+use klaroen_test_databases::Engine;
 
 async fn plan(fixture: &Fixture, statement: Sql) -> Vec<String> {
-    let Db::Sqlite { writer, .. } = &fixture.store.db;
+    let Db::Sqlite { writer, .. } = &fixture.store.db else { panic!("this is about SQLite") };
     let text = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", statement.of(Dialect::Sqlite)));
     let rows = sqlx::query(text).fetch_all(writer).await.unwrap();
     rows.iter().map(|row| row.get(3)).collect()
@@ -16,7 +17,7 @@ async fn plan(fixture: &Fixture, statement: Sql) -> Vec<String> {
 
 #[tokio::test]
 async fn a_batch_is_read_first_and_looked_up_in_the_tables() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::new(Engine::Sqlite).await;
     for statement in [receipts::FIND, receipts::PARKED, matching::MEMBERS] {
         let plan = plan(&fixture, statement).await;
         assert!(plan[0].starts_with("SCAN j "), "{plan:#?}");
@@ -25,7 +26,7 @@ async fn a_batch_is_read_first_and_looked_up_in_the_tables() {
 
 #[tokio::test]
 async fn upkeep_reads_only_the_receipts_that_are_parked() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::new(Engine::Sqlite).await;
     for (statement, index) in [
         (sweep::PARKED_BY_ID, "receipts USING INDEX receipts_parked_age"),
         (sweep::PARKED_BY_PHONE, "r USING INDEX receipts_parked_recipient"),
@@ -41,7 +42,7 @@ async fn upkeep_reads_only_the_receipts_that_are_parked() {
 
 #[tokio::test]
 async fn a_claim_costs_what_it_takes() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::new(Engine::Sqlite).await;
     for statement in [claims::CLAIM, claims::LOAD, outcomes::CURRENT, outcomes::APPLY, receipts::MOVE] {
         let plan = plan(&fixture, statement).await;
         assert!(
@@ -52,8 +53,15 @@ async fn a_claim_costs_what_it_takes() {
 }
 
 #[tokio::test]
+async fn a_match_reads_nothing_but_its_index() {
+    let fixture = Fixture::new(Engine::Sqlite).await;
+    let plan = plan(&fixture, matching::IN_RANGES).await;
+    assert!(plan.iter().any(|step| step.contains("p USING COVERING INDEX places_match")), "{plan:#?}");
+}
+
+#[tokio::test]
 async fn what_is_lost_is_looked_for_among_open_messages() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::new(Engine::Sqlite).await;
     let plan = plan(&fixture, channels::LOSE).await;
     assert!(plan.iter().any(|step| step.contains("deliveries USING INDEX deliveries_state")), "{plan:#?}");
 }

@@ -49,7 +49,7 @@ pub struct ReceiptCounts {
 ///
 /// `CROSS JOIN` keeps the order in SQLite: left to itself it reads every submit of the gateway and looks each one up in the
 /// batch, so that a receipt costs more the more was ever sent.
-pub(crate) const FIND: Sql = Sql::new(
+pub(crate) const FIND: Sql = Sql::each(
     "SELECT j.key AS receipt, s.delivery_id, s.part, MAX(s.submitted_at) AS submitted_at
      FROM json_each($1) j
          CROSS JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value ->> 0
@@ -57,52 +57,90 @@ pub(crate) const FIND: Sql = Sql::new(
          CROSS JOIN deliveries d ON d.id = s.delivery_id
              AND (j.value ->> 1 IS NULL OR d.recipient = unhex(j.value ->> 1))
      GROUP BY j.key",
+    "SELECT DISTINCT ON (j.nth) j.nth - 1 AS receipt, s.delivery_id, s.part
+     FROM json_array_elements($1::json) WITH ORDINALITY AS j(value, nth)
+         JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value ->> 0
+             AND s.submitted_at <= (j.value ->> 2)::bigint + 60000
+         JOIN deliveries d ON d.id = s.delivery_id
+             AND (j.value ->> 1 IS NULL OR d.recipient = decode(j.value ->> 1, 'hex'))
+     ORDER BY j.nth, s.submitted_at DESC",
 );
 /// References of ours that are real.
-const KNOWN: Sql = Sql::new("SELECT d.id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value");
-const INSERT: Sql = Sql::new(
+const KNOWN: Sql = Sql::each(
+    "SELECT d.id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value",
+    "SELECT d.id FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
+);
+const INSERT: Sql = Sql::each(
     "INSERT INTO receipts
          (organisation_id, gateway, provider_id, status, error, recipient, raw, received_at, delivery_id)
      SELECT (SELECT organisation_id FROM deliveries d WHERE d.id = j.value ->> 6), $2, j.value ->> 0, j.value ->> 1,
          j.value ->> 2, unhex(j.value ->> 3), j.value ->> 4, j.value ->> 5, j.value ->> 6
      FROM json_each($1) j",
+    "INSERT INTO receipts
+         (organisation_id, gateway, provider_id, status, error, recipient, raw, received_at, delivery_id)
+     SELECT (SELECT organisation_id FROM deliveries d WHERE d.id = (j.value ->> 6)::bigint), $2, j.value ->> 0,
+         j.value ->> 1, j.value ->> 2, decode(j.value ->> 3, 'hex'), j.value ->> 4, (j.value ->> 5)::bigint,
+         (j.value ->> 6)::bigint
+     FROM json_array_elements($1::json) AS j(value)",
 );
-const DELIVERIES: Sql = Sql::new(
+const DELIVERIES: Sql = Sql::each(
     "SELECT d.id, d.state, d.message_id,
          COALESCE((SELECT MAX(s.parts) FROM submissions s WHERE s.delivery_id = d.id AND s.parts > 1), 1) AS parts
      FROM json_each($1) j JOIN deliveries d ON d.id = j.value",
+    "SELECT d.id, d.state, d.message_id,
+         COALESCE((SELECT MAX(s.parts) FROM submissions s WHERE s.delivery_id = d.id AND s.parts > 1), 1) AS parts
+     FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
+     ORDER BY d.id FOR UPDATE OF d",
 );
 const PART_STATUSES: Sql =
     Sql::new("SELECT part, status FROM submissions WHERE delivery_id = $1 AND parts > 1 ORDER BY part");
 const SET_PART: Sql =
     Sql::new("UPDATE submissions SET status = $3 WHERE delivery_id = $1 AND part = $2 AND parts > 1");
-pub(crate) const MOVE: Sql = Sql::new(
+pub(crate) const MOVE: Sql = Sql::each(
     "UPDATE deliveries SET state = j.value ->> 2, reason = COALESCE(j.value ->> 3, reason), settle_at = NULL,
          changed_at = $2
      FROM json_each($1) j WHERE deliveries.id = j.value ->> 0 AND deliveries.state = j.value ->> 1",
+    "UPDATE deliveries SET state = j.value ->> 2, reason = COALESCE(j.value ->> 3, reason), settle_at = NULL,
+         changed_at = $2
+     FROM json_array_elements($1::json) AS j(value) WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = j.value ->> 1",
 );
 /// A start that counted as lost rang after all: its phone is owed what was said since.
-const OWE_FOLLOW_UPS: Sql = Sql::new(
-    "UPDATE messages SET awaits_start = 1, settled = 0
+const OWE_FOLLOW_UPS: Sql = Sql::each(
+    "UPDATE messages SET awaits_start = TRUE, settled = FALSE
      WHERE kind IN ('update', 'end', 'retract') AND alert_id IN (
          SELECT d.alert_id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value
+             JOIN messages s ON s.id = d.message_id AND s.kind = 'start' JOIN alerts a ON a.id = d.alert_id
+         WHERE messages.kind <> 'update' OR a.state IN ('active', 'expired'))",
+    "UPDATE messages SET awaits_start = TRUE, settled = FALSE
+     WHERE kind IN ('update', 'end', 'retract') AND alert_id IN (
+         SELECT d.alert_id FROM json_array_elements_text($1::json) AS j(value) JOIN deliveries d ON d.id = j.value::bigint
              JOIN messages s ON s.id = d.message_id AND s.kind = 'start' JOIN alerts a ON a.id = d.alert_id
          WHERE messages.kind <> 'update' OR a.state IN ('active', 'expired'))",
 );
 /// Parked receipts about the parts of a batch of submissions, whose JSON is that of the insert. In this order for the same
 /// reason.
-pub(crate) const PARKED: Sql = Sql::new(
+pub(crate) const PARKED: Sql = Sql::each(
     "SELECT r.id, r.status, r.error, r.received_at, j.value ->> 1 AS delivery_id, j.value ->> 2 AS part
      FROM json_each($1) j
          CROSS JOIN receipts r ON r.gateway = $2 AND r.provider_id = j.value ->> 0 AND r.delivery_id IS NULL
              AND r.received_at >= (j.value ->> 5) - 60000
          CROSS JOIN deliveries d ON d.id = j.value ->> 1 AND (r.recipient IS NULL OR d.recipient = r.recipient)
      ORDER BY r.id",
+    "SELECT r.id, r.status, r.error, r.received_at, (j.value ->> 1)::bigint AS delivery_id, (j.value ->> 2)::bigint AS part
+     FROM json_array_elements($1::json) AS j(value)
+         JOIN receipts r ON r.gateway = $2 AND r.provider_id = j.value ->> 0 AND r.delivery_id IS NULL
+             AND r.received_at >= (j.value ->> 5)::bigint - 60000
+         JOIN deliveries d ON d.id = (j.value ->> 1)::bigint AND (r.recipient IS NULL OR d.recipient = r.recipient)
+     ORDER BY r.id",
 );
-const UNPARK: Sql = Sql::new(
+const UNPARK: Sql = Sql::each(
     "UPDATE receipts SET delivery_id = j.value ->> 1,
          organisation_id = (SELECT organisation_id FROM deliveries d WHERE d.id = j.value ->> 1)
      FROM json_each($1) j WHERE receipts.id = j.value ->> 0 AND receipts.delivery_id IS NULL",
+    "UPDATE receipts SET delivery_id = (j.value ->> 1)::bigint,
+         organisation_id = (SELECT organisation_id FROM deliveries d WHERE d.id = (j.value ->> 1)::bigint)
+     FROM json_array_elements($1::json) AS j(value)
+     WHERE receipts.id = (j.value ->> 0)::bigint AND receipts.delivery_id IS NULL",
 );
 
 /// What a receipt says about a part of a delivery.
@@ -193,7 +231,7 @@ impl Store {
             }
         }
         on_tx!(&mut tx, conn, d => sqlx::query(INSERT.of(d))
-            .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?);
+            .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?.rows_affected());
         let joined = receipts.len() as u64;
         let moved = apply(&mut tx, &receipts).await?;
         tx.commit().await?;
@@ -258,15 +296,13 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
         return Ok(0);
     }
     let changes = Value::Array(changes).to_string();
-    let moved =
-        on_tx!(&mut *tx, conn, d => sqlx::query(MOVE.of(d)).bind(changes).bind(at).execute(conn).await?)
-            .rows_affected();
+    let moved = on_tx!(&mut *tx, conn, d => sqlx::query(MOVE.of(d)).bind(changes).bind(at).execute(conn).await?.rows_affected());
     if !reopened.is_empty() {
         reopen(tx, &reopened).await?;
     }
     if !late_rings.is_empty() {
         let late_rings = json!(late_rings).to_string();
-        on_tx!(&mut *tx, conn, d => sqlx::query(OWE_FOLLOW_UPS.of(d)).bind(late_rings).execute(conn).await?);
+        on_tx!(&mut *tx, conn, d => sqlx::query(OWE_FOLLOW_UPS.of(d)).bind(late_rings).execute(conn).await?.rows_affected());
     }
     Ok(moved)
 }
@@ -289,7 +325,7 @@ async fn merged_parts(
         };
         parts.insert(receipt.part, Some(status));
         on_tx!(&mut *tx, conn, d => sqlx::query(SET_PART.of(d))
-            .bind(delivery).bind(receipt.part).bind(status.as_str()).execute(conn).await?);
+            .bind(delivery).bind(receipt.part).bind(status.as_str()).execute(conn).await?.rows_affected());
     }
     Ok(merge_parts(&parts.into_values().collect::<Vec<_>>()))
 }
@@ -325,6 +361,6 @@ pub(crate) async fn unpark(tx: &mut Tx, owners: &[(i64, i64)]) -> Result<()> {
         return Ok(());
     }
     let owners = json!(owners).to_string();
-    on_tx!(&mut *tx, conn, d => sqlx::query(UNPARK.of(d)).bind(owners).execute(conn).await?);
+    on_tx!(&mut *tx, conn, d => sqlx::query(UNPARK.of(d)).bind(owners).execute(conn).await?.rows_affected());
     Ok(())
 }

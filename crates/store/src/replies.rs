@@ -107,15 +107,15 @@ const IN_FLIGHT: Sql =
     Sql::new("SELECT COUNT(*) FROM deliveries WHERE recipient = $1 AND state = 'sending' AND lane > 0");
 const LIST: Sql = Sql::new(
     "SELECT id, alert_id, participant_id, sender, text, after_end, state, useful, received_at FROM replies
-     WHERE organisation_id = $1 AND alert_id = $2 AND shown = 1 AND ($3 IS NULL OR id > $3) ORDER BY id LIMIT $4",
+     WHERE organisation_id = $1 AND alert_id = $2 AND shown AND (id > $3 OR $3 IS NULL) ORDER BY id LIMIT $4",
 );
 const GET: Sql = Sql::new(
     "SELECT id, alert_id, participant_id, sender, text, after_end, state, useful, received_at FROM replies
-     WHERE organisation_id = $1 AND id = $2 AND shown = 1",
+     WHERE organisation_id = $1 AND id = $2 AND shown",
 );
 const MARK: Sql = Sql::new(
     "UPDATE replies SET state = COALESCE($3, state), useful = COALESCE($4, useful)
-     WHERE organisation_id = $1 AND id = $2 AND shown = 1",
+     WHERE organisation_id = $1 AND id = $2 AND shown",
 );
 
 #[derive(sqlx::FromRow)]

@@ -56,11 +56,15 @@ impl Store {
 mod tests {
     use super::*;
     use crate::fixture::{Fixture, NOW};
+    use klaroen_test_databases::Engine;
+    use rstest::rstest;
 
     const HOUR: Duration = Duration::from_hours(1);
-    const KEYS: Sql = Sql::new(
+    const KEYS: Sql = Sql::each(
         "INSERT INTO idempotency_keys (organisation_id, key, fingerprint, resource, created_at)
-         SELECT $1, value, x'00', x'00', $2 FROM json_each($3)",
+         SELECT $1, value, x'00', $1, $2 FROM json_each($3)",
+        "INSERT INTO idempotency_keys (organisation_id, key, fingerprint, resource, created_at)
+         SELECT $1, value, decode('00', 'hex'), $1, $2 FROM json_array_elements_text($3::json)",
     );
     const RECEIPTS: Sql = Sql::new(
         "INSERT INTO receipts (gateway, provider_id, status, raw, received_at, delivery_id)
@@ -73,21 +77,24 @@ mod tests {
     async fn keys(f: &Fixture, names: &[String], at: Timestamp) {
         let names = serde_json::json!(names).to_string();
         on_db!(write f.store.db, pool, d => sqlx::query(KEYS.of(d))
-            .bind(f.organisation.0).bind(at.as_millis()).bind(names).execute(pool).await.unwrap());
+            .bind(f.organisation.0).bind(at.as_millis()).bind(names).execute(pool).await.unwrap().rows_affected());
     }
 
     async fn receipts(f: &Fixture, at: Timestamp) {
         on_db!(write f.store.db, pool, d =>
-            sqlx::query(RECEIPTS.of(d)).bind(at.as_millis()).execute(pool).await.unwrap());
+            sqlx::query(RECEIPTS.of(d)).bind(at.as_millis()).execute(pool).await.unwrap().rows_affected());
     }
 
     async fn left(f: &Fixture) -> Vec<String> {
         on_db!(read f.store.db, pool, d => sqlx::query_scalar(LEFT.of(d)).fetch_all(pool).await.unwrap())
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn only_what_is_too_old_and_belongs_to_nothing_goes() {
-        let f = Fixture::new().await;
+    async fn only_what_is_too_old_and_belongs_to_nothing_goes(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
         let retention = Retention { idempotency: HOUR, parked_receipts: 2 * HOUR, receipts: 1_000 * HOUR };
         let (old, kept) = (NOW.minus(HOUR + Duration::from_millis(1)), NOW.minus(HOUR));
         keys(&f, &["old".into()], old).await;
@@ -102,9 +109,10 @@ mod tests {
         assert_eq!(f.store.prune(&retention, NOW).await.unwrap(), 0);
     }
 
+    #[rstest]
     #[tokio::test]
-    async fn a_call_deletes_a_bounded_number() {
-        let f = Fixture::new().await;
+    async fn a_call_deletes_a_bounded_number(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+        let f = Fixture::new(engine).await;
         let retention = Retention { idempotency: HOUR, parked_receipts: HOUR, receipts: 1_000 * HOUR };
         let names: Vec<String> = (0..=BATCH).map(|n| n.to_string()).collect();
         keys(&f, &names, NOW.minus(2 * HOUR)).await;

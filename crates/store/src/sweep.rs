@@ -48,7 +48,7 @@ const BATCH: i64 = 1_000;
 
 /// Receipts whose submit answer was stored by another process at the same moment. CROSS JOIN keeps the order of the loops: this
 /// runs each second, and must not read every receipt that ever came.
-pub(crate) const PARKED_BY_ID: Sql = Sql::new(
+pub(crate) const PARKED_BY_ID: Sql = Sql::each(
     "SELECT r.id, s.delivery_id, s.part, r.status, r.error, r.received_at, MAX(s.submitted_at) AS submitted_at
      FROM (SELECT * FROM receipts
            WHERE delivery_id IS NULL AND received_at <= $2 ORDER BY received_at DESC LIMIT $1) r
@@ -56,18 +56,37 @@ pub(crate) const PARKED_BY_ID: Sql = Sql::new(
              AND s.submitted_at <= r.received_at + 60000
          CROSS JOIN deliveries d ON d.id = s.delivery_id AND (r.recipient IS NULL OR d.recipient = r.recipient)
      GROUP BY r.id",
+    "SELECT DISTINCT ON (r.id) r.id, s.delivery_id, s.part, r.status, r.error, r.received_at
+     FROM (SELECT * FROM receipts
+           WHERE delivery_id IS NULL AND received_at <= $2 ORDER BY received_at DESC LIMIT $1) r
+         JOIN submissions s ON s.gateway = r.gateway AND s.provider_id = r.provider_id
+             AND s.submitted_at <= r.received_at + 60000
+         JOIN deliveries d ON d.id = s.delivery_id AND (r.recipient IS NULL OR d.recipient = r.recipient)
+     ORDER BY r.id, s.submitted_at DESC",
 );
 /// A lost answer took the provider's id with it; but the receipt names the phone. It counts where exactly one submit to that
 /// phone through that gateway is in doubt and was there before the receipt, where none is under way whose answer may still
 /// claim it, and once it has been parked for [`PHONE_JOIN_AFTER`]. The doubts are few, so the search begins with them.
-pub(crate) const PARKED_BY_PHONE: Sql = Sql::new(
+pub(crate) const PARKED_BY_PHONE: Sql = Sql::each(
     "SELECT r.id, MIN(d.id) AS delivery_id, 0 AS part, r.status, r.error, r.received_at
      FROM (SELECT id, recipient, message_id, channel FROM deliveries
            WHERE state = 'unknown' AND changed_at >= $2 - 604800000
            UNION ALL
            SELECT id, recipient, message_id, channel FROM deliveries
-           WHERE in_doubt = 1 AND state = 'queued' AND message_id IN (SELECT id FROM messages WHERE settled = 0)) d
+           WHERE in_doubt AND state = 'queued' AND message_id IN (SELECT id FROM messages WHERE NOT settled)) d
          CROSS JOIN receipts r ON r.recipient = d.recipient AND r.delivery_id IS NULL
+         JOIN messages m ON m.id = d.message_id
+     WHERE m.created_at <= r.received_at AND r.received_at <= $2
+         AND substr(d.channel, 1, length(r.gateway) + 1) = r.gateway || '/'
+         AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.recipient = r.recipient AND o.state = 'sending')
+     GROUP BY r.id HAVING COUNT(*) = 1 LIMIT $1",
+    "SELECT r.id, MIN(d.id) AS delivery_id, 0::bigint AS part, r.status, r.error, r.received_at
+     FROM (SELECT id, recipient, message_id, channel FROM deliveries
+           WHERE state = 'unknown' AND changed_at >= $2 - 604800000
+           UNION ALL
+           SELECT id, recipient, message_id, channel FROM deliveries
+           WHERE in_doubt AND state = 'queued' AND message_id IN (SELECT id FROM messages WHERE NOT settled)) d
+         JOIN receipts r ON r.recipient = d.recipient AND r.delivery_id IS NULL
          JOIN messages m ON m.id = d.message_id
      WHERE m.created_at <= r.received_at AND r.received_at <= $2
          AND substr(d.channel, 1, length(r.gateway) + 1) = r.gateway || '/'
@@ -80,55 +99,76 @@ const IN_DOUBT: Sql = Sql::new(
      FROM deliveries d JOIN messages m ON m.id = d.message_id LEFT JOIN alerts a ON a.id = d.alert_id
      WHERE d.state = 'unknown' AND d.settle_at IS NOT NULL AND d.settle_at <= $1 LIMIT $2",
 );
-const RESEND: Sql = Sql::new(
-    "UPDATE deliveries SET state = 'queued', in_doubt = 1, settle_at = NULL, due_at = $2, changed_at = $2,
+const RESEND: Sql = Sql::each(
+    "UPDATE deliveries SET state = 'queued', in_doubt = TRUE, settle_at = NULL, due_at = $2, changed_at = $2,
          reason = 'policy_resend'
      FROM json_each($1) j
      WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1",
+    "UPDATE deliveries SET state = 'queued', in_doubt = TRUE, settle_at = NULL, due_at = $2, changed_at = $2,
+         reason = 'policy_resend'
+     FROM json_array_elements($1::json) AS j(value)
+     WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = 'unknown' AND deliveries.settle_at = (j.value ->> 1)::bigint",
 );
-const HOLD: Sql = Sql::new(
+const HOLD: Sql = Sql::each(
     "UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold', changed_at = $2
      FROM json_each($1) j
      WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1",
+    "UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold', changed_at = $2
+     FROM json_array_elements($1::json) AS j(value)
+     WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = 'unknown' AND deliveries.settle_at = (j.value ->> 1)::bigint",
 );
 /// A delivery that was put back after a lost answer may have rung: it is in doubt, not expired.
 const EXPIRE: Sql = Sql::new(
     "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'expired' END, changed_at = $1
-     WHERE state = 'queued' AND message_id IN (SELECT id FROM messages WHERE settled = 0 AND expires_at <= $1)",
+     WHERE state = 'queued' AND message_id IN (SELECT id FROM messages WHERE NOT settled AND expires_at <= $1)",
 );
 /// A start (or update) that was put back after its alert was closed.
 const CANCEL_LATE: Sql = Sql::new(
     "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'cancelled' END, changed_at = $1
      WHERE state = 'queued' AND message_id IN (
          SELECT m.id FROM messages m JOIN alerts a ON a.id = m.alert_id
-         WHERE m.settled = 0 AND m.kind IN ('start', 'update') AND a.state IN ('ended', 'cancelled'))",
+         WHERE NOT m.settled AND m.kind IN ('start', 'update') AND a.state IN ('ended', 'cancelled'))",
 );
 const EXPIRED_ALERTS: Sql = Sql::new(
     "UPDATE alerts SET state = 'expired', closed_at = $1 WHERE state = 'active' AND expires_at <= $1
      RETURNING id, organisation_id",
 );
 const WAITING_FOLLOW_UPS: Sql =
-    Sql::new("SELECT id, alert_id FROM messages WHERE settled = 0 AND awaits_start AND alert_id IS NOT NULL");
+    Sql::new("SELECT id, alert_id FROM messages WHERE NOT settled AND awaits_start AND alert_id IS NOT NULL");
 const NO_RECEIPT: Sql = Sql::new(
     "UPDATE deliveries SET state = 'no_receipt', changed_at = $1
-     WHERE state = 'sent' AND message_id IN (SELECT id FROM messages WHERE settled = 0 AND expires_at <= $2)",
+     WHERE state = 'sent' AND message_id IN (SELECT id FROM messages WHERE NOT settled AND expires_at <= $2)",
 );
-const SETTLE_MESSAGES: Sql = Sql::new(
-    "UPDATE messages SET settled = 1
-     WHERE settled = 0 AND NOT awaits_start
+const SETTLE_MESSAGES: Sql = Sql::each(
+    "UPDATE messages SET settled = TRUE
+     WHERE NOT settled AND NOT awaits_start
          AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = messages.id
                          AND d.state IN ('queued', 'sending', 'sent'))
          AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = messages.id
                          AND d.state = 'unknown' AND d.settle_at IS NOT NULL)
-         AND NOT EXISTS (SELECT 1 FROM fanouts f WHERE f.alert_id = messages.alert_id AND f.done = 0)",
+         AND NOT EXISTS (SELECT 1 FROM fanouts f WHERE f.alert_id = messages.alert_id AND NOT f.done)
+         AND id IN (SELECT unhex(j.value) FROM json_each($1) j)",
+    "UPDATE messages SET settled = TRUE
+     WHERE NOT settled AND NOT awaits_start
+         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = messages.id
+                         AND d.state IN ('queued', 'sending', 'sent'))
+         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = messages.id
+                         AND d.state = 'unknown' AND d.settle_at IS NOT NULL)
+         AND NOT EXISTS (SELECT 1 FROM fanouts f WHERE f.alert_id = messages.alert_id AND NOT f.done)
+         AND id IN (SELECT value::uuid FROM json_array_elements_text($1::json))",
+);
+/// Messages that nobody adds deliveries to at this moment; on PostgreSQL nobody can, until this transaction ends.
+const OPEN_MESSAGES: Sql = Sql::each(
+    "SELECT id FROM messages WHERE NOT settled AND NOT awaits_start",
+    "SELECT id FROM messages WHERE NOT settled AND NOT awaits_start FOR NO KEY UPDATE SKIP LOCKED",
 );
 const BROKEN_SUMS: Sql = Sql::new(
     "SELECT COUNT(*) FROM messages m
-     WHERE settled = 0 AND recipients <> (SELECT COUNT(*) FROM deliveries d WHERE d.message_id = m.id)",
+     WHERE NOT settled AND recipients <> (SELECT COUNT(*) FROM deliveries d WHERE d.message_id = m.id)",
 );
 const DEPTH: Sql = Sql::new(
     "SELECT m.lane, COUNT(*), MIN(d.due_at) FROM messages m JOIN deliveries d ON d.message_id = m.id
-     WHERE m.settled = 0 AND d.state = 'queued' GROUP BY m.lane",
+     WHERE NOT m.settled AND d.state = 'queued' GROUP BY m.lane",
 );
 
 #[derive(sqlx::FromRow)]
@@ -198,8 +238,15 @@ impl Store {
     }
 
     async fn settle_messages(&self) -> Result<u64> {
-        Ok(on_db!(write self.db, pool, d =>
-            sqlx::query(SETTLE_MESSAGES.of(d)).execute(pool).await?.rows_affected()))
+        let mut tx = self.db.begin().await?;
+        // Two statements: the second sees all that was committed before the first had its locks.
+        let open: Vec<Uuid> =
+            on_tx!(&mut tx, conn, d => sqlx::query_scalar(OPEN_MESSAGES.of(d)).fetch_all(conn).await?);
+        let open = json!(open.iter().map(|id| id.simple().to_string()).collect::<Vec<_>>()).to_string();
+        let settled = on_tx!(&mut tx, conn, d =>
+            sqlx::query(SETTLE_MESSAGES.of(d)).bind(open).execute(conn).await?.rows_affected());
+        tx.commit().await?;
+        Ok(settled)
     }
 
     async fn join_parked_receipts(&self, now: Timestamp) -> Result<u64> {
@@ -258,8 +305,10 @@ impl Store {
 
     async fn expire_alerts(&self, now: Timestamp) -> Result<u64> {
         let mut tx = self.db.begin().await?;
-        let expired: Vec<(Uuid, Uuid)> = on_tx!(&mut tx, conn, d => sqlx::query_as(EXPIRED_ALERTS.of(d))
+        let mut expired: Vec<(Uuid, Uuid)> = on_tx!(&mut tx, conn, d => sqlx::query_as(EXPIRED_ALERTS.of(d))
             .bind(now.as_millis()).fetch_all(conn).await?);
+        // In one order, so that two who do this do not wait for each other.
+        expired.sort_unstable_by_key(|(_, organisation)| *organisation);
         for (alert, organisation) in &expired {
             let subject = alert.to_string();
             audit::append(

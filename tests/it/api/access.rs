@@ -1,5 +1,7 @@
 //! Who may call what, and what those who may not are told.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -66,9 +68,12 @@ fn call(desk: &Desk, operation: &Operation) -> reqwest::RequestBuilder {
     }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn every_call_is_for_the_roles_of_the_contract() {
-    let room = ControlRoom::open().await;
+async fn every_call_is_for_the_roles_of_the_contract(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     let described: BTreeSet<_> =
         operations().into_iter().filter(|o| o.path.starts_with("/v1/")).map(|o| (o.method, o.path)).collect();
     let wanted = MATRIX.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
@@ -93,9 +98,12 @@ async fn every_call_is_for_the_roles_of_the_contract() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_key_that_works_there_is_nothing() {
-    let room = ControlRoom::open().await;
+async fn without_a_key_that_works_there_is_nothing(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     let admin = room.admin();
     let made = admin.post("/v1/keys", &json!({"role": "admin", "name": "loket"})).await.ok(201);
     let revoked = made["key"].as_str().unwrap().to_owned();
@@ -175,9 +183,12 @@ async fn belongings(room: &ControlRoom) -> Vec<(Role, &'static str, String, Valu
     ]
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_another_organisations_is_not_there() {
-    let room = ControlRoom::open().await;
+async fn what_is_another_organisations_is_not_there(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     let belongings = belongings(&room).await;
     let with_id = operations().iter().filter(|o| o.path.contains('{') && o.method != "PUT").count();
     assert_eq!(belongings.len(), with_id, "every call with an id");
@@ -219,10 +230,13 @@ async fn what_is_another_organisations_is_not_there() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn one_key_that_asks_too_often_waits_and_the_others_do_not() {
+async fn one_key_that_asks_too_often_waits_and_the_others_do_not(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
     let setup = Setup { requests_per_second: 1, burst: 5, ..Setup::default() };
-    let room = ControlRoom::open_with(setup).await;
+    let room = ControlRoom::open_with(engine, setup).await;
     let hasty = room.operator();
     let mut statuses = Vec::new();
     for _ in 0..30 {
@@ -239,9 +253,10 @@ async fn one_key_that_asks_too_often_waits_and_the_others_do_not() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn paths_and_methods_that_are_not_there() {
-    let room = ControlRoom::open().await;
+async fn paths_and_methods_that_are_not_there(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     for path in [
         "/",
         "/v1",

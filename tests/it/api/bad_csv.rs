@@ -1,5 +1,7 @@
 //! Files as they come: good rows land, bad ones are named, and a file that is none writes nothing.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::control_room::ControlRoom;
@@ -11,9 +13,10 @@ async fn everybody(room: &ControlRoom) -> Vec<Value> {
     page["items"].as_array().unwrap().clone()
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_header_is_refused_whole() {
-    let room = ControlRoom::open().await;
+async fn a_wrong_header_is_refused_whole(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     let row = "resident,,0611000001,52.09,5.12,2026-01-31,web";
     for (header, wanted) in [
         ("kind,naam,phone,latitude,longitude,consent_at,consent_method", vec!["/naam"]),
@@ -35,9 +38,12 @@ async fn a_wrong_header_is_refused_whole() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn good_rows_land_and_each_wrong_cell_is_named() {
-    let room = ControlRoom::open().await;
+async fn good_rows_land_and_each_wrong_cell_is_named(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     let csv = format!(
         "{HEADER}\n\
          resident,,0611000001,52.09,5.12,2026-01-31,web\n\
@@ -85,9 +91,10 @@ async fn good_rows_land_and_each_wrong_cell_is_named() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sixth_place_is_refused_and_five_stand() {
-    let room = ControlRoom::open().await;
+async fn a_sixth_place_is_refused_and_five_stand(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     let header = "kind,phone,label,latitude,longitude,consent_at,consent_method".to_owned();
     let row = |n| format!("resident,0611000001,plek {n},52.09,5.1{n},2026-01-31,web");
     let csv: Vec<_> = [header].into_iter().chain((1..=6).map(row)).collect();
@@ -98,9 +105,12 @@ async fn a_sixth_place_is_refused_and_five_stand() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn files_of_spreadsheets_are_read_as_they_are() {
-    let room = ControlRoom::open().await;
+async fn files_of_spreadsheets_are_read_as_they_are(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     let text = "kind;name;phone;latitude;longitude;consent_at;consent_method\r\n\
                 resident;Zoë;0611000001;52,09;5,12;2026-01-31;web\r\n";
     let latin_1: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
@@ -118,9 +128,12 @@ async fn files_of_spreadsheets_are_read_as_they_are() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_says_the_same_and_writes_nothing() {
-    let room = ControlRoom::open().await;
+async fn a_dry_run_says_the_same_and_writes_nothing(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     let csv = format!(
         "{HEADER}\nresident,,0611000001,52.09,5.12,2026-01-31,web\nresident,,x,52.09,5.12,2026-01-31,web\n\
          resident,,0611000002,52.09,5.12,2026-01-31,web\n"
@@ -136,9 +149,10 @@ async fn a_dry_run_says_the_same_and_writes_nothing() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_exported_can_be_imported() {
-    let room = ControlRoom::open().await;
+async fn what_is_exported_can_be_imported(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     let csv = format!(
         "{HEADER}\nbusiness,=SUM(1),0611000001,52.09,5.12,2026-01-31,web\nresident,,0611000002,52.09,5.12,2026-01-31,web\n"
     );

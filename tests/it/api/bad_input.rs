@@ -1,5 +1,7 @@
 //! What is wrong is refused whole, with every wrong field named, and nothing is written.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::control_room::{ControlRoom, circle, incident, rectangle};
@@ -34,9 +36,12 @@ async fn report(room: &ControlRoom, body: &Value) -> Answer {
     room.operator().post("/v1/incidents", body).await
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn every_wrong_report_is_refused_with_its_pointers_and_writes_nothing() {
-    let room = ControlRoom::open().await;
+async fn every_wrong_report_is_refused_with_its_pointers_and_writes_nothing(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     let bow_tie = ring([(5.1, 52.0), (5.2, 52.1), (5.2, 52.0), (5.1, 52.1), (5.1, 52.0)]);
     let swapped = ring([(52.0, 5.1), (52.0, 5.2), (52.1, 5.2), (52.0, 5.1)]);
     let open = ring([(5.1, 52.0), (5.2, 52.0), (5.2, 52.1)]);
@@ -118,9 +123,12 @@ async fn every_wrong_report_is_refused_with_its_pointers_and_writes_nothing() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn all_mistakes_of_a_report_are_named_at_once() {
-    let room = ControlRoom::open().await;
+async fn all_mistakes_of_a_report_are_named_at_once(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     let wrong = changed(&[
         ("/category", json!("")),
         ("/location", json!({"latitude": 5.12, "longitude": 52.09})),
@@ -155,9 +163,12 @@ async fn all_mistakes_of_a_report_are_named_at_once() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_json_is_told_apart_from_what_is_wrong_json() {
-    let room = ControlRoom::open().await;
+async fn what_is_no_json_is_told_apart_from_what_is_wrong_json(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     let operator = room.operator();
     let send = async |content_type: Option<&str>, body: Vec<u8>| {
         let request = operator.request("POST", "/v1/incidents").body(body);
@@ -198,18 +209,22 @@ async fn what_is_no_json_is_told_apart_from_what_is_wrong_json() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_largest_polygon_that_is_allowed_is_taken() {
-    let room = ControlRoom::open().await;
+async fn the_largest_polygon_that_is_allowed_is_taken(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     // Written with all their decimals, as programs do, 10,000 corners are some 400 kB.
     let taken = report(&room, &changed(&[("/alert/area", round(10_001))])).await;
     taken.ok(201);
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn changes_to_an_alert_are_as_strict() {
-    let room = ControlRoom::open().await;
+async fn changes_to_an_alert_are_as_strict(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     let operator = room.operator();
     let taken = report(&room, &incident(&circle(500.0))).await.ok(201);
     let path = format!("/v1/alerts/{}", taken["alerts"][0]["id"].as_str().unwrap());
@@ -235,9 +250,10 @@ async fn changes_to_an_alert_are_as_strict() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_registry_is_as_strict() {
-    let room = ControlRoom::open().await;
+async fn the_registry_is_as_strict(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     let admin = room.admin();
     let place = json!({"label": "thuis", "location": {"latitude": 52.09, "longitude": 5.12}});
     let registration = json!({
@@ -278,9 +294,10 @@ async fn the_registry_is_as_strict() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_reaches_who_is_still_sending() {
-    let room = ControlRoom::open().await;
+async fn a_refusal_reaches_who_is_still_sending(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     let large = vec![b'x'; 8 * 1024 * 1024];
     for _ in 0..3 {
         for (desk, content_type, status) in [

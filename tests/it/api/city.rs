@@ -1,6 +1,8 @@
 //! A registry of 100,000 against a count by brute force, with the outlines and postcodes of a real city. Needs a folder with
 //! `postcodes4.csv` and `utrecht-areas.geojson` in the environment variable `KLAROEN_GEODATA`.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -170,8 +172,11 @@ fn trouble() -> Faults {
     Faults { undelivered: 0.05, ..Faults::default() }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_city_of_100_000_exactly_those_inside_ring() {
+async fn in_a_city_of_100_000_exactly_those_inside_ring(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
     let Some(folder) = data() else {
         println!("skipped: KLAROEN_GEODATA names no folder");
         return;
@@ -179,7 +184,7 @@ async fn in_a_city_of_100_000_exactly_those_inside_ring() {
     let city = city(&folder);
     let text = std::fs::read_to_string(folder.join("utrecht-areas.geojson")).unwrap();
     let areas: Value = serde_json::from_str(&text).unwrap();
-    let room = ControlRoom::open_with(Setup { faults: trouble(), ..Setup::default() }).await;
+    let room = ControlRoom::open_with(engine, Setup { faults: trouble(), ..Setup::default() }).await;
     let begun = Instant::now();
     let report = room.admin().import("", city.csv.clone()).await.ok(200);
     println!("{} rows imported in {} ms", report["rows"], begun.elapsed().as_millis());

@@ -1,5 +1,7 @@
 //! Stopping, withdrawing, looking at single deliveries.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use std::collections::BTreeSet;
 
 use klaroen_simulator::Faults;
@@ -16,11 +18,14 @@ fn count(alert: &Value, message: usize, states: &[&str]) -> u64 {
     states.iter().map(|state| alert["messages"][message]["counts"][state].as_u64().unwrap_or(0)).sum()
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_alert_rings_nobody_more() {
-    let room =
-        ControlRoom::open_with(Setup { gateway: json!({"segments_per_second": 100}), ..Setup::default() })
-            .await;
+async fn a_cancelled_alert_rings_nobody_more(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open_with(
+        engine,
+        Setup { gateway: json!({"segments_per_second": 100}), ..Setup::default() },
+    )
+    .await;
     room.enrol(500).await;
     let alert = begin(&room).await;
     room.until(&alert, |a| count(a, 0, &["delivered"]) > 10).await;
@@ -37,11 +42,16 @@ async fn a_cancelled_alert_rings_nobody_more() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retracted_alert_tells_those_who_were_reached() {
-    let room =
-        ControlRoom::open_with(Setup { gateway: json!({"segments_per_second": 100}), ..Setup::default() })
-            .await;
+async fn a_retracted_alert_tells_those_who_were_reached(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open_with(
+        engine,
+        Setup { gateway: json!({"segments_per_second": 100}), ..Setup::default() },
+    )
+    .await;
     room.enrol(400).await;
     let alert = begin(&room).await;
     room.until(&alert, |a| count(a, 0, &["delivered"]) > 10).await;
@@ -61,10 +71,13 @@ async fn a_retracted_alert_tells_those_who_were_reached() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn deliveries_are_listed_by_state_in_pages_with_masked_numbers() {
+async fn deliveries_are_listed_by_state_in_pages_with_masked_numbers(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
     let setup = Setup { faults: Faults { undelivered: 0.3, ..Faults::default() }, ..Setup::default() };
-    let room = ControlRoom::open_with(setup).await;
+    let room = ControlRoom::open_with(engine, setup).await;
     room.enrol(60).await;
     let alert = begin(&room).await;
     let view = room.until(&alert, |a| count(a, 0, &["delivered", "undelivered"]) == 60).await;
@@ -101,9 +114,12 @@ async fn deliveries_are_listed_by_state_in_pages_with_masked_numbers() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_erased_participant_is_gone_and_gets_nothing_more() {
-    let room = ControlRoom::open().await;
+async fn an_erased_participant_is_gone_and_gets_nothing_more(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     room.enrol(2).await;
     let alert = begin(&room).await;
     room.until(&alert, |a| count(a, 0, &["delivered"]) == 2).await;

@@ -1,5 +1,7 @@
 //! A repetition with the same `Idempotency-Key` makes nothing new.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
@@ -12,9 +14,12 @@ fn ids(incident: &Value) -> (String, String) {
     (id(incident), id(&incident["alerts"][0]))
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_at_once_with_one_key_are_one_incident() {
-    let room = ControlRoom::open().await;
+async fn fifty_at_once_with_one_key_are_one_incident(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     room.enrol(40).await;
     let (operator, report) = (room.operator(), incident(&circle(500.0)));
     let repeated = (0..50).map(|_| operator.post_once("/v1/incidents", "desk-7-4711", &report));
@@ -50,9 +55,12 @@ async fn fifty_at_once_with_one_key_are_one_incident() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_was_refused_can_be_used_for_the_corrected_request() {
-    let room = ControlRoom::open().await;
+async fn a_key_that_was_refused_can_be_used_for_the_corrected_request(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     let (operator, report) = (room.operator(), incident(&circle(500.0)));
     let mut wrong = report.clone();
     wrong["alert"]["text"] = json!("");
@@ -62,9 +70,10 @@ async fn a_key_that_was_refused_can_be_used_for_the_corrected_request() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn another_organisations_keys_are_its_own() {
-    let room = ControlRoom::open().await;
+async fn another_organisations_keys_are_its_own(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     let other = room.other_organisation().await;
     let report = incident(&circle(500.0));
     let ours = room.operator().post_once("/v1/incidents", "k", &report).await.ok(201);
@@ -74,9 +83,10 @@ async fn another_organisations_keys_are_its_own() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn repeated_changes_ring_once() {
-    let room = ControlRoom::open().await;
+async fn repeated_changes_ring_once(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     room.enrol(20).await;
     let operator = room.operator();
     let taken = operator.post_once("/v1/incidents", "k0", &incident(&circle(500.0))).await.ok(201);

@@ -1,6 +1,8 @@
 //! The names and defaults of the contract, member by member: the description of the API is made from the code, so that it would
 //! follow a mistake there.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use std::collections::BTreeSet;
 
 use klaroen_domain::role::Role;
@@ -29,9 +31,12 @@ fn has(value: &Value, wanted: &[&str]) {
     assert!(missing.is_empty(), "{missing:?} missing in {value:#}");
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn incidents_alerts_and_what_belongs_to_them() {
-    let room = ControlRoom::open().await;
+async fn incidents_alerts_and_what_belongs_to_them(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     room.admin().import("", people(5)).await.ok(200);
     let operator = room.operator();
     let preview = operator.post("/v1/alerts/preview", &circle(500.0)).await.ok(200);
@@ -93,9 +98,10 @@ async fn incidents_alerts_and_what_belongs_to_them() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn hours_count_unless_life_is_at_stake() {
-    let room = ControlRoom::open().await;
+async fn hours_count_unless_life_is_at_stake(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     room.admin().import("", people(5)).await.ok(200);
     for (priority, recipients) in
         [(None, 4), (Some("urgent"), 4), (Some("normal"), 4), (Some("life_threatening"), 5)]
@@ -116,9 +122,10 @@ async fn hours_count_unless_life_is_at_stake() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_point_in_rd_new_is_the_same_place() {
-    let room = ControlRoom::open().await;
+async fn a_point_in_rd_new_is_the_same_place(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     room.admin().import("", people(1)).await.ok(200);
     // The Dom tower in EPSG:28992.
     let tower = json!({"rd_x": 136_785, "rd_y": 455_905});
@@ -132,9 +139,10 @@ async fn a_point_in_rd_new_is_the_same_place() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_registry_and_its_lists() {
-    let room = ControlRoom::open().await;
+async fn the_registry_and_its_lists(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     let admin = room.admin();
     let report = admin.import("", people(101)).await.ok(200);
     assert_eq!(

@@ -1,5 +1,7 @@
 //! The whole life of an alert as a control room sees it, from the registry to the end message.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use std::collections::BTreeSet;
 
 use klaroen_domain::role::Role;
@@ -75,9 +77,10 @@ fn by_code() -> Value {
     json!({"area": {"areas": ["BU03440011"]}, "text": "Let op: man, rode jas."})
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_alert_from_the_report_to_its_end() {
-    let room = ControlRoom::open().await;
+async fn an_alert_from_the_report_to_its_end(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     registry(&room).await;
     let operator = room.operator();
     let preview = operator.post("/v1/alerts/preview", &by_code()).await.ok(200);
@@ -144,9 +147,10 @@ async fn an_alert_from_the_report_to_its_end() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_audience_of_kinds_and_groups() {
-    let room = ControlRoom::open().await;
+async fn an_audience_of_kinds_and_groups(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     registry(&room).await;
     for (audience, recipients, businesses) in [
         (json!({"kinds": ["business"]}), 2, 2),
@@ -167,9 +171,12 @@ async fn an_audience_of_kinds_and_groups() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn replies_come_under_their_alert_and_the_stream_shows_them() {
-    let room = ControlRoom::open().await;
+async fn replies_come_under_their_alert_and_the_stream_shows_them(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     registry(&room).await;
     let operator = room.operator();
     let taken = operator.post("/v1/incidents", &incident(&by_code())).await.ok(201);
@@ -209,10 +216,11 @@ async fn replies_come_under_their_alert_and_the_stream_shows_them() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_is_for_those_who_were_reached() {
+async fn the_end_is_for_those_who_were_reached(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
     let setup = Setup { faults: Faults { undelivered: 0.4, ..Faults::default() }, ..Setup::default() };
-    let room = ControlRoom::open_with(setup).await;
+    let room = ControlRoom::open_with(engine, setup).await;
     room.enrol(40).await;
     let operator = room.operator();
     let taken = operator.post("/v1/incidents", &incident(&circle(500.0))).await.ok(201);

@@ -1,5 +1,7 @@
 //! The description of the API, the page that shows it, and what those who run the service ask.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use std::collections::HashSet;
 
 use klaroen_simulator::Faults;
@@ -8,9 +10,12 @@ use serde_json::{Value, json};
 use crate::contract::{document, media_type, operations};
 use crate::control_room::{ControlRoom, Setup, circle, incident};
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_description_is_openapi_3_1_and_whole() {
-    let room = ControlRoom::open().await;
+async fn the_description_is_openapi_3_1_and_whole(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     let served = room.stranger(None).get("/openapi.json").await.ok(200);
     assert_eq!(&served, document());
     assert!(served["openapi"].as_str().unwrap().starts_with("3.1."), "{}", served["openapi"]);
@@ -53,9 +58,12 @@ fn assert_references(value: &Value) {
     }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_described_is_served_and_nothing_else() {
-    let room = ControlRoom::open().await;
+async fn what_is_described_is_served_and_nothing_else(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     let described: HashSet<_> = operations().into_iter().map(|o| (o.method, o.path)).collect();
     let paths: HashSet<_> = described.iter().map(|(_, path)| path.clone()).collect();
     let nobody = room.stranger(None);
@@ -77,9 +85,10 @@ fn quoted_after<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
     text.split(before).skip(1).filter_map(|rest| rest.split(['"', '\'', ')']).next()).collect()
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_needs_nothing_from_other_hosts() {
-    let room = ControlRoom::open().await;
+async fn the_page_needs_nothing_from_other_hosts(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let room = ControlRoom::open(engine).await;
     let reader = room.stranger(None);
     let page = reader.get("/docs/").await;
     assert_eq!((page.status, &*media_type(&page.headers)), (200, "text/html"));
@@ -123,10 +132,13 @@ async fn the_page_needs_nothing_from_other_hosts() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn readiness_is_that_of_the_gateways_and_the_database() {
+async fn readiness_is_that_of_the_gateways_and_the_database(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
     let refused = Faults { bind_refusal: Some(13), ..Faults::default() };
-    let room = ControlRoom::open_with(Setup { faults: refused, ..Setup::default() }).await;
+    let room = ControlRoom::open_with(engine, Setup { faults: refused, ..Setup::default() }).await;
     let probe = room.stranger(None);
     let down = probe.get("/readyz").await.ok(503);
     assert_eq!(down, json!({"status": "not_ready", "components": {"database": "up", "gateways": "down"}}));
@@ -135,7 +147,7 @@ async fn readiness_is_that_of_the_gateways_and_the_database() {
     room.operator().post("/v1/incidents", &incident(&circle(500.0))).await.ok(201);
     room.close().await;
 
-    let room = ControlRoom::open().await;
+    let room = ControlRoom::open(engine).await;
     let probe = room.stranger(None);
     let up = loop {
         let answer = probe.get("/readyz").await;
@@ -148,9 +160,12 @@ async fn readiness_is_that_of_the_gateways_and_the_database() {
     room.close().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_are_in_the_text_format_and_name_nobody() {
-    let room = ControlRoom::open().await;
+async fn metrics_are_in_the_text_format_and_name_nobody(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let room = ControlRoom::open(engine).await;
     let csv = "kind,phone,latitude,longitude,consent_at,consent_method\nresident,0611000001,52.0907,5.1214,2026-01-31,web\n";
     room.admin().import("", csv).await.ok(200);
     let taken = room.operator().post("/v1/incidents", &incident(&circle(500.0))).await.ok(201);

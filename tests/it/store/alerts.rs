@@ -1,5 +1,7 @@
 //! Taking, changing and closing alerts.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use std::time::Duration;
 
 use klaroen_domain::alert::{AlertState, MessageKind, Outcome};
@@ -19,9 +21,12 @@ async fn end(world: &World, alert: AlertId) {
     assert_eq!(done.unwrap(), Ok(Once::Done(())));
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_end_goes_to_exactly_those_whose_start_rang_or_may_have() {
-    let world = World::new().await;
+async fn the_end_goes_to_exactly_those_whose_start_rang_or_may_have(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(6).await;
     let alert = world.alert_all().await;
     let claim = world.claim(5).await;
@@ -59,9 +64,12 @@ async fn the_end_goes_to_exactly_those_whose_start_rang_or_may_have() {
     assert_eq!(world.store.broken_sums().await.unwrap(), 0);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_start_that_was_lost_and_queued_again_is_in_doubt_at_the_end_and_gets_it() {
-    let world = World::new().await;
+async fn a_start_that_was_lost_and_queued_again_is_in_doubt_at_the_end_and_gets_it(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let mut draft = world.alert_draft(10_000.0);
     draft.priority = klaroen_domain::alert::Priority::LifeThreatening;
@@ -78,9 +86,12 @@ async fn a_start_that_was_lost_and_queued_again_is_in_doubt_at_the_end_and_gets_
     assert_eq!(claim.claimed[0].message, world.view(alert).await.messages[1].id, "the end, not the start");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_start_that_counted_as_lost_and_rings_after_the_end_gets_the_end_too() {
-    let world = World::new().await;
+async fn a_start_that_counted_as_lost_and_rings_after_the_end_gets_the_end_too(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(2).await;
     let alert = world.alert_all().await;
     let claim = world.claim(2).await;
@@ -106,9 +117,10 @@ async fn a_start_that_counted_as_lost_and_rings_after_the_end_gets_the_end_too()
     assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().followed_up, 0);
 }
 
+#[rstest]
 #[tokio::test]
-async fn nobody_gets_an_update_after_the_end() {
-    let world = World::new().await;
+async fn nobody_gets_an_update_after_the_end(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     world.enrol(2).await;
     let alert = world.alert_all().await;
     let claim = world.claim(2).await;
@@ -128,9 +140,10 @@ async fn nobody_gets_an_update_after_the_end() {
     assert_eq!(world.store.broken_sums().await.unwrap(), 0);
 }
 
+#[rstest]
 #[tokio::test]
-async fn nobody_gets_a_start_after_the_end() {
-    let world = World::new().await;
+async fn nobody_gets_a_start_after_the_end(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     world.enrol(40).await;
     let alert = world.alert_all().await;
     world.claim(10).await;
@@ -142,9 +155,12 @@ async fn nobody_gets_a_start_after_the_end() {
     assert_eq!(world.count(alert, 0, DeliveryState::Cancelled).await, 30);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_late_not_taken_after_the_end_is_not_sent_again() {
-    let world = World::new().await;
+async fn a_late_not_taken_after_the_end_is_not_sent_again(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);
@@ -157,9 +173,12 @@ async fn a_late_not_taken_after_the_end_is_not_sent_again() {
     assert_eq!(world.count(alert, 0, DeliveryState::Cancelled).await, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_update_reaches_those_whose_start_leaves_after_it_too() {
-    let world = World::new().await;
+async fn an_update_reaches_those_whose_start_leaves_after_it_too(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(4).await;
     let alert = world.alert_all().await;
     let claim = world.claim(2).await;
@@ -174,9 +193,12 @@ async fn an_update_reaches_those_whose_start_leaves_after_it_too() {
     assert_eq!(world.view(alert).await.state, AlertState::Active);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_retraction_stops_the_starts_and_corrects_those_reached() {
-    let world = World::new().await;
+async fn a_retraction_stops_the_starts_and_corrects_those_reached(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(3).await;
     let alert = world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);
@@ -188,9 +210,12 @@ async fn a_retraction_stops_the_starts_and_corrects_those_reached() {
     assert_eq!(world.send_all().await, [claimed.phone.unwrap()]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_expired_alert_can_still_be_ended_and_a_closed_one_is_refused() {
-    let world = World::new().await;
+async fn an_expired_alert_can_still_be_ended_and_a_closed_one_is_refused(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(2).await;
     let alert = world.alert_all().await;
     world.send_all().await;
@@ -204,9 +229,10 @@ async fn an_expired_alert_can_still_be_ended_and_a_closed_one_is_refused() {
     assert_eq!(again, Err(ChangeRefused::NotPossible(AlertState::Ended)));
 }
 
+#[rstest]
 #[tokio::test]
-async fn cancelling_stops_what_has_not_left() {
-    let world = World::new().await;
+async fn cancelling_stops_what_has_not_left(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     world.enrol(5).await;
     let alert = world.alert_all().await;
     world.claim(2).await;
@@ -215,9 +241,12 @@ async fn cancelling_stops_what_has_not_left() {
     assert!(world.claim(10).await.claimed.is_empty());
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_extension_asks_only_people_not_yet_asked() {
-    let world = World::new().await;
+async fn an_extension_asks_only_people_not_yet_asked(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     let people = world.enrol(20).await;
     let alert = world.take(&world.alert_draft(22.0)).await.alert.unwrap();
     assert_eq!(world.send_all().await.len(), 5);
@@ -231,9 +260,12 @@ async fn an_extension_asks_only_people_not_yet_asked() {
     assert_eq!(world.view(alert).await.messages[0].recipients, 11);
 }
 
+#[rstest]
 #[tokio::test]
-async fn fifty_posts_with_one_key_make_one_incident() {
-    let world = World::new().await;
+async fn fifty_posts_with_one_key_make_one_incident(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(3).await;
     let key = Idempotency { key: "k".into(), fingerprint: [1; 32] };
     let draft = world.alert_draft(10_000.0);
@@ -254,9 +286,12 @@ async fn fifty_posts_with_one_key_make_one_incident() {
     assert_eq!(world.send_all().await.len(), 3);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_fan_out_of_several_pages_is_resumed_after_a_crash() {
-    let world = World::new().await;
+async fn a_fan_out_of_several_pages_is_resumed_after_a_crash(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     let count = klaroen_store::fanout::PAGE + 500;
     let batch: Vec<_> =
         (0..count).map(|n| crate::world::draft(n, crate::world::at_metres_east(n as f64 * 0.1))).collect();
@@ -277,9 +312,12 @@ async fn a_fan_out_of_several_pages_is_resumed_after_a_crash() {
     assert_eq!(world.store.broken_sums().await.unwrap(), 0);
 }
 
+#[rstest]
 #[tokio::test]
-async fn another_organisation_sees_and_changes_nothing() {
-    let world = World::new().await;
+async fn another_organisation_sees_and_changes_nothing(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(2).await;
     let alert = world.alert_all().await;
     let page = PageRequest { limit: 10, cursor: None };
@@ -299,9 +337,10 @@ async fn another_organisation_sees_and_changes_nothing() {
     assert_eq!(extended.unwrap_err(), ChangeRefused::NotFound);
 }
 
+#[rstest]
 #[tokio::test]
-async fn deliveries_are_listed_page_by_page() {
-    let world = World::new().await;
+async fn deliveries_are_listed_page_by_page(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     world.enrol(7).await;
     world.alert_all().await;
     let alert = world.alert_all().await;

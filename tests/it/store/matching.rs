@@ -1,5 +1,7 @@
 //! Matching against an independent check of every point.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use std::collections::BTreeSet;
 
 use klaroen_domain::alert::Priority;
@@ -102,10 +104,13 @@ fn geojson_ring(ring: &[(f64, f64)]) -> serde_json::Value {
     serde_json::json!(closed)
 }
 
+#[rstest]
 #[test]
-fn random_polygons_with_a_hole_match_exactly_those_that_brute_force_finds() {
+fn random_polygons_with_a_hole_match_exactly_those_that_brute_force_finds(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let world = runtime.block_on(World::new());
+    let world = runtime.block_on(World::new(engine));
     let city = runtime.block_on(city(&world));
     let shape = (
         prop::collection::vec(0.004..0.05f64, 3..40),
@@ -151,9 +156,12 @@ async fn circles_match_exactly(world: &World, city: &[(ParticipantId, (f64, f64)
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_participant_with_several_places_gets_one_sms() {
-    let world = World::new().await;
+async fn a_participant_with_several_places_gets_one_sms(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     let mut several = draft(1, at_metres_east(10.0));
     several.places.push(Place { label: "werk".into(), location: at_metres_east(20.0), hours: None });
     several.places.push(Place { label: "ver".into(), location: at_metres_east(9_000.0), hours: None });
@@ -164,9 +172,12 @@ async fn a_participant_with_several_places_gets_one_sms() {
     assert_eq!(taken.recipients, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn hours_and_pauses_are_respected_unless_life_is_at_stake() {
-    let world = World::new().await;
+async fn hours_and_pauses_are_respected_unless_life_is_at_stake(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     let mut nights = draft(1, at_metres_east(10.0));
     nights.places[0].hours = Some("22:00-06:00".parse().unwrap());
     let mut paused = draft(2, at_metres_east(10.0));
@@ -187,9 +198,10 @@ async fn hours_and_pauses_are_respected_unless_life_is_at_stake() {
     assert_eq!((life.recipients.len(), life.off_hours, life.paused), (3, 0, 1));
 }
 
+#[rstest]
 #[tokio::test]
-async fn quiet_hours_hold_for_normal_alerts_only() {
-    let mut world = World::new().await;
+async fn quiet_hours_hold_for_normal_alerts_only(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let mut world = World::new(engine).await;
     world.rules.quiet_hours = Some("11:00-13:00".parse().unwrap());
     world.enrol(2).await;
     let everybody = Audience::default();
@@ -202,9 +214,10 @@ async fn quiet_hours_hold_for_normal_alerts_only() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_audience_narrows() {
-    let world = World::new().await;
+async fn the_audience_narrows(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     let actor = klaroen_store::Actor::CommandLine;
     world
         .store
@@ -230,9 +243,12 @@ async fn the_audience_narrows() {
     assert!(of(&[ParticipantKind::Business], &["honden"]).await.is_empty());
 }
 
+#[rstest]
 #[tokio::test]
-async fn nobody_gets_more_alerts_a_day_than_the_rule_says() {
-    let mut world = World::new().await;
+async fn nobody_gets_more_alerts_a_day_than_the_rule_says(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let mut world = World::new(engine).await;
     world.rules.max_alerts_per_day = 2;
     for n in 0..3 {
         world.enrol_one(&draft(n, at_metres_east(12.0 * n as f64))).await;
@@ -251,9 +267,12 @@ async fn nobody_gets_more_alerts_a_day_than_the_rule_says() {
     assert_eq!(next_day.recipients.len(), 3);
 }
 
+#[rstest]
 #[tokio::test]
-async fn another_organisations_people_are_not_matched() {
-    let world = World::new().await;
+async fn another_organisations_people_are_not_matched(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(2).await;
     let other = world.store.create_organisation("zeist", "Zeist", world.now()).await.unwrap().unwrap();
     let rules = MatchRules { max_alerts_per_day: 0, ..world.rules.clone() };

@@ -1,5 +1,7 @@
 //! Claiming, finishing, leases and upkeep.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -15,9 +17,10 @@ use crate::world::{World, at_metres_east, channel, draft, numbers, sorted};
 
 const GRACE: Duration = Duration::from_hours(24);
 
+#[rstest]
 #[tokio::test]
-async fn everybody_is_claimed_once_and_sent() {
-    let world = World::new().await;
+async fn everybody_is_claimed_once_and_sent(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     let people = world.enrol(25).await;
     let alert = world.alert_all().await;
     assert_eq!(world.count(alert, 0, DeliveryState::Queued).await, 25);
@@ -29,9 +32,12 @@ async fn everybody_is_claimed_once_and_sent() {
     assert_eq!(message.counts.values().sum::<u64>(), message.recipients);
 }
 
+#[rstest]
 #[tokio::test]
-async fn claims_at_the_same_time_never_share_a_delivery() {
-    let world = World::new().await;
+async fn claims_at_the_same_time_never_share_a_delivery(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(200).await;
     world.alert_all().await;
     let claims = futures::future::join_all((0..8).map(|_| world.claim(40))).await;
@@ -40,9 +46,12 @@ async fn claims_at_the_same_time_never_share_a_delivery() {
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 200);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_claim_gives_no_more_than_was_asked_for() {
-    let world = World::new().await;
+async fn a_claim_gives_no_more_than_was_asked_for(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(20).await;
     for _ in 0..3 {
         world.alert_all().await;
@@ -53,9 +62,12 @@ async fn a_claim_gives_no_more_than_was_asked_for() {
     assert!(world.claim(0).await.claimed.is_empty());
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_small_alert_is_not_held_up_by_a_large_one() {
-    let world = World::new().await;
+async fn a_small_alert_is_not_held_up_by_a_large_one(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(100).await;
     let large = world.alert_all().await;
     let mut near = world.alert_draft(10_000.0);
@@ -76,9 +88,12 @@ async fn world_message(world: &World, alert: klaroen_domain::id::AlertId) -> kla
     world.view(alert).await.messages[0].id
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_a_small_alert_does_not_need_goes_to_the_large_one() {
-    let world = World::new().await;
+async fn what_a_small_alert_does_not_need_goes_to_the_large_one(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(100).await;
     world.alert_all().await;
     let mut near = world.alert_draft(10_000.0);
@@ -87,9 +102,12 @@ async fn what_a_small_alert_does_not_need_goes_to_the_large_one() {
     assert_eq!(world.claim(50).await.claimed.len(), 50);
 }
 
+#[rstest]
 #[tokio::test]
-async fn life_threatening_goes_first_and_an_end_message_before_any_start() {
-    let world = World::new().await;
+async fn life_threatening_goes_first_and_an_end_message_before_any_start(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(10).await;
     let first = world.alert_all().await;
     world.send_all().await;
@@ -110,9 +128,12 @@ async fn life_threatening_goes_first_and_an_end_message_before_any_start() {
     assert_eq!(order, [[end; 10], [life; 10], [urgent; 10]].concat());
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_write_with_an_old_lease_changes_nothing() {
-    let world = World::new().await;
+async fn a_write_with_an_old_lease_changes_nothing(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);
@@ -129,9 +150,10 @@ async fn a_write_with_an_old_lease_changes_nothing() {
     assert_eq!(world.count(alert, 0, DeliveryState::Sent).await, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_was_put_back_waits_for_its_time() {
-    let world = World::new().await;
+async fn what_was_put_back_waits_for_its_time(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);
@@ -147,9 +169,10 @@ async fn what_was_put_back_waits_for_its_time() {
     assert_ne!(again.lease_token, claimed.lease_token);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_refused_number_fails_with_its_reason() {
-    let world = World::new().await;
+async fn a_refused_number_fails_with_its_reason(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);
@@ -162,9 +185,10 @@ async fn a_refused_number_fails_with_its_reason() {
     assert_eq!(list.items[0].reason.as_deref(), Some("0x0B"));
 }
 
+#[rstest]
 #[tokio::test]
-async fn nothing_leaves_after_the_alerts_time() {
-    let world = World::new().await;
+async fn nothing_leaves_after_the_alerts_time(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     world.enrol(3).await;
     let alert = world.alert_all().await;
     world.clock.advance(Duration::from_hours(1));
@@ -177,9 +201,12 @@ async fn nothing_leaves_after_the_alerts_time() {
     assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().expired, 0);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_lost_lease_is_in_doubt_and_then_held_for_all_to_see() {
-    let world = World::new().await;
+async fn a_lost_lease_is_in_doubt_and_then_held_for_all_to_see(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     world.claim(1).await;
@@ -194,9 +221,12 @@ async fn a_lost_lease_is_in_doubt_and_then_held_for_all_to_see() {
     assert_eq!(world.count(alert, 0, DeliveryState::Unknown).await, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn where_a_life_depends_on_it_a_lost_submit_is_sent_once_more_and_not_twice() {
-    let world = World::new().await;
+async fn where_a_life_depends_on_it_a_lost_submit_is_sent_once_more_and_not_twice(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let mut draft = world.alert_draft(10_000.0);
     draft.priority = Priority::LifeThreatening;
@@ -227,18 +257,24 @@ async fn to_be_sent_again(world: &World) -> (klaroen_domain::id::AlertId, klaroe
     (alert, lost)
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_turns_out_to_have_rung_is_not_sent_again() {
-    let world = World::new().await;
+async fn what_turns_out_to_have_rung_is_not_sent_again(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     let (alert, lost) = to_be_sent_again(&world).await;
     world.store.finish("main", &[world.accepted(&lost)]).await.unwrap();
     assert_eq!(world.count(alert, 0, DeliveryState::Sent).await, 1);
     assert!(world.claim(1).await.claimed.is_empty());
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_was_sent_twice_is_shown_as_in_doubt_whatever_became_of_it() {
-    let world = World::new().await;
+async fn what_was_sent_twice_is_shown_as_in_doubt_whatever_became_of_it(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     let (alert, _) = to_be_sent_again(&world).await;
     let again = world.claim(1).await.claimed.remove(0);
     world.store.finish("main", &[world.accepted(&again)]).await.unwrap();
@@ -248,9 +284,10 @@ async fn what_was_sent_twice_is_shown_as_in_doubt_whatever_became_of_it() {
     assert_eq!((list.items[0].state, list.items[0].in_doubt), (DeliveryState::Sent, true));
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_may_have_rung_is_not_called_failed() {
-    let world = World::new().await;
+async fn what_may_have_rung_is_not_called_failed(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     let (alert, _) = to_be_sent_again(&world).await;
     let again = world.claim(1).await.claimed.remove(0);
     let failure = Failure { scope: Scope::Recipient, code: "0x0B".into(), detail: String::new() };
@@ -258,9 +295,10 @@ async fn what_may_have_rung_is_not_called_failed() {
     assert_eq!(world.count(alert, 0, DeliveryState::Unknown).await, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_late_answer_settles_what_was_in_doubt() {
-    let world = World::new().await;
+async fn a_late_answer_settles_what_was_in_doubt(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);
@@ -272,9 +310,12 @@ async fn a_late_answer_settles_what_was_in_doubt() {
     assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().held, 0);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_channel_has_one_owner_and_a_takeover_puts_its_flights_in_doubt() {
-    let world = World::new().await;
+async fn a_channel_has_one_owner_and_a_takeover_puts_its_flights_in_doubt(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(4).await;
     let alert = world.alert_all().await;
     let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
@@ -296,15 +337,15 @@ async fn a_channel_has_one_owner_and_a_takeover_puts_its_flights_in_doubt() {
 static CHANNEL: std::sync::LazyLock<klaroen_store::channels::ChannelName> =
     std::sync::LazyLock::new(|| channel(0));
 
+#[rstest]
 #[tokio::test]
-async fn the_queue_survives_a_restart() {
-    let world = World::new().await;
+async fn the_queue_survives_a_restart(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     let people = world.enrol(30).await;
     let alert = world.alert_all().await;
     world.claim(10).await;
     world.store.close().await;
-    let url = format!("sqlite:{}", world.directory.path().join("klaroen.db").display());
-    let options = klaroen_store::StoreOptions::new(url, crate::world::keys());
+    let options = klaroen_store::StoreOptions::new(&world.url, crate::world::keys());
     let world = World { store: klaroen_store::Store::open(&options).await.unwrap(), ..world };
     world.store.release_all_channels().await.unwrap();
     let owner = Uuid::now_v7();
@@ -319,9 +360,10 @@ async fn the_queue_survives_a_restart() {
     assert_eq!(view.messages[0].recipients, people.len() as u64);
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_erased_participant_gets_nothing_more() {
-    let world = World::new().await;
+async fn an_erased_participant_gets_nothing_more(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     let people = world.enrol(2).await;
     let alert = world.alert_all().await;
     let actor = klaroen_store::Actor::CommandLine;
@@ -333,9 +375,12 @@ async fn an_erased_participant_gets_nothing_more() {
     assert_eq!(world.store.broken_sums().await.unwrap(), 0);
 }
 
+#[rstest]
 #[tokio::test]
-async fn one_number_on_two_registrations_rings_once() {
-    let world = World::new().await;
+async fn one_number_on_two_registrations_rings_once(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol_one(&draft(1, at_metres_east(10.0))).await;
     world.enrol_one(&draft(1, at_metres_east(20.0))).await;
     world.alert_all().await;

@@ -1,5 +1,7 @@
 //! Receipts: early, late, repeated, out of order, of long messages, and without an id that is known.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use std::time::Duration;
 
 use klaroen_domain::decide::Decision;
@@ -24,9 +26,12 @@ fn receipt(world: &World, id: &str, status: ReceiptStatus) -> IncomingReceipt {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_receipt_moves_its_delivery_and_never_back() {
-    let world = World::new().await;
+async fn a_receipt_moves_its_delivery_and_never_back(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);
@@ -45,9 +50,10 @@ async fn a_receipt_moves_its_delivery_and_never_back() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_receipt_before_its_submit_is_joined() {
-    let world = World::new().await;
+async fn a_receipt_before_its_submit_is_joined(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);
@@ -60,9 +66,10 @@ async fn a_receipt_before_its_submit_is_joined() {
     assert_eq!(world.view(alert).await.messages[0].last_sent_at, Some(world.now()));
 }
 
+#[rstest]
 #[tokio::test]
-async fn receipts_of_another_gateway_do_not_join() {
-    let world = World::new().await;
+async fn receipts_of_another_gateway_do_not_join(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);
@@ -72,9 +79,12 @@ async fn receipts_of_another_gateway_do_not_join() {
     assert_eq!(world.count(alert, 0, DeliveryState::Sent).await, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_batch_with_several_receipts_about_one_delivery_is_folded() {
-    let world = World::new().await;
+async fn a_batch_with_several_receipts_about_one_delivery_is_folded(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(2).await;
     let alert = world.alert_all().await;
     let claim = world.claim(2).await;
@@ -95,9 +105,12 @@ async fn a_batch_with_several_receipts_about_one_delivery_is_folded() {
     assert_eq!(world.count(alert, 0, DeliveryState::Undelivered).await, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_long_message_is_delivered_when_all_its_parts_are() {
-    let world = World::new().await;
+async fn a_long_message_is_delivered_when_all_its_parts_are(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);
@@ -114,9 +127,12 @@ async fn a_long_message_is_delivered_when_all_its_parts_are() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_id_that_the_provider_uses_again_means_the_newest_submit() {
-    let world = World::new().await;
+async fn an_id_that_the_provider_uses_again_means_the_newest_submit(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(2).await;
     let alert = world.alert_all().await;
     let claim = world.claim(2).await;
@@ -130,9 +146,12 @@ async fn an_id_that_the_provider_uses_again_means_the_newest_submit() {
     assert_eq!(list.items.iter().map(|d| d.id).collect::<Vec<_>>(), [claim.claimed[1].id]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_receipt_that_names_another_phone_is_not_ours() {
-    let world = World::new().await;
+async fn a_receipt_that_names_another_phone_is_not_ours(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);
@@ -149,9 +168,12 @@ async fn a_receipt_that_names_another_phone_is_not_ours() {
     assert_eq!(world.count(alert, 0, DeliveryState::Delivered).await, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_receipt_from_long_before_the_submit_is_about_another_message() {
-    let world = World::new().await;
+async fn a_receipt_from_long_before_the_submit_is_about_another_message(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let old = receipt(&world, "7", ReceiptStatus::Delivered);
     world.store.store_receipts("main", &[old]).await.unwrap();
@@ -163,9 +185,12 @@ async fn a_receipt_from_long_before_the_submit_is_about_another_message() {
     assert_eq!(world.count(alert, 0, DeliveryState::Sent).await, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_reference_of_ours_outranks_the_providers_id() {
-    let world = World::new().await;
+async fn a_reference_of_ours_outranks_the_providers_id(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(2).await;
     world.alert_all().await;
     let claim = world.claim(2).await;
@@ -180,9 +205,12 @@ async fn a_reference_of_ours_outranks_the_providers_id() {
     assert_eq!(counts, ReceiptCounts { joined: 1, parked: 1, moved: 1 });
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_doubt_that_was_held_and_proves_sent_is_watched_again() {
-    let world = World::new().await;
+async fn a_doubt_that_was_held_and_proves_sent_is_watched_again(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     let lost = world.claim(1).await.claimed.remove(0);
@@ -197,9 +225,12 @@ async fn a_doubt_that_was_held_and_proves_sent_is_watched_again() {
     assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().no_receipt, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_receipt_about_the_phone_settles_an_answer_that_was_lost() {
-    let world = World::new().await;
+async fn a_receipt_about_the_phone_settles_an_answer_that_was_lost(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(2).await;
     let alert = world.alert_all().await;
     world.claim(2).await;
@@ -220,9 +251,12 @@ async fn a_receipt_about_the_phone_settles_an_answer_that_was_lost() {
     assert_eq!(world.count(alert, 0, DeliveryState::Unknown).await, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_receipt_about_the_phone_settles_nothing_where_two_answers_were_lost() {
-    let world = World::new().await;
+async fn a_receipt_about_the_phone_settles_nothing_where_two_answers_were_lost(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     world.alert_all().await;
     let alert = world.alert_all().await;
@@ -237,9 +271,12 @@ async fn a_receipt_about_the_phone_settles_nothing_where_two_answers_were_lost()
     assert_eq!(world.count(alert, 0, DeliveryState::Unknown).await, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn sent_without_a_receipt_in_time_is_no_receipt_and_a_late_one_still_counts() {
-    let world = World::new().await;
+async fn sent_without_a_receipt_in_time_is_no_receipt_and_a_late_one_still_counts(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);

@@ -1,5 +1,7 @@
 //! STOP, START, HELP, and messages for the operator.
 
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 use std::time::Duration;
 
 use klaroen_domain::alert::{AlertState, Outcome};
@@ -38,9 +40,12 @@ async fn outgoing(world: &World) -> Vec<(PhoneNumber, String)> {
     out
 }
 
+#[rstest]
 #[tokio::test]
-async fn stop_suppresses_what_is_queued_and_is_confirmed_once() {
-    let world = World::new().await;
+async fn stop_suppresses_what_is_queued_and_is_confirmed_once(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(3).await;
     let alert = world.alert_all().await;
     assert_eq!(receive(&world, &phone(1), "STOP", Some(Keyword::Stop)).await, ReplyStored::OptedOut);
@@ -56,9 +61,12 @@ async fn stop_suppresses_what_is_queued_and_is_confirmed_once() {
     assert_eq!(world.take(&world.alert_draft(10_000.0)).await.recipients, 2);
 }
 
+#[rstest]
 #[tokio::test]
-async fn stop_holds_for_every_registration_and_every_organisation() {
-    let world = World::new().await;
+async fn stop_holds_for_every_registration_and_every_organisation(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol_one(&draft(1, at_metres_east(10.0))).await;
     let other =
         world.store.create_organisation("zeist", "Gemeente Zeist", world.now()).await.unwrap().unwrap();
@@ -82,9 +90,10 @@ async fn stop_holds_for_every_registration_and_every_organisation() {
     assert_eq!(world.take(&world.alert_draft(1000.0)).await.recipients, 0);
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_claim_itself_checks_the_opt_out() {
-    let world = World::new().await;
+async fn the_claim_itself_checks_the_opt_out(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     let claimed = world.claim(1).await.claimed.remove(0);
@@ -98,9 +107,10 @@ async fn the_claim_itself_checks_the_opt_out() {
     assert_eq!(world.count(alert, 0, DeliveryState::Suppressed).await, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn start_restores() {
-    let world = World::new().await;
+async fn start_restores(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     receive(&world, &phone(0), "STOP", Some(Keyword::Stop)).await;
     outgoing(&world).await;
@@ -109,9 +119,10 @@ async fn start_restores() {
     assert_eq!(world.take(&world.alert_draft(1000.0)).await.recipients, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_repeated_sms_does_nothing_twice() {
-    let world = World::new().await;
+async fn a_repeated_sms_does_nothing_twice(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     outgoing(&world).await;
@@ -121,9 +132,12 @@ async fn a_repeated_sms_does_nothing_twice() {
     assert_eq!(world.view(alert).await.replies_total, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_reply_belongs_to_the_alert_last_received_within_a_day() {
-    let world = World::new().await;
+async fn a_reply_belongs_to_the_alert_last_received_within_a_day(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let first = world.alert_all().await;
     outgoing(&world).await;
@@ -158,9 +172,12 @@ async fn a_reply_belongs_to_the_alert_last_received_within_a_day() {
     assert_eq!(receive(&world, &phone(0), "Nog iets", None).await, ReplyStored::Unattributed);
 }
 
+#[rstest]
 #[tokio::test]
-async fn after_the_end_the_sender_is_told_once_whom_to_call() {
-    let world = World::new().await;
+async fn after_the_end_the_sender_is_told_once_whom_to_call(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     outgoing(&world).await;
@@ -182,9 +199,12 @@ async fn after_the_end_the_sender_is_told_once_whom_to_call() {
     assert!(replies.iter().all(|r| r.after_end));
 }
 
+#[rstest]
 #[tokio::test]
-async fn unknown_numbers_are_kept_and_not_answered() {
-    let world = World::new().await;
+async fn unknown_numbers_are_kept_and_not_answered(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     assert_eq!(receive(&world, &phone(99), "Wat is dit?", None).await, ReplyStored::Unattributed);
     assert_eq!(receive(&world, &phone(99), "STOP", Some(Keyword::Stop)).await, ReplyStored::OptedOut);
@@ -193,9 +213,12 @@ async fn unknown_numbers_are_kept_and_not_answered() {
     assert!(world.enrol_one(&draft(99, at_metres_east(1.0))).await.opted_out, "the STOP is remembered");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_cry_for_help_is_shown_and_answered_at_most_once_an_hour() {
-    let world = World::new().await;
+async fn a_cry_for_help_is_shown_and_answered_at_most_once_an_hour(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
     world.enrol(1).await;
     let alert = world.alert_all().await;
     outgoing(&world).await;

@@ -5,9 +5,11 @@ use crate::db::on_db;
 use crate::fixture::{ACTOR, Fixture, NOW, draft, first, phone, place};
 use crate::participants::Participant;
 use Imported::{Created, Unchanged, UnknownGroups, Updated};
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 
 const OPT_OUT: Sql = Sql::new("INSERT INTO opt_outs (recipient, opted_out_at) VALUES ($1, 0)");
-const OPTED_OUT_PLACES: Sql = Sql::new("SELECT count(*) FROM places WHERE opted_out = 1");
+const OPTED_OUT_PLACES: Sql = Sql::new("SELECT count(*) FROM places WHERE opted_out");
 const CHILDREN: Sql = Sql::new("SELECT (SELECT count(*) FROM places), (SELECT count(*) FROM memberships)");
 
 async fn import(f: &Fixture, batch: &[ParticipantDraft]) -> Vec<Imported> {
@@ -27,9 +29,10 @@ fn external(n: u32, external_id: &str) -> ParticipantDraft {
     ParticipantDraft { external_id: Some(external_id.into()), ..draft(n) }
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_same_file_again_changes_nothing() {
-    let f = Fixture::new().await;
+async fn the_same_file_again_changes_nothing(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let f = Fixture::new(engine).await;
     let batch = [draft(1), external(2, "b"), external(3, "c")];
     assert_eq!(import(&f, &batch).await, [Created, Created, Created]);
     let before = all(&f).await;
@@ -38,18 +41,24 @@ async fn the_same_file_again_changes_nothing() {
     assert_eq!(all(&f).await, before);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_registration_by_request_is_the_same_to_an_import() {
-    let f = Fixture::new().await;
+async fn a_registration_by_request_is_the_same_to_an_import(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     f.store.create_group(f.organisation, "dogs", "Dogs", ACTOR, NOW).await.unwrap().unwrap();
     let draft = ParticipantDraft { groups: vec!["dogs".into()], ..external(1, "a") };
     f.store.create_participant(f.organisation, &draft, ACTOR, NOW).await.unwrap().unwrap();
     assert_eq!(import(&f, &[draft]).await, [Unchanged]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_external_id_keeps_its_registration_when_the_number_changes() {
-    let f = Fixture::new().await;
+async fn an_external_id_keeps_its_registration_when_the_number_changes(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     import(&f, &[external(1, "a")]).await;
     let id = all(&f).await[0].id;
     assert_eq!(import(&f, &[external(2, "a")]).await, [Updated]);
@@ -59,9 +68,12 @@ async fn an_external_id_keeps_its_registration_when_the_number_changes() {
     assert_eq!(found.items, []);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_number_without_external_id_means_its_registration_and_keeps_the_id() {
-    let f = Fixture::new().await;
+async fn a_number_without_external_id_means_its_registration_and_keeps_the_id(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     import(&f, &[external(1, "a")]).await;
     let mut changed = draft(1);
     changed.name = None;
@@ -72,9 +84,12 @@ async fn a_number_without_external_id_means_its_registration_and_keeps_the_id() 
     assert_eq!(import(&f, &[changed]).await, [Unchanged]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_later_of_two_drafts_with_one_key_counts() {
-    let f = Fixture::new().await;
+async fn the_later_of_two_drafts_with_one_key_counts(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     let mut second = external(1, "a");
     second.places = vec![place("work", 52.1, 5.1), place("home", 52.2, 5.2)];
     let batch = [external(1, "a"), second.clone(), second.clone()];
@@ -88,9 +103,12 @@ async fn the_later_of_two_drafts_with_one_key_counts() {
     assert_eq!(kept, [external(2, "a"), draft(1)]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_import_replaces_places_and_memberships() {
-    let f = Fixture::new().await;
+async fn an_import_replaces_places_and_memberships(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     for code in ["dogs", "shops"] {
         f.store.create_group(f.organisation, code, "Name", ACTOR, NOW).await.unwrap().unwrap();
     }
@@ -108,12 +126,13 @@ async fn an_import_replaces_places_and_memberships() {
     assert_eq!(children, (1, 1));
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_opt_out_outlives_every_import() {
-    let f = Fixture::new().await;
+async fn an_opt_out_outlives_every_import(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let f = Fixture::new(engine).await;
     let recipient = f.store.keys.recipient(&phone(1));
     on_db!(write f.store.db, pool, d =>
-        sqlx::query(OPT_OUT.of(d)).bind(recipient.0.as_slice()).execute(pool).await.unwrap());
+        sqlx::query(OPT_OUT.of(d)).bind(recipient.0.as_slice()).execute(pool).await.unwrap().rows_affected());
     // New, changed, and moved to the number.
     import(&f, &[external(1, "a"), external(2, "b")]).await;
     import(&f, &[ParticipantDraft { name: None, ..external(1, "a") }, external(1, "b")]).await;
@@ -123,9 +142,12 @@ async fn an_opt_out_outlives_every_import() {
     assert_eq!(places, 2);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_pause_stays_unless_the_import_names_another() {
-    let f = Fixture::new().await;
+async fn a_pause_stays_unless_the_import_names_another(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     let pause = Some(NOW.plus(Duration::from_hours(24)));
     import(&f, &[ParticipantDraft { paused_until: pause, ..external(1, "a") }]).await;
     assert_eq!(import(&f, &[external(1, "a")]).await, [Unchanged]);
@@ -136,18 +158,24 @@ async fn a_pause_stays_unless_the_import_names_another() {
     assert_eq!(drafts(&f).await[0].paused_until, Some(NOW));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_draft_with_unknown_groups_is_left_out_alone() {
-    let f = Fixture::new().await;
+async fn a_draft_with_unknown_groups_is_left_out_alone(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     let lost = ParticipantDraft { groups: vec!["nowhere".into()], ..draft(1) };
     let result = import(&f, &[lost, draft(2)]).await;
     assert_eq!(result, [UnknownGroups(vec!["nowhere".into()]), Created]);
     assert_eq!(drafts(&f).await, [draft(2)]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_dry_run_answers_the_same_and_writes_nothing() {
-    let f = Fixture::new().await;
+async fn a_dry_run_answers_the_same_and_writes_nothing(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     import(&f, &[external(1, "a"), external(2, "b")]).await;
     let before = all(&f).await;
     let batch = [external(1, "a"), external(3, "b"), external(4, "c"), external(5, "c")];
@@ -157,9 +185,12 @@ async fn a_dry_run_answers_the_same_and_writes_nothing() {
     assert_eq!(import(&f, &batch).await, dry);
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_import_sees_and_touches_its_own_organisation_only() {
-    let f = Fixture::new().await;
+async fn an_import_sees_and_touches_its_own_organisation_only(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     import(&f, &[external(1, "a"), draft(2)]).await;
     let batch = [external(1, "a"), draft(2)];
     let result = f.store.import_participants(f.stranger, &batch, false, NOW).await.unwrap();
@@ -168,9 +199,12 @@ async fn an_import_sees_and_touches_its_own_organisation_only() {
     assert_eq!(import(&f, &[]).await, []);
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_import_is_written_down_with_its_counts() {
-    let f = Fixture::new().await;
+async fn an_import_is_written_down_with_its_counts(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     f.store.audit_import(f.organisation, ACTOR, 10, 2, NOW).await.unwrap();
     let entry = f.store.list_audit(f.organisation, &first(1)).await.unwrap().items.remove(0);
     assert_eq!(entry.action, "participants.imported");

@@ -17,17 +17,25 @@ use crate::{Page, PageRequest, Result, Store, StoreError};
 /// The registrations that `$chosen` chooses, a row for each place. The groups are a JSON array of codes.
 macro_rules! select {
     ($chosen:literal) => {
-        Sql::new(concat!(
+        Sql::each(
+            select!(@text "(SELECT json_group_array(g.code)", $chosen),
+            // Without rows, where SQLite gives an empty array, this gives nothing.
+            select!(@text "(SELECT COALESCE(json_agg(g.code), '[]')::text", $chosen),
+        )
+    };
+    (@text $codes:literal, $chosen:literal) => {
+        concat!(
             "SELECT p.id, p.kind, p.name, p.phone, p.language, p.external_id, p.paused_until, p.consent_at,
                     p.consent_method, p.created_at, p.updated_at,
-                    EXISTS (SELECT 1 FROM opt_outs AS o WHERE o.recipient = p.recipient) AS opted_out,
-                    (SELECT json_group_array(g.code) FROM memberships AS m JOIN groups AS g ON g.id = m.group_id
+                    EXISTS (SELECT 1 FROM opt_outs AS o WHERE o.recipient = p.recipient) AS opted_out, ",
+            $codes,
+            " FROM memberships AS m JOIN groups AS g ON g.id = m.group_id
                      WHERE m.participant_id = p.id) AS groups,
                     l.label, l.latitude, l.longitude, l.hours
              FROM (SELECT * FROM participants WHERE ",
             $chosen,
             ") AS p LEFT JOIN places AS l ON l.participant_id = p.id ORDER BY p.id, l.position"
-        ))
+        )
     };
 }
 

@@ -4,6 +4,8 @@ use super::*;
 use crate::PageRequest;
 use crate::db::on_db;
 use crate::fixture::{ACTOR, Fixture, NOW, after, draft, first, phone, place};
+use klaroen_test_databases::Engine;
+use rstest::rstest;
 
 const OPT_OUT: Sql = Sql::new("INSERT INTO opt_outs (recipient, opted_out_at) VALUES ($1, 0)");
 const PLACES: Sql = Sql::new(
@@ -39,7 +41,7 @@ async fn group(f: &Fixture, code: &str) {
 async fn opt_out(f: &Fixture, n: u32) {
     let recipient = f.store.keys.recipient(&phone(n));
     on_db!(write f.store.db, pool, d =>
-        sqlx::query(OPT_OUT.of(d)).bind(recipient.0.as_slice()).execute(pool).await.unwrap());
+        sqlx::query(OPT_OUT.of(d)).bind(recipient.0.as_slice()).execute(pool).await.unwrap().rows_affected());
 }
 
 /// A delivery of a message of its own.
@@ -49,7 +51,7 @@ async fn deliver(f: &Fixture, to: &Participant, state: &str) {
     on_db!(write f.store.db, pool, d => {
         sqlx::query(MESSAGE.of(d)).bind(message).bind(f.organisation.0).execute(pool).await.unwrap();
         sqlx::query(DELIVERY.of(d)).bind(f.organisation.0).bind(message).bind(to.id.0)
-            .bind(recipient.0.as_slice()).bind(state).execute(pool).await.unwrap()
+            .bind(recipient.0.as_slice()).bind(state).execute(pool).await.unwrap().rows_affected()
     });
 }
 
@@ -68,9 +70,12 @@ fn full(n: u32) -> ParticipantDraft {
     draft
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_registration_is_read_as_it_was_written_by_its_own_organisation() {
-    let f = Fixture::new().await;
+async fn a_registration_is_read_as_it_was_written_by_its_own_organisation(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     group(&f, "dogs").await;
     group(&f, "shops").await;
     for draft in [full(1), ParticipantDraft { name: None, ..draft(2) }] {
@@ -83,9 +88,10 @@ async fn a_registration_is_read_as_it_was_written_by_its_own_organisation() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn places_carry_copies_for_the_match_index() {
-    let f = Fixture::new().await;
+async fn places_carry_copies_for_the_match_index(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let f = Fixture::new(engine).await;
     opt_out(&f, 1).await;
     let until = NOW.plus(Duration::from_mins(1));
     let mut wanted = draft(2);
@@ -103,9 +109,12 @@ async fn places_carry_copies_for_the_match_index() {
     assert_eq!(rows, [(recipient, "business".into(), Some(until.as_millis()), true, cell)]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn replacing_changes_everything_but_the_beginning() {
-    let f = Fixture::new().await;
+async fn replacing_changes_everything_but_the_beginning(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     group(&f, "dogs").await;
     group(&f, "shops").await;
     let made = enrol(&f, &full(1)).await;
@@ -120,9 +129,10 @@ async fn replacing_changes_everything_but_the_beginning() {
     assert_eq!(children, (1, 0));
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_is_refused_is_not_written() {
-    let f = Fixture::new().await;
+async fn what_is_refused_is_not_written(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    let f = Fixture::new(engine).await;
     let taken = ParticipantDraft { external_id: Some("a".into()), ..draft(1) };
     let made = enrol(&f, &taken).await;
     let other = enrol(&f, &draft(2)).await;
@@ -146,9 +156,12 @@ async fn what_is_refused_is_not_written() {
     assert_eq!(get(&f, made.id).await.unwrap().draft, taken);
 }
 
+#[rstest]
 #[tokio::test]
-async fn registrations_are_listed_page_by_page_or_by_number() {
-    let f = Fixture::new().await;
+async fn registrations_are_listed_page_by_page_or_by_number(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     let mut made = Vec::new();
     for n in [1, 2, 1] {
         let mut draft = draft(n);
@@ -173,9 +186,12 @@ async fn registrations_are_listed_page_by_page_or_by_number() {
     assert_eq!(list(Some(7), &first(9)).await.items, []);
 }
 
+#[rstest]
 #[tokio::test]
-async fn erasing_leaves_nothing_but_the_opt_out_and_the_count() {
-    let f = Fixture::new().await;
+async fn erasing_leaves_nothing_but_the_opt_out_and_the_count(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     group(&f, "dogs").await;
     group(&f, "shops").await;
     let made = enrol(&f, &full(1)).await;
@@ -203,9 +219,12 @@ async fn erasing_leaves_nothing_but_the_opt_out_and_the_count() {
     assert!(enrol(&f, &draft(1)).await.opted_out);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_number_with_another_registration_keeps_what_is_queued_for_it() {
-    let f = Fixture::new().await;
+async fn a_number_with_another_registration_keeps_what_is_queued_for_it(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     let made = enrol(&f, &draft(1)).await;
     let other = enrol(&f, &draft(1)).await;
     deliver(&f, &made, "queued").await;
@@ -214,9 +233,12 @@ async fn a_number_with_another_registration_keeps_what_is_queued_for_it() {
     assert_eq!(deliveries(&f).await, [("queued".into(), None, other.id.0), ("sent".into(), None, made.id.0)]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn every_change_is_written_down_without_saying_who_it_is() {
-    let f = Fixture::new().await;
+async fn every_change_is_written_down_without_saying_who_it_is(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
     let made = enrol(&f, &draft(1)).await;
     f.store.replace_participant(f.organisation, made.id, &draft(2), ACTOR, NOW).await.unwrap().unwrap();
     f.store.erase_participant(f.organisation, made.id, ACTOR, NOW).await.unwrap();

@@ -12,11 +12,12 @@ use uuid::Uuid;
 use super::ParticipantDraft;
 use super::sealed::{seal_name, seal_phone};
 use crate::db::{Sql, Tx, on_tx};
+use crate::lock::OptOuts;
 use crate::seal::{Keys, Recipient};
 use crate::{Result, hex};
 
 // An insert that updates on conflict, because its plan is certain: one look-up by id for each row. `created_at` stays.
-const PUT: Sql = Sql::new(
+const PUT: Sql = Sql::each(
     "INSERT INTO participants (id, organisation_id, kind, name, phone, recipient, language, external_id, paused_until,
                                consent_at, consent_method, fingerprint, created_at, updated_at)
      SELECT unhex(json_extract(value, '$[0]')), $2, json_extract(value, '$[1]'),
@@ -31,16 +32,33 @@ const PUT: Sql = Sql::new(
          consent_at = excluded.consent_at, consent_method = excluded.consent_method,
          fingerprint = excluded.fingerprint, updated_at = excluded.updated_at
      WHERE participants.organisation_id = excluded.organisation_id",
+    "INSERT INTO participants (id, organisation_id, kind, name, phone, recipient, language, external_id, paused_until,
+                               consent_at, consent_method, fingerprint, created_at, updated_at)
+     SELECT (value ->> 0)::uuid, $2, value ->> 1,
+            decode(value ->> 2, 'hex'), decode(value ->> 3, 'hex'),
+            decode(value ->> 4, 'hex'), value ->> 5, value ->> 6,
+            (value ->> 7)::bigint, (value ->> 8)::bigint, value ->> 9,
+            decode(value ->> 10, 'hex'), $3, $3
+     FROM json_array_elements($1::json)
+     ON CONFLICT (id) DO UPDATE SET
+         kind = excluded.kind, name = excluded.name, phone = excluded.phone, recipient = excluded.recipient,
+         language = excluded.language, external_id = excluded.external_id, paused_until = excluded.paused_until,
+         consent_at = excluded.consent_at, consent_method = excluded.consent_method,
+         fingerprint = excluded.fingerprint, updated_at = excluded.updated_at
+     WHERE participants.organisation_id = excluded.organisation_id",
 );
-const CLEAR_PLACES: Sql = Sql::new(
+const CLEAR_PLACES: Sql = Sql::each(
     "DELETE FROM places WHERE participant_id IN (SELECT unhex(value) FROM json_each($1)) AND organisation_id = $2",
+    "DELETE FROM places WHERE participant_id IN (SELECT value::uuid FROM json_array_elements_text($1::json)) AND organisation_id = $2",
 );
-const CLEAR_MEMBERSHIPS: Sql = Sql::new(
+const CLEAR_MEMBERSHIPS: Sql = Sql::each(
     "DELETE FROM memberships
      WHERE participant_id IN (SELECT unhex(value) FROM json_each($1)) AND organisation_id = $2",
+    "DELETE FROM memberships
+     WHERE participant_id IN (SELECT value::uuid FROM json_array_elements_text($1::json)) AND organisation_id = $2",
 );
 // Whether the number has opted out is asked here, so that no registration, new or imported, undoes a STOP.
-const INSERT_PLACES: Sql = Sql::new(
+const INSERT_PLACES: Sql = Sql::each(
     "INSERT INTO places (participant_id, position, organisation_id, label, latitude, longitude, cell, hours,
                          recipient, kind, paused_until, opted_out)
      SELECT unhex(json_extract(value, '$[0]')), json_extract(value, '$[1]'), $2, json_extract(value, '$[2]'),
@@ -49,10 +67,20 @@ const INSERT_PLACES: Sql = Sql::new(
             json_extract(value, '$[9]'),
             EXISTS (SELECT 1 FROM opt_outs WHERE recipient = unhex(json_extract(value, '$[7]')))
      FROM json_each($1)",
+    "INSERT INTO places (participant_id, position, organisation_id, label, latitude, longitude, cell, hours,
+                         recipient, kind, paused_until, opted_out)
+     SELECT (value ->> 0)::uuid, (value ->> 1)::bigint, $2, value ->> 2,
+            (value ->> 3)::float8, (value ->> 4)::float8, (value ->> 5)::bigint,
+            value ->> 6, decode(value ->> 7, 'hex'), value ->> 8,
+            (value ->> 9)::bigint,
+            EXISTS (SELECT 1 FROM opt_outs WHERE recipient = decode(value ->> 7, 'hex'))
+     FROM json_array_elements($1::json)",
 );
-const INSERT_MEMBERSHIPS: Sql = Sql::new(
+const INSERT_MEMBERSHIPS: Sql = Sql::each(
     "INSERT INTO memberships (group_id, participant_id, organisation_id)
      SELECT unhex(json_extract(value, '$[0]')), unhex(json_extract(value, '$[1]')), $2 FROM json_each($1)",
+    "INSERT INTO memberships (group_id, participant_id, organisation_id)
+     SELECT (value ->> 0)::uuid, (value ->> 1)::uuid, $2 FROM json_array_elements($1::json)",
 );
 
 /// A registration as it is to be written.
@@ -121,6 +149,7 @@ pub(crate) async fn put(
     if writes.is_empty() {
         return Ok(());
     }
+    OptOuts::Read.take(tx).await?;
     let replaced: Vec<Value> = writes.iter().filter(|w| !w.new).map(|w| json!(id_hex(w))).collect();
     if !replaced.is_empty() {
         run(tx, CLEAR_PLACES, organisation, &replaced).await?;
@@ -128,7 +157,7 @@ pub(crate) async fn put(
     }
     let participants = Value::Array(writes.iter().map(|w| participant_row(keys, w)).collect()).to_string();
     on_tx!(&mut *tx, conn, d => sqlx::query(PUT.of(d))
-        .bind(participants).bind(organisation.0).bind(now.as_millis()).execute(conn).await?);
+        .bind(participants).bind(organisation.0).bind(now.as_millis()).execute(conn).await?.rows_affected());
     let places: Vec<Value> = writes.iter().flat_map(place_rows).collect();
     run(tx, INSERT_PLACES, organisation, &places).await?;
     let memberships: Vec<Value> = writes.iter().flat_map(|w| membership_rows(w, groups)).collect();
@@ -141,7 +170,7 @@ pub(crate) async fn put(
 async fn run(tx: &mut Tx, statement: Sql, organisation: OrganisationId, rows: &[Value]) -> Result<()> {
     let rows = json!(rows).to_string();
     on_tx!(tx, conn, d =>
-        sqlx::query(statement.of(d)).bind(rows).bind(organisation.0).execute(conn).await?);
+        sqlx::query(statement.of(d)).bind(rows).bind(organisation.0).execute(conn).await?.rows_affected());
     Ok(())
 }
 

@@ -1,0 +1,75 @@
+//! PostgreSQL: a pool whose connections are looked at before they are used.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
+
+use crate::db::Db;
+use crate::{Result, StoreError, StoreOptions};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/postgres");
+
+/// The oldest version that the statements are tested on.
+const OLDEST_VERSION: i32 = 150_000;
+
+/// What every connection is told. A statement or a transaction that hangs must not hold locks or its connection for ever;
+/// what it wanted is tried again. `jit`: compiling costs more than any statement here runs. A server whose default is not to
+/// wait for the disk is overruled: an answered request is stored.
+const SESSION: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET jit = off;
+    SET idle_in_transaction_session_timeout = '30s';
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+
+/// Migrates the database and makes the pool.
+pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
+    let connect = PgConnectOptions::from_str(&options.url)
+        .map_err(|error| {
+            let example = "postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full";
+            StoreError::BadUrl(format!("database.url: use {example} ({error})"))
+        })?
+        .application_name("klaroen")
+        .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO);
+    migrate(&connect).await?;
+    let pool = PgPoolOptions::new()
+        .max_connections(options.connections)
+        .acquire_timeout(Duration::from_secs(3))
+        .max_lifetime(Duration::from_mins(5))
+        .idle_timeout(Duration::from_mins(1))
+        // Instead of a ping: a primary that was demoted answers pings and refuses every write (25006).
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| is_writable(connection))
+        .after_connect(|connection, _| {
+            Box::pin(async { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
+        })
+        .connect_lazy_with(connect);
+    Ok(Db::Postgres(pool))
+}
+
+/// On a connection of its own, where a statement may take its time; an advisory lock lets one process do it.
+async fn migrate(connect: &PgConnectOptions) -> Result<()> {
+    let mut connection = connect.connect().await?;
+    let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::integer")
+        .fetch_one(&mut connection)
+        .await?;
+    if version < OLDEST_VERSION {
+        let (found, oldest) = (version / 10_000, OLDEST_VERSION / 10_000);
+        return Err(StoreError::BadUrl(format!(
+            "database.url: this is PostgreSQL {found}; version {oldest} or later is needed"
+        )));
+    }
+    MIGRATIONS.run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// A connection that fails here, or that cannot write, is dropped and another one is made.
+fn is_writable(connection: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<bool>> {
+    Box::pin(async move {
+        let read_only: String = sqlx::query_scalar("SELECT current_setting('transaction_read_only')")
+            .fetch_one(connection)
+            .await?;
+        Ok(read_only == "off")
+    })
+}

@@ -1,0 +1,302 @@
+-- The schema rules are in ../README.md. Times are epoch milliseconds; ids are UUIDv7 unless said otherwise. Texts are compared
+-- byte by byte (collation C), as in SQLite: a list and its cursors have one order in both, whatever the locale of the server.
+
+-- Facts about the database itself, such as a canary that tells whether the key file fits.
+CREATE TABLE meta (
+    name  TEXT COLLATE "C" PRIMARY KEY,
+    value BYTEA NOT NULL
+);
+
+CREATE TABLE organisations (
+    id         UUID PRIMARY KEY,
+    code       TEXT COLLATE "C" NOT NULL UNIQUE,
+    name       TEXT COLLATE "C" NOT NULL,
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE api_keys (
+    id              UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL REFERENCES organisations (id),
+    role            TEXT COLLATE "C" NOT NULL,
+    name            TEXT COLLATE "C" NOT NULL,
+    -- SHA-256 of the secret part: it has 256 bits of entropy, so a slow hash would add nothing.
+    secret_hash     BYTEA NOT NULL,
+    created_at      BIGINT NOT NULL,
+    expires_at      BIGINT,
+    revoked_at      BIGINT
+);
+CREATE INDEX api_keys_organisation ON api_keys (organisation_id, id);
+
+CREATE TABLE participants (
+    id              UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL REFERENCES organisations (id),
+    kind            TEXT COLLATE "C" NOT NULL,
+    name            BYTEA,               -- sealed
+    phone           BYTEA NOT NULL,      -- sealed
+    recipient       BYTEA NOT NULL,      -- keyed hash of the phone number: who rings
+    language        TEXT COLLATE "C" NOT NULL,
+    external_id     TEXT COLLATE "C",
+    paused_until    BIGINT,
+    consent_at      BIGINT NOT NULL,
+    consent_method  TEXT COLLATE "C" NOT NULL,
+    -- Hash of all that an import can change: an unchanged row costs one comparison.
+    fingerprint     BYTEA NOT NULL,
+    created_at      BIGINT NOT NULL,
+    updated_at      BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX participants_external ON participants (organisation_id, external_id) WHERE external_id IS NOT NULL;
+CREATE INDEX participants_recipient ON participants (recipient, organisation_id);
+CREATE INDEX participants_organisation ON participants (organisation_id, id);
+
+-- One to five for each participant. The columns after `hours` are copies of the participant's, so that the match index
+-- answers alone.
+CREATE TABLE places (
+    participant_id  UUID NOT NULL REFERENCES participants (id) ON DELETE CASCADE,
+    position        BIGINT NOT NULL,
+    organisation_id UUID NOT NULL,
+    label           TEXT COLLATE "C" NOT NULL,
+    latitude        DOUBLE PRECISION NOT NULL,
+    longitude       DOUBLE PRECISION NOT NULL,
+    cell            BIGINT NOT NULL,   -- H3, resolution 9
+    hours           TEXT COLLATE "C",
+    recipient       BYTEA NOT NULL,
+    kind            TEXT COLLATE "C" NOT NULL,
+    paused_until    BIGINT,
+    opted_out       BOOLEAN NOT NULL,
+    PRIMARY KEY (participant_id, position)
+);
+CREATE INDEX places_match
+    ON places (organisation_id, cell) INCLUDE (latitude, longitude, participant_id, recipient, kind, paused_until, hours)
+    WHERE NOT opted_out;
+
+CREATE TABLE groups (
+    id              UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL REFERENCES organisations (id),
+    code            TEXT COLLATE "C" NOT NULL,
+    name            TEXT COLLATE "C" NOT NULL,
+    created_at      BIGINT NOT NULL,
+    UNIQUE (organisation_id, code)
+);
+
+CREATE TABLE memberships (
+    group_id        UUID NOT NULL REFERENCES groups (id) ON DELETE CASCADE,
+    participant_id  UUID NOT NULL REFERENCES participants (id) ON DELETE CASCADE,
+    organisation_id UUID NOT NULL,
+    PRIMARY KEY (group_id, participant_id)
+);
+CREATE INDEX memberships_participant ON memberships (participant_id);
+
+-- STOP holds for a phone number everywhere and outlives the registration: keyed by the hash alone.
+CREATE TABLE opt_outs (
+    recipient       BYTEA PRIMARY KEY,
+    organisation_id UUID,               -- whose alert was answered with STOP, where that is known
+    opted_out_at    BIGINT NOT NULL
+);
+
+CREATE TABLE areas (
+    organisation_id UUID NOT NULL REFERENCES organisations (id),
+    code            TEXT COLLATE "C" NOT NULL,
+    name            TEXT COLLATE "C" NOT NULL,
+    kind            TEXT COLLATE "C" NOT NULL,
+    geometry        TEXT COLLATE "C" NOT NULL,      -- GeoJSON
+    updated_at      BIGINT NOT NULL,
+    PRIMARY KEY (organisation_id, code)
+);
+
+CREATE TABLE incidents (
+    id              UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL REFERENCES organisations (id),
+    reference       TEXT COLLATE "C",
+    category        TEXT COLLATE "C" NOT NULL,
+    description     TEXT COLLATE "C" NOT NULL,
+    subject_kind    TEXT COLLATE "C",
+    subject_text    TEXT COLLATE "C",
+    latitude        DOUBLE PRECISION NOT NULL,
+    longitude       DOUBLE PRECISION NOT NULL,
+    occurred_at     BIGINT,
+    created_at      BIGINT NOT NULL,
+    created_by      UUID NOT NULL       -- api_keys.id
+);
+CREATE INDEX incidents_organisation ON incidents (organisation_id, id);
+
+CREATE TABLE alerts (
+    id              UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL REFERENCES organisations (id),
+    incident_id     UUID NOT NULL REFERENCES incidents (id),
+    state           TEXT COLLATE "C" NOT NULL,
+    priority        TEXT COLLATE "C" NOT NULL,
+    area            TEXT COLLATE "C" NOT NULL,      -- JSON as asked for
+    audience        TEXT COLLATE "C" NOT NULL,      -- JSON: kinds and groups
+    exercise        BOOLEAN NOT NULL,
+    expires_at      BIGINT NOT NULL,
+    outcome         TEXT COLLATE "C",
+    created_at      BIGINT NOT NULL,
+    created_by      UUID NOT NULL,
+    closed_at       BIGINT
+);
+CREATE INDEX alerts_organisation ON alerts (organisation_id, id);
+CREATE INDEX alerts_incident ON alerts (incident_id);
+CREATE INDEX alerts_active ON alerts (expires_at) WHERE state = 'active';
+
+-- One text of an alert; `service` messages (automatic answers) belong to no alert.
+CREATE TABLE messages (
+    id              UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL REFERENCES organisations (id),
+    alert_id        UUID REFERENCES alerts (id),
+    kind            TEXT COLLATE "C" NOT NULL,
+    priority        TEXT COLLATE "C" NOT NULL,
+    lane            BIGINT NOT NULL,
+    text            TEXT COLLATE "C" NOT NULL,
+    encoding        TEXT COLLATE "C" NOT NULL,
+    segments        BIGINT NOT NULL,
+    recipients      BIGINT NOT NULL,   -- always the number of its deliveries
+    expires_at      BIGINT NOT NULL,
+    created_at      BIGINT NOT NULL,
+    created_by      UUID,
+    first_sent_at   BIGINT,
+    last_sent_at    BIGINT,
+    -- An update, end or retract whose start message still has deliveries that may leave: those get it afterwards.
+    awaits_start    BOOLEAN NOT NULL DEFAULT FALSE,
+    -- Nothing can happen to its deliveries any more but a late receipt: upkeep passes it over.
+    settled         BOOLEAN NOT NULL DEFAULT FALSE
+);
+CREATE INDEX messages_alert ON messages (alert_id, id);
+CREATE INDEX messages_open ON messages (lane, id) WHERE NOT settled;
+
+-- The match of a start message, or of an extension, that is being written out page by page; one that a crash cut off is
+-- done again from here.
+CREATE TABLE fanouts (
+    id              UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL,
+    alert_id        UUID NOT NULL REFERENCES alerts (id),
+    message_id      UUID NOT NULL REFERENCES messages (id),
+    geofence        TEXT COLLATE "C" NOT NULL,      -- frozen copy of the shape
+    as_of           BIGINT NOT NULL,   -- the moment whose hours and pauses count
+    done            BOOLEAN NOT NULL
+);
+CREATE INDEX fanouts_open ON fanouts (alert_id) WHERE NOT done;
+CREATE INDEX fanouts_alert ON fanouts (alert_id);
+
+-- The queue. Hot and narrow: text, expiry and priority are the message's.
+CREATE TABLE deliveries (
+    id              BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    organisation_id UUID NOT NULL,
+    alert_id        UUID,
+    message_id      UUID NOT NULL REFERENCES messages (id),
+    participant_id  UUID NOT NULL,      -- no foreign key: the count outlives an erased participant
+    recipient       BYTEA NOT NULL,
+    lane            BIGINT NOT NULL,
+    state           TEXT COLLATE "C" NOT NULL,
+    due_at          BIGINT NOT NULL,
+    attempt         BIGINT NOT NULL DEFAULT 0,   -- claims
+    retries         BIGINT NOT NULL DEFAULT 0,   -- steps on the retry ladder
+    -- It was sent again after its answer was lost: the phone may ring twice, or may have rung before it was stopped.
+    in_doubt        BOOLEAN NOT NULL DEFAULT FALSE,
+    lease_token     BIGINT,
+    lease_until     BIGINT,
+    channel         TEXT COLLATE "C",
+    settle_at       BIGINT,
+    segments        BIGINT,
+    sent_at         BIGINT,
+    changed_at      BIGINT NOT NULL,
+    reason          TEXT COLLATE "C"
+);
+-- One SMS per number and message; also finds what a number last received.
+CREATE UNIQUE INDEX deliveries_recipient ON deliveries (recipient, message_id);
+CREATE INDEX deliveries_queue ON deliveries (message_id, due_at, id) WHERE state = 'queued';
+CREATE INDEX deliveries_state ON deliveries (message_id, state);
+CREATE INDEX deliveries_doubt ON deliveries (settle_at) WHERE state = 'unknown' AND settle_at IS NOT NULL;
+CREATE INDEX deliveries_unknown ON deliveries (changed_at) WHERE state = 'unknown';
+CREATE INDEX deliveries_resent ON deliveries (message_id) WHERE in_doubt;
+
+-- What a provider calls the parts of a delivery.
+CREATE TABLE submissions (
+    gateway         TEXT COLLATE "C" NOT NULL,
+    provider_id     TEXT COLLATE "C" NOT NULL,
+    delivery_id     BIGINT NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
+    part            BIGINT NOT NULL,
+    parts           BIGINT NOT NULL,
+    organisation_id UUID NOT NULL,
+    status          TEXT COLLATE "C",               -- of this part, once a receipt came
+    submitted_at    BIGINT NOT NULL,
+    PRIMARY KEY (gateway, provider_id, delivery_id, part)
+);
+CREATE INDEX submissions_parts ON submissions (delivery_id, part) WHERE parts > 1;
+
+-- Every receipt as it came. Without a delivery it is parked until its submit answer is stored.
+CREATE TABLE receipts (
+    id              BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    organisation_id UUID,
+    gateway         TEXT COLLATE "C" NOT NULL,
+    provider_id     TEXT COLLATE "C" NOT NULL,
+    status          TEXT COLLATE "C" NOT NULL,
+    error           TEXT COLLATE "C",
+    recipient       BYTEA,
+    raw             TEXT COLLATE "C" NOT NULL,
+    received_at     BIGINT NOT NULL,
+    delivery_id     BIGINT
+);
+CREATE INDEX receipts_parked ON receipts (gateway, provider_id) WHERE delivery_id IS NULL;
+CREATE INDEX receipts_parked_age ON receipts (received_at) WHERE delivery_id IS NULL;
+CREATE INDEX receipts_parked_recipient ON receipts (recipient) WHERE delivery_id IS NULL;
+CREATE INDEX receipts_age ON receipts (received_at);
+
+CREATE TABLE replies (
+    id              UUID PRIMARY KEY,
+    organisation_id UUID,               -- none for a number that nobody enrolled
+    alert_id        UUID REFERENCES alerts (id),
+    participant_id  UUID,
+    recipient       BYTEA,
+    sender          BYTEA NOT NULL,      -- sealed
+    text            BYTEA NOT NULL,      -- sealed
+    keyword         TEXT COLLATE "C",
+    -- For the operator's eyes: not a STOP or START, but a HELP, which may be meant.
+    shown           BOOLEAN NOT NULL,
+    after_end       BOOLEAN NOT NULL,
+    state           TEXT COLLATE "C" NOT NULL,
+    useful          BOOLEAN,
+    gateway         TEXT COLLATE "C" NOT NULL,
+    dedupe_key      TEXT COLLATE "C" NOT NULL,
+    received_at     BIGINT NOT NULL,
+    UNIQUE (gateway, dedupe_key)
+);
+CREATE INDEX replies_alert ON replies (alert_id, id);
+CREATE INDEX replies_recipient ON replies (recipient, received_at);
+
+-- Who holds a gateway's connection. Infrastructure: it belongs to no organisation.
+CREATE TABLE channels (
+    gateway     TEXT COLLATE "C" NOT NULL,
+    channel     BIGINT NOT NULL,
+    owner       UUID NOT NULL,
+    lease_until BIGINT NOT NULL,
+    PRIMARY KEY (gateway, channel)
+);
+
+CREATE TABLE idempotency_keys (
+    organisation_id UUID NOT NULL,
+    key             TEXT COLLATE "C" NOT NULL,
+    fingerprint     BYTEA NOT NULL,      -- of method, path and body
+    resource        UUID NOT NULL,
+    created_at      BIGINT NOT NULL,
+    PRIMARY KEY (organisation_id, key)
+);
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+
+-- Append-only, a hash chain for each organisation: a changed or missing entry shows.
+CREATE TABLE audit (
+    organisation_id UUID NOT NULL REFERENCES organisations (id),
+    seq             BIGINT NOT NULL,
+    at              BIGINT NOT NULL,
+    actor           TEXT COLLATE "C" NOT NULL,
+    action          TEXT COLLATE "C" NOT NULL,
+    subject         TEXT COLLATE "C" NOT NULL,
+    detail          TEXT COLLATE "C" NOT NULL,      -- JSON without phone numbers, names and texts
+    hash            BYTEA NOT NULL,
+    PRIMARY KEY (organisation_id, seq)
+);
+CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the audit log is append-only';
+END $$;
+CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_append_only();
+CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_append_only();
