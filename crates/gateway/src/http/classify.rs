@@ -43,13 +43,17 @@ impl<'a> Refusal<'a> {
 }
 
 /// The outcome of an answer in the words of the contract. A code that is not in the table is a trouble of the provider's own
-/// where the status says so (5xx), and otherwise of this recipient: the queue is not burned for a code that we do not know.
+/// where the status says so (5xx), of the gateway's where it is about who we are (401, 402, 403), and otherwise of this
+/// recipient: the queue is not burned for a code that we do not know.
 pub(super) fn refused(codes: Codes, refusal: Refusal<'_>) -> SubmitOutcome {
     let code = presentable(refusal.code);
     let found = codes.iter().find(|(known, ..)| known.contains(&refusal.code));
     let (meaning, detail) = match found {
         Some((_, meaning, detail)) => (*meaning, *detail),
         None if refusal.status >= 500 => (Meaning::Temporary, "a fault of the provider's own"),
+        None if matches!(refusal.status, 401..=403) => {
+            (Meaning::Gateway, "key, credit or account are refused, with a code that is not in the contract")
+        }
         None => (Meaning::Recipient, "refused, with a code that is not in the contract"),
     };
     outcome(meaning, &code, detail, refusal.retry_after)
@@ -134,6 +138,9 @@ mod tests {
             matches!(refusal("33", 200), SubmitOutcome::Rejected(f) if f.scope == Scope::Recipient && f.code == "33")
         );
         assert!(matches!(refusal("99", 400), SubmitOutcome::Rejected(f) if f.scope == Scope::Recipient));
+        for status in [401, 402, 403] {
+            assert!(matches!(refusal("99", status), SubmitOutcome::Rejected(f) if f.scope == Scope::Gateway));
+        }
         assert!(matches!(refusal("99", 503), SubmitOutcome::NotTaken(f) if f.code == "99"));
     }
 

@@ -34,6 +34,7 @@ use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use cm::CmConfig;
 pub use infobip::InfobipConfig;
@@ -63,6 +64,7 @@ struct HttpGateway {
     /// Held so that the consumer's end stays open: nothing ever comes, which is not the same as being closed.
     _events: mpsc::Sender<Delivered>,
     closed: CancellationToken,
+    in_flight: TaskTracker,
 }
 
 /// Makes it ready. There is nothing to connect: it is up from the start, and connections come with the messages.
@@ -80,6 +82,7 @@ pub(crate) fn connect(config: &dyn HttpConfig, country: Country) -> Result<Chann
         status: status_sender,
         _events: sender,
         closed: CancellationToken::new(),
+        in_flight: TaskTracker::new(),
     };
     Ok(Channel { gateway: Arc::new(gateway), events, status })
 }
@@ -88,6 +91,7 @@ impl HttpGateway {
     /// Messages that fit the contract, one outcome for each.
     async fn hand_over(&self, batch: &[OutboundSms]) -> Vec<SubmitOutcome> {
         let alike = |outcome: SubmitOutcome| vec![outcome; batch.len()];
+        let _in_flight = self.in_flight.token();
         if self.closed.is_cancelled() {
             return alike(not_taken("closed", "the gateway is closed"));
         }
@@ -164,8 +168,11 @@ impl SmsGateway for HttpGateway {
         }
     }
 
-    async fn close(&self, _deadline: Duration) {
+    async fn close(&self, deadline: Duration) {
         self.closed.cancel();
+        self.in_flight.close();
+        // What has no answer by then is in doubt, and its caller is told so when it stops waiting.
+        let _late = tokio::time::timeout(deadline, self.in_flight.wait()).await;
         self.status.send_replace(ChannelStatus::Closed);
     }
 }

@@ -1,5 +1,6 @@
 //! What goes wrong below the contract: alike for every adapter.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use klaroen_domain::outcome::{Scope, SubmitOutcome};
@@ -164,4 +165,25 @@ async fn a_connection_that_was_closed_is_not_written_to() {
         }
         assert_eq!(provider.finish().await.len(), 2, "{}", specimen.kind);
     }
+}
+
+#[tokio::test]
+async fn closing_waits_for_what_is_in_flight() {
+    let specimen = specimens().remove(0);
+    let provider = Provider::start([Reply::Silence]).await;
+    let gateway = specimen.gateway_with(&provider.url, &json!({"response_timeout_s": 1}));
+    let submitting = tokio::spawn({
+        let gateway = Arc::clone(&gateway);
+        async move { gateway.submit(&sms()).await }
+    });
+    while provider.connections() == 0 {
+        tokio::task::yield_now().await;
+    }
+    gateway.close(Duration::from_mins(1)).await;
+    assert!(submitting.is_finished());
+    Expect::NotTaken("closed").check(&gateway.submit(&sms()).await, "after closing");
+    let outcome =
+        tokio::time::timeout(Duration::from_secs(10), submitting).await.expect("it has ended").unwrap();
+    Expect::Unknown("timeout").check(&outcome, "in flight");
+    provider.finish().await;
 }
