@@ -24,8 +24,7 @@ use tower::Service;
 use crate::config::{ConfigFault, Link};
 
 /// Name look-up, TCP and TLS together; nothing of the request has left until then.
-const CONNECT_TIMEOUT: Duration =
-    if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(5) };
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 5 });
 /// Shorter than any server keeps a connection that idles (Node's 5 s is the shortest in use): a server that closes just when
 /// we write leaves a message in doubt.
 const IDLE: Duration = Duration::from_secs(4);
