@@ -162,6 +162,7 @@ impl Client {
         let inner = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
+            .http1_max_buf_size(ANSWER_BYTES_MAX)
             .pool_max_idle_per_host(usize::from(link.window))
             .build(Bounded(connector));
         Ok(Self { inner, within: CONNECT_TIMEOUT + link.response_timeout() })

@@ -5,7 +5,10 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use klaroen_domain::outcome::{Scope, SubmitOutcome};
+use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -13,6 +16,7 @@ use super::provider::{Provider, Reply, Seen};
 use super::specimen::{Body, DIGITS, Expect, NOW_S, Request, TEXT, sms, sms_of};
 use super::specimens;
 use crate::StatusAnswer;
+use crate::http::client::Answer;
 
 /// Everything that is logged while a test runs.
 #[derive(Clone, Default)]
@@ -325,5 +329,45 @@ fn a_configuration_without_its_secret_or_without_tls_names_the_key() {
             specimen.config("http://127.0.0.1:9", &json!({"sender": "Polizei!", "window": 0})).validate();
         let fields: Vec<_> = faults.iter().map(|fault| fault.field).collect();
         assert_eq!(fields, ["window", "sender"], "{}", specimen.kind);
+    }
+}
+
+/// Answers of the contract with some of their bytes changed: one outcome for each message or none at all, and nothing of what
+/// the provider wrote in them.
+#[test]
+fn no_answer_breaks_an_adapter_or_gets_into_a_failure() {
+    let mut rng = StdRng::seed_from_u64(11);
+    let batch = [sms_of(0x2a, TEXT), sms_of(0x2b, TEXT)];
+    for specimen in specimens() {
+        let config = specimen.config("http://127.0.0.1:9", &json!({}));
+        let contract = config.over_http().unwrap().contract(Country::NL).unwrap();
+        let mut read = 0;
+        for _ in 0..5_000 {
+            let case = &specimen.cases[rng.random_range(0..specimen.cases.len())];
+            let mut body = case.body.clone().into_bytes();
+            for _ in 0..rng.random_range(1..4) {
+                let at = rng.random_range(0..body.len());
+                match rng.random_range(0..3) {
+                    0 => body[at] = rng.random(),
+                    1 => body.insert(at, b"0123456789\"{}[],"[rng.random_range(0..16)]),
+                    _ => drop(body.splice(at..=at, DIGITS.bytes())),
+                }
+            }
+            let answer = Answer { status: case.status, retry_after: None, body: Some(body.into()) };
+            let batch = if specimen.batch.is_some() { &batch[..] } else { &batch[..1] };
+            let Some(outcomes) = contract.outcomes(batch, &answer) else { continue };
+            assert_eq!(outcomes.len(), batch.len(), "{}", specimen.kind);
+            for outcome in outcomes {
+                read += 1;
+                if let SubmitOutcome::Rejected(failure)
+                | SubmitOutcome::NotTaken(failure)
+                | SubmitOutcome::Unknown(failure) = outcome
+                {
+                    let told = format!("{failure:?}");
+                    assert!(!told.contains(DIGITS) && !told.contains("Kanarie"), "{}: {told}", specimen.kind);
+                }
+            }
+        }
+        assert!(read > 500, "{}: {read} changed answers could be read", specimen.kind);
     }
 }

@@ -31,6 +31,11 @@ fn strange_replies() -> Vec<(&'static str, Reply, Expect)> {
             raw("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"id\":"),
             Expect::Unknown("http_200"),
         ),
+        (
+            "a giant header",
+            raw(&format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(100_000))),
+            Expect::Unknown("connection_lost"),
+        ),
         ("no HTTP", raw("220 mail.example.com ESMTP\r\n"), Expect::Unknown("connection_lost")),
         ("the end", Reply::Bytes(vec![]), Expect::Unknown("connection_lost")),
         ("the end before the request", Reply::HangUp, Expect::Unknown("connection_lost")),
