@@ -80,6 +80,23 @@ async fn what_is_no_answer_of_the_contract_is_in_doubt_or_a_no_and_never_accepte
     }
 }
 
+/// What is right but for its size: read within the limit, and in doubt beyond it.
+#[tokio::test]
+async fn an_answer_is_read_up_to_its_limit() {
+    for specimen in specimens() {
+        let accepted = specimen.accepted();
+        let padded =
+            |blanks: usize| Reply::json(accepted.status, &format!("{}{}", accepted.body, " ".repeat(blanks)));
+        let provider = Provider::start([padded(32 * 1024), padded(64 * 1024)]).await;
+        let gateway = specimen.gateway(&provider.url);
+        accepted.expected[0].check(&gateway.submit(&sms()).await, specimen.kind);
+        let outcome = gateway.submit(&sms()).await;
+        let code = format!("http_{}", accepted.status);
+        assert!(matches!(&outcome, SubmitOutcome::Unknown(failure) if failure.code == code), "{outcome:?}");
+        provider.finish().await;
+    }
+}
+
 #[tokio::test]
 async fn no_redirect_is_followed() {
     for specimen in specimens() {
