@@ -54,6 +54,7 @@ fn every_command_has_its_help_on_standard_output() {
         "serve",
         "demo",
         "simulate smsc",
+        "simulate http",
         "bench",
     ] {
         assert!(seen.iter().any(|path| path == command), "{command} is not among {seen:?}");
