@@ -27,6 +27,7 @@ pub mod keys;
 mod lock;
 pub mod matching;
 pub mod messages;
+mod object;
 mod open;
 pub mod organisations;
 pub mod outcomes;
@@ -43,6 +44,7 @@ pub mod seal;
 #[cfg(test)]
 mod statements;
 pub mod sweep;
+mod walk;
 
 pub use error::StoreError;
 pub use open::{Store, StoreOptions};
