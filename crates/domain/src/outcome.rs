@@ -44,6 +44,18 @@ pub struct Failure {
     pub detail: String,
 }
 
+impl Failure {
+    /// The code of every failure whose cause is that the recipient stopped messages at the provider: such a provider refuses
+    /// all that comes later, so the stop is to be kept on our side, too. Receipts carry it as their error.
+    pub const OPTED_OUT: &'static str = "opted_out";
+
+    /// Whether the recipient stopped messages at the provider.
+    #[must_use]
+    pub fn is_opt_out(&self) -> bool {
+        self.scope == Scope::Recipient && self.code == Self::OPTED_OUT
+    }
+}
+
 /// Whom a failure concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {

@@ -1,32 +1,84 @@
 //! What a `[[gateways]]` table of the configuration may hold, one struct per type.
 //!
-//! `deny_unknown_fields` and `flatten` exclude each other in serde, so each struct repeats the three keys that all
-//! have; a misspelt key is then an error that names it.
+//! `deny_unknown_fields` and `flatten` exclude each other in serde, so the keys that all have are moved into a table of their
+//! own before the struct of the type is read; a misspelt key is then an error that names it.
 
+mod lift;
+pub(crate) mod link;
+mod routing;
+pub(crate) mod secret;
 mod smpp;
 
 use std::num::NonZeroU16;
+use std::sync::LazyLock;
 
-use serde::Deserialize;
+use klaroen_domain::phone::Country;
+use serde::{Deserialize, Deserializer};
 
-pub(crate) use smpp::SHORT_CODE_DIGITS_MAX;
+use crate::http::HttpConfig;
+pub use crate::http::{
+    AnswerRules, CmConfig, InboundRules, InfobipConfig, KannelConfig, MessagebirdConfig, ReceiptRules,
+    ReplyRules, SignatureMethod, SpryngConfig, TemplateConfig, TwilioConfig, VonageConfig,
+};
+pub use link::Link;
+pub use routing::Routing;
 #[cfg(test)]
 pub(crate) use smpp::tests as smpp_tests;
 pub use smpp::{Alphabet, MessageIdFormat, PasswordError, SmppConfig};
+pub(crate) use smpp::{SHORT_CODE_DIGITS_MAX, sender_fault};
 
 /// Messages in flight on a connection that has no window of its own to respect.
 const WINDOW_WITHOUT_PROVIDER: u16 = 50;
 
 /// One configured gateway.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[derive(Clone, Debug)]
 pub enum GatewayConfig {
     /// An SMSC or aggregator over SMPP 3.4.
     Smpp(SmppConfig),
+    /// CM.com Business Messaging.
+    Cm(CmConfig),
+    /// Spryng.
+    Spryng(SpryngConfig),
+    /// `MessageBird`.
+    Messagebird(MessagebirdConfig),
+    /// Twilio, and whoever speaks its contract.
+    Twilio(TwilioConfig),
+    /// Vonage, once Nexmo.
+    Vonage(VonageConfig),
+    /// Infobip.
+    Infobip(InfobipConfig),
+    /// Kannel's `sendsms`.
+    Kannel(KannelConfig),
+    /// Any provider whose contract fits a template.
+    Http(Box<TemplateConfig>),
     /// Accepts everything and sends nothing: for a dry run.
     Log(LogConfig),
     /// A provider inside the process, with receipts: for training and tests.
     Simulator(SimulatorConfig),
+}
+
+/// [`GatewayConfig`] as it stands in the file, once the keys that all have were moved.
+#[derive(Deserialize)]
+#[serde(remote = "GatewayConfig", tag = "type", rename_all = "snake_case")]
+enum Table {
+    Smpp(SmppConfig),
+    Cm(CmConfig),
+    Spryng(SpryngConfig),
+    Messagebird(MessagebirdConfig),
+    Twilio(TwilioConfig),
+    Vonage(VonageConfig),
+    Infobip(InfobipConfig),
+    Kannel(KannelConfig),
+    Http(Box<TemplateConfig>),
+    Log(LogConfig),
+    Simulator(SimulatorConfig),
+}
+
+impl<'de> Deserialize<'de> for GatewayConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let table = lift::lift(serde_json::Map::deserialize(deserializer)?);
+        table.and_then(Table::deserialize).map_err(serde::de::Error::custom)
+    }
 }
 
 /// `type = "log"`.
@@ -41,6 +93,9 @@ pub struct LogConfig {
     /// Segments handed over per second; 0 is no limit.
     #[serde(default)]
     pub segments_per_second: u32,
+    /// What all gateways have.
+    #[serde(default)]
+    pub routing: Routing,
 }
 
 /// `type = "simulator"`. Shares are percentages of the messages, drawn from a seeded generator.
@@ -76,6 +131,9 @@ pub struct SimulatorConfig {
     /// Milliseconds between a submit and its receipt (or late answer), give or take half.
     #[serde(default = "SimulatorConfig::receipt_delay_ms")]
     pub receipt_delay_ms: u64,
+    /// What all gateways have.
+    #[serde(default)]
+    pub routing: Routing,
 }
 
 impl SimulatorConfig {
@@ -108,7 +166,7 @@ pub struct ConfigFault {
 }
 
 impl ConfigFault {
-    fn new(field: &'static str, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(field: &'static str, reason: impl Into<String>) -> Self {
         Self { field, reason: reason.into() }
     }
 }
@@ -120,6 +178,21 @@ impl std::fmt::Display for ConfigFault {
 }
 
 impl GatewayConfig {
+    /// What it shares with all gateways over HTTP; `None` for the others.
+    pub(crate) fn over_http(&self) -> Option<&dyn HttpConfig> {
+        Some(match self {
+            Self::Cm(c) => c,
+            Self::Spryng(c) => c,
+            Self::Messagebird(c) => c,
+            Self::Twilio(c) => c,
+            Self::Vonage(c) => c,
+            Self::Infobip(c) => c,
+            Self::Kannel(c) => c,
+            Self::Http(c) => &**c,
+            Self::Smpp(_) | Self::Log(_) | Self::Simulator(_) => return None,
+        })
+    }
+
     /// What the operator calls it.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -127,6 +200,7 @@ impl GatewayConfig {
             Self::Smpp(c) => &c.name,
             Self::Log(c) => &c.name,
             Self::Simulator(c) => &c.name,
+            _ => self.over_http().map_or("", HttpConfig::name),
         }
     }
 
@@ -137,16 +211,50 @@ impl GatewayConfig {
             Self::Smpp(c) => &c.sender,
             Self::Log(c) => &c.sender,
             Self::Simulator(c) => &c.sender,
+            _ => self.over_http().map_or("", HttpConfig::sender),
         }
     }
 
     /// Segments that may be handed over per second, all channels together; 0 is no limit.
     #[must_use]
-    pub const fn segments_per_second(&self) -> u32 {
+    pub fn segments_per_second(&self) -> u32 {
         match self {
             Self::Smpp(c) => c.segments_per_second,
             Self::Log(c) => c.segments_per_second,
             Self::Simulator(c) => c.segments_per_second,
+            _ => self.over_http().map_or(0, HttpConfig::segments_per_second),
+        }
+    }
+
+    /// When it is used, and who may call it back.
+    #[must_use]
+    pub fn routing(&self) -> &Routing {
+        static NOTHING: LazyLock<Routing> = LazyLock::new(Routing::default);
+        match self {
+            Self::Smpp(c) => &c.routing,
+            Self::Log(c) => &c.routing,
+            Self::Simulator(c) => &c.routing,
+            _ => self.over_http().map_or(&NOTHING, HttpConfig::routing),
+        }
+    }
+
+    /// Sets the address at which providers reach the service, for a gateway that takes callbacks and does not name its own.
+    pub fn default_callback_url(&mut self, url: &str) {
+        let routing = match self {
+            Self::Smpp(c) => &mut c.routing,
+            Self::Cm(c) => &mut c.routing,
+            Self::Spryng(c) => &mut c.routing,
+            Self::Messagebird(c) => &mut c.routing,
+            Self::Twilio(c) => &mut c.routing,
+            Self::Vonage(c) => &mut c.routing,
+            Self::Infobip(c) => &mut c.routing,
+            Self::Kannel(c) => &mut c.routing,
+            Self::Http(c) => &mut c.routing,
+            Self::Log(c) => &mut c.routing,
+            Self::Simulator(c) => &mut c.routing,
+        };
+        if routing.callback_token.is_some() || routing.callback_token_file.is_some() {
+            routing.callback_url.get_or_insert_with(|| url.to_owned());
         }
     }
 
@@ -155,16 +263,16 @@ impl GatewayConfig {
     pub fn channels(&self) -> NonZeroU16 {
         match self {
             Self::Smpp(c) => NonZeroU16::new(c.binds).unwrap_or(NonZeroU16::MIN),
-            Self::Log(_) | Self::Simulator(_) => NonZeroU16::MIN,
+            _ => NonZeroU16::MIN,
         }
     }
 
     /// How many submits may be in flight on one channel.
     #[must_use]
-    pub const fn window(&self) -> u16 {
+    pub fn window(&self) -> u16 {
         match self {
             Self::Smpp(c) => c.window,
-            Self::Log(_) | Self::Simulator(_) => WINDOW_WITHOUT_PROVIDER,
+            _ => self.over_http().map_or(WINDOW_WITHOUT_PROVIDER, |c| c.link().window),
         }
     }
 
@@ -180,9 +288,18 @@ impl GatewayConfig {
                 "must be letters, digits, `-` and `_`: it stands in URLs and metrics",
             ));
         }
+        self.routing().validate(&mut faults);
+        if let Some(http) = self.over_http() {
+            http.link().validate(&mut faults);
+            // Faults of what all share are in the list already.
+            for fault in http.contract(Country::NL).err().unwrap_or_default() {
+                if !faults.contains(&fault) {
+                    faults.push(fault);
+                }
+            }
+        }
         match self {
             Self::Smpp(c) => c.validate(&mut faults),
-            Self::Log(_) => {}
             Self::Simulator(c) => {
                 if u16::from(c.delivered_percent) + u16::from(c.undelivered_percent) > 100 {
                     faults.push(ConfigFault::new(
@@ -198,6 +315,7 @@ impl GatewayConfig {
                     ));
                 }
             }
+            _ => {}
         }
         faults
     }

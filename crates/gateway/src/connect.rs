@@ -7,7 +7,7 @@ use klaroen_domain::time::Clock;
 
 use crate::config::{ConfigFault, GatewayConfig, PasswordError};
 use crate::smpp::TlsError;
-use crate::{Channel, log, simulator, smpp};
+use crate::{Channel, http, log, simulator, smpp};
 
 /// Why a connection cannot even be tried.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,14 @@ pub fn connect(
     }
     match config {
         GatewayConfig::Smpp(config) => smpp::connect(config, channel, country, clock),
+        GatewayConfig::Cm(config) => http::connect(config, country),
+        GatewayConfig::Spryng(config) => http::connect(config, country),
+        GatewayConfig::Messagebird(config) => http::connect(config, country),
+        GatewayConfig::Twilio(config) => http::connect(config, country),
+        GatewayConfig::Vonage(config) => http::connect(config, country),
+        GatewayConfig::Infobip(config) => http::connect(config, country),
+        GatewayConfig::Kannel(config) => http::connect(config, country),
+        GatewayConfig::Http(config) => http::connect(&**config, country),
         GatewayConfig::Log(config) => Ok(log::connect(config)),
         GatewayConfig::Simulator(config) => Ok(simulator::connect(config)),
     }

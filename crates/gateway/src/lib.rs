@@ -4,9 +4,11 @@
 //! touches the database. Receipts and inbound SMS come out of [`Channel::events`] (connections
 //! that push, such as SMPP) or of [`SmsGateway::parse_callback`] (HTTP).
 
+mod callback;
 pub mod config;
 mod connect;
 mod failure;
+mod http;
 mod insist;
 mod log;
 mod simulator;
@@ -15,6 +17,9 @@ mod smpp;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use callback::{
+    CallbackAnswer, CallbackError, CallbackKind, REPLAY_WINDOW_S, RawCallback, VerifiedCallback,
+};
 pub use connect::{ConnectError, connect};
 
 use async_trait::async_trait;
@@ -41,6 +46,8 @@ pub struct Capabilities {
     pub inbound: bool,
     /// Segments that one message may have.
     pub max_segments: u8,
+    /// Messages that one [`SmsGateway::submit_batch`] hands over in one request; 0 where each goes by itself.
+    pub batch_max: u16,
 }
 
 /// Our reference for one delivery, in the form that providers echo.
@@ -183,39 +190,14 @@ pub struct Channel {
     pub status: watch::Receiver<ChannelStatus>,
 }
 
-/// An HTTP callback as it came.
-#[derive(Debug)]
-pub struct RawCallback<'a> {
-    /// `GET` or `POST`.
-    pub method: &'a str,
-    /// The public URL that the provider called, with its query.
-    pub url: &'a str,
-    /// Header names in lower case, and values.
-    pub headers: &'a [(String, String)],
-    /// The raw body: signatures are over these bytes.
-    pub body: &'a [u8],
-}
-
-/// Why a callback was not accepted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CallbackError {
-    /// This gateway has no callbacks.
-    #[error("this gateway takes no callbacks")]
-    NotSupported,
-    /// The signature is missing or wrong.
-    #[error("the signature does not verify")]
-    Signature,
-    /// The body is not what the contract says.
-    #[error("unreadable callback: {0}")]
-    Malformed(String),
-}
-
 /// What a provider says of a message that was in doubt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatusAnswer {
     /// The provider cannot be asked.
     Unsupported,
-    /// The provider does not know the reference: it was not taken.
+    /// The provider was asked and gave no answer that settles it: ask again.
+    NoAnswer,
+    /// The provider does not know the message: it was not taken.
     NotFound,
     /// The provider has it.
     Found(ReceiptStatus),
@@ -231,16 +213,27 @@ pub trait SmsGateway: Send + Sync {
     /// Dropping the future leaves the attempt in doubt.
     async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome;
 
-    /// Verifies the signature over the raw bytes, then parses. Pure.
+    /// Hands over several messages: one outcome for each, in their order. At most [`Capabilities::batch_max`] at once where
+    /// that is not 0; where it is, they go one after the other.
+    async fn submit_batch(&self, batch: &[OutboundSms]) -> Vec<SubmitOutcome> {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for sms in batch {
+            outcomes.push(self.submit(sms).await);
+        }
+        outcomes
+    }
+
+    /// Verifies token, address and signature over the raw bytes, then parses. Pure.
     ///
     /// # Errors
-    /// [`CallbackError`]; the caller answers with the status that the contract asks for.
-    fn parse_callback(&self, _callback: &RawCallback<'_>) -> Result<Vec<GatewayEvent>, CallbackError> {
+    /// [`CallbackError`]; the caller answers with its [`CallbackError::status`].
+    fn parse_callback(&self, _callback: &RawCallback<'_>) -> Result<VerifiedCallback, CallbackError> {
         Err(CallbackError::NotSupported)
     }
 
-    /// Asked only where `status_query` is set; settles an `Unknown`.
-    async fn query_status(&self, _reference: &ClientReference) -> StatusAnswer {
+    /// Asks what became of `sms`, which was submitted not before `since`. Asked only where `status_query` is set; settles an
+    /// `Unknown`.
+    async fn query_status(&self, _sms: &OutboundSms, _since: Timestamp) -> StatusAnswer {
         StatusAnswer::Unsupported
     }
 

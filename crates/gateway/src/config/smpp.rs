@@ -88,6 +88,9 @@ pub struct SmppConfig {
     /// Off, because anybody can send us such a text.
     #[serde(default)]
     pub receipts_without_esm_class: bool,
+    /// What all gateways have.
+    #[serde(default)]
+    pub routing: super::Routing,
 }
 
 /// What the octets of a text are.
@@ -217,7 +220,7 @@ fn printable(text: &str) -> bool {
     text.bytes().all(|b| (0x20..0x7F).contains(&b))
 }
 
-fn sender_fault(sender: &str) -> Option<&'static str> {
+pub(crate) fn sender_fault(sender: &str) -> Option<&'static str> {
     let digits = sender.strip_prefix('+').unwrap_or(sender);
     if sender.is_empty() {
         Some("is empty")

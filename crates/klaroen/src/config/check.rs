@@ -74,12 +74,15 @@ pub const CONNECTIONS_MAX: u32 = 512;
 ///
 /// # Errors
 /// Everything that is wrong.
-pub fn check(settings: Settings) -> Result<Checked, Faults> {
+pub fn check(mut settings: Settings) -> Result<Checked, Faults> {
     let mut faults = Vec::new();
     let database = keep(database_file(&settings.database.url), "[database] url", &mut faults);
     let keys = keep(read_keys(&settings.secrets.key_file), "[secrets] key_file", &mut faults);
     check_http(&settings.http, &mut faults);
     let sending = check_sending(&settings.sending, &mut faults);
+    for gateway in &mut settings.gateways {
+        gateway.default_callback_url(&settings.http.public_url);
+    }
     check_gateways(&settings.gateways, &mut faults);
     keep(logging::filter(&settings.logging.level).map_err(|e| e.to_string()), "[logging] level", &mut faults);
     match (database, keys, sending) {

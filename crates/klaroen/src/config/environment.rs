@@ -5,8 +5,11 @@ use config::Value;
 const PREFIX: &str = "KLAROEN__";
 
 /// Keys of a gateway whose value is text even where it looks like a number. Everything else is read as TOML reads it.
-const TEXT_KEYS: [&str; 12] = [
+const TEXT_KEYS: [&str; 15] = [
     "name",
+    "username",
+    "route",
+    "smsc",
     "type",
     "sender",
     "host",
@@ -19,6 +22,9 @@ const TEXT_KEYS: [&str; 12] = [
     "alphabet",
     "message_id_format",
 ];
+
+/// How the names of secrets, files, addresses and accounts end, which are text, too.
+const TEXT_ENDS: [&str; 7] = ["_key", "_secret", "_token", "_file", "_url", "_sid", "_number"];
 
 /// The environment of the process: the one place that reads it.
 #[expect(clippy::disallowed_methods, reason = "the one home of the environment")]
@@ -64,7 +70,7 @@ fn is_number(part: &str) -> bool {
 }
 
 fn gateway_value(key: &str, origin: &String, value: String) -> Value {
-    if TEXT_KEYS.contains(&key) {
+    if TEXT_KEYS.contains(&key) || TEXT_ENDS.iter().any(|end| key.ends_with(end)) {
         return Value::new(Some(origin), value);
     }
     if let Ok(number) = value.parse::<i64>() {

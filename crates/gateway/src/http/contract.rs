@@ -1,0 +1,199 @@
+//! What an adapter is: the contract of one provider, without I/O.
+
+use std::path::PathBuf;
+
+use klaroen_domain::outcome::{ProviderId, SubmitOutcome};
+use klaroen_domain::phone::Country;
+use klaroen_domain::time::Timestamp;
+use secrecy::SecretString;
+
+use super::client::{Answer, Call};
+use crate::config::{ConfigFault, Link, Routing, secret};
+use crate::{
+    CallbackAnswer, CallbackError, CallbackKind, Capabilities, ClientReference, GatewayEvent, OutboundSms,
+    RawCallback, StatusAnswer,
+};
+
+/// More than any callback about one message; a contract with lists says more.
+const CALLBACK_BYTES_MAX: usize = 64 * 1024;
+
+/// What is written to a provider and what its words mean. Nothing here does I/O or reads a clock.
+pub(crate) trait Contract: Send + Sync {
+    /// What the provider can do, given that its callbacks reach us.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The request that hands over `batch`: 1 to `batch_max` messages.
+    fn submission(&self, batch: &[OutboundSms]) -> Call;
+
+    /// What the answer says of each message, in their order; `None` where it is not in the words of the contract. Never
+    /// asked about redirects, 429, 502 and 504.
+    fn outcomes(&self, batch: &[OutboundSms], answer: &Answer) -> Option<Vec<SubmitOutcome>>;
+
+    /// The request that asks what became of a message; `None` where the provider cannot be asked.
+    fn question(&self, _sms: &OutboundSms, _since: Timestamp) -> Option<Call> {
+        None
+    }
+
+    /// What the answer to the question says.
+    fn finding(&self, _sms: &OutboundSms, _since: Timestamp, _answer: &Answer) -> StatusAnswer {
+        StatusAnswer::NoAnswer
+    }
+
+    /// Largest callback, query included.
+    fn callback_bytes_max(&self) -> usize {
+        CALLBACK_BYTES_MAX
+    }
+
+    /// Verifies the signature where the provider signs; `url` is the public one. Gives what is unique to the request.
+    ///
+    /// # Errors
+    /// [`CallbackError::Signature`] or [`CallbackError::Expired`].
+    fn authenticate(&self, _callback: &RawCallback<'_>, _url: &str) -> Result<Option<String>, CallbackError> {
+        Ok(None)
+    }
+
+    /// Reads receipts of a callback that is the provider's.
+    ///
+    /// # Errors
+    /// Where nothing of it can be read, or there are none.
+    fn receipts(&self, callback: &RawCallback<'_>) -> Result<Found, CallbackError>;
+
+    /// Reads inbound messages of a callback that is the provider's.
+    ///
+    /// # Errors
+    /// Where nothing of it can be read, or there are none.
+    fn inbound(&self, callback: &RawCallback<'_>) -> Result<Found, CallbackError>;
+
+    /// What to say once all is stored.
+    fn answer(&self, _kind: CallbackKind) -> CallbackAnswer {
+        CallbackAnswer::EMPTY
+    }
+}
+
+/// What stands in a callback.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) events: Vec<GatewayEvent>,
+    /// Entries of a list that could not be read: they do not keep the others back.
+    pub(crate) unreadable: usize,
+}
+
+impl Found {
+    /// What a list of entries gives, each read for itself.
+    pub(crate) fn each<T>(
+        entries: impl IntoIterator<Item = T>,
+        read: impl Fn(T) -> Option<GatewayEvent>,
+    ) -> Self {
+        let mut found = Self::default();
+        for entry in entries {
+            match read(entry) {
+                Some(event) => found.events.push(event),
+                None => found.unreadable += 1,
+            }
+        }
+        found
+    }
+
+    /// One event.
+    pub(crate) fn one(event: GatewayEvent) -> Self {
+        Self { events: vec![event], unreadable: 0 }
+    }
+}
+
+/// The configuration of a gateway over HTTP.
+pub(crate) trait HttpConfig {
+    /// What the operator calls it.
+    fn name(&self) -> &str;
+    /// What participants see.
+    fn sender(&self) -> &str;
+    /// Segments per second; 0 is no limit.
+    fn segments_per_second(&self) -> u32;
+    /// Where the provider is.
+    fn link(&self) -> &Link;
+    /// What all gateways have.
+    fn routing(&self) -> &Routing;
+    /// The adapter. `country` is where numbers without a country code belong. Reads the files of secrets.
+    ///
+    /// # Errors
+    /// All that is wrong with the configuration.
+    fn contract(&self, country: Country) -> Result<Box<dyn Contract>, Vec<ConfigFault>>;
+}
+
+/// The accessors of [`HttpConfig`], which are the same for every struct that has the common fields.
+macro_rules! common_keys {
+    () => {
+        fn name(&self) -> &str {
+            &self.name
+        }
+        fn sender(&self) -> &str {
+            &self.sender
+        }
+        fn segments_per_second(&self) -> u32 {
+            self.segments_per_second
+        }
+        fn link(&self) -> &$crate::config::Link {
+            &self.link
+        }
+        fn routing(&self) -> &$crate::config::Routing {
+            &self.routing
+        }
+    };
+}
+pub(super) use common_keys;
+
+/// Collects faults, so that all are told at once.
+#[derive(Debug, Default)]
+pub(super) struct Faults(pub(super) Vec<ConfigFault>);
+
+impl Faults {
+    pub(super) fn take<T>(&mut self, result: Result<T, ConfigFault>) -> Option<T> {
+        result.map_err(|fault| self.0.push(fault)).ok()
+    }
+
+    pub(super) fn secret(
+        &mut self,
+        names: [&'static str; 2],
+        value: Option<&SecretString>,
+        file: Option<&PathBuf>,
+    ) -> Option<SecretString> {
+        self.take(secret::read(names, value, file.map(PathBuf::as_path)))
+    }
+
+    /// One that need not be there.
+    pub(super) fn optional_secret(
+        &mut self,
+        names: [&'static str; 2],
+        value: Option<&SecretString>,
+        file: Option<&PathBuf>,
+    ) -> Option<SecretString> {
+        if value.is_none() && file.is_none() { None } else { self.secret(names, value, file) }
+    }
+
+    pub(super) fn sender(&mut self, sender: &str) {
+        self.0.extend(crate::config::sender_fault(sender).map(|reason| ConfigFault::new("sender", reason)));
+    }
+
+    pub(super) fn require(&mut self, field: &'static str, value: &str) {
+        if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            self.0.push(ConfigFault::new(field, "must be printable ASCII without blanks, and not empty"));
+        }
+    }
+}
+
+/// Where receipts of one delivery are to go, for providers that take an address with each message: the path of the gateway
+/// with our reference, so that a receipt is matched even before the answer to its submit.
+pub(super) const REFERENCE_PARAMETER: &str = "d";
+
+pub(super) fn receipts_url_of(receipts_url: &str, sms: &OutboundSms) -> String {
+    format!("{receipts_url}?{REFERENCE_PARAMETER}={}", ClientReference::of(sms.delivery).0)
+}
+
+/// One id for the whole message, which the provider splits by itself.
+pub(super) fn accepted(provider_id: impl Into<String>, segments: u8) -> SubmitOutcome {
+    SubmitOutcome::Accepted { provider_ids: vec![ProviderId(provider_id.into())], segments: segments.max(1) }
+}
+
+/// Whole minutes of validity, never more than it is: no alert is to ring after its end.
+pub(super) fn validity_minutes(sms: &OutboundSms) -> u64 {
+    (sms.validity.as_secs() / 60).max(1)
+}

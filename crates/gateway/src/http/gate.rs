@@ -1,0 +1,52 @@
+//! The gate for callbacks: who does not know the token or calls from elsewhere is not heard.
+
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+use crate::config::{ConfigFault, Routing};
+use crate::{CallbackError, RawCallback};
+
+pub(super) struct Gate {
+    tokens: Vec<SecretString>,
+    addresses: Vec<IpNet>,
+    public_url: String,
+}
+
+impl Gate {
+    /// # Errors
+    /// The first fault of the keys for callbacks.
+    pub(super) fn new(routing: &Routing) -> Result<Self, ConfigFault> {
+        Ok(Self {
+            tokens: routing.callback_tokens()?,
+            addresses: routing.callback_addresses()?,
+            public_url: routing.callback_url()?.unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// Whether there are callbacks at all.
+    pub(super) const fn is_open(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    /// Gives the public URL that was called.
+    ///
+    /// # Errors
+    /// [`CallbackError::NotSupported`], `Token` or `Address`.
+    pub(super) fn admit(&self, callback: &RawCallback<'_>) -> Result<String, CallbackError> {
+        if !self.is_open() {
+            return Err(CallbackError::NotSupported);
+        }
+        let same = |token: &SecretString| token.expose_secret().as_bytes().ct_eq(callback.token.as_bytes());
+        // All are compared, so that the time does not tell which one it was.
+        let known = self.tokens.iter().map(same).fold(subtle::Choice::from(0), |found, one| found | one);
+        if !bool::from(known) {
+            return Err(CallbackError::Token);
+        }
+        let peer = callback.peer.to_canonical();
+        if !self.addresses.is_empty() && !self.addresses.iter().any(|network| network.contains(&peer)) {
+            return Err(CallbackError::Address);
+        }
+        Ok(format!("{}{}", self.public_url, callback.path_and_query))
+    }
+}
