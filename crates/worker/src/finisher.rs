@@ -10,7 +10,6 @@ use klaroen_store::outcomes::{Finished, FinishedCounts};
 use klaroen_store::{Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch;
@@ -48,16 +47,18 @@ impl Finisher {
         self.sender.clone()
     }
 
-    /// Writes what is left. After `deadline` what cannot be written at once is given up and logged: its leases run out and
-    /// it becomes `unknown`.
-    pub(crate) async fn close(self, deadline: Instant) {
+    /// Writes what is left. Once `give_up` is over, what cannot be written at once is given up and logged: its leases run out
+    /// and it becomes `unknown`.
+    pub(crate) async fn close(self, give_up: impl Future<Output = ()>) {
         drop(self.sender);
         let mut task = self.task;
-        let ended = if let Ok(ended) = tokio::time::timeout_at(deadline, &mut task).await {
-            ended
-        } else {
-            self.give_up.cancel();
-            task.await
+        let ended = tokio::select! {
+            biased;
+            ended = &mut task => ended,
+            () = give_up => {
+                self.give_up.cancel();
+                task.await
+            }
         };
         if let Err(error) = ended {
             tracing::error!(
@@ -160,6 +161,7 @@ mod tests {
     use klaroen_domain::decide::Decision;
     use klaroen_domain::id::DeliveryId;
     use klaroen_domain::time::Timestamp;
+    use tokio::time::Instant;
 
     use super::*;
 
