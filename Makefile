@@ -2,8 +2,7 @@
 demo:
 	cargo run -p klaroen -- demo
 test:
-	if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace --all-targets; else cargo test --workspace --all-targets; fi
-	cargo test --workspace --doc --quiet
+	tests/run
 lint:
 	cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings
 	if cargo deny --version >/dev/null 2>&1; then cargo deny check; fi

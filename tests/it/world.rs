@@ -34,6 +34,9 @@ pub const DOM: (f64, f64) = (52.0907, 5.1214);
 /// A database with one organisation. Dropping it deletes the files.
 pub struct World {
     pub store: Store,
+    pub engine: Engine,
+    /// Where the database is.
+    pub url: String,
     pub clock: Arc<ManualClock>,
     pub organisation: OrganisationId,
     pub operator: KeyId,
@@ -54,12 +57,14 @@ impl World {
     pub async fn at(engine: Engine, now: Timestamp) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = engine.database(directory.path()).await;
-        let store = Store::open(&StoreOptions::new(url, keys())).await.unwrap();
+        let store = Store::open(&StoreOptions::new(&url, keys())).await.unwrap();
         let clock = Arc::new(ManualClock::new(now));
         let organisation =
             store.create_organisation("utrecht", "Gemeente Utrecht", clock.now()).await.unwrap().unwrap();
         Self {
             store,
+            engine,
+            url,
             clock,
             organisation: organisation.id,
             operator: KeyId::generate(),

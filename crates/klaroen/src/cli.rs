@@ -12,6 +12,7 @@ use klaroen_domain::role::Role;
 use crate::commands::bench::BenchArgs;
 use crate::commands::demo::DemoArgs;
 use crate::commands::simulate::SmscArgs;
+use crate::commands::simulate::http::HttpArgs;
 use crate::config::Source;
 
 /// Citizen alert dispatch by SMS: an incident, a geofence, and everybody in it is asked to look out.
@@ -209,6 +210,26 @@ pub enum SimulateCommand {
     #[command(after_help = "Examples:\n  klaroen simulate smsc --listen 127.0.0.1:2775\n  \
                             klaroen simulate smsc --undelivered 0.05 --lost-response 0.01 --throttle-above 500 --for 60")]
     Smsc(SmscArgs),
+    /// An HTTP provider that speaks one of the contracts, and misbehaves as it is told. Sends nothing anywhere but callbacks.
+    ///
+    /// Counters go to standard error each second; the totals, as JSON, to standard output at the end (Ctrl-C or --for).
+    /// While it runs it can be asked and told: GET /simulator/stats, GET /simulator/rings?number=316…,
+    /// PUT /simulator/faults {"throttled": 0.5, …}, PUT /simulator/balance {"balance": 100},
+    /// POST /simulator/mishaps {"mishap": "lost_response", "times": 3} for the next submits,
+    /// POST /simulator/inbound {"from": "316…", "to": "1000", "text": "…"}.
+    /// Mishaps: throttled, internal_error, bare_error, bare_error_after_taking, garbled_response, lost_response,
+    /// close_before_taking, close_after_taking.
+    ///
+    /// The contract "http": POST /messages with "Authorization: Bearer SECRET" and {"from", "to", "text", "reference",
+    /// "callback", "validity_seconds"} gives 201 {"id", "status", "parts"} or {"error": {"code", "message"}};
+    /// GET /messages?reference=… gives {"messages": [{"id", "reference", "to", "status", "parts"}]}, GET /balance {"balance"}.
+    /// Receipts are POST {"id", "reference", "to", "status", "error", "at"}, SMS from phones POST {"id", "from", "to", "text", "at"}.
+    #[command(
+        after_help = "Examples:\n  klaroen simulate http --contract messagebird --listen 127.0.0.1:0 --secret test_key \\\n    \
+                            --inbound-url http://127.0.0.1:8080/v1/gateways/ID/TOKEN/mo\n  \
+                            klaroen simulate http --contract cm --lost-response 0.01 --throttled 0.1 --retry-after 2 --for 60"
+    )]
+    Http(HttpArgs),
 }
 
 /// A whole number and its unit: 30m, 12h, 90d, 52w.
@@ -255,6 +276,7 @@ mod tests {
             "klaroen worker --config k.toml",
             "klaroen demo --once",
             "klaroen simulate smsc --listen 127.0.0.1:2775 --seed 3 --for 5",
+            "klaroen simulate http --contract messagebird --listen 127.0.0.1:0 --throttled 0.1 --for 5",
             "klaroen bench --recipients 10000,100000 --json f.json",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));

@@ -53,6 +53,7 @@ pub async fn run(cli: Cli) -> CommandResult {
         Command::Worker => serve::run(settings(&source)?, Parts::Worker).await,
         Command::Demo(args) => demo::run(&args).await,
         Command::Simulate { command: SimulateCommand::Smsc(args) } => simulate::run(&args).await,
+        Command::Simulate { command: SimulateCommand::Http(args) } => simulate::http::run(&args).await,
         Command::Bench(args) => bench::run(&args).await,
     }
 }

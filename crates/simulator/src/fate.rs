@@ -55,7 +55,7 @@ pub(crate) struct Dice(u64);
 
 /// The questions. The numbers are part of what a seed means: never reuse one.
 #[derive(Clone, Copy)]
-enum Question {
+pub(crate) enum Question {
     QueueFull = 1,
     Close = 2,
     Lost = 3,
@@ -70,10 +70,17 @@ enum Question {
     Reordered = 12,
     NumberRefused = 13,
     Reply = 14,
+    Throttled = 15,
+    Bare = 16,
+    Garbled = 17,
+    NeverSettled = 18,
+    UnknownStatus = 19,
+    NumberBlocked = 20,
+    Partial = 21,
 }
 
 impl Dice {
-    fn of(seed: u64, number: &str, nth: u64) -> Self {
+    pub(crate) fn of(seed: u64, number: &str, nth: u64) -> Self {
         // FNV-1a over the digits, then mixed: cheap, and the same on every machine.
         let digits = number.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -92,7 +99,7 @@ impl Dice {
         numerator / 9_007_199_254_740_992.0
     }
 
-    fn hits(self, question: Question, share: f64) -> bool {
+    pub(crate) fn hits(self, question: Question, share: f64) -> bool {
         share > 0.0 && self.fraction(question) < share
     }
 

@@ -97,6 +97,11 @@ impl<T> Agenda<T> {
         self.lock().len()
     }
 
+    /// The next item, if one is due.
+    pub(crate) fn try_due(&self) -> Option<T> {
+        self.lock().pop_due(Instant::now())
+    }
+
     /// Waits for the next item that is due. For one task; an item is not lost where the future is dropped.
     pub(crate) async fn due(&self) -> T {
         loop {

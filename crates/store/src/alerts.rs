@@ -77,6 +77,7 @@ pub struct AlertView {
     pub replies_new: u64,
 }
 
+const SNAPSHOT: Sql = Sql::each("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 const ALERT: Sql = Sql::new(
     "SELECT a.id, a.incident_id, a.state, a.priority, a.area, a.audience, a.exercise, a.expires_at, a.outcome,
          a.created_at, a.created_by, a.closed_at
@@ -200,7 +201,7 @@ impl Store {
         let ids = json!(rows.iter().map(|row| row.id.simple().to_string()).collect::<Vec<_>>()).to_string();
         // One transaction, so that recipients and counts are of the same moment and add up.
         let (messages, counts, replies) = on_db!(read self.db, pool, d => {
-            let mut tx = pool.begin().await?;
+            let mut tx = pool.begin_with(SNAPSHOT.of(d)).await?;
             let messages: Vec<MessageRow> =
                 sqlx::query_as(MESSAGES.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
             let counts: Vec<(Uuid, String, i64)> =

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use sqlx::FromRow;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
+use crate::lock::Lock;
 use crate::page::number_cursor;
 use crate::{Actor, Page, PageRequest, Result, Store, StoreError, hex};
 
@@ -47,7 +48,8 @@ pub struct AuditEntry {
     pub hash: String,
 }
 
-/// Appends an entry in the transaction of the change that it tells about.
+/// Appends an entry in the transaction of the change that it tells about: the last thing that the transaction does, because the
+/// next entry of the organisation waits for its end.
 pub(crate) async fn append(
     tx: &mut Tx,
     organisation: OrganisationId,
@@ -57,6 +59,7 @@ pub(crate) async fn append(
     detail: serde_json::Value,
     now: Timestamp,
 ) -> Result<()> {
+    Lock::Audit(organisation).take(tx).await?;
     let last: Option<(i64, Vec<u8>)> = on_tx!(&mut *tx, conn, d =>
         sqlx::query_as(LAST.of(d)).bind(organisation.0).fetch_optional(conn).await?);
     let (last, previous) = last.unwrap_or_else(|| (0, beginning(organisation)));

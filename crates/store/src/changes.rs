@@ -18,6 +18,12 @@ use crate::{Result, Store, StoreError};
 const STATE: Sql = Sql::new(
     "SELECT state, priority, incident_id, audience FROM alerts WHERE organisation_id = $1 AND id = $2",
 );
+/// One change to an alert at a time, and none while a page of its fan-out is written.
+const LOCK: Sql = Sql::each(
+    "SELECT state, priority, incident_id, audience FROM alerts WHERE organisation_id = $1 AND id = $2",
+    "SELECT state, priority, incident_id, audience FROM alerts WHERE organisation_id = $1 AND id = $2
+     FOR NO KEY UPDATE",
+);
 const SET_STATE: Sql = Sql::new(
     "UPDATE alerts SET state = $3, outcome = COALESCE($4, outcome), closed_at = $5 WHERE id = $1 AND state = $2",
 );
@@ -135,8 +141,8 @@ impl Store {
         let added = messages::follow_up(&mut tx, message, id, intake.now).await?;
         let reached = messages::reached(&mut tx, id).await?;
         let detail = json!({ "message": message, "reached": reached, "outcome": change.outcome });
-        intake.audit(&mut tx, change.action, id.0, detail).await?;
         intake.remember(&mut tx, id.0).await?;
+        intake.audit(&mut tx, change.action, id.0, detail).await?;
         tx.commit().await?;
         // What has been said is on the disk; whoever is not written yet is found by the sweeper, should this be cut off.
         if added == PAGE {
@@ -215,8 +221,8 @@ impl Store {
     }
 }
 
-async fn current(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<Option<Current>> {
-    let row: Option<AlertRow> = on_tx!(tx, conn, d => sqlx::query_as(STATE.of(d))
+async fn lock(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<Option<Current>> {
+    let row: Option<AlertRow> = on_tx!(tx, conn, d => sqlx::query_as(LOCK.of(d))
         .bind(intake.organisation.0).bind(id.0).fetch_optional(conn).await?);
     row.map(Current::try_from).transpose()
 }
@@ -244,7 +250,7 @@ async fn change_state(
     event: AlertEvent,
     outcome: Option<Outcome>,
 ) -> Result<Result<Current, ChangeRefused>> {
-    let Some(current) = current(tx, intake, id).await? else { return Ok(Err(ChangeRefused::NotFound)) };
+    let Some(current) = lock(tx, intake, id).await? else { return Ok(Err(ChangeRefused::NotFound)) };
     let Ok(next) = alert::advance(current.state, event) else {
         return Ok(Err(ChangeRefused::NotPossible(current.state)));
     };
@@ -260,9 +266,10 @@ async fn change_state(
 /// Takes out of the queue what has not left, and stops fan-outs and updates that are under way.
 async fn cancel_unsent(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<u64> {
     on_tx!(&mut *tx, conn, d => sqlx::query(CLOSE_FANOUTS.of(d)).bind(id.0).execute(conn).await?.rows_affected());
-    on_tx!(&mut *tx, conn, d => sqlx::query(CLOSE_UPDATES.of(d)).bind(id.0).execute(conn).await?.rows_affected());
-    Ok(on_tx!(tx, conn, d => sqlx::query(CANCEL_UNSENT.of(d))
-        .bind(id.0).bind(intake.now.as_millis()).execute(conn).await?.rows_affected()))
+    let cancelled = on_tx!(&mut *tx, conn, d => sqlx::query(CANCEL_UNSENT.of(d))
+        .bind(id.0).bind(intake.now.as_millis()).execute(conn).await?.rows_affected());
+    on_tx!(tx, conn, d => sqlx::query(CLOSE_UPDATES.of(d)).bind(id.0).execute(conn).await?.rows_affected());
+    Ok(cancelled)
 }
 
 async fn not_yet_asked(tx: &mut Tx, start: Uuid, matched: Vec<Matched>) -> Result<Vec<Matched>> {

@@ -66,13 +66,13 @@ const PASSING_SQLSTATE_CLASSES: [&str; 3] = ["08", "57P", "53"];
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let passing = match &error {
+            // `Protocol` is what the library makes of a connection that was cut in the middle of an answer.
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed => true,
             sqlx::Error::Database(db) => passes(db.as_ref()),
-            // The library asks a connection that was cut in the middle of a statement for its protocol.
-            sqlx::Error::Protocol(_) => true,
             _ => false,
         };
         if passing { Self::Unavailable(error) } else { Self::Database(error) }

@@ -31,7 +31,11 @@ const OPEN: Sql = Sql::new(
      FROM fanouts f JOIN alerts a ON a.id = f.alert_id
      WHERE f.alert_id = $1 AND NOT f.done ORDER BY f.id",
 );
-const STILL_ACTIVE: Sql = Sql::new("SELECT state = 'active' FROM alerts WHERE id = $1");
+/// The alert does not change before the page is written.
+const STILL_ACTIVE: Sql = Sql::each(
+    "SELECT state = 'active' FROM alerts WHERE id = $1",
+    "SELECT state = 'active' FROM alerts WHERE id = $1 FOR NO KEY UPDATE",
+);
 const INSERT: Sql = Sql::new(
     "INSERT INTO fanouts (id, organisation_id, alert_id, message_id, geofence, as_of, done)
      VALUES ($1, $2, $3, $4, $5, $6, $7)",

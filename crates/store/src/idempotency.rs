@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::Result;
 use crate::db::{Sql, Tx, on_tx};
+use crate::lock::Lock;
 
 const GET: Sql =
     Sql::new("SELECT fingerprint, resource FROM idempotency_keys WHERE organisation_id = $1 AND key = $2");
@@ -51,6 +52,7 @@ pub(crate) async fn look_up(
     organisation: OrganisationId,
     idempotency: &Idempotency,
 ) -> Result<Seen> {
+    Lock::Request(organisation, &idempotency.key).take(tx).await?;
     let row: Option<(Vec<u8>, Uuid)> = on_tx!(tx, conn, d => sqlx::query_as(GET.of(d))
         .bind(organisation.0).bind(&idempotency.key).fetch_optional(conn).await?);
     Ok(match row {

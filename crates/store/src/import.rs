@@ -9,6 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
+use crate::lock::Lock;
 use crate::participants::ParticipantDraft;
 use crate::participants::write::put;
 use crate::seal::Recipient;
@@ -59,6 +60,7 @@ impl Store {
         let keyed: Vec<Keyed<'_>> =
             batch.iter().map(|draft| Keyed { draft, recipient: self.keys.recipient(&draft.phone) }).collect();
         let mut tx = self.db.begin().await?;
+        Lock::Registry(organisation).take(&mut tx).await?;
         let codes = batch.iter().flat_map(|draft| &draft.groups);
         let known = groups::ids_by_code(&mut tx, organisation, codes).await?;
         let registered = registered(&mut tx, organisation, &keyed).await?;

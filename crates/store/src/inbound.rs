@@ -12,6 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
+use crate::lock::{Lock, OptOuts};
 use crate::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
 use crate::replies::{AutoReply, AutoReplyTexts, IncomingReply, ReplyState, ReplyStored, text_row};
 use crate::seal::Recipient;
@@ -96,6 +97,10 @@ impl Store {
         // Some gateways make the key from number and text: it is kept as a keyed hash.
         let dedupe = hex::encode(&self.keys.fingerprint(reply.dedupe_key.as_bytes()));
         let mut tx = self.db.begin().await?;
+        Lock::Reply(&dedupe).take(&mut tx).await?;
+        if let Some(phone) = &reply.phone {
+            Lock::Number(self.keys.recipient(phone)).take(&mut tx).await?;
+        }
         let seen: bool = on_tx!(&mut tx, conn, d => sqlx::query_scalar(SEEN.of(d))
             .bind(&reply.gateway).bind(&dedupe).fetch_one(conn).await?);
         if seen {
@@ -182,6 +187,7 @@ async fn obey(
     let recipient = sender.recipient.0.as_slice();
     match keyword {
         Keyword::Stop => {
+            OptOuts::Change.take(tx).await?;
             let organisation = sender.last.as_ref().map(|l| l.organisation.0);
             let new = on_tx!(&mut *tx, conn, d => sqlx::query(OPT_OUT.of(d))
                 .bind(recipient).bind(organisation).bind(now.as_millis()).execute(conn).await?.rows_affected());
@@ -194,6 +200,7 @@ async fn obey(
             Ok((ReplyStored::OptedOut, (new > 0).then_some(AutoReply::OptOutConfirmed)))
         }
         Keyword::Start => {
+            OptOuts::Change.take(tx).await?;
             let gone = on_tx!(&mut *tx, conn, d =>
                 sqlx::query(OPT_IN.of(d)).bind(recipient).execute(conn).await?.rows_affected());
             mark_places(tx, recipient, false).await?;
@@ -273,6 +280,7 @@ async fn service_message(
     text: &MessageText,
     now: Timestamp,
 ) -> Result<MessageId> {
+    Lock::Answers(organisation).take(tx).await?;
     let kept: Option<Uuid> = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(SERVICE_MESSAGE.of(d))
         .bind(organisation.0).bind(text.as_str()).bind(now.minus(SAME_ANSWER_WITHIN).as_millis())
         .fetch_optional(conn).await?);

@@ -101,12 +101,13 @@ impl Store {
         }
         let id =
             incidents::insert(&mut tx, intake.organisation, incident, intake.operator, intake.now).await?;
-        intake.audit(&mut tx, "incident.reported", id.0, json!({ "category": incident.category })).await?;
         let mut taken = Taken { incident: id, alert: None, recipients: 0, more: false };
         if let Some(alert) = alert {
             taken = intake.start_alert(&mut tx, id, alert, &recipients).await?;
         }
         intake.remember(&mut tx, id.0).await?;
+        intake.audit(&mut tx, "incident.reported", id.0, json!({ "category": incident.category })).await?;
+        intake.audit_start(&mut tx, alert, &taken).await?;
         tx.commit().await?;
         Ok(Once::Done(taken))
     }
@@ -134,6 +135,7 @@ impl Store {
         let taken = intake.start_alert(&mut tx, incident, alert, &recipients).await?;
         let id = taken.alert.map_or(incident.0, |alert| alert.0);
         intake.remember(&mut tx, id).await?;
+        intake.audit_start(&mut tx, Some(alert), &taken).await?;
         tx.commit().await?;
         Ok(Ok(Once::Done(taken)))
     }
@@ -213,11 +215,17 @@ impl Intake<'_> {
         messages::insert(tx, &start).await?;
         let target = Target { organisation: self.organisation, alert: id, message };
         let more = self.begin_fanout(tx, target, &alert.geofence, recipients).await?;
-        let detail = json!({
-            "incident": incident, "priority": alert.priority, "recipients": recipients.len(), "exercise": alert.exercise,
-        });
-        self.audit(tx, "alert.started", id.0, detail).await?;
         Ok(Taken { incident, alert: Some(id), recipients: recipients.len() as u64, more })
+    }
+
+    /// Says in the audit log that an alert was started, if one was.
+    async fn audit_start(&self, tx: &mut Tx, alert: Option<&AlertDraft>, taken: &Taken) -> Result<()> {
+        let (Some(alert), Some(id)) = (alert, taken.alert) else { return Ok(()) };
+        let detail = json!({
+            "incident": taken.incident, "priority": alert.priority, "recipients": taken.recipients,
+            "exercise": alert.exercise,
+        });
+        self.audit(tx, "alert.started", id.0, detail).await
     }
 
     /// Writes the first page of a fan-out and its record; whether more remains.

@@ -25,6 +25,7 @@ mod inbound;
 pub mod incidents;
 mod intake;
 pub mod keys;
+mod lock;
 pub mod matching;
 pub mod messages;
 mod open;
@@ -37,6 +38,8 @@ mod plans;
 pub mod receipts;
 pub mod replies;
 pub mod retention;
+#[cfg(test)]
+mod schema;
 pub mod seal;
 #[cfg(test)]
 mod statements;

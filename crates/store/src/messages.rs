@@ -56,6 +56,10 @@ const FOLLOW: Sql = Sql::new(
 );
 const COUNT_MORE: Sql =
     Sql::new("UPDATE messages SET recipients = recipients + $2, settled = FALSE WHERE id = $1");
+const LOCK: Sql = Sql::each(
+    "SELECT id FROM messages WHERE id = $1",
+    "SELECT id FROM messages WHERE id = $1 FOR NO KEY UPDATE",
+);
 const STARTS_OPEN: Sql = Sql::new(
     "SELECT EXISTS (SELECT 1 FROM messages s JOIN deliveries d ON d.message_id = s.id
                     WHERE s.alert_id = $1 AND s.kind = 'start'
@@ -106,6 +110,11 @@ pub(crate) async fn follow_up(
     now: Timestamp,
 ) -> Result<usize> {
     let page = i64::try_from(PAGE).unwrap_or(i64::MAX);
+    // One at a time: another's page that is not committed yet would make this one look like the last.
+    on_tx!(&mut *tx, conn, d => sqlx::query(LOCK.of(d)).bind(message.0).execute(conn).await?.rows_affected());
+    // Asked before the page is written: a start that is settled in between is on the page, or the message waits on.
+    let open: bool = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(STARTS_OPEN.of(d))
+        .bind(alert.0).fetch_one(conn).await?);
     let added = on_tx!(&mut *tx, conn, d => sqlx::query(FOLLOW.of(d))
         .bind(message.0).bind(now.as_millis()).bind(alert.0).bind(page).execute(conn).await?.rows_affected());
     if added > 0 {
@@ -113,8 +122,6 @@ pub(crate) async fn follow_up(
     }
     let added = usize::try_from(added).unwrap_or(usize::MAX);
     if added < PAGE {
-        let open: bool = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(STARTS_OPEN.of(d))
-            .bind(alert.0).fetch_one(conn).await?);
         on_tx!(&mut *tx, conn, d => sqlx::query(AWAIT.of(d)).bind(message.0).bind(open).execute(conn).await?.rows_affected());
     }
     Ok(added)

@@ -17,6 +17,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
+use crate::lock::Lock;
 use crate::seal::Recipient;
 use crate::{Actor, Result, Store, audit, groups};
 use write::Write;
@@ -123,6 +124,7 @@ impl Store {
     ) -> Result<Result<Participant, Refused>> {
         let id = ParticipantId::generate();
         let mut tx = self.db.begin().await?;
+        Lock::Registry(organisation).take(&mut tx).await?;
         let opted_out = match self.write_one(&mut tx, organisation, id, true, draft, now).await? {
             Ok(opted_out) => opted_out,
             Err(refused) => return Ok(Err(refused)),
@@ -147,6 +149,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Result<Participant, Refused>> {
         let mut tx = self.db.begin().await?;
+        Lock::Registry(organisation).take(&mut tx).await?;
         let created_at: Option<i64> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(CREATED_AT.of(d))
             .bind(organisation.0).bind(id.0).fetch_optional(conn).await?);
         let Some(created_at) = created_at.map(Timestamp::from_millis) else {
@@ -175,6 +178,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool> {
         let mut tx = self.db.begin().await?;
+        Lock::Registry(organisation).take(&mut tx).await?;
         let recipient: Option<Vec<u8>> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(ERASE.of(d))
             .bind(organisation.0).bind(id.0).fetch_optional(conn).await?);
         let Some(recipient) = recipient else {

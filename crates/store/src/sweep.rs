@@ -139,14 +139,28 @@ const NO_RECEIPT: Sql = Sql::new(
     "UPDATE deliveries SET state = 'no_receipt', changed_at = $1
      WHERE state = 'sent' AND message_id IN (SELECT id FROM messages WHERE NOT settled AND expires_at <= $2)",
 );
-const SETTLE_MESSAGES: Sql = Sql::new(
+const SETTLE_MESSAGES: Sql = Sql::each(
     "UPDATE messages SET settled = TRUE
      WHERE NOT settled AND NOT awaits_start
          AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = messages.id
                          AND d.state IN ('queued', 'sending', 'sent'))
          AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = messages.id
                          AND d.state = 'unknown' AND d.settle_at IS NOT NULL)
-         AND NOT EXISTS (SELECT 1 FROM fanouts f WHERE f.alert_id = messages.alert_id AND NOT f.done)",
+         AND NOT EXISTS (SELECT 1 FROM fanouts f WHERE f.alert_id = messages.alert_id AND NOT f.done)
+         AND id IN (SELECT unhex(j.value) FROM json_each($1) j)",
+    "UPDATE messages SET settled = TRUE
+     WHERE NOT settled AND NOT awaits_start
+         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = messages.id
+                         AND d.state IN ('queued', 'sending', 'sent'))
+         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = messages.id
+                         AND d.state = 'unknown' AND d.settle_at IS NOT NULL)
+         AND NOT EXISTS (SELECT 1 FROM fanouts f WHERE f.alert_id = messages.alert_id AND NOT f.done)
+         AND id IN (SELECT value::uuid FROM json_array_elements_text($1::json))",
+);
+/// Messages that nobody adds deliveries to at this moment; on PostgreSQL nobody can, until this transaction ends.
+const OPEN_MESSAGES: Sql = Sql::each(
+    "SELECT id FROM messages WHERE NOT settled AND NOT awaits_start",
+    "SELECT id FROM messages WHERE NOT settled AND NOT awaits_start FOR NO KEY UPDATE SKIP LOCKED",
 );
 const BROKEN_SUMS: Sql = Sql::new(
     "SELECT COUNT(*) FROM messages m
@@ -224,8 +238,15 @@ impl Store {
     }
 
     async fn settle_messages(&self) -> Result<u64> {
-        Ok(on_db!(write self.db, pool, d =>
-            sqlx::query(SETTLE_MESSAGES.of(d)).execute(pool).await?.rows_affected()))
+        let mut tx = self.db.begin().await?;
+        // Two statements: the second sees all that was committed before the first had its locks.
+        let open: Vec<Uuid> =
+            on_tx!(&mut tx, conn, d => sqlx::query_scalar(OPEN_MESSAGES.of(d)).fetch_all(conn).await?);
+        let open = json!(open.iter().map(|id| id.simple().to_string()).collect::<Vec<_>>()).to_string();
+        let settled = on_tx!(&mut tx, conn, d =>
+            sqlx::query(SETTLE_MESSAGES.of(d)).bind(open).execute(conn).await?.rows_affected());
+        tx.commit().await?;
+        Ok(settled)
     }
 
     async fn join_parked_receipts(&self, now: Timestamp) -> Result<u64> {
@@ -284,8 +305,10 @@ impl Store {
 
     async fn expire_alerts(&self, now: Timestamp) -> Result<u64> {
         let mut tx = self.db.begin().await?;
-        let expired: Vec<(Uuid, Uuid)> = on_tx!(&mut tx, conn, d => sqlx::query_as(EXPIRED_ALERTS.of(d))
+        let mut expired: Vec<(Uuid, Uuid)> = on_tx!(&mut tx, conn, d => sqlx::query_as(EXPIRED_ALERTS.of(d))
             .bind(now.as_millis()).fetch_all(conn).await?);
+        // In one order, so that two who do this do not wait for each other.
+        expired.sort_unstable_by_key(|(_, organisation)| *organisation);
         for (alert, organisation) in &expired {
             let subject = alert.to_string();
             audit::append(

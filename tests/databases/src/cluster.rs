@@ -10,7 +10,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 
 /// Longer than any start or stop of a small server takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a cluster is started with: small, and without waiting for the disk, which these tests do not pull out.
 const SETTINGS: [&str; 8] = [

@@ -9,6 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::OnceLock;
 
 use uuid::Uuid;
@@ -57,6 +58,8 @@ pub async fn schema() -> String {
 struct Use {
     url: String,
     _users: File,
+    /// Started by us, and outlives us.
+    _guardian: Option<Child>,
 }
 
 impl Use {
@@ -70,10 +73,11 @@ impl Use {
         let (ready, data) = (directory.join("ready"), directory.join("data"));
         // A machine that went down leaves the mark of a server that is gone.
         let runs = ready.exists() && std::os::unix::net::UnixStream::connect(socket(&directory)).is_ok();
+        let mut guardian = None;
         if !runs {
             std::fs::remove_dir_all(&data).or_else(ignore_missing).expect("old files can be removed");
             cluster::init(owner, &data);
-            owner
+            let started = owner
                 .command("sh")
                 .args(["-c", GUARDIAN, "guardian"])
                 .arg(&directory)
@@ -81,12 +85,12 @@ impl Use {
                 .args(cluster::arguments(&data, &directory))
                 // Out of reach of the signals that end a test.
                 .process_group(0)
-                .spawn()
-                .expect("a shell can be run");
+                .spawn();
+            guardian = Some(started.expect("a shell can be run"));
             File::create(&ready).expect("a file can be made");
             owner.own(&ready);
         }
-        Self { url: cluster::url(&directory), _users: users }
+        Self { url: cluster::url(&directory), _users: users, _guardian: guardian }
     }
 }
 

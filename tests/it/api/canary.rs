@@ -2,6 +2,8 @@
 
 use klaroen_test_databases::Engine;
 use rstest::rstest;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection};
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -219,7 +221,7 @@ async fn no_number_name_or_text_gets_out_of_the_registry(
     let audit = room.desk(Role::Auditor).get("/v1/audit?limit=500").await;
     assert!(!sings(audit.text()), "{}", audit.text());
     admin.patch(&path, &json!({"name": "Kanarie Twee"})).await.ok(200);
-    at_rest(&room);
+    at_rest(&room).await;
     admin.delete(&path).await.ok(204);
     let metrics = room.stranger(None).get("/metrics").await;
     assert!(metrics.status == 200 && !sings(metrics.text()));
@@ -230,17 +232,42 @@ async fn no_number_name_or_text_gets_out_of_the_registry(
     assert!(heard.songs.is_empty(), "{:#?}", heard.songs);
 }
 
-/// Numbers and names are sealed in the database's files.
-fn at_rest(room: &ControlRoom) {
-    let files = std::fs::read_dir(room.world.directory.path()).unwrap().map(|entry| entry.unwrap().path());
+/// Numbers and names are sealed in the database: in SQLite's files, and in the rows of PostgreSQL's tables.
+async fn at_rest(room: &ControlRoom) {
+    let kept = match room.world.engine {
+        Engine::Sqlite => std::fs::read_dir(room.world.directory.path())
+            .unwrap()
+            .map(|entry| std::fs::read(entry.unwrap().path()).unwrap())
+            .collect(),
+        Engine::Postgres => rows(&room.world.url).await,
+    };
     let mut read = 0;
-    for file in files {
-        let bytes = std::fs::read(&file).unwrap();
+    for bytes in kept {
         read += bytes.len();
         for secret in [DIGITS, "Kanarie Vogelhandel", "Kanarie Twee", "kanarie gezien bij het station"] {
-            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "{secret} in {}", file.display());
+            let hex = secret.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+            for shape in [secret, &hex] {
+                let found = bytes.windows(shape.len()).any(|window| window == shape.as_bytes());
+                assert!(!found, "{secret} is there to be read");
+            }
         }
     }
-    assert!(read > 100_000, "the database was looked at");
+    assert!(read > 4_000, "the database was looked at: {read} bytes");
+}
+
+/// Every row of every table, as PostgreSQL writes it out.
+async fn rows(url: &str) -> Vec<Vec<u8>> {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let tables: Vec<String> =
+        sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    let mut rows = Vec::new();
+    for table in tables {
+        let all = AssertSqlSafe(format!("SELECT {table}::text FROM {table}"));
+        let texts: Vec<String> = sqlx::query_scalar(all).fetch_all(&mut connection).await.unwrap();
+        rows.extend(texts.into_iter().map(String::into_bytes));
+    }
+    rows
 }

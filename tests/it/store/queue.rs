@@ -345,8 +345,7 @@ async fn the_queue_survives_a_restart(#[values(Engine::Sqlite, Engine::Postgres)
     let alert = world.alert_all().await;
     world.claim(10).await;
     world.store.close().await;
-    let url = format!("sqlite:{}", world.directory.path().join("klaroen.db").display());
-    let options = klaroen_store::StoreOptions::new(url, crate::world::keys());
+    let options = klaroen_store::StoreOptions::new(&world.url, crate::world::keys());
     let world = World { store: klaroen_store::Store::open(&options).await.unwrap(), ..world };
     world.store.release_all_channels().await.unwrap();
     let owner = Uuid::now_v7();

@@ -1,6 +1,8 @@
-//! `klaroen simulate smsc`
+//! `klaroen simulate smsc`; `klaroen simulate http` stands in its own file.
 
 mod faults;
+pub mod http;
+mod http_faults;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;

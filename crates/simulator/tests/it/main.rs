@@ -1,6 +1,7 @@
-//! The SMSC seen from its clients.
+//! The SMSC and the HTTP providers seen from their clients.
 
 mod client;
 mod delivery;
 mod faults;
+mod http;
 mod protocol;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::ParticipantDraft;
 use super::sealed::{seal_name, seal_phone};
 use crate::db::{Sql, Tx, on_tx};
+use crate::lock::OptOuts;
 use crate::seal::{Keys, Recipient};
 use crate::{Result, hex};
 
@@ -148,6 +149,7 @@ pub(crate) async fn put(
     if writes.is_empty() {
         return Ok(());
     }
+    OptOuts::Read.take(tx).await?;
     let replaced: Vec<Value> = writes.iter().filter(|w| !w.new).map(|w| json!(id_hex(w))).collect();
     if !replaced.is_empty() {
         run(tx, CLEAR_PLACES, organisation, &replaced).await?;

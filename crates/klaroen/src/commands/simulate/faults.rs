@@ -91,7 +91,7 @@ impl FaultArgs {
 }
 
 /// `5-50`, or one number for both ends.
-fn parse_range(text: &str) -> Result<(u64, u64), String> {
+pub fn parse_range(text: &str) -> Result<(u64, u64), String> {
     let number =
         |part: &str| part.parse::<u64>().map_err(|_| "write milliseconds, such as 20 or 5-50".to_owned());
     let (from, to) = text.split_once('-').unwrap_or((text, text));

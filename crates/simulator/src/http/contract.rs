@@ -1,0 +1,276 @@
+//! What all contracts have in common: a request that is read into messages, an answer, and what is called back.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::{Account, CallbackUrls};
+use super::contracts;
+use super::message::{Message, Refusal, Sms, Stage};
+use super::wire::{Callback, Reply, Request, hex_id};
+
+/// Whose contract a provider speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Contract {
+    /// CM.com Business Messaging v1.0.
+    Cm,
+    /// Spryng REST v1.
+    Spryng,
+    /// `MessageBird` REST.
+    MessageBird,
+    /// Twilio Messages 2010-04-01.
+    Twilio,
+    /// Vonage (Nexmo) SMS API.
+    Vonage,
+    /// Infobip SMS v3.
+    Infobip,
+    /// Kannel `sendsms`.
+    Kannel,
+    /// A plain JSON contract that no provider has; it stands with its code, in `contracts/plain.rs`.
+    Http,
+}
+
+const NAMES: [(Contract, &str); 8] = [
+    (Contract::Cm, "cm"),
+    (Contract::Spryng, "spryng"),
+    (Contract::MessageBird, "messagebird"),
+    (Contract::Twilio, "twilio"),
+    (Contract::Vonage, "vonage"),
+    (Contract::Infobip, "infobip"),
+    (Contract::Kannel, "kannel"),
+    (Contract::Http, "http"),
+];
+
+impl Contract {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Cm,
+        Self::Spryng,
+        Self::MessageBird,
+        Self::Twilio,
+        Self::Vonage,
+        Self::Infobip,
+        Self::Kannel,
+        Self::Http,
+    ];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        NAMES.iter().find(|(contract, _)| *contract == self).map_or("", |(_, name)| name)
+    }
+
+    pub(crate) fn wire(self) -> &'static dyn Wire {
+        match self {
+            Self::Cm => &contracts::cm::Cm,
+            Self::Spryng => &contracts::spryng::Spryng,
+            Self::MessageBird => &contracts::messagebird::MessageBird,
+            Self::Twilio => &contracts::twilio::Twilio,
+            Self::Vonage => &contracts::vonage::Vonage,
+            Self::Infobip => &contracts::infobip::Infobip,
+            Self::Kannel => &contracts::kannel::Kannel,
+            Self::Http => &contracts::plain::Plain,
+        }
+    }
+}
+
+impl fmt::Display for Contract {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A name that no contract has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write cm, spryng, messagebird, twilio, vonage, infobip, kannel or http")]
+pub struct ContractError;
+
+impl FromStr for Contract {
+    type Err = ContractError;
+
+    fn from_str(text: &str) -> Result<Self, ContractError> {
+        NAMES.iter().find(|(_, name)| *name == text).map(|(contract, _)| *contract).ok_or(ContractError)
+    }
+}
+
+/// A provider's side of one contract.
+pub(crate) trait Wire: Send + Sync {
+    fn traits(&self) -> Traits;
+    /// What a request asks, or how it is refused. That whoever asks may is checked here.
+    fn read(&self, request: &Request<'_>, account: &Account) -> Result<Asked, Reply>;
+    /// The id of the `n`th message, in the provider's shape.
+    fn id(&self, n: u64) -> String {
+        hex_id(n)
+    }
+    /// The answer to a submit of which at least one message was taken, or which the contract answers one by one.
+    fn answer(&self, answered: &[Answered<'_>], context: &Context<'_>) -> Reply;
+    /// The answer to a submit of which nothing was taken.
+    fn refuse(&self, refusal: Refusal) -> Reply;
+    /// The answer to a look-up, oldest first.
+    fn found(&self, _search: &Search, _found: &[Found], _context: &Context<'_>) -> Reply {
+        Reply::text(404, "")
+    }
+    /// The receipt that says `stage`; `None` where the contract has none, or nowhere to send it to.
+    fn receipt(&self, report: &Report<'_>, context: &Context<'_>) -> Option<Callback>;
+    /// Several receipts that go to one URL in one call; one of them where the contract calls for each.
+    fn receipts(&self, reports: &[Report<'_>], context: &Context<'_>) -> Option<Callback> {
+        self.receipt(reports.first()?, context)
+    }
+    /// An SMS from a handset; `None` where the contract has none, or nowhere to send it to.
+    fn inbound(&self, inbound: &Inbound, context: &Context<'_>) -> Option<Callback>;
+    /// How an SMS from a handset is split over callbacks.
+    fn inbound_parts(&self, text: &str) -> Vec<String> {
+        vec![text.to_owned()]
+    }
+    /// The text in the answer to an inbound callback that the contract sends to the handset, and bills.
+    fn spoken(&self, _answer: &[u8]) -> Option<String> {
+        None
+    }
+}
+
+/// What kind of contract it is.
+#[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent; the contracts have every combination")]
+pub(crate) struct Traits {
+    /// Whether one answer can take some messages and refuse others.
+    pub mixed: bool,
+    /// Whether a number is refused at its submit, rather than by a receipt.
+    pub refuses_numbers: bool,
+    /// Whether a number on the STOP list is refused at its submit, rather than by a receipt.
+    pub refuses_blocked: bool,
+    /// Whether a reference that was seen is refused.
+    pub dedupes: bool,
+    /// Whether there is a balance.
+    pub balance: bool,
+    /// Whether each part of a long message has its own id and receipt.
+    pub by_part: bool,
+    /// Receipts that one call can carry.
+    pub together: usize,
+    /// Status codes of an answer to a callback that end its repetition; both ends included.
+    pub taken: (u16, u16),
+    /// Minutes before the `n`th repetition (from 1) of a callback; `None` gives up.
+    pub repeat: fn(u32) -> Option<u64>,
+}
+
+impl Traits {
+    /// What most have.
+    pub(crate) const USUAL: Self = Self {
+        mixed: false,
+        refuses_numbers: true,
+        refuses_blocked: true,
+        dedupes: false,
+        balance: true,
+        by_part: false,
+        together: 1,
+        taken: (200, 299),
+        repeat: |n| (n <= 10).then_some(1),
+    };
+}
+
+/// What a request asks.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Send(Vec<Message>),
+    Find(Search),
+    Balance(fn(u64) -> Reply),
+}
+
+/// Which messages are looked for. What is not set is not compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Search {
+    pub id: Option<String>,
+    pub reference: Option<String>,
+    pub number: Option<String>,
+    /// Whether one message is asked for, by its own path, rather than a list.
+    pub one: bool,
+}
+
+/// What became of one message of a submit.
+pub(crate) struct Answered<'a> {
+    pub message: &'a Message,
+    /// Its id, or why it was refused.
+    pub outcome: Result<String, Refusal>,
+    /// Whether its last part was refused.
+    pub partial: bool,
+}
+
+/// A receipt to be.
+pub(crate) struct Report<'a> {
+    pub sms: &'a Sms,
+    pub stage: Stage,
+    pub done_ms: i64,
+    /// Which part of a long message, from 1, where the contract reports each.
+    pub part: u8,
+}
+
+/// A message that a look-up found.
+#[derive(Clone)]
+pub(crate) struct Found {
+    pub sms: Arc<Sms>,
+    pub stage: Stage,
+    pub changed_ms: i64,
+}
+
+/// An SMS from a handset, or one part of it.
+pub(crate) struct Inbound {
+    pub n: u64,
+    pub from: Box<str>,
+    pub to: Box<str>,
+    pub text: String,
+    pub at_ms: i64,
+    /// The reference of the message that it answers.
+    pub reference: Option<Box<str>>,
+    /// Which part of how many.
+    pub part: (u8, u8),
+}
+
+/// What an answer or a callback is made from, besides the message.
+pub(crate) struct Context<'a> {
+    pub account: &'a Account,
+    pub urls: &'a CallbackUrls,
+    pub now_ms: i64,
+    /// Different at each use.
+    pub nonce: u64,
+    pub balance: u64,
+}
+
+impl Context<'_> {
+    /// Where the receipts of a message go.
+    pub(crate) fn receipt_url(&self, message: &Message) -> Option<String> {
+        message.receipt_url.as_deref().or(self.urls.receipts.as_deref()).map(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_contract_has_a_name_that_is_read_back() {
+        for contract in Contract::ALL {
+            assert_eq!(contract.to_string().parse(), Ok(contract));
+            let json = serde_json::to_string(&contract).unwrap();
+            assert_eq!(json, format!("\"{contract}\""));
+        }
+        assert_eq!("smpp".parse::<Contract>(), Err(ContractError));
+    }
+
+    /// Every stage that ends a message has words of its own contract, and no two stages are told alike but for those
+    /// that the contract does not tell apart.
+    #[test]
+    fn every_contract_tells_every_end() {
+        use crate::http::raw::Bench;
+        for contract in Contract::ALL {
+            let bench = Bench::with_message(contract);
+            let told = |stage| (bench.receipt(stage).url, bench.receipt(stage).body);
+            let (delivered, unknown) = (told(Stage::Delivered), told(Stage::Unknown));
+            assert_ne!(delivered, unknown, "{contract}");
+            for stage in [Stage::Undelivered, Stage::Expired, Stage::Rejected, Stage::Blocked] {
+                assert!(told(stage) != delivered && told(stage) != unknown, "{contract} {stage:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A message reaches its final state: its handset rings or not, and its receipts are made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::calls::{Event, Job};
+use super::contract::Inbound;
+use super::desk::Desk;
+use super::faults::HttpFate;
+use super::message::{Message, Sms, Stage};
+use crate::fate::{self, FinalState};
+use crate::ledger::{Arrival, Effect};
+use crate::text::{Alphabet, encode};
+
+/// Something that happens to a handset later.
+pub(crate) enum Settling {
+    Message { sms: Arc<Sms>, fate: HttpFate, taken: Instant },
+    Reply { from: Box<str>, to: Arc<str>, text: Box<str> },
+}
+
+/// How a message ends. Who said STOP, and who cannot be reached, is told so by a receipt where the submit did not.
+fn final_stage(fate: &HttpFate) -> Stage {
+    if fate.number_blocked {
+        return Stage::Blocked;
+    }
+    if fate.number_refused {
+        return Stage::Rejected;
+    }
+    match fate.state {
+        FinalState::Delivered => Stage::Delivered,
+        FinalState::Undelivered => Stage::Undelivered,
+        FinalState::Expired => Stage::Expired,
+        FinalState::Rejected => Stage::Rejected,
+    }
+}
+
+/// The receipts of a message, in their order.
+fn receipts(fate: &HttpFate, end: Stage) -> Vec<Stage> {
+    let told = if fate.unknown_status { Stage::Unknown } else { end };
+    if fate.never_settled {
+        return vec![Stage::Sent];
+    }
+    if fate.receipts.none {
+        return Vec::new();
+    }
+    let times = if fate.receipts.twice { 2 } else { 1 };
+    let last = std::iter::repeat_n(told, times);
+    if fate.receipts.older_one_after {
+        last.chain([Stage::Sent]).collect()
+    } else {
+        [Stage::Sent].into_iter().chain(last).collect()
+    }
+}
+
+impl Desk {
+    /// Settles a message now or later. What its answer has to wait for, where its receipt comes first.
+    pub(crate) fn schedule(
+        &self,
+        sms: Arc<Sms>,
+        fate: HttpFate,
+        now: Instant,
+    ) -> Option<oneshot::Receiver<()>> {
+        if fate.receipts.before_the_answer && !fate.receipts.none {
+            let (done, wait) = oneshot::channel();
+            self.settle(&sms, fate, now, now, Some(done));
+            return Some(wait);
+        }
+        let delay = Duration::from_millis(fate.settles_after_ms);
+        let delay = sms.message.validity.map_or(delay, |validity| delay.min(validity));
+        if delay.is_zero() {
+            self.settle(&sms, fate, now, now, None);
+        } else {
+            self.settlings.push(now + delay, Settling::Message { sms, fate, taken: now });
+        }
+        None
+    }
+
+    fn settle(
+        &self,
+        sms: &Arc<Sms>,
+        fate: HttpFate,
+        taken: Instant,
+        now: Instant,
+        done: Option<oneshot::Sender<()>>,
+    ) {
+        let over = sms.message.validity.is_some_and(|validity| now >= taken + validity);
+        let end = if over { Stage::Expired } else { final_stage(&fate) };
+        let at_ms = self.wall_ms(now);
+        if !fate.never_settled {
+            // Without its last part a message is not shown, whatever the receipts of the others say.
+            let shown = if sms.partial { Stage::Undelivered } else { end };
+            self.with_records(|records| records.settle(sms, shown, at_ms));
+            if shown == Stage::Delivered {
+                self.ring(&sms.message, now);
+            }
+        }
+        let parts = if self.traits.by_part { sms.message.parts() - u8::from(sms.partial) } else { 1 };
+        let wanted = receipts(&fate, end).into_iter().filter(|stage| sms.message.reported & stage.bit() != 0);
+        let events = wanted.flat_map(|stage| {
+            (1..=parts).map(move |part| Event::Receipt { sms: Arc::clone(sms), stage, done_ms: at_ms, part })
+        });
+        self.call(Job::new(events, done));
+    }
+
+    /// Puts a job into the queue, or drops and counts it where that is full.
+    pub(crate) fn call(&self, job: Job) {
+        if job.is_empty() {
+            return;
+        }
+        if self.calls.len() >= self.config.callback_queue_max {
+            self.count(|stats| stats.callbacks_dropped += 1);
+            return;
+        }
+        self.calls.push(Instant::now(), job);
+    }
+
+    fn ring(&self, message: &Message, now: Instant) {
+        let rang = self.ring_with(&message.to, &message.from, &message.text, message.validity, now);
+        if let Some(before) = rang {
+            self.reply(message, before, now);
+        }
+    }
+
+    /// A handset rings; how often it had rung before.
+    pub(crate) fn ring_with(
+        &self,
+        number: &str,
+        sender: &str,
+        text: &str,
+        validity: Option<Duration>,
+        at: Instant,
+    ) -> Option<u32> {
+        let (octets, data_coding) = encode(text);
+        let alphabet = Alphabet::of(data_coding);
+        let arrival =
+            Arrival { number, sender, octets: &octets, alphabet, data_coding, part: None, validity, at };
+        match self.with_ledger(|ledger| ledger.arrive(&arrival)) {
+            Effect::Rang { before } => Some(before),
+            Effect::Waits | Effect::Lost => None,
+        }
+    }
+
+    fn reply(&self, message: &Message, rings_before: u32, now: Instant) {
+        let shares = self.config.auto_replies.iter().map(|reply| reply.share);
+        let chosen = fate::reply(shares, self.config.seed, &message.to, rings_before);
+        let Some(reply) = chosen.and_then(|index| self.config.auto_replies.get(index)) else { return };
+        let (from, to) = (message.to.clone(), Arc::clone(&message.from));
+        let settling = Settling::Reply { from, to, text: reply.text.as_str().into() };
+        self.settlings.push(now + Duration::from_millis(reply.delay_ms), settling);
+    }
+
+    /// The callbacks of an SMS from a handset.
+    pub(crate) fn inbound_events(&self, from: &str, to: &str, text: &str) -> Vec<Event> {
+        let (n, at_ms) = (self.next_id(), self.wall_ms(Instant::now()));
+        let reference =
+            self.with_records(|records| records.last_to(from).and_then(|sms| sms.message.reference.clone()));
+        let texts = self.wire.inbound_parts(text);
+        let total = u8::try_from(texts.len()).unwrap_or(u8::MAX);
+        let inbound = (1..=total).zip(texts).map(|(part, text)| {
+            let reference = reference.clone();
+            Inbound { n, from: from.into(), to: to.into(), text, at_ms, reference, part: (part, total) }
+        });
+        inbound.map(|inbound| Event::Inbound(Arc::new(inbound))).collect()
+    }
+
+    /// Does what is due, until the future is dropped.
+    pub(crate) async fn work_off(&self) {
+        loop {
+            match self.settlings.due().await {
+                Settling::Message { sms, fate, taken } => {
+                    self.settle(&sms, fate, taken, Instant::now(), None);
+                }
+                Settling::Reply { from, to, text } => {
+                    self.call(Job::new(self.inbound_events(&from, &to, &text), None));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::faults::HttpFaults;
+
+    fn fate(change: impl FnOnce(&mut HttpFaults)) -> HttpFate {
+        let mut faults = HttpFaults::default();
+        change(&mut faults);
+        HttpFate::of(&faults, 1, "31612345678", 0)
+    }
+
+    #[test]
+    fn receipts_come_in_their_order_unless_a_fault_says_otherwise() {
+        use Stage::{Delivered, Sent, Unknown};
+        let of = |change: fn(&mut HttpFaults)| receipts(&fate(change), Delivered);
+        assert_eq!(of(|_| {}), [Sent, Delivered]);
+        assert_eq!(of(|f| f.duplicate_receipt = 1.0), [Sent, Delivered, Delivered]);
+        assert_eq!(of(|f| f.reordered_receipt = 1.0), [Delivered, Sent]);
+        assert_eq!(of(|f| f.unknown_status = 1.0), [Sent, Unknown]);
+        assert_eq!(of(|f| f.never_settled = 1.0), [Sent]);
+        assert_eq!(of(|f| f.no_receipt = 1.0), []);
+    }
+
+    #[test]
+    fn who_cannot_be_reached_ends_so() {
+        assert_eq!(final_stage(&fate(|f| f.blocked_number = 1.0)), Stage::Blocked);
+        assert_eq!(final_stage(&fate(|f| f.reject_number = 1.0)), Stage::Rejected);
+        assert_eq!(final_stage(&fate(|f| f.expired = 1.0)), Stage::Expired);
+        assert_eq!(final_stage(&fate(|_| {})), Stage::Delivered);
+    }
+}

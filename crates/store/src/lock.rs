@@ -1,0 +1,109 @@
+//! What only one transaction may do at a time.
+//!
+//! SQLite has one writer, so there is nothing to do. PostgreSQL has many, and a statement sees what was committed when it
+//! began: where a transaction looks first and writes by what it saw, it takes one of these locks before it looks. It holds
+//! until the transaction ends. Rows that exist are locked as rows (`FOR NO KEY UPDATE`).
+//!
+//! Two that take several take them in the order of [`Lock`]; an alert's row comes before them, and the audit chain is the last,
+//! because everybody waits for it.
+
+use klaroen_domain::id::OrganisationId;
+use sha2::{Digest, Sha256};
+
+use crate::Result;
+use crate::db::Tx;
+use crate::seal::Recipient;
+
+const EXCLUSIVE: &str = "SELECT pg_advisory_xact_lock($1)";
+const SHARED: &str = "SELECT pg_advisory_xact_lock_shared($1)";
+
+/// What is locked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lock<'a> {
+    /// A request with an idempotency key: two at once must not both be the first.
+    Request(OrganisationId, &'a str),
+    /// The registrations of an organisation: two must not find the same `external_id` free.
+    Registry(OrganisationId),
+    /// An inbound SMS that a gateway may bring twice at once.
+    Reply(&'a str),
+    /// What a number asks for: two STOPs at once are one.
+    Number(Recipient),
+    /// The automatic answers of an organisation, which share messages.
+    Answers(OrganisationId),
+    /// The chain of an organisation's audit log.
+    Audit(OrganisationId),
+}
+
+/// Who has opted out, as the places of the registry copy it. Those who write places share it; a STOP or START has it alone, so
+/// that none of them is written by what was true a moment ago.
+pub(crate) enum OptOuts {
+    /// They are read.
+    Read,
+    /// They are changed.
+    Change,
+}
+
+impl Lock<'_> {
+    /// Waits for it.
+    pub(crate) async fn take(self, tx: &mut Tx) -> Result<()> {
+        let number = match self {
+            Self::Request(organisation, key) => {
+                number("request", &[organisation.0.as_bytes(), key.as_bytes()])
+            }
+            Self::Registry(organisation) => number("registry", &[organisation.0.as_bytes()]),
+            Self::Reply(key) => number("reply", &[key.as_bytes()]),
+            Self::Number(recipient) => number("number", &[&recipient.0]),
+            Self::Answers(organisation) => number("answers", &[organisation.0.as_bytes()]),
+            Self::Audit(organisation) => number("audit", &[organisation.0.as_bytes()]),
+        };
+        wait(tx, EXCLUSIVE, number).await
+    }
+}
+
+impl OptOuts {
+    /// Waits for them.
+    pub(crate) async fn take(self, tx: &mut Tx) -> Result<()> {
+        let statement = match self {
+            Self::Read => SHARED,
+            Self::Change => EXCLUSIVE,
+        };
+        wait(tx, statement, number("opt-outs", &[])).await
+    }
+}
+
+async fn wait(tx: &mut Tx, statement: &'static str, number: i64) -> Result<()> {
+    match tx {
+        Tx::Sqlite(_) => {}
+        Tx::Postgres(tx) => {
+            sqlx::query(statement).bind(number).execute(&mut **tx).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Advisory locks have 64 bits. Two things with one number only wait for each other without need.
+fn number(kind: &str, parts: &[&[u8]]) -> i64 {
+    let mut hasher = Sha256::new();
+    hasher.update(kind);
+    for part in parts {
+        hasher.update([0]);
+        hasher.update(part);
+    }
+    let digest = hasher.finalize();
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_things_have_different_numbers() {
+        let id = [7; 16];
+        assert_ne!(number("audit", &[&id]), number("registry", &[&id]));
+        assert_ne!(number("request", &[&id, b"a"]), number("request", &[&id, b"b"]));
+        assert_eq!(number("request", &[&id, b"a"]), number("request", &[&id, b"a"]));
+    }
+}
