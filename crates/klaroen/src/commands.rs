@@ -14,8 +14,8 @@ pub mod simulate;
 
 use std::process::ExitCode;
 
-use klaroen_store::organisations::Organisation;
 use klaroen_store::Store;
+use klaroen_store::organisations::Organisation;
 
 use crate::cli::{
     AreasCommand, Cli, Command, KeyCommand, OrganisationCommand, ParticipantsCommand, SecretsCommand,

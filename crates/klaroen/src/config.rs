@@ -125,7 +125,9 @@ fn take_sections(mut tables: Map<String, Value>, mut faults: Vec<String>) -> Res
         ));
     }
     match (database, http, worker, secrets, sending, logging) {
-        (Some(database), Some(http), Some(worker), Some(secrets), Some(sending), Some(logging)) if faults.is_empty() => {
+        (Some(database), Some(http), Some(worker), Some(secrets), Some(sending), Some(logging))
+            if faults.is_empty() =>
+        {
             Ok(Settings { database, http, worker, secrets, sending, gateways, logging })
         }
         _ => Err(Faults(faults)),

@@ -38,7 +38,11 @@ pub enum Lease {
 
 const ENDS: Sql =
     Sql::new("SELECT lease_until FROM channels WHERE gateway = $1 AND channel = $2 AND lease_until > $3");
-const OWNER: Sql = Sql::new("SELECT owner FROM channels WHERE gateway = $1 AND channel = $2");
+/// Locked, so that nobody takes and releases it between this and [`LEASE`]: that would look like a renewal.
+const OWNER: Sql = Sql::each(
+    "SELECT owner FROM channels WHERE gateway = $1 AND channel = $2",
+    "SELECT owner FROM channels WHERE gateway = $1 AND channel = $2 FOR UPDATE",
+);
 const LEASE: Sql = Sql::new(
     "INSERT INTO channels (gateway, channel, owner, lease_until) VALUES ($1, $2, $3, $4)
      ON CONFLICT (gateway, channel) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until

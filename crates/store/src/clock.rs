@@ -143,9 +143,7 @@ mod tests {
 
     #[rstest]
     #[tokio::test]
-    async fn the_clock_shows_the_servers_time(
-        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
-    ) {
+    async fn the_clock_shows_the_servers_time(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
         let fixture = Fixture::new(engine).await;
         let clock = DatabaseClock::new(fixture.store.clone()).await.unwrap();
         let before = SystemClock.now();

@@ -102,7 +102,7 @@ mod tests {
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
     #[tokio::test]
-    async fn an_announcement_wakes_the_listeners_of_its_schema_and_no_others() {
+    async fn a_postgres_announcement_wakes_the_listeners_of_its_schema_and_no_others() {
         let (here, elsewhere) = (Fixture::new(Engine::Postgres).await, Fixture::new(Engine::Postgres).await);
         let heard = Arc::new(Notify::new());
         let (count, store) = (Arc::clone(&heard), here.store.clone());

@@ -46,7 +46,10 @@ impl Store {
             .execute(pool).await?.rows_affected());
         let peers: Vec<(Uuid, i64)> = on_db!(read self.db, pool, d => sqlx::query_as(PEERS.of(d))
             .bind(gateway).bind(worker).bind(now.as_millis()).fetch_all(pool).await?);
-        Ok(peers.into_iter().map(|(id, held)| Peer { id, held: u16::try_from(held).unwrap_or(u16::MAX) }).collect())
+        Ok(peers
+            .into_iter()
+            .map(|(id, held)| Peer { id, held: u16::try_from(held).unwrap_or(u16::MAX) })
+            .collect())
     }
 
     /// Takes a worker that stops off the list, and those that died long ago.

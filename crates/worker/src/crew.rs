@@ -83,11 +83,16 @@ impl Crew {
         let mut looks = 0;
         while !shutdown.is_cancelled() {
             self.report(store, clock).await;
-            looks = if share::should_give(self.worker, self.own(), &self.state().peers) { looks + 1 } else { 0 };
+            looks =
+                if share::should_give(self.worker, self.own(), &self.state().peers) { looks + 1 } else { 0 };
             if looks >= LOOKS
                 && let Some((channel, give_back)) = self.state().held.last()
             {
-                tracing::info!(gateway = self.gateway, channel, "another worker holds fewer channels: giving one back");
+                tracing::info!(
+                    gateway = self.gateway,
+                    channel,
+                    "another worker holds fewer channels: giving one back"
+                );
                 give_back.cancel();
                 looks = 0;
             }

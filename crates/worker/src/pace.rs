@@ -321,7 +321,11 @@ mod tests {
             let left = relay(rate, channels, &fed).await;
             let burst = (f64::from(rate) * BURST).max(LEAST_BURST);
             let most = f64::from(rate) + burst;
-            assert!(fullest_second(&left) <= most as usize + 1, "{seed}: {} of {most}", fullest_second(&left));
+            assert!(
+                fullest_second(&left) <= most as usize + 1,
+                "{seed}: {} of {most}",
+                fullest_second(&left)
+            );
         }
     }
 

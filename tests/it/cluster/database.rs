@@ -25,7 +25,8 @@ async fn a_database_that_is_stopped_five_times_loses_nothing_and_everything_goes
         cluster.all_answer("/readyz", 503).await;
         cluster.all_answer("/livez", 200).await;
         // Every other time longer than a lease.
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..800) + u64::from(n % 2) * 5_000)).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..800) + u64::from(n % 2) * 5_000))
+            .await;
         cluster.server.resume().await;
         cluster.all_answer("/readyz", 200).await;
     }
@@ -36,8 +37,11 @@ async fn a_database_that_is_stopped_five_times_loses_nothing_and_everything_goes
     cluster.strike().await;
 }
 
-const READ_ONLY: &str = "ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()";
-const WRITABLE: &str = "ALTER SYSTEM SET default_transaction_read_only = off; SELECT pg_reload_conf()";
+/// Each a transaction of its own.
+const READ_ONLY: [&str; 2] =
+    ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"];
+const WRITABLE: [&str; 2] =
+    ["ALTER SYSTEM SET default_transaction_read_only = off", "SELECT pg_reload_conf()"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_is_demoted_under_its_connections_is_noticed_and_left_when_it_is_over() {
@@ -47,7 +51,9 @@ async fn a_primary_that_is_demoted_under_its_connections_is_noticed_and_left_whe
     let reporter = Reporter::start(&cluster);
     let first = report(&cluster, "eerste", 0).await;
     cluster.rings(300).await;
-    cluster.server.execute(READ_ONLY).await;
+    for statement in READ_ONLY {
+        cluster.server.execute(statement).await;
+    }
     cluster.all_answer("/readyz", 503).await;
     cluster.all_answer("/livez", 200).await;
     let rung = cluster.smsc.total_rings();
@@ -55,7 +61,9 @@ async fn a_primary_that_is_demoted_under_its_connections_is_noticed_and_left_whe
     tokio::time::sleep(Duration::from_secs(6)).await;
     let more = cluster.smsc.total_rings() - rung;
     assert!(more < 200, "{more} rang although nothing could be claimed");
-    cluster.server.execute(WRITABLE).await;
+    for statement in WRITABLE {
+        cluster.server.execute(statement).await;
+    }
     cluster.all_answer("/readyz", 200).await;
     // The second wave goes through the same pools.
     let second = report(&cluster, "tweede", 0).await;

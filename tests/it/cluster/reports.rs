@@ -92,7 +92,13 @@ impl Reporter {
     }
 }
 
-async fn insist(keys: &Keys, addresses: &Addresses, first: usize, reference: &str, neighbourhood: usize) -> Report {
+async fn insist(
+    keys: &Keys,
+    addresses: &Addresses,
+    first: usize,
+    reference: &str,
+    neighbourhood: usize,
+) -> Report {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     for n in first.. {
         let url = {

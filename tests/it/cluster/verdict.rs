@@ -85,7 +85,11 @@ pub async fn check(cluster: &mut Cluster, large: &[(Report, usize)], small: &[Re
     let taken: Vec<(String, String)> = client.all_incidents().await;
     for report in small {
         let same = taken.iter().filter(|(_, reference)| *reference == report.reference);
-        assert_eq!(same.map(|(id, _)| id).collect::<Vec<_>>(), [&report.incident], "one incident for one key");
+        assert_eq!(
+            same.map(|(id, _)| id).collect::<Vec<_>>(),
+            [&report.incident],
+            "one incident for one key"
+        );
         doubts += check_alert(&client, &numbers, &rings, report, FEW).await;
     }
     assert_eq!(taken.len(), large.len() + small.len(), "nothing that was not reported");

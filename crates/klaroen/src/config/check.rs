@@ -57,16 +57,14 @@ pub fn check(settings: Settings) -> Result<Checked, Faults> {
     check_gateways(&settings.gateways, &mut faults);
     keep(logging::filter(&settings.logging.level).map_err(|e| e.to_string()), "[logging] level", &mut faults);
     match (database, keys, sending) {
-        (Some(database), Some(keys), Some(sending)) if faults.is_empty() => {
-            Ok(Checked {
-                database,
-                keys,
-                http: settings.http,
-                worker: settings.worker,
-                sending,
-                gateways: settings.gateways,
-            })
-        }
+        (Some(database), Some(keys), Some(sending)) if faults.is_empty() => Ok(Checked {
+            database,
+            keys,
+            http: settings.http,
+            worker: settings.worker,
+            sending,
+            gateways: settings.gateways,
+        }),
         _ => Err(Faults(faults)),
     }
 }

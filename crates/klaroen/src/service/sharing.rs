@@ -26,7 +26,12 @@ impl Sharing {
     pub async fn start(store: &Store, parts: Parts) -> Result<Self, Failure> {
         let wake = Arc::new(Notify::new());
         if !store.is_shared() {
-            return Ok(Self { clock: Arc::new(SystemClock), queued: Arc::clone(&wake), wake, tasks: Vec::new() });
+            return Ok(Self {
+                clock: Arc::new(SystemClock),
+                queued: Arc::clone(&wake),
+                wake,
+                tasks: Vec::new(),
+            });
         }
         let clock = Arc::new(DatabaseClock::new(store.clone()).await?);
         let queued = Arc::new(Notify::new());
