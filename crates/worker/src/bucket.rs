@@ -56,7 +56,7 @@ mod tests {
         let start = Instant::now();
         let mut bucket = Bucket::new(10.0, 5.0, 100.0, start);
         assert_eq!((0..9).filter(|_| bucket.try_take(1, start).is_ok()).count(), 5);
-        let later = start + Duration::from_secs(60);
+        let later = start + Duration::from_mins(1);
         assert_eq!((0..9).filter(|_| bucket.try_take(1, later).is_ok()).count(), 5);
     }
 

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use crate::{jitter, share};
 
 /// How long a report counts: less than a lease, so that a dead worker's place is free before its channels are.
-const COUNTS: Duration = Duration::from_millis(3_000);
-const REPORT_EVERY: Duration = Duration::from_millis(1_000);
+const COUNTS: Duration = Duration::from_secs(3);
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// A worker that has just come, or dies, is not worth a new connection: a channel is given back only after so many looks in
 /// a row said so.
 const LOOKS: u32 = 4;

@@ -20,7 +20,7 @@ const LEASE: Duration = Duration::from_secs(4);
 /// We stop so long before it ends: clocks differ a little, and another may begin at its end.
 const MARGIN: Duration = Duration::from_millis(500);
 /// Two renewals may fail before it is gone.
-const RENEW_EVERY: Duration = Duration::from_millis(1_000);
+const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// How often a channel that another holds, or should take, is asked for.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(250);
@@ -54,7 +54,7 @@ pub(crate) struct Applicant<'a> {
 
 /// What an attempt came to.
 enum Asked {
-    Taken(Lease, Held),
+    Taken(Box<(Lease, Held)>),
     /// Somebody holds it, or should take it: ask again then.
     Wait(Duration),
 }
@@ -72,7 +72,7 @@ impl Applicant<'_> {
         while !shutdown.is_cancelled() {
             let woken = self.wake.notified();
             let wait = match self.ask(&mut free_since, give_back).await {
-                Ok(Asked::Taken(lease, held)) => return Some((lease, held)),
+                Ok(Asked::Taken(taken)) => return Some(*taken),
                 Ok(Asked::Wait(wait)) => wait,
                 Err(error) => {
                     tracing::warn!(channel = %self.name, %error, "the channel could not be leased");
@@ -124,7 +124,7 @@ impl Applicant<'_> {
                     Lease::start(self.store.clone(), Arc::clone(self.clock), self.name.clone(), owner, asked);
                 // So that the next of its channels goes to a worker that holds fewer.
                 self.crew.report(self.store, &**self.clock).await;
-                Ok(Asked::Taken(lease, held))
+                Ok(Asked::Taken(Box::new((lease, held))))
             }
         }
     }

@@ -56,7 +56,7 @@ impl Cluster {
         let gateway = format!("binds = {BINDS}\nsegments_per_second = {RATE}");
         let installation = Installation::on(&server.url(), &smsc, &gateway);
         let few = registry(2, FEW);
-        let few: String = few.lines().skip(1 + FEW).map(|line| format!("{line}\n")).collect();
+        let few: String = few.lines().skip(1 + FEW).flat_map(|line| [line, "\n"]).collect();
         installation.import(&(registry(1, people) + &few));
         let start = |part: &&'static str| Process { part, program: installation.spawn_part(part) };
         let processes = PARTS.iter().map(start).collect();
