@@ -17,6 +17,9 @@ use crate::jitter;
 
 /// How long a lease lasts: a dead process is followed after this time and the moment that a connection takes.
 const LEASE: Duration = Duration::from_secs(4);
+/// The same where nobody else could follow: a SQLite file has one writer, and an import at the command line may have it for
+/// some seconds. The process that is started after a crash does not wait for it.
+const LEASE_ALONE: Duration = Duration::from_secs(15);
 /// We stop so long before it ends: clocks differ a little, and another may begin at its end.
 const MARGIN: Duration = Duration::from_millis(500);
 /// Two renewals may fail before it is gone.
@@ -57,6 +60,11 @@ enum Asked {
     Taken(Box<(Lease, Held)>),
     /// Somebody holds it, or should take it: ask again then.
     Wait(Duration),
+}
+
+/// How long a lease on this database lasts.
+const fn length(store: &Store) -> Duration {
+    if store.is_shared() { LEASE } else { LEASE_ALONE }
 }
 
 impl Applicant<'_> {
@@ -110,7 +118,7 @@ impl Applicant<'_> {
         let owner = Uuid::new_v4();
         let asked = Instant::now();
         let now = self.clock.now();
-        match self.store.lease_channel(self.name, owner, now.plus(LEASE), now).await? {
+        match self.store.lease_channel(self.name, owner, now.plus(length(self.store)), now).await? {
             channels::Lease::Held => {
                 tracing::debug!(channel = %self.name, "another process was faster");
                 Ok(Asked::Wait(jitter::around(ASK_AGAIN)))
@@ -132,7 +140,7 @@ impl Applicant<'_> {
 
 impl Lease {
     fn start(store: Store, clock: Arc<dyn Clock>, name: ChannelName, owner: Uuid, asked: Instant) -> Self {
-        let (show, until) = watch::channel(asked + LEASE.saturating_sub(MARGIN));
+        let (show, until) = watch::channel(asked + length(&store).saturating_sub(MARGIN));
         let lost = CancellationToken::new();
         let renewal = renew(store.clone(), clock, name.clone(), owner, show, lost.clone());
         let renewal = AbortOnDropHandle::new(tokio::spawn(renewal));
@@ -176,10 +184,10 @@ async fn renew(
         let asked = Instant::now();
         let now = clock.now();
         let ends = *until.borrow();
-        let renewal = store.lease_channel(&name, owner, now.plus(LEASE), now);
+        let renewal = store.lease_channel(&name, owner, now.plus(length(&store)), now);
         match tokio::time::timeout_at(ends, renewal).await {
             Ok(Ok(channels::Lease::Renewed)) => {
-                until.send_replace(asked + LEASE.saturating_sub(MARGIN));
+                until.send_replace(asked + length(&store).saturating_sub(MARGIN));
             }
             // `Taken`: somebody had it in between, so what we have in flight is no longer ours.
             Ok(Ok(channels::Lease::Held | channels::Lease::Taken { .. })) => {
