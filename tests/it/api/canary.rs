@@ -23,7 +23,7 @@ const DIGITS: &str = "687654321";
 const WORD: &str = "kanarie";
 
 /// What the program lets through at its most talkative; the directives at the end always hold there.
-const FILTER: &str = "trace,rusmppc=off,rusmpp=off,sqlx=warn";
+const FILTER: &str = "trace,rusmpp=off,sqlx=warn";
 
 /// Whether a text gives the canary away: as people write it, as bytes that were printed, or in hexadecimal.
 fn sings(text: &str) -> bool {

@@ -1,5 +1,7 @@
 //! Octets of a text for a `data_coding`, and back (SMPP 3.4 §5.2.19, 3GPP TS 23.038 §4).
 
+use std::borrow::Cow;
+
 use klaroen_domain::text::{Encoding, MessageText, gsm7, ucs2_parts};
 
 use crate::config::{Alphabet, SmppConfig};
@@ -58,11 +60,13 @@ fn decode_ucs2(octets: &[u8]) -> String {
 }
 
 /// The text of a receipt: ASCII in whatever coding the provider claims.
-pub(super) fn decode_receipt(octets: &[u8], data_coding: u8) -> String {
+pub(super) fn decode_receipt(octets: &[u8], data_coding: u8) -> Cow<'_, str> {
     if data_coding == UCS2 && octets.first() == Some(&0) {
-        decode_ucs2(octets)
-    } else {
-        octets.iter().copied().map(char::from).collect()
+        return Cow::Owned(decode_ucs2(octets));
+    }
+    match str::from_utf8(octets) {
+        Ok(text) if octets.is_ascii() => Cow::Borrowed(text),
+        _ => octets.iter().copied().map(char::from).collect(),
     }
 }
 

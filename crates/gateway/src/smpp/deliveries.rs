@@ -1,15 +1,19 @@
 //! The inbound side of a session: every `deliver_sm` becomes an event, and is answered after the consumer's verdict.
 //!
-//! The reader never waits: events go into the bounded channel or, where that is full, straight back to the SMSC as "later". What
-//! the library has read but the reader has not yet seen is bounded by the SMSC's own window of unanswered `deliver_sm`, and by
-//! our window of submits; beyond [`UNSETTLED_MAX`] unanswered ones are refused at once.
+//! The reader never waits: events go into the bounded channel or, where that is full or [`UNSETTLED_MAX`] are unanswered,
+//! straight back to the SMSC as "later". Verdicts are collected by the reader, too, so that those of one batch are answered in one
+//! write.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
-use rusmpp::pdus::DeliverSm;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,15 +22,13 @@ use super::concatenation::{Joined, Joiner};
 use super::dedupe::{Repetitions, Taken};
 use super::inbound::{self, Inbound, Sms};
 use super::link::Link;
+use super::pdu::DeliverSm;
 use crate::config::SmppConfig;
 use crate::insist::{self, insist};
 use crate::{Ack, Delivered, GatewayEvent, InboundSms};
 
 /// `deliver_sm` that wait for the consumer. An SMSC has 10 to 100 open at a time.
 const UNSETTLED_MAX: usize = 1_000;
-
-/// Answers without a consumer that wait to be written.
-const ANSWERING_MAX: usize = 4_000;
 
 /// An event for the consumer.
 struct Offer {
@@ -35,8 +37,24 @@ struct Offer {
     unanswered: Vec<u32>,
     /// The SMSC cannot send all of it again.
     ours_alone: bool,
-    /// For its repetitions.
-    taken: Taken,
+    /// For the repetitions of an SMS; those of receipts change nothing.
+    taken: Option<Taken>,
+}
+
+/// An answer that is owed once the consumer has said what to say.
+struct Owed {
+    verdict: oneshot::Receiver<Ack>,
+    unanswered: Vec<u32>,
+    taken: Option<Taken>,
+}
+
+impl Future for Owed {
+    type Output = (Ack, Vec<u32>, Option<Taken>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let verdict = ready!(Pin::new(&mut self.verdict).poll(cx)).unwrap_or(Ack::Retry);
+        Poll::Ready((verdict, std::mem::take(&mut self.unanswered), self.taken.take()))
+    }
 }
 
 /// Turns `deliver_sm` into events. Lives as long as its gateway: links come and go.
@@ -47,8 +65,8 @@ pub(super) struct Deliveries {
     events: mpsc::Sender<Delivered>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    unsettled: Arc<Semaphore>,
-    answering: Arc<Semaphore>,
+    /// On the link of the moment.
+    owed: FuturesUnordered<Unconstrained<Owed>>,
     joiner: Joiner,
     repetitions: Repetitions,
 }
@@ -70,24 +88,23 @@ impl Deliveries {
             events,
             tasks,
             stop,
-            unsettled: Arc::new(Semaphore::new(UNSETTLED_MAX)),
-            answering: Arc::new(Semaphore::new(ANSWERING_MAX)),
+            owed: FuturesUnordered::new(),
             joiner,
             repetitions: Repetitions::default(),
         }
     }
 
     /// A `deliver_sm` came.
-    pub(super) fn take(&mut self, link: &Arc<Link>, sequence_number: u32, pdu: &DeliverSm) {
+    pub(super) fn take(&mut self, link: &Arc<Link>, sequence_number: u32, pdu: &DeliverSm<'_>) {
         match inbound::read(pdu, &self.config, self.country) {
             Inbound::Receipt(receipt) => {
                 let event = GatewayEvent::Receipt(receipt);
                 let unanswered = vec![sequence_number];
-                self.offer(link, Offer { event, unanswered, ours_alone: false, taken: Taken::default() });
+                self.offer(link, Offer { event, unanswered, ours_alone: false, taken: None });
             }
             Inbound::UselessReceipt => {
                 tracing::warn!(gateway = %self.config.name, "receipt without a message id");
-                self.answer(link, vec![sequence_number], Ack::Stored, Taken::default());
+                link.answer(&[sequence_number], Ack::Stored, None);
             }
             Inbound::Sms(sms) => {
                 self.offer_sms(link, Joined { sms, unanswered: vec![sequence_number], ours_alone: false });
@@ -111,7 +128,14 @@ impl Deliveries {
         self.offer_joined(link, expired);
         let released = self.joiner.release(now);
         if !released.is_empty() {
-            self.answer(link, released, Ack::Stored, Taken::default());
+            link.answer(&released, Ack::Stored, None);
+        }
+    }
+
+    /// Answers what the consumer has judged. Never ready: it goes on with every verdict.
+    pub(super) fn poll_verdicts(&mut self, cx: &mut Context<'_>, link: &Link) {
+        while let Poll::Ready(Some((verdict, unanswered, taken))) = self.owed.poll_next_unpin(cx) {
+            link.answer(&unanswered, verdict, taken);
         }
     }
 
@@ -119,6 +143,7 @@ impl Deliveries {
     pub(super) fn link_lost(&mut self, link: &Arc<Link>) {
         let partial = self.joiner.drain();
         self.offer_joined(link, partial);
+        self.owed.clear();
     }
 
     fn offer_joined(&mut self, link: &Arc<Link>, joined: Vec<Joined>) {
@@ -132,13 +157,13 @@ impl Deliveries {
         let (dedupe_key, taken) = self.repetitions.key(&sms, received_at);
         let Sms { from, to, text } = sms;
         let event = GatewayEvent::Inbound(InboundSms { dedupe_key, from, to, text, received_at });
-        self.offer(link, Offer { event, unanswered, ours_alone, taken });
+        self.offer(link, Offer { event, unanswered, ours_alone, taken: Some(taken) });
     }
 
     fn offer(&self, link: &Arc<Link>, offer: Offer) {
-        let Ok(permit) = Arc::clone(&self.unsettled).try_acquire_owned() else {
+        if self.owed.len() >= UNSETTLED_MAX {
             return self.overflow(link, offer);
-        };
+        }
         let Offer { event, unanswered, ours_alone, taken } = offer;
         let kept = ours_alone.then(|| event.clone());
         let (ack, verdict) = oneshot::channel();
@@ -146,52 +171,38 @@ impl Deliveries {
             let event = refused.into_inner().event;
             return self.overflow(link, Offer { event, unanswered, ours_alone, taken });
         }
+        match kept {
+            // Bounded, so the runtime's budget need not cut a batch into pieces.
+            None => self.owed.push(unconstrained(Owed { verdict, unanswered, taken })),
+            Some(event) => self.keep(link, event, Owed { verdict, unanswered, taken }),
+        }
+    }
+
+    /// What the SMSC cannot send again is offered again from here, whatever becomes of the link.
+    fn keep(&self, link: &Arc<Link>, event: GatewayEvent, owed: Owed) {
         let (link, events) = (Arc::clone(link), self.events.clone());
         self.spawn(async move {
-            let verdict = verdict.await.unwrap_or(Ack::Retry);
-            let ack = if kept.is_some() { Ack::Stored } else { verdict };
-            if link.answer(&unanswered, ack).await && ack == Ack::Stored {
-                taken.set();
-            }
-            if let (Ack::Retry, Some(event)) = (verdict, kept) {
+            let (verdict, unanswered, taken) = owed.await;
+            link.answer(&unanswered, Ack::Stored, taken);
+            if verdict == Ack::Retry {
                 tokio::time::sleep(insist::EVERY).await;
                 insist(&events, event).await;
             }
-            drop::<OwnedSemaphorePermit>(permit);
         });
     }
 
     /// The consumer is behind: the SMSC is to send it again later, unless it cannot.
-    fn overflow(&self, link: &Arc<Link>, offer: Offer) {
+    fn overflow(&self, link: &Link, offer: Offer) {
         let Offer { event, unanswered, ours_alone, taken } = offer;
         if ours_alone {
             let events = self.events.clone();
             self.spawn(async move { insist(&events, event).await });
         }
-        self.answer(link, unanswered, if ours_alone { Ack::Stored } else { Ack::Retry }, taken);
-    }
-
-    /// Answers without the reader waiting for the write. Where even that is too much, the SMSC's own time-out has to do.
-    fn answer(&self, link: &Arc<Link>, sequence_numbers: Vec<u32>, ack: Ack, taken: Taken) {
-        // Its own count: submits share the tasks, and must not take the room of answers.
-        let Ok(permit) = Arc::clone(&self.answering).try_acquire_owned() else {
-            tracing::warn!(gateway = %self.config.name, "too many answers wait to be written: one is left out");
-            return;
-        };
-        let link = Arc::clone(link);
-        self.spawn(async move {
-            if link.answer(&sequence_numbers, ack).await && ack == Ack::Stored {
-                taken.set();
-            }
-            drop::<OwnedSemaphorePermit>(permit);
-        });
+        link.answer(&unanswered, if ours_alone { Ack::Stored } else { Ack::Retry }, taken);
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            // Stopped: what was not answered is sent again.
-            let _: Option<()> = stop.run_until_cancelled(task).await;
-        });
+        // Stopped: what was not answered is sent again.
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(task));
     }
 }

@@ -1,11 +1,12 @@
 //! A `deliver_sm` (SMPP 3.4 §4.6.1): a receipt, an SMS, or a part of one. Pure and total.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 use klaroen_domain::outcome::ReceiptStatus;
 use klaroen_domain::phone::{Country, PhoneNumber};
-use rusmpp::pdus::DeliverSm;
-use rusmpp::tlvs::TlvValue;
-use rusmpp::values::{ErrorCodeNetworkType, Ton};
 
+use super::pdu::DeliverSm;
 use super::receipt::{self, Fields};
 use super::{coding, message_id};
 use crate::Receipt;
@@ -69,69 +70,46 @@ impl std::fmt::Debug for Part {
     }
 }
 
-/// The optional parameters that matter here.
-#[derive(Default)]
-struct Optional<'a> {
-    payload: Option<&'a [u8]>,
-    receipted_id: Option<&'a str>,
-    state: Option<u8>,
-    network_error: Option<(u8, u16)>,
-    sar: (Option<u16>, Option<u8>, Option<u8>),
-}
+/// `source_addr_ton` (SMPP 3.4 §5.2.5).
+const INTERNATIONAL: u8 = 1;
+const NATIONAL: u8 = 2;
 
-impl<'a> Optional<'a> {
-    fn of(pdu: &'a DeliverSm) -> Self {
-        let mut found = Self::default();
-        for value in pdu.tlvs().iter().filter_map(|tlv| tlv.value()) {
-            match value {
-                TlvValue::MessagePayload(payload) => found.payload = Some(&payload.value),
-                TlvValue::ReceiptedMessageId(id) => found.receipted_id = Some(id.as_str()),
-                TlvValue::MessageState(state) => found.state = Some(u8::from(*state)),
-                TlvValue::NetworkErrorCode(code) => {
-                    let network: ErrorCodeNetworkType = code.network_type;
-                    found.network_error = Some((u8::from(network), code.error_code));
-                }
-                TlvValue::SarMsgRefNum(reference) => found.sar.0 = Some(*reference),
-                TlvValue::SarTotalSegments(total) => found.sar.1 = Some(*total),
-                TlvValue::SarSegmentSeqnum(number) => found.sar.2 = Some(*number),
-                _ => {}
-            }
-        }
-        found
-    }
-}
+/// Digits of a number with its country code (ITU-T E.164 §6).
+const E164_LEN_MAX: usize = 15;
+/// Shorter ones may be short codes.
+const E164_SAFE_LEN_MIN: usize = 10;
 
 /// What this `deliver_sm` is.
 ///
 /// Only the message type in `esm_class` (SMPP 3.4 §5.2.12) makes it a receipt, because anybody can text us "id:1 stat:DELIVRD".
 /// Where a provider forgets the type, the configuration may allow a look at the text; the consumer then still has to find
 /// the message that it is about, sent to the number that it came from.
-pub(super) fn read(pdu: &DeliverSm, config: &SmppConfig, country: Country) -> Inbound {
-    let optional = Optional::of(pdu);
-    let esm_class = u8::from(pdu.esm_class);
-    let data_coding = u8::from(pdu.data_coding);
+pub(super) fn read(pdu: &DeliverSm<'_>, config: &SmppConfig, country: Country) -> Inbound {
+    let DeliverSm { esm_class, data_coding, .. } = *pdu;
     // An empty short_message means that the text is in message_payload (SMPP 3.4 §5.3.2.32).
-    let body: &[u8] = match optional.payload {
-        Some(payload) if pdu.short_message().is_empty() => payload,
-        _ => pdu.short_message(),
+    let body: &[u8] = match pdu.payload {
+        Some(payload) if pdu.short_message.is_empty() => payload,
+        _ => pdu.short_message,
     };
     let (header, octets) = split_header(body, esm_class & 0x40 != 0);
 
     let message_type = esm_class & 0x3C;
     let intermediate = message_type == 0x20;
     if message_type == 0x04 || intermediate {
-        let fields = Fields::read(&coding::decode_receipt(octets, data_coding));
-        return read_receipt(&fields, &optional, pdu, intermediate, config, country);
+        let text = coding::decode_receipt(octets, data_coding);
+        let fields = Fields::read(&text);
+        return read_receipt(&fields, pdu, intermediate, config, country);
     }
     if config.receipts_without_esm_class && message_type == 0 && header.is_none() {
-        let fields = Fields::read(&coding::decode_receipt(octets, data_coding));
+        let text = coding::decode_receipt(octets, data_coding);
+        let fields = Fields::read(&text);
         if fields.is_receipt() {
-            return read_receipt(&fields, &optional, pdu, false, config, country);
+            return read_receipt(&fields, pdu, false, config, country);
         }
     }
 
-    let (from, to) = (source(pdu, country), pdu.destination_addr.as_str().to_owned());
-    match header.or_else(|| sar(&optional)) {
+    let (from, to) = (source(pdu, country).into_owned(), pdu.destination.clone().into_owned());
+    match header.or_else(|| sar(pdu)) {
         Some((reference, total, number)) if total > 1 && (1..=total).contains(&number) => {
             Inbound::Part(Part { from, to, reference, total, number, octets: octets.to_vec(), data_coding })
         }
@@ -140,9 +118,8 @@ pub(super) fn read(pdu: &DeliverSm, config: &SmppConfig, country: Country) -> In
 }
 
 fn read_receipt(
-    fields: &Fields,
-    optional: &Optional<'_>,
-    pdu: &DeliverSm,
+    fields: &Fields<'_>,
+    pdu: &DeliverSm<'_>,
     intermediate: bool,
     config: &SmppConfig,
     country: Country,
@@ -150,11 +127,11 @@ fn read_receipt(
     // The TLVs win, the text fills gaps: some providers send the one without the other.
     let canonical = |raw| message_id::of_receipt(raw, config.message_id_format);
     let Some(provider_id) =
-        optional.receipted_id.and_then(canonical).or_else(|| fields.get("id").and_then(canonical))
+        pdu.receipted_id.as_deref().and_then(canonical).or_else(|| fields.get("id").and_then(canonical))
     else {
         return Inbound::UselessReceipt;
     };
-    let status = match (optional.state, fields.get("stat")) {
+    let status = match (pdu.state, fields.get("stat")) {
         (Some(state), _) => receipt::status_of_state(state),
         (None, Some(word)) => receipt::status_of_word(word),
         (None, None) => ReceiptStatus::Unknown,
@@ -164,40 +141,55 @@ fn read_receipt(
         ReceiptStatus::Undelivered if intermediate => ReceiptStatus::Underway,
         status => status,
     };
-    let error = optional
+    let error = pdu
         .network_error
         .map(|(network, code)| format!("{network}:{code}"))
         .or_else(|| fields.error().map(str::to_owned));
     let mut raw = fields.raw();
-    for (key, value) in [
-        ("receipted_message_id", optional.receipted_id.map(str::to_owned)),
-        ("message_state", optional.state.map(|s| s.to_string())),
-        ("network_error_code", optional.network_error.map(|(n, c)| format!("{n}:{c}"))),
-    ] {
-        if let Some(value) = value {
-            if !raw.is_empty() {
-                raw.push(' ');
-            }
-            raw.push_str(key);
-            raw.push(':');
-            raw.push_str(&value);
-        }
+    let mut add = |pair: std::fmt::Arguments<'_>| {
+        let space = if raw.is_empty() { "" } else { " " };
+        // Writing to a String cannot fail.
+        let _: std::fmt::Result = write!(raw, "{space}{pair}");
+    };
+    if let Some(id) = &pdu.receipted_id {
+        add(format_args!("receipted_message_id:{id}"));
     }
-    let recipient = PhoneNumber::parse_sender(&source(pdu, country), country);
+    if let Some(state) = pdu.state {
+        add(format_args!("message_state:{state}"));
+    }
+    if let Some((network, code)) = pdu.network_error {
+        add(format_args!("network_error_code:{network}:{code}"));
+    }
+    let recipient = recipient(pdu, country);
     Inbound::Receipt(Receipt { provider_id, reference: None, status, error, recipient, raw })
 }
 
 /// The source address; a national one gets the trunk prefix that nobody transmits. Some providers call every address
 /// national, with the digits of an international one: those stay as they are, or a STOP from there would be nobody's.
-fn source(pdu: &DeliverSm, country: Country) -> String {
-    let address = pdu.source_addr.as_str();
-    if pdu.source_addr_ton == Ton::National && !address.starts_with('0') {
-        let national = format!("0{address}");
+fn source<'a>(pdu: &'a DeliverSm<'_>, country: Country) -> Cow<'a, str> {
+    if pdu.source_ton == NATIONAL && !pdu.source.starts_with('0') {
+        let national = format!("0{}", pdu.source);
         if PhoneNumber::parse_sender(&national, country).is_some() {
-            return national;
+            return Cow::Owned(national);
         }
     }
-    address.to_owned()
+    Cow::Borrowed(&pdu.source)
+}
+
+/// The phone that a receipt is about. An address that calls itself international and looks like it is E.164 without its plus
+/// sign (SMPP 3.4 §5.2.5), and needs no parser, which would cost more than all the rest of a receipt. A zero near the
+/// country code may be a trunk prefix that does not belong there.
+fn recipient(pdu: &DeliverSm<'_>, country: Country) -> Option<PhoneNumber> {
+    let digits = pdu.source.as_bytes();
+    let plain = pdu.source_ton == INTERNATIONAL
+        && (E164_SAFE_LEN_MIN..=E164_LEN_MAX).contains(&digits.len())
+        && digits.iter().all(u8::is_ascii_digit)
+        && !digits[..4].contains(&b'0');
+    if plain {
+        Some(PhoneNumber::from_sealed(format!("+{}", pdu.source)))
+    } else {
+        PhoneNumber::parse_sender(&source(pdu, country), country)
+    }
 }
 
 /// Splits the user data header off; `(reference, total, number)` where it says that this is a part
@@ -228,8 +220,8 @@ fn split_header(body: &[u8], has_header: bool) -> (Option<(u16, u8, u8)>, &[u8])
 }
 
 /// The same from the `sar_*` parameters (SMPP 3.4 §5.3.2.22 to §5.3.2.24).
-const fn sar(optional: &Optional<'_>) -> Option<(u16, u8, u8)> {
-    match optional.sar {
+const fn sar(pdu: &DeliverSm<'_>) -> Option<(u16, u8, u8)> {
+    match pdu.sar {
         (Some(reference), Some(total), Some(number)) => Some((reference, total, number)),
         _ => None,
     }

@@ -3,10 +3,17 @@
 use klaroen_domain::outcome::ProviderId;
 use proptest::prelude::*;
 use rstest::rstest;
+use rusmpp::pdus;
 use rusmpp::tlvs::MessageDeliveryRequestTlvValue as Tlv;
+use rusmpp::tokio_codec::CommandCodec;
 use rusmpp::types::{AnyOctetString, COctetString, OctetString};
-use rusmpp::values::{DataCoding, EsmClass, MessagePayload, MessageState, NetworkErrorCode};
+use rusmpp::values::{
+    DataCoding, ErrorCodeNetworkType, EsmClass, MessagePayload, MessageState, NetworkErrorCode, Ton,
+};
+use rusmpp::{Command, CommandStatus};
 use serde_json::json;
+use tokio_util::bytes::BytesMut;
+use tokio_util::codec::Encoder;
 
 use super::*;
 use crate::config::smpp_tests::config;
@@ -14,8 +21,8 @@ use crate::config::smpp_tests::config;
 const RECEIPT: &str =
     "id:77 sub:001 dlvrd:001 submit date:2611231559 done date:2611231600 stat:DELIVRD err:000 text:Ver";
 
-fn deliver(esm_class: u8, body: &[u8], tlvs: Vec<Tlv>) -> DeliverSm {
-    DeliverSm::builder()
+fn deliver(esm_class: u8, body: &[u8], tlvs: Vec<Tlv>) -> pdus::DeliverSm {
+    pdus::DeliverSm::builder()
         .source_addr_ton(Ton::International)
         .source_addr(COctetString::from_string("31612345678".into()).unwrap())
         .destination_addr(COctetString::from_string("1000".into()).unwrap())
@@ -26,8 +33,15 @@ fn deliver(esm_class: u8, body: &[u8], tlvs: Vec<Tlv>) -> DeliverSm {
         .build()
 }
 
-fn read_default(pdu: &DeliverSm) -> Inbound {
-    read(pdu, &config(&json!({})), Country::NL)
+/// What it is, by way of the wire.
+fn read_with(pdu: &pdus::DeliverSm, config: &SmppConfig) -> Inbound {
+    let mut octets = BytesMut::new();
+    CommandCodec::new().encode(Command::new(CommandStatus::EsmeRok, 7, pdu.clone()), &mut octets).unwrap();
+    read(&DeliverSm::read(&octets[16..]).unwrap(), config, Country::NL)
+}
+
+fn read_default(pdu: &pdus::DeliverSm) -> Inbound {
+    read_with(pdu, &config(&json!({})))
 }
 
 fn receipt(inbound: Inbound) -> Receipt {
@@ -90,14 +104,8 @@ fn a_citizen_who_texts_a_receipt_stays_a_reply(#[case] esm_class: u8) {
 #[test]
 fn receipts_without_their_type_need_the_key_in_the_configuration() {
     let config = config(&json!({"receipts_without_esm_class": true}));
-    assert!(matches!(
-        read(&deliver(0, RECEIPT.as_bytes(), vec![]), &config, Country::NL),
-        Inbound::Receipt(_)
-    ));
-    assert!(matches!(
-        read(&deliver(0, b"id: ik weet het niet", vec![]), &config, Country::NL),
-        Inbound::Sms(_)
-    ));
+    assert!(matches!(read_with(&deliver(0, RECEIPT.as_bytes(), vec![]), &config), Inbound::Receipt(_)));
+    assert!(matches!(read_with(&deliver(0, b"id: ik weet het niet", vec![]), &config), Inbound::Sms(_)));
 }
 
 #[test]
@@ -158,7 +166,32 @@ fn a_national_number_gets_its_trunk_prefix(#[case] address: &str, #[case] expect
     assert!(PhoneNumber::parse_sender(&sms.from, Country::NL).is_some(), "a STOP is somebody's");
 }
 
+#[rstest]
+#[case::plain("31612345678")]
+#[case::belgian("32470123456")]
+#[case::trunk_prefix_by_mistake("310612345678")]
+#[case::leading_zero("2250123456789")]
+#[case::north_america("12015550123")]
+#[case::international_prefix("0031612345678")]
+#[case::home_written("0612345678")]
+#[case::short_code("4422")]
+#[case::name("KLAROEN")]
+fn the_phone_of_a_receipt_is_what_the_parser_says(#[case] address: &str) {
+    let mut pdu = deliver(4, b"id:1 stat:DELIVRD", vec![]);
+    pdu.source_addr = COctetString::from_string(address.into()).unwrap();
+    assert_eq!(receipt(read_default(&pdu)).recipient, PhoneNumber::parse_sender(address, Country::NL));
+}
+
 proptest! {
+    #[test]
+    fn the_phone_of_a_receipt_is_as_the_parser_writes_it(address in "(31|32|49|44|33)[1-9][1-9][0-9]{6,11}") {
+        let pdu = DeliverSm { source_ton: INTERNATIONAL, source: Cow::Borrowed(&address), ..DeliverSm::default() };
+        // What is no number at all is nobody's, whatever it is taken for.
+        if let Some(parsed) = PhoneNumber::parse_sender(&address, Country::NL) {
+            prop_assert_eq!(recipient(&pdu, Country::NL), Some(parsed));
+        }
+    }
+
     #[test]
     fn no_deliver_sm_panics(
         esm_class: u8,
@@ -175,7 +208,7 @@ proptest! {
         }
         let mut pdu = deliver(esm_class, &body, tlvs);
         pdu.data_coding = DataCoding::from(data_coding);
-        let inbound = read(&pdu, &config(&json!({"receipts_without_esm_class": sniff})), Country::NL);
+        let inbound = read_with(&pdu, &config(&json!({"receipts_without_esm_class": sniff})));
         if let Inbound::Part(part) = inbound {
             prop_assert!(part.total > 1 && part.number >= 1 && part.number <= part.total);
         }

@@ -1,246 +1,325 @@
 //! One bound connection: submits go out through its window, answers come back by sequence number.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::join_all;
-use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::SubmitOutcome;
-use rusmpp::pdus::{DeliverSmResp, SubmitSm};
-use rusmpp::{Command, CommandId, CommandStatus, Pdu};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use rusmpp::CommandId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::answers::Answers;
+use super::dedupe::Taken;
+use super::flight::{Flight, Reporter};
+use super::outbox::Outbox;
+use super::pdu::{self, Header, status};
+use super::submit::Message;
+use super::waiting::{Waiting, Wants};
 use super::{message_id, outcome};
 use crate::config::{MessageIdFormat, SmppConfig};
 use crate::failure::{not_taken, unknown};
-use crate::insist::insist;
-use crate::{Ack, Delivered, GatewayEvent};
+use crate::{Ack, OutboundSms};
 
-/// How long an answer may come late and still settle its submit.
-const LATE_MAX: Duration = Duration::from_mins(10);
-
-/// Sequence numbers end at `0x7FFF_FFFF` (SMPP 3.4 §3.2); the library counts on. Some room for what is not a submit.
+/// Sequence numbers end at `0x7FFF_FFFF` (SMPP 3.4 §3.2). Some room for what is not a submit.
 const SEQUENCE_MAX: u32 = 0x7FFF_0000;
 
 /// Sequence numbers of the SMSC's that we answered and that are remembered.
 const ANSWERED_MAX: usize = 1_000;
 
+/// Octets that may wait to be written before answers are left out. An SMSC that does not read gets to its own time-out; the
+/// window bounds the submits.
+const BACKLOG_MAX: u64 = 1024 * 1024;
+
+/// The message id of a `deliver_sm_resp` is unused and empty (SMPP 3.4 §4.6.2).
+const NO_MESSAGE_ID: &[u8] = b"\0";
+
 /// A bound connection.
 pub(super) struct Link {
-    pub(super) client: rusmppc::Client,
-    window: Semaphore,
+    outbox: Arc<Outbox>,
+    window: Arc<Semaphore>,
     window_size: u32,
-    answers: Answers,
-    /// What our latest `deliver_sm_resp` had for sequence numbers: the SMSC's count, which runs beside ours.
-    answered: Mutex<VecDeque<u32>>,
-    response_timeout: Duration,
     id_format: MessageIdFormat,
-    /// Cancelled when it is lost.
-    lost: CancellationToken,
-    /// Cancelled when its sequence numbers are used up.
-    worn_out: CancellationToken,
+    reporter: Arc<Reporter>,
+    inner: Mutex<Inner>,
+    /// Cancelled when our `unbind` is answered, or cannot be any more.
+    unbound: CancellationToken,
 }
 
-/// What is known of one part.
-enum Part {
-    Settled(SubmitOutcome),
-    /// Written, and no answer in time.
-    Overdue(u32, oneshot::Receiver<SubmitOutcome>),
+struct Inner {
+    next_sequence: u32,
+    /// Refused for want of sequence numbers.
+    worn_out: bool,
+    lost: bool,
+    waiting: Waiting,
+    /// What our latest `deliver_sm_resp` had for sequence numbers: the SMSC's count, which runs beside ours.
+    answered: VecDeque<u32>,
+    /// Inbound SMS whose answer is on its way out, with the position where it ends.
+    thanked: VecDeque<(u64, Taken)>,
 }
 
 impl Link {
-    pub(super) fn new(client: rusmppc::Client, config: &SmppConfig) -> Self {
+    /// A link whose first sequence number is `first_sequence`.
+    pub(super) fn new(
+        outbox: Arc<Outbox>,
+        first_sequence: u32,
+        config: &SmppConfig,
+        reporter: Arc<Reporter>,
+    ) -> Self {
+        let inner = Inner {
+            next_sequence: first_sequence,
+            worn_out: false,
+            lost: false,
+            waiting: Waiting::new(Duration::from_secs(config.response_timeout_s)),
+            answered: VecDeque::new(),
+            thanked: VecDeque::new(),
+        };
         Self {
-            client,
-            window: Semaphore::new(usize::from(config.window)),
+            outbox,
+            window: Arc::new(Semaphore::new(usize::from(config.window))),
             window_size: u32::from(config.window),
-            answers: Answers::default(),
-            answered: Mutex::default(),
-            response_timeout: Duration::from_secs(config.response_timeout_s),
             id_format: config.message_id_format,
-            lost: CancellationToken::new(),
-            worn_out: CancellationToken::new(),
+            reporter,
+            inner: Mutex::new(inner),
+            unbound: CancellationToken::new(),
         }
     }
 
-    /// Everything in the window is in doubt from now on.
-    pub(super) fn lose(&self) {
-        self.lost.cancel();
-        self.answers.close();
-    }
-
-    /// Waits until nothing is in flight; later submits wait for ever, so it has to be closed then.
-    pub(super) async fn drain(&self) {
-        // The semaphore is never closed.
-        if let Ok(permits) = self.window.acquire_many(self.window_size).await {
-            permits.forget();
+    /// Submits a message, part by part as the window lets them through.
+    pub(super) async fn submit(&self, sms: &OutboundSms, message: &Message) -> SubmitOutcome {
+        let (flight, outcome) = Flight::new(sms, message.parts(), Arc::clone(&self.reporter));
+        let mut launch = Launch { flight: Arc::new(flight), launched: 0, parts: message.parts(), outcome };
+        while launch.launched < launch.parts {
+            let permit = Arc::clone(&self.window).acquire_owned().await.ok();
+            let part = launch.launched;
+            launch.launched += 1;
+            if let Err(refusal) = self.launch(&launch.flight, part, permit, message) {
+                launch.flight.settle(part, refusal);
+            }
         }
+        let closed = |_| unknown("closed", "the gateway was closed before the answer");
+        (&mut launch.outcome).await.unwrap_or_else(closed)
     }
 
-    /// Returns when it has to be replaced for want of sequence numbers, and is empty.
-    pub(super) async fn worn_out_and_empty(&self) {
-        self.worn_out.cancelled().await;
-        self.drain().await;
+    /// Puts one part where it is written. `permit`: of the window, unless the link is lost.
+    fn launch(
+        &self,
+        flight: &Arc<Flight>,
+        part: usize,
+        permit: Option<OwnedSemaphorePermit>,
+        message: &Message,
+    ) -> Result<(), SubmitOutcome> {
+        let mut inner = self.lock();
+        let Some(permit) = permit.filter(|_| !inner.lost) else {
+            return Err(not_taken("disconnected", "connection lost before it was sent"));
+        };
+        if inner.next_sequence >= SEQUENCE_MAX {
+            inner.worn_out = true;
+            self.outbox.wake();
+            return Err(not_taken("renewing", "connection is being renewed"));
+        }
+        let sequence_number = inner.take_sequence();
+        let end = self.outbox.put(|out| message.write(out, sequence_number, part));
+        inner.waiting.add(sequence_number, Wants { flight: Arc::clone(flight), part, end }, permit);
+        Ok(())
     }
 
     /// An answer to a submit, by `submit_sm_resp` or `generic_nack`.
     ///
     /// A `generic_nack` names only a sequence number. Where one of our `deliver_sm_resp` had the same, it may be meant, so
     /// it settles nothing: the submit waits for its own answer, and is in doubt where none comes.
-    pub(super) fn settle(&self, command: &Command) {
-        if command.id() == CommandId::GenericNack && self.has_answered(command.sequence_number()) {
-            tracing::warn!("a generic_nack that may be to a submit or to an answer of ours");
-            return;
-        }
-        let outcome = match (command.status(), command.pdu()) {
-            (CommandStatus::EsmeRok, Some(Pdu::SubmitSmResp(response))) => SubmitOutcome::Accepted {
-                provider_ids: message_id::of_submit(response.message_id().as_str(), self.id_format)
+    pub(super) fn settle(&self, header: Header, body: &[u8]) {
+        let nack = header.id == CommandId::GenericNack;
+        let wants = {
+            let mut inner = self.lock();
+            if nack && inner.answered.contains(&header.sequence_number) {
+                tracing::warn!("a generic_nack that may be to a submit or to an answer of ours");
+                return;
+            }
+            // An answer to a number that has not left yet is to something else.
+            inner.waiting.take(header.sequence_number, self.outbox.written())
+        };
+        let Some(Wants { flight, part, .. }) = wants else { return };
+        let outcome = match header.status {
+            status::OK if nack => unknown("unreadable", "the answer cannot be read"),
+            // Without an id: taken, and its receipts cannot be joined.
+            status::OK => SubmitOutcome::Accepted {
+                provider_ids: message_id::of_submit(&pdu::message_id(body), self.id_format)
                     .into_iter()
                     .collect(),
                 segments: 1,
             },
-            // Without a body: taken, and its receipts cannot be joined.
-            (CommandStatus::EsmeRok, None) if command.id() == CommandId::SubmitSmResp => {
-                SubmitOutcome::Accepted { provider_ids: Vec::new(), segments: 1 }
-            }
-            (CommandStatus::EsmeRok, _) => unknown("unreadable", "the answer cannot be read"),
-            (status, _) => outcome::refused(status.into()),
+            status => outcome::refused(status),
         };
-        self.answers.settle(command.sequence_number(), outcome);
+        flight.settle(part, outcome);
     }
 
     /// Answers `deliver_sm`: `ESME_ROK` only for what is stored, else `ESME_RX_T_APPN`, after which the SMSC sends it again.
-    /// `false` where the link is gone: it sends it again on the next one.
-    pub(super) async fn answer(&self, sequence_numbers: &[u32], ack: Ack) -> bool {
+    /// Sets `taken` once an `ESME_ROK` is written. Where the link is gone, the SMSC sends it again on the next one.
+    pub(super) fn answer(&self, sequence_numbers: &[u32], ack: Ack, taken: Option<Taken>) {
         let status = match ack {
-            Ack::Stored => CommandStatus::EsmeRok,
-            Ack::Retry => CommandStatus::EsmeRxTAppn,
+            Ack::Stored => status::OK,
+            Ack::Retry => status::COME_AGAIN,
         };
+        if let Some(end) = self.respond(sequence_numbers, status)
+            && let (Ack::Stored, Some(taken)) = (ack, taken)
+        {
+            self.lock().thanked.push_back((end, taken));
+        }
+    }
+
+    /// Refuses a `deliver_sm` that cannot be read, now or later (SMPP 3.4 §4.3: its header was good, so no `generic_nack`).
+    pub(super) fn refuse(&self, sequence_number: u32) {
+        self.respond(&[sequence_number], status::INVALID_LENGTH);
+    }
+
+    fn respond(&self, sequence_numbers: &[u32], status: u32) -> Option<u64> {
+        let mut inner = self.lock();
+        if inner.lost {
+            return None;
+        }
+        if self.outbox.backlog() > BACKLOG_MAX {
+            tracing::warn!("the provider does not read: an answer is left out");
+            return None;
+        }
         for sequence_number in sequence_numbers {
-            self.remember_answered(*sequence_number);
-            let response =
-                self.client.status(status).deliver_sm_resp(*sequence_number, DeliverSmResp::default());
-            if response.await.is_err() {
-                return false;
+            if inner.answered.len() >= ANSWERED_MAX {
+                inner.answered.pop_front();
             }
+            inner.answered.push_back(*sequence_number);
         }
-        true
-    }
-
-    fn remember_answered(&self, sequence_number: u32) {
-        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-        if answered.len() >= ANSWERED_MAX {
-            answered.pop_front();
-        }
-        answered.push_back(sequence_number);
-    }
-
-    fn has_answered(&self, sequence_number: u32) -> bool {
-        self.answered.lock().unwrap_or_else(PoisonError::into_inner).contains(&sequence_number)
-    }
-
-    /// Submits one part. Whoever asked may be gone by the time that the window lets it through: it is not sent then,
-    /// because its delivery may already be on its way by another attempt.
-    async fn submit_part(&self, pdu: SubmitSm, caller: &oneshot::Sender<SubmitOutcome>) -> Part {
-        let settled = |outcome| Part::Settled(outcome);
-        let _permit = tokio::select! {
-            biased;
-            () = self.lost.cancelled() => return settled(not_taken("disconnected", "connection lost before it was sent")),
-            () = self.worn_out.cancelled() => return settled(not_taken("renewing", "connection is being renewed")),
-            permit = self.window.acquire() => permit,
-        };
-        if caller.is_closed() {
-            return settled(not_taken("abandoned", "given up before it was sent"));
-        }
-        let before = self.answers.before();
-        // The library reports a PDU as written when all its octets left for the socket. Where it does not, some are missing
-        // (see `sieve` for why no late flush completes it), and an SMSC cannot take half a PDU.
-        let Ok(sequence_number) = self.client.no_wait().submit_sm(pdu).await else {
-            return settled(not_taken("disconnected", "connection lost before it was sent"));
-        };
-        if sequence_number >= SEQUENCE_MAX {
-            self.worn_out.cancel();
-        }
-        let mut answer = self.answers.expect(sequence_number, before);
-        match tokio::time::timeout(self.response_timeout, &mut answer).await {
-            Ok(Ok(outcome)) => settled(outcome),
-            Ok(Err(_)) => settled(unknown("disconnected", "connection lost before the answer")),
-            Err(_) => Part::Overdue(sequence_number, answer),
-        }
-    }
-}
-
-/// One message on its way: runs on after its caller has given up, so that a late answer still settles it.
-pub(super) struct Attempt {
-    pub link: Arc<Link>,
-    pub delivery: DeliveryId,
-    /// [`crate::OutboundSms::attempt`].
-    pub number: i64,
-    pub pdus: Vec<SubmitSm>,
-    pub caller: oneshot::Sender<SubmitOutcome>,
-    pub events: mpsc::Sender<Delivered>,
-    /// Bounds how many wait for late answers.
-    pub late: Arc<Semaphore>,
-}
-
-impl Attempt {
-    pub(super) async fn run(self) {
-        let Self { link, delivery, number: attempt, pdus, caller, events, late } = self;
-        // Polled in order, and the window is fair: the parts go out in order.
-        let parts = join_all(pdus.into_iter().map(|pdu| link.submit_part(pdu, &caller))).await;
-        let in_time = parts.iter().all(|part| matches!(part, Part::Settled(_)));
-        let outcome = outcome::fold(parts.iter().map(Part::so_far).collect());
-        let gone = caller.send(outcome.clone()).is_err();
-        if in_time && !gone {
-            return;
-        }
-        let Ok(_permit) = late.try_acquire() else {
-            for part in &parts {
-                part.forget(&link);
+        Some(self.outbox.put(|out| {
+            for sequence_number in sequence_numbers {
+                pdu::put(out, CommandId::DeliverSmResp, status, *sequence_number, NO_MESSAGE_ID);
             }
-            return;
+        }))
+    }
+
+    /// Says something without a body.
+    pub(super) fn say(&self, id: CommandId, status: u32, sequence_number: u32) {
+        if self.outbox.backlog() <= BACKLOG_MAX {
+            self.outbox.put(|out| pdu::put(out, id, status, sequence_number, &[]));
+        }
+    }
+
+    /// Asks for a sign of life.
+    pub(super) fn enquire(&self) {
+        let sequence_number = self.lock().take_sequence();
+        self.say(CommandId::EnquireLink, status::OK, sequence_number);
+    }
+
+    /// Ends the session, and waits for the answer.
+    pub(super) async fn unbind(&self) {
+        let sequence_number = self.lock().take_sequence();
+        self.say(CommandId::Unbind, status::OK, sequence_number);
+        self.unbound.cancelled().await;
+    }
+
+    /// Our `unbind` was answered.
+    pub(super) fn unbound(&self) {
+        self.unbound.cancel();
+    }
+
+    /// When [`Link::tick`] next has something to do.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.lock().waiting.next_deadline()
+    }
+
+    /// Ends what waited too long, and notes which answers were written.
+    pub(super) fn tick(&self, now: Instant) {
+        let (overdue, given_up) = {
+            let mut inner = self.lock();
+            inner.note_written(self.outbox.written());
+            inner.waiting.expire(now)
         };
-        let outcome = if in_time { outcome } else { outcome::fold(settle_late(parts, &link).await) };
-        // The caller has `Unknown` already, or takes its silence for it.
-        if !matches!(outcome, SubmitOutcome::Unknown(_)) {
-            tracing::info!(%delivery, "late answer to a submit");
-            insist(&events, GatewayEvent::LateAnswer { delivery, attempt, outcome }).await;
+        for Wants { flight, part, .. } in overdue {
+            flight.overdue(part);
+        }
+        for Wants { flight, part, .. } in given_up {
+            flight.settle(part, unknown("timeout", "no answer"));
+        }
+    }
+
+    /// It has to be replaced for want of sequence numbers, and nothing is in flight.
+    pub(super) fn is_worn_out(&self) -> bool {
+        let inner = self.lock();
+        inner.worn_out && inner.waiting.is_window_empty()
+    }
+
+    /// Waits until nothing is in flight; later submits wait for ever, so it has to be closed then.
+    pub(super) async fn drain(&self) {
+        // Lost: nothing is in flight.
+        if let Ok(permits) = self.window.acquire_many(self.window_size).await {
+            permits.forget();
+        }
+    }
+
+    /// The connection is gone: what was written is in doubt, and what was not is certain not to be taken. To be called when
+    /// nothing is written any more.
+    pub(super) fn lose(&self) {
+        self.window.close();
+        let written = self.outbox.written();
+        let open = {
+            let mut inner = self.lock();
+            inner.lost = true;
+            inner.note_written(written);
+            inner.waiting.clear()
+        };
+        for Wants { flight, part, end } in open {
+            flight.settle(
+                part,
+                if end <= written {
+                    unknown("disconnected", "connection lost before the answer")
+                } else {
+                    not_taken("disconnected", "connection lost before it was sent")
+                },
+            );
+        }
+        self.unbound.cancel();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing panics while holding it.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn take_sequence(&mut self) -> u32 {
+        let sequence_number = self.next_sequence;
+        self.next_sequence += 1;
+        sequence_number
+    }
+
+    fn note_written(&mut self, written: u64) {
+        while let Some((_, taken)) = self.thanked.pop_front_if(|(end, _)| *end <= written) {
+            taken.set();
         }
     }
 }
 
-impl Part {
-    fn so_far(&self) -> SubmitOutcome {
-        match self {
-            Self::Settled(outcome) => outcome.clone(),
-            Self::Overdue(..) => unknown("timeout", "no answer in time"),
-        }
-    }
+/// A submit that may be dropped at any time. Whoever asked may be gone by the time that the window lets a part through: it is
+/// not sent then, because its delivery may already be on its way by another attempt.
+struct Launch {
+    flight: Arc<Flight>,
+    parts: usize,
+    launched: usize,
+    outcome: oneshot::Receiver<SubmitOutcome>,
+}
 
-    fn forget(&self, link: &Link) {
-        if let Self::Overdue(sequence_number, _) = self {
-            link.answers.forget(*sequence_number);
+impl Drop for Launch {
+    fn drop(&mut self) {
+        self.outcome.close();
+        // An answer that nobody looked at; the receiver is empty where it was.
+        if let Ok(outcome) = self.outcome.try_recv() {
+            self.flight.report(outcome);
+        }
+        for part in self.launched..self.parts {
+            self.flight.settle(part, not_taken("abandoned", "given up before it was sent"));
         }
     }
 }
 
-async fn settle_late(parts: Vec<Part>, link: &Link) -> Vec<SubmitOutcome> {
-    let deadline = tokio::time::Instant::now() + LATE_MAX;
-    join_all(parts.into_iter().map(|part| async move {
-        match part {
-            Part::Settled(outcome) => outcome,
-            Part::Overdue(sequence_number, answer) => match tokio::time::timeout_at(deadline, answer).await {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(_)) => unknown("disconnected", "connection lost before the answer"),
-                Err(_) => {
-                    link.answers.forget(sequence_number);
-                    unknown("timeout", "no answer")
-                }
-            },
-        }
-    }))
-    .await
-}
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

@@ -1,26 +1,31 @@
 //! SMPP 3.4: a bind that stays up by itself.
 //!
-//! `session` is the life of the connection, `link` the outbound and `deliveries` the inbound half of one; the rest are
-//! tables and pure functions.
+//! `session` is the life of the connection and the one task that reads and writes (`transport`); `link` is the outbound and
+//! `deliveries` the inbound half of one; the rest are tables and pure functions. The wire is spoken by `pdu` and `submit`.
 
-mod answers;
 mod backoff;
+mod bind;
 mod coding;
 mod concatenation;
 mod dedupe;
 mod deliveries;
 mod dial;
+mod flight;
 mod inbound;
 mod link;
 mod message_id;
+mod outbox;
 mod outcome;
+mod pdu;
+mod probe;
 mod receipt;
 mod session;
-mod sieve;
 mod submit;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod transport;
+mod waiting;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,22 +34,25 @@ use async_trait::async_trait;
 use klaroen_domain::outcome::SubmitOutcome;
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use self::deliveries::Deliveries;
-use self::link::{Attempt, Link};
+use self::flight::Reporter;
+use self::link::Link;
 use self::session::Session;
+use self::submit::Composer;
 pub use self::tls::TlsError;
 use crate::config::SmppConfig;
-use crate::failure::{not_taken, unknown};
-use crate::{Capabilities, Channel, ChannelStatus, ConnectError, Delivered, OutboundSms, SmsGateway};
+use crate::failure::not_taken;
+use crate::{Capabilities, Channel, ChannelStatus, ConnectError, OutboundSms, SmsGateway};
 
 /// Events that may wait for the consumer; beyond it the SMSC is told to come back.
 const EVENTS_MAX: usize = 1_000;
 
-/// Submits whose late answers are waited for.
+/// Late answers that may wait for the consumer.
 const LATE_MAX: usize = 10_000;
 
 /// What an `unbind` may take of the time to close.
@@ -74,10 +82,8 @@ impl Slot {
 /// One bind.
 struct SmppGateway {
     config: Arc<SmppConfig>,
+    composer: Composer,
     slot: Slot,
-    /// Weak, so that the consumer's end closes with the session.
-    events: mpsc::WeakSender<Delivered>,
-    late: Arc<Semaphore>,
     tasks: TaskTracker,
     /// No more submits.
     closing: CancellationToken,
@@ -105,18 +111,25 @@ pub(crate) fn connect(
 
     let gateway = SmppGateway {
         config: Arc::clone(&config),
+        composer: Composer::new(Arc::clone(&config)),
         slot: slot.clone(),
-        events: events.downgrade(),
-        late: Arc::new(Semaphore::new(LATE_MAX)),
         tasks: tasks.clone(),
         closing: CancellationToken::new(),
         stop: stop.clone(),
         _stop_on_drop: stop.clone().drop_guard(),
     };
+    let reporter = Arc::new(Reporter {
+        events: events.downgrade(),
+        tasks: tasks.clone(),
+        runtime: Handle::current(),
+        stop: stop.clone(),
+        room: Arc::new(Semaphore::new(LATE_MAX)),
+    });
     let deliveries =
         Deliveries::new(Arc::clone(&config), country, clock, events, tasks.clone(), stop.clone());
     let last_status = status.clone();
-    let session = Session { config, channel, password, tls, status, slot: slot.clone(), deliveries };
+    let session =
+        Session { config, channel, password, tls, status, slot: slot.clone(), reporter, deliveries };
     tasks.spawn(async move {
         let _: Option<()> = stop.run_until_cancelled(session.run()).await;
         if let Some(link) = slot.empty() {
@@ -137,23 +150,13 @@ impl SmsGateway for SmppGateway {
         if self.closing.is_cancelled() {
             return not_taken("closed", "the gateway is being closed");
         }
-        let (Some(link), Some(events)) = (self.slot.get(), self.events.upgrade()) else {
+        let Some(link) = self.slot.get() else {
             return not_taken("not_bound", "no connection to the provider");
         };
-        let pdus = match submit::build(sms, &self.config) {
-            Ok(pdus) => pdus,
-            Err(failure) => return SubmitOutcome::Rejected(failure),
-        };
-        let (caller, outcome) = oneshot::channel();
-        let late = Arc::clone(&self.late);
-        let attempt =
-            Attempt { link, delivery: sms.delivery, number: sms.attempt, pdus, caller, events, late };
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            // Stopped: whoever waits gets `Unknown`.
-            let _: Option<()> = stop.run_until_cancelled(attempt.run()).await;
-        });
-        outcome.await.unwrap_or_else(|_| unknown("closed", "the gateway was closed before the answer"))
+        match self.composer.message(sms) {
+            Ok(message) => link.submit(sms, &message).await,
+            Err(failure) => SubmitOutcome::Rejected(failure),
+        }
     }
 
     async fn close(&self, deadline: Duration) {
@@ -162,10 +165,10 @@ impl SmsGateway for SmppGateway {
         if let Some(link) = self.slot.get() {
             let goodbye = async {
                 link.drain().await;
-                tokio::time::timeout(UNBIND_TIMEOUT, link.client.unbind()).await
+                tokio::time::timeout(UNBIND_TIMEOUT, link.unbind()).await
             };
             match tokio::time::timeout_at(end, goodbye).await {
-                Ok(Ok(Ok(()))) => {}
+                Ok(Ok(())) => {}
                 Ok(_) => tracing::info!(gateway = %self.config.name, "unbind was not answered"),
                 Err(_) => tracing::warn!(gateway = %self.config.name, "closed with submits in flight"),
             }

@@ -1,7 +1,7 @@
 //! Delivery receipts: what the TLVs and the text of one say. Tolerant, because no two providers write them alike
 //! (SMPP 3.4 appendix B is a suggestion).
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 
 use klaroen_domain::outcome::ReceiptStatus;
 
@@ -32,11 +32,14 @@ const VALUE_LEN_MAX: usize = 65;
 
 /// What `stat` says; `Unknown` for a word that nobody knows, which changes nothing.
 pub(crate) fn status_of_word(word: &str) -> ReceiptStatus {
-    let word = word.to_ascii_uppercase();
     STATES
         .iter()
-        .find(|(prefix, _)| word.starts_with(prefix))
+        .find(|(prefix, _)| starts_with(word, prefix))
         .map_or(ReceiptStatus::Unknown, |(_, status)| *status)
+}
+
+fn starts_with(word: &str, prefix: &str) -> bool {
+    word.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 /// What the TLV `message_state` says (SMPP 3.4 §5.2.28, 0 and 9 are of SMPP 5.0 §4.7.15).
@@ -51,12 +54,12 @@ pub(crate) const fn status_of_state(state: u8) -> ReceiptStatus {
 
 /// The fields of a receipt text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Fields([Option<String>; KEYS.len()]);
+pub(crate) struct Fields<'a>([Option<Cow<'a, str>>; KEYS.len()]);
 
-impl Fields {
+impl<'a> Fields<'a> {
     /// Reads `key:value` pairs in any order, with any that are missing or strange. The first of two wins. What follows `text:`
     /// is our own message and is read only if there was no `id` before it.
-    pub(crate) fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &'a str) -> Self {
         let mut fields = Self::default();
         let mut words =
             text.split(|c: char| c.is_whitespace() || c.is_control() || c == ';').filter(|w| !w.is_empty());
@@ -68,11 +71,9 @@ impl Fields {
                 before = word;
                 continue;
             };
-            let key = key.to_ascii_lowercase();
-            if key == "text" && fields.get("id").is_some() {
+            if key.eq_ignore_ascii_case("text") && fields.get("id").is_some() {
                 break;
             }
-            let key = if key == "date" { format!("{} date", before.to_ascii_lowercase()) } else { key };
             let value = match pending {
                 // `id: 17`: the value stands apart.
                 Some(next) if value.is_empty() && !next.contains(':') && !is_date_prefix(next) => {
@@ -81,7 +82,9 @@ impl Fields {
                 }
                 _ => value,
             };
-            fields.set(&key, value);
+            if let Some(index) = index_of(before, key) {
+                fields.set(index, value);
+            }
             before = "";
         }
         fields
@@ -92,20 +95,21 @@ impl Fields {
         KEYS.iter().position(|k| *k == key).and_then(|i| self.0[i].as_deref())
     }
 
-    fn set(&mut self, key: &str, value: &str) {
-        let Some(index) = KEYS.iter().position(|k| *k == key) else { return };
+    fn set(&mut self, index: usize, value: &'a str) {
         if self.0[index].is_none() && !value.is_empty() && value.len() <= VALUE_LEN_MAX {
-            self.0[index] = Some(value.chars().filter(char::is_ascii_graphic).collect());
+            let graphic = value.bytes().all(|b| b.is_ascii_graphic());
+            self.0[index] = Some(if graphic {
+                Cow::Borrowed(value)
+            } else {
+                Cow::Owned(value.chars().filter(char::is_ascii_graphic).collect())
+            });
         }
     }
 
     /// Whether it looks like a receipt: has an id and a state that is known.
     pub(crate) fn is_receipt(&self) -> bool {
         self.get("id").is_some()
-            && self.get("stat").is_some_and(|word| {
-                let word = word.to_ascii_uppercase();
-                STATES.iter().any(|(prefix, _)| word.starts_with(prefix))
-            })
+            && self.get("stat").is_some_and(|word| STATES.iter().any(|(prefix, _)| starts_with(word, prefix)))
     }
 
     /// The error code, where there is one; `000` says that there is none.
@@ -115,16 +119,27 @@ impl Fields {
 
     /// `key:value` again, without text and addresses.
     pub(crate) fn raw(&self) -> String {
-        let mut raw = String::new();
-        for key in KEYS {
-            if let Some(value) = self.get(key) {
-                let space = if raw.is_empty() { "" } else { " " };
-                // Writing to a String cannot fail.
-                let _: std::fmt::Result = write!(raw, "{space}{key}:{value}");
+        let present = || KEYS.into_iter().zip(&self.0).filter_map(|(k, v)| v.as_deref().map(|v| (k, v)));
+        let mut raw = String::with_capacity(present().map(|(key, value)| key.len() + value.len() + 2).sum());
+        for (key, value) in present() {
+            if !raw.is_empty() {
+                raw.push(' ');
             }
+            raw.push_str(key);
+            raw.push(':');
+            raw.push_str(value);
         }
         raw
     }
+}
+
+/// Which of [`KEYS`] this is, in whatever case; the word before it tells one date from the other.
+fn index_of(before: &str, key: &str) -> Option<usize> {
+    let is_date = key.eq_ignore_ascii_case("date");
+    KEYS.iter().position(|known| match known.strip_suffix(" date") {
+        Some(which) => is_date && which.eq_ignore_ascii_case(before),
+        None => known.eq_ignore_ascii_case(key),
+    })
 }
 
 fn is_date_prefix(word: &str) -> bool {

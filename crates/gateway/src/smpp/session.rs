@@ -1,42 +1,34 @@
 //! The life of a bind: connect, bind, serve, and again after a wait.
 
-use std::pin::Pin;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt, Stream, StreamExt};
-use klaroen_domain::outcome::SubmitOutcome;
-use rusmpp::pdus::BindTransceiver;
-use rusmpp::types::COctetString;
-use rusmpp::values::{InterfaceVersion, Npi, Ton};
-use rusmpp::{Command, CommandId, CommandStatus, Pdu};
-use rusmppc::error::Error;
-use rusmppc::{ConnectionBuilder, Event};
-use secrecy::{ExposeSecret, SecretString};
+use rusmpp::CommandId;
+use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
-use tracing::instrument::WithSubscriber;
+use tokio_util::bytes::BytesMut;
 
+use super::Slot;
 use super::backoff::{self, Ladder};
+use super::bind::{self, NotBound};
 use super::deliveries::Deliveries;
 use super::dial::dial;
+use super::flight::Reporter;
 use super::link::Link;
-use super::sieve::{self, PDU_LEN_MAX, Sieve, Traces};
+use super::pdu::{self, DeliverSm, Header, Unframed, status};
+use super::probe::{Probe, Silence};
 use super::tls::Tls;
-use super::{Slot, outcome};
+use super::transport::{Transport, Went};
 use crate::ChannelStatus;
 use crate::config::SmppConfig;
 
-/// An `enquire_link` that is not answered in this time is a miss.
-const ENQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Misses in a row after which the link is given up.
-const ENQUIRE_MISSES: u32 = 2;
-/// What a small answer may take to leave before the connection is closed anyway.
+/// What a last PDU may take to leave before the connection is closed anyway.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// PDUs that are still looked at when the link has ended: more than any window, and an end where the peer goes on sending.
-const REST_MAX: usize = 10_000;
+/// Reads of what came before the link ended: more than any window, and an end where the peer goes on sending.
+const REST_READS_MAX: usize = 100;
 
 /// What a session needs to run.
 pub(super) struct Session {
@@ -46,26 +38,16 @@ pub(super) struct Session {
     pub tls: Option<Tls>,
     pub status: watch::Sender<ChannelStatus>,
     pub slot: Slot,
+    pub reporter: Arc<Reporter>,
     pub deliveries: Deliveries,
 }
 
-/// Events of the library.
-type Events = Pin<Box<dyn Stream<Item = Event> + Send>>;
-
-/// A bound connection, which ends when this is dropped.
-struct Bound {
-    link: Arc<Link>,
-    events: Events,
-    traces: Arc<Traces>,
-    _connection: AbortOnDropHandle<()>,
-}
-
-/// Why there is no bind.
-enum NotBound {
-    /// The provider does not want us.
-    Refused(String),
-    /// It may work later.
-    Failed(String),
+/// Why a link ends, and what is still to be said.
+enum End {
+    /// Nothing.
+    Silent(&'static str),
+    /// The provider unbinds and waits for an answer.
+    Unbound(u32),
 }
 
 impl Session {
@@ -99,205 +81,165 @@ impl Session {
         }
     }
 
-    async fn bind(&self) -> Result<Bound, NotBound> {
+    async fn bind(&self) -> Result<Transport, NotBound> {
         let wire =
             dial(&self.config, self.tls.as_ref()).await.map_err(|e| NotBound::Failed(e.to_string()))?;
-        let wire = Sieve::new(wire);
-        let traces = wire.traces();
-        let (client, events, connection) = ConnectionBuilder::new()
-            .max_command_length(PDU_LEN_MAX)
-            .response_timeout(Duration::from_secs(self.config.response_timeout_s))
-            // Ours come only when the link is silent, and two may be missed.
-            .no_enquire_link_interval()
-            // The check wants SMPP 5.0 in our own bind, which providers refuse.
-            .disable_interface_version_check()
-            .no_spawn()
-            .connected(wire);
-        // The codec writes every PDU to its debug log: password, numbers and texts. No log level may show those.
-        let connection = tokio::spawn(
-            sieve::run(connection, Arc::clone(&traces)).with_subscriber(tracing::Dispatch::none()),
-        );
-        let connection = AbortOnDropHandle::new(connection);
-        let request = bind_request(&self.config, &self.password).ok_or_else(|| {
-            NotBound::Refused("system_id, password or system_type does not fit SMPP".to_owned())
-        })?;
-        client.bind_transceiver(request).await.map_err(|error| why_not_bound(&error))?;
-        let link = Arc::new(Link::new(client, &self.config));
-        Ok(Bound { link, events: Box::pin(events), traces, _connection: connection })
+        let mut transport = Transport::new(wire);
+        let limit = Duration::from_secs(self.config.response_timeout_s);
+        let bound = tokio::time::timeout(limit, bind::bind(&mut transport, &self.config, &self.password));
+        bound.await.unwrap_or_else(|_| Err(NotBound::Failed("no answer in time".to_owned())))?;
+        Ok(transport)
     }
 
-    async fn serve(&mut self, mut bound: Bound) -> String {
-        let link = Arc::clone(&bound.link);
+    async fn serve(&mut self, mut transport: Transport) -> String {
+        let outbox = Arc::clone(transport.outbox());
+        let link = Link::new(outbox, bind::SEQUENCE + 1, &self.config, Arc::clone(&self.reporter));
+        let link = Arc::new(link);
         tracing::info!(gateway = %self.config.name, channel = self.channel, "bound");
         self.slot.fill(Arc::clone(&link));
         self.status.send_replace(ChannelStatus::Up);
-        let reason = self.read(&link, &mut bound).await;
+        let reason = self.exchange(&link, &mut transport).await;
         // First nobody takes the link any more, then what was answered is settled, then the rest of the window is in doubt.
         self.slot.empty();
-        settle_rest(&link, &mut bound.events);
+        settle_rest(&link, &mut transport);
         link.lose();
         self.deliveries.link_lost(&link);
         reason
     }
 
-    /// The one reader. It waits for nothing but the wire and its timers.
-    async fn read(&mut self, link: &Arc<Link>, bound: &mut Bound) -> String {
-        let silence = Duration::from_secs(self.config.enquire_link_s);
-        let mut heard = Instant::now();
-        let mut misses = 0;
-        let mut probe: Option<Pin<Box<dyn Future<Output = Probe> + Send>>> = None;
+    /// The one reader and writer. It waits for nothing but the wire, verdicts and its timer.
+    async fn exchange(&mut self, link: &Arc<Link>, transport: &mut Transport) -> String {
+        let mut silence = Silence::new(Duration::from_secs(self.config.enquire_link_s), Instant::now());
+        let timer = tokio::time::sleep_until(silence.deadline());
+        tokio::pin!(timer);
         loop {
-            let deadline = self.deliveries.next_deadline();
-            tokio::select! {
-                // What came counts before the end of the link, and before a timer that it answers.
+            // What the bind has read, too, so this comes before the first wait.
+            match self.take_all(link, transport) {
+                Ok(None) => {}
+                Ok(Some(End::Silent(reason))) => return reason.to_owned(),
+                Ok(Some(End::Unbound(sequence_number))) => {
+                    say_goodbye(transport, CommandId::UnbindResp, status::OK, sequence_number).await;
+                    return "unbound by the provider".to_owned();
+                }
+                Err(Unframed { sequence_number }) => {
+                    let id = CommandId::GenericNack;
+                    say_goodbye(transport, id, status::INVALID_LENGTH, sequence_number).await;
+                    return "PDU of an impossible length".to_owned();
+                }
+            }
+            if link.is_worn_out() {
+                return "sequence numbers are used up".to_owned();
+            }
+            let wakes = [Some(silence.deadline()), link.next_deadline(), self.deliveries.next_deadline()];
+            // Later than it rings is no harm: it is looked at then, and set again.
+            if let Some(wake) = wakes.into_iter().flatten().min()
+                && (wake < timer.deadline() || timer.is_elapsed())
+            {
+                timer.as_mut().reset(wake);
+            }
+            let came = tokio::select! {
+                // What came counts before a timer that it answers.
                 biased;
-                event = bound.events.next() => match event {
-                    Some(Event::Incoming(command)) => {
-                        (heard, misses) = (Instant::now(), 0);
-                        if deadline.is_some_and(|deadline| deadline <= heard) {
-                            // A provider that never pauses must not keep the timer from its turn.
-                            self.deliveries.tick(link);
-                        }
-                        let mended = bound.traces.take_mended();
-                        if mended > 0 {
-                            tracing::warn!(gateway = %self.config.name, mended, "PDUs that do not follow SMPP");
-                        }
-                        if let Some(reason) = self.on_command(link, &command).await {
-                            return reason;
-                        }
-                    }
-                    Some(Event::Error(error)) => return describe(&error),
-                    None => return "connection closed".to_owned(),
+                came = self.verdicts_and(link, transport) => Some(came),
+                () = &mut timer => None,
+            };
+            let now = Instant::now();
+            match came {
+                Some(Ok(Went::In)) => silence.end(now),
+                // What was written may wait for an answer, which the timer has to know.
+                Some(Ok(Went::Out)) => {}
+                Some(Err(error)) => return error.to_string(),
+                None => match silence.probe(now) {
+                    Some(Probe::Send) => link.enquire(),
+                    Some(Probe::GiveUp) => return "enquire_link is not answered".to_owned(),
+                    None => {}
                 },
-                result = async { if let Some(p) = probe.as_mut() { p.await } else { std::future::pending().await } } => {
-                    probe = None;
-                    match result {
-                        Probe::Answered => (heard, misses) = (Instant::now(), 0),
-                        Probe::Missed => misses += 1,
-                        Probe::Broken => return "connection closed".to_owned(),
-                    }
-                    if misses >= ENQUIRE_MISSES {
-                        return "enquire_link is not answered".to_owned();
-                    }
-                }
-                // After a miss the next probe goes out at once.
-                () = tokio::time::sleep_until(heard + silence), if probe.is_none() => {
-                    probe = Some(Box::pin(enquire(link.client.clone())));
-                }
-                () = sleep_until(deadline) => self.deliveries.tick(link),
-                () = link.worn_out_and_empty() => return "sequence numbers are used up".to_owned(),
+            }
+            // A provider that never pauses must not keep the timers from their turn.
+            link.tick(now);
+            if self.deliveries.next_deadline().is_some_and(|deadline| deadline <= now) {
+                self.deliveries.tick(link);
             }
         }
     }
 
-    /// A PDU that is no answer to a waiting call of the library. Gives the reason where the link is to end.
-    async fn on_command(&mut self, link: &Arc<Link>, command: &Command) -> Option<String> {
-        let sequence_number = command.sequence_number();
-        match (command.id(), command.pdu()) {
-            (CommandId::SubmitSmResp | CommandId::GenericNack, _) => {
-                link.settle(command);
+    /// Answers verdicts as they come, so that they leave with what else waits; ready when octets went either way.
+    async fn verdicts_and(&mut self, link: &Link, transport: &mut Transport) -> io::Result<Went> {
+        std::future::poll_fn(|cx| {
+            self.deliveries.poll_verdicts(cx, link);
+            transport.poll_exchange(cx)
+        })
+        .await
+    }
+
+    fn take_all(&mut self, link: &Arc<Link>, transport: &mut Transport) -> Result<Option<End>, Unframed> {
+        let mut refused = 0_u32;
+        let end = transport.take_all(|header, body| self.take(link, header, body, &mut refused));
+        if refused > 0 {
+            tracing::warn!(gateway = %self.config.name, refused, "PDUs that cannot be read or are not expected");
+        }
+        end
+    }
+
+    /// One PDU; counts the `refused`.
+    fn take(&mut self, link: &Arc<Link>, header: Header, body: &[u8], refused: &mut u32) -> Option<End> {
+        let sequence_number = header.sequence_number;
+        match header.id {
+            CommandId::SubmitSmResp | CommandId::GenericNack => {
+                link.settle(header, body);
                 // Bound as a receiver, or not at all any more: a new bind mends it.
-                (command.status() == CommandStatus::EsmeRinvbndsts)
-                    .then(|| "not bound for submitting".to_owned())
+                (header.status == status::WRONG_BIND_STATE).then_some(End::Silent("not bound for submitting"))
             }
-            (CommandId::DeliverSm, Some(Pdu::DeliverSm(pdu))) => {
-                self.deliveries.take(link, sequence_number, pdu);
+            CommandId::DeliverSm => {
+                if let Some(deliver) = DeliverSm::read(body) {
+                    self.deliveries.take(link, sequence_number, &deliver);
+                } else {
+                    *refused += 1;
+                    link.refuse(sequence_number);
+                }
                 None
             }
-            (CommandId::Unbind, _) => {
-                // Bounded, and lost with the connection otherwise.
-                let _: Result<_, _> =
-                    tokio::time::timeout(GOODBYE, link.client.unbind_resp(sequence_number)).await;
-                Some("unbound by the provider".to_owned())
+            CommandId::EnquireLink => {
+                link.say(CommandId::EnquireLinkResp, status::OK, sequence_number);
+                None
+            }
+            CommandId::Unbind => Some(End::Unbound(sequence_number)),
+            CommandId::UnbindResp => {
+                link.unbound();
+                None
             }
             // Has no answer (SMPP 3.4 §4.12), and nothing to say to us.
-            (CommandId::AlertNotification, _) => None,
-            (id, _) if id.is_response() => None,
+            CommandId::AlertNotification => None,
+            id if id.is_response() => None,
             _ => {
-                let client = link.client.clone();
-                let refusal =
-                    async { client.status(CommandStatus::EsmeRinvcmdid).generic_nack(sequence_number).await };
-                match tokio::time::timeout(GOODBYE, refusal).await {
-                    Ok(Ok(())) => None,
-                    _ => Some("connection does not take an answer".to_owned()),
-                }
+                *refused += 1;
+                link.say(CommandId::GenericNack, status::INVALID_COMMAND, sequence_number);
+                None
             }
         }
     }
+}
+
+/// Says a last thing, and nothing that waited.
+async fn say_goodbye(transport: &mut Transport, id: CommandId, status: u32, sequence_number: u32) {
+    let mut last = BytesMut::new();
+    pdu::put(&mut last, id, status, sequence_number, &[]);
+    // Bounded, and lost with the connection otherwise.
+    let _: Result<_, _> = tokio::time::timeout(GOODBYE, transport.say_goodbye(last)).await;
 }
 
 /// Settles the submits whose answers came before the link ended and were not read yet: they are certain, not in doubt. What else
 /// came is not answered, so it comes again.
-fn settle_rest(link: &Link, events: &mut Events) {
-    for _ in 0..REST_MAX {
-        // Without the runtime's budget, which would end this early.
-        let Some(Some(event)) = tokio::task::unconstrained(events.next()).now_or_never() else { return };
-        if let Event::Incoming(command) = event
-            && matches!(command.id(), CommandId::SubmitSmResp | CommandId::GenericNack)
-        {
-            link.settle(&command);
+fn settle_rest(link: &Link, transport: &mut Transport) {
+    for _ in 0..REST_READS_MAX {
+        let rest = transport.take_all(|header, body| {
+            if matches!(header.id, CommandId::SubmitSmResp | CommandId::GenericNack) {
+                link.settle(header, body);
+            }
+            None::<()>
+        });
+        if rest.is_err() || !transport.receive_now() {
+            return;
         }
-    }
-}
-
-/// How a probe ended.
-enum Probe {
-    Answered,
-    Missed,
-    Broken,
-}
-
-async fn enquire(client: rusmppc::Client) -> Probe {
-    match tokio::time::timeout(ENQUIRE_TIMEOUT, client.enquire_link()).await {
-        // Any answer is a sign of life.
-        Ok(Ok(()) | Err(Error::UnexpectedResponse { .. })) => Probe::Answered,
-        Err(_) | Ok(Err(Error::ResponseTimeout { .. })) => Probe::Missed,
-        Ok(Err(_)) => Probe::Broken,
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// `bind_transceiver` (SMPP 3.4 §4.1.5): one session for submits, receipts and replies.
-fn bind_request(config: &SmppConfig, password: &SecretString) -> Option<BindTransceiver> {
-    Some(
-        BindTransceiver::builder()
-            .system_id(COctetString::from_string(config.system_id.clone()).ok()?)
-            .password(COctetString::from_string(password.expose_secret().to_owned()).ok()?)
-            .system_type(COctetString::from_string(config.system_type.clone()).ok()?)
-            .interface_version(InterfaceVersion::Smpp3_4)
-            .addr_ton(Ton::Unknown)
-            .addr_npi(Npi::Unknown)
-            .address_range(COctetString::empty())
-            .build(),
-    )
-}
-
-fn why_not_bound(error: &Error) -> NotBound {
-    let Error::UnexpectedResponse { response } = error else { return NotBound::Failed(describe(error)) };
-    let status = u32::from(response.status());
-    match outcome::refused(status) {
-        // Account, password, rights: trying again soon changes nothing and may lock the account.
-        SubmitOutcome::Rejected(_) => NotBound::Refused(outcome::describe(status)),
-        _ => NotBound::Failed(outcome::describe(status)),
-    }
-}
-
-/// For the log. The library's own words may quote PDUs.
-fn describe(error: &Error) -> String {
-    match error {
-        Error::Connect(e) | Error::Io(e) => e.to_string(),
-        Error::ConnectionClosedByPeer => "closed by the provider".to_owned(),
-        Error::ConnectionClosed => "connection closed".to_owned(),
-        Error::ResponseTimeout { .. } => "no answer in time".to_owned(),
-        Error::EnquireLinkTimeout { .. } => "enquire_link is not answered".to_owned(),
-        Error::Encode(_) | Error::Decode(_) => "unreadable PDU".to_owned(),
-        Error::UnexpectedResponse { response } => outcome::describe(response.status().into()),
-        _ => "protocol error".to_owned(),
     }
 }

@@ -1,23 +1,39 @@
-//! One message as `submit_sm` PDUs (SMPP 3.4 §4.4.1). Every field is set here: no default of a library decides.
+//! One message as `submit_sm` PDUs (SMPP 3.4 §4.4.1), octet by octet: no default of a library decides.
+//!
+//! Nearly all of it is the same for all recipients of a message, so it is made once; what is left is a copy.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::{Failure, Scope};
-use rusmpp::pdus::SubmitSm;
-use rusmpp::types::{COctetString, EmptyOrFullCOctetString, OctetString};
-use rusmpp::values::{
-    Ansi41Specific, DataCoding, EsmClass, GsmFeatures, IntermediateNotification, MCDeliveryReceipt,
-    MessageType, MessagingMode, Npi, PriorityFlag, RegisteredDelivery, ReplaceIfPresentFlag, ServiceType,
-    SmeOriginatedAcknowledgement, Ton,
-};
+use klaroen_domain::text::MessageText;
+use rusmpp::CommandId;
+use tokio_util::bytes::{BufMut, BytesMut};
 
 use super::coding;
+use super::pdu::{self, status};
 use crate::OutboundSms;
 use crate::config::{SHORT_CODE_DIGITS_MAX, SmppConfig};
 
 /// Longest relative time that is written: a month. `DD` of a relative time goes no further, and no alert lasts as long.
 const VALIDITY_MAX: Duration = Duration::from_hours(30 * 24);
+
+/// SMPP 3.4 §4.4.1: an address is at most 21 octets with its terminator.
+const ADDRESS_LEN_MAX: usize = 20;
+
+/// SMPP 3.4 §5.2.21: octets of `short_message`.
+const SHORT_MESSAGE_LEN_MAX: usize = 254;
+
+/// Texts whose octets are remembered: of the alerts that are being sent.
+const TEXTS_MAX: usize = 8;
+
+/// `YYMMDDhhmmss000R` and its terminator.
+const VALIDITY_LEN: usize = 17;
+
+/// User data header with one element: concatenated short message, 8-bit reference (3GPP TS 23.040 §9.2.3.24.1).
+const UDH_LEN: usize = 6;
 
 /// TON and NPI of an address (SMPP 3.4 §5.2.5 and §5.2.6).
 type Kind = (u8, u8);
@@ -26,59 +42,133 @@ const INTERNATIONAL: Kind = (1, 1);
 const SHORT_CODE: Kind = (3, 0);
 const ALPHANUMERIC: Kind = (5, 0);
 
-/// The PDUs of one message, a part each, in order.
-///
-/// # Errors
-/// Where it cannot be written as SMPP at all.
-pub(super) fn build(sms: &OutboundSms, config: &SmppConfig) -> Result<Vec<SubmitSm>, Failure> {
-    let (data_coding, bodies) = coding::encode(&sms.text, config)
-        .ok_or_else(|| impossible(Scope::Message, "the text does not fit its alphabet"))?;
-    let total = u8::try_from(bodies.len()).map_err(|_| impossible(Scope::Message, "too many parts"))?;
-    let reference = concatenation_reference(sms.delivery);
-    let (source, source_kind) = source(config);
-    let source = c_string(&source).ok_or_else(|| impossible(Scope::Gateway, "the sender does not fit"))?;
-    let destination = c_string(sms.to.expose_digits())
-        .ok_or_else(|| impossible(Scope::Recipient, "the number does not fit"))?;
-    let validity = EmptyOrFullCOctetString::from_string(validity_period(sms.validity))
-        .map_err(|_| impossible(Scope::Message, "the validity does not fit"))?;
+/// Writes the messages of one gateway.
+pub(super) struct Composer {
+    config: Arc<SmppConfig>,
+    /// `service_type` and the source address; `None` where the sender does not fit.
+    source: Option<Vec<u8>>,
+    /// The latest texts in octets. All recipients of a message share the text itself, so it is known by its place.
+    texts: Mutex<VecDeque<Arc<Text>>>,
+}
 
-    let mut pdus = Vec::with_capacity(bodies.len());
-    for (number, body) in (1..=total).zip(bodies) {
-        let long = total > 1;
-        let octets = if long { [&udh(reference, total, number)[..], &body].concat() } else { body };
-        let short_message = OctetString::from_vec(octets)
-            .map_err(|_| impossible(Scope::Message, "a part is longer than 255 octets"))?;
-        pdus.push(
-            SubmitSm::builder()
-                .service_type(ServiceType::default())
-                .source_addr_ton(Ton::from(source_kind.0))
-                .source_addr_npi(Npi::from(source_kind.1))
-                .source_addr(source.clone())
-                .dest_addr_ton(Ton::from(INTERNATIONAL.0))
-                .dest_addr_npi(Npi::from(INTERNATIONAL.1))
-                .destination_addr(destination.clone())
-                .esm_class(esm_class(long))
-                .protocol_id(0)
-                .priority_flag(PriorityFlag::from(0u8))
-                .schedule_delivery_time(EmptyOrFullCOctetString::empty())
-                .validity_period(validity.clone())
-                .registered_delivery(every_receipt())
-                .replace_if_present_flag(ReplaceIfPresentFlag::default())
-                .data_coding(DataCoding::from(data_coding))
-                .sm_default_msg_id(0)
-                .short_message(short_message)
-                .build(),
-        );
+/// A text in octets.
+struct Text {
+    /// Held, so that its place is nobody else's.
+    original: Arc<MessageText>,
+    data_coding: u8,
+    /// Each part without its header.
+    parts: Vec<Vec<u8>>,
+}
+
+/// What goes to one recipient.
+pub(super) struct Message {
+    /// `service_type` to `destination_addr`.
+    addresses: Vec<u8>,
+    validity: [u8; VALIDITY_LEN],
+    /// Ties the parts together.
+    reference: u8,
+    text: Arc<Text>,
+}
+
+impl Composer {
+    pub(super) fn new(config: Arc<SmppConfig>) -> Self {
+        let (address, kind) = source(&config);
+        let source = is_address(&address).then(|| {
+            let service_type = b"\0";
+            [&service_type[..], &[kind.0, kind.1], address.as_bytes(), b"\0"].concat()
+        });
+        Self { config, source, texts: Mutex::default() }
     }
-    Ok(pdus)
+
+    /// The message for one recipient.
+    ///
+    /// # Errors
+    /// Where it cannot be written as SMPP at all.
+    pub(super) fn message(&self, sms: &OutboundSms) -> Result<Message, Failure> {
+        let text = self.text(&sms.text)?;
+        let source =
+            self.source.as_ref().ok_or_else(|| impossible(Scope::Gateway, "the sender does not fit"))?;
+        let destination = sms.to.expose_digits();
+        if !is_address(destination) {
+            return Err(impossible(Scope::Recipient, "the number does not fit"));
+        }
+        let mut addresses = Vec::with_capacity(source.len() + ADDRESS_LEN_MAX + 3);
+        addresses.extend_from_slice(source);
+        addresses.extend_from_slice(&[INTERNATIONAL.0, INTERNATIONAL.1]);
+        addresses.extend_from_slice(destination.as_bytes());
+        addresses.push(0);
+        let reference = concatenation_reference(sms.delivery);
+        Ok(Message { addresses, validity: validity_period(sms.validity), reference, text })
+    }
+
+    fn text(&self, text: &Arc<MessageText>) -> Result<Arc<Text>, Failure> {
+        // Nothing panics while holding it.
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = texts.iter().find(|known| Arc::ptr_eq(&known.original, text)) {
+            return Ok(Arc::clone(known));
+        }
+        let made = Arc::new(Text::new(text, &self.config)?);
+        if texts.len() >= TEXTS_MAX {
+            texts.pop_back();
+        }
+        texts.push_front(Arc::clone(&made));
+        Ok(made)
+    }
+}
+
+impl Text {
+    fn new(text: &Arc<MessageText>, config: &SmppConfig) -> Result<Self, Failure> {
+        let (data_coding, parts) = coding::encode(text, config)
+            .ok_or_else(|| impossible(Scope::Message, "the text does not fit its alphabet"))?;
+        if u8::try_from(parts.len()).is_err() {
+            return Err(impossible(Scope::Message, "too many parts"));
+        }
+        let header = if parts.len() > 1 { UDH_LEN } else { 0 };
+        if parts.iter().any(|part| header + part.len() > SHORT_MESSAGE_LEN_MAX) {
+            return Err(impossible(Scope::Message, "a part is longer than 254 octets"));
+        }
+        Ok(Self { original: Arc::clone(text), data_coding, parts })
+    }
+}
+
+impl Message {
+    /// How many PDUs it takes.
+    pub(super) fn parts(&self) -> usize {
+        self.text.parts.len()
+    }
+
+    /// Appends the PDU of a part, counted from 0.
+    pub(super) fn write(&self, out: &mut BytesMut, sequence_number: u32, part: usize) {
+        let body = &self.text.parts[part];
+        let long = self.parts() > 1;
+        let header_len = if long { UDH_LEN } else { 0 };
+        let fixed_len = 4 + VALIDITY_LEN + 5;
+        let body_len = self.addresses.len() + fixed_len + header_len + body.len();
+        pdu::put_header(out, CommandId::SubmitSm, status::OK, sequence_number, body_len);
+        out.put_slice(&self.addresses);
+        // 0x00, or 0x40 (UDHI) for a part with a header; protocol_id, priority_flag and schedule_delivery_time are empty.
+        out.put_slice(&[if long { 0x40 } else { 0x00 }, 0, 0, 0]);
+        out.put_slice(&self.validity);
+        // 0x01: a receipt for success and failure; nothing is replaced, and no canned message is meant.
+        out.put_slice(&[0x01, 0, self.text.data_coding, 0, octet(header_len + body.len())]);
+        if long {
+            out.put_slice(&[5, 0x00, 3, self.reference, octet(self.parts()), octet(part + 1)]);
+        }
+        out.put_slice(body);
+    }
+}
+
+/// What was checked to fit one octet.
+fn octet(number: usize) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
 }
 
 fn impossible(scope: Scope, detail: &str) -> Failure {
     Failure { scope, code: "unencodable".to_owned(), detail: detail.to_owned() }
 }
 
-fn c_string(text: &str) -> Option<COctetString<1, 21>> {
-    COctetString::from_string(text.to_owned()).ok()
+fn is_address(text: &str) -> bool {
+    text.len() <= ADDRESS_LEN_MAX && text.is_ascii() && !text.contains('\0')
 }
 
 /// The source address as it goes on the wire, and its kind.
@@ -108,54 +198,33 @@ const fn concatenation_reference(delivery: DeliveryId) -> u8 {
     reference
 }
 
-/// User data header with one element: concatenated short message, 8-bit reference.
-const fn udh(reference: u8, total: u8, number: u8) -> [u8; 6] {
-    [5, 0x00, 3, reference, total, number]
-}
-
-/// 0x00, or 0x40 (UDHI) for a part with a header. Every field is set: the library's default is 0x08.
-fn esm_class(with_udh: bool) -> EsmClass {
-    EsmClass::new(
-        MessagingMode::Default,
-        MessageType::Default,
-        Ansi41Specific::Other(0),
-        if with_udh { GsmFeatures::UdhiIndicator } else { GsmFeatures::NotSelected },
-    )
-}
-
-/// 0x01: a receipt for success and failure, no acknowledgement, no intermediate notification.
-fn every_receipt() -> RegisteredDelivery {
-    RegisteredDelivery::new(
-        MCDeliveryReceipt::McDeliveryReceiptRequestedWhereFinalDeliveryOutcomeIsSuccessOrFailure,
-        SmeOriginatedAcknowledgement::NoReceiptSmeAcknowledgementRequested,
-        IntermediateNotification::NoIntermediaryNotificationRequested,
-        0,
-    )
-}
-
 /// Relative time `YYMMDDhhmmss000R` (SMPP 3.4 §7.1.1.2). At least one second: all zeros would mean the provider's default,
 /// which is days.
-fn validity_period(validity: Duration) -> String {
+fn validity_period(validity: Duration) -> [u8; VALIDITY_LEN] {
     let seconds = validity.min(VALIDITY_MAX).as_secs().max(1);
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    format!("0000{days:02}{:02}{:02}{:02}000R", rest / 3_600, rest / 60 % 60, rest % 60)
+    let mut text = *b"000000000000000R\0";
+    let fields = [seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60];
+    for (pair, value) in text[4..12].chunks_exact_mut(2).zip(fields) {
+        // Below 100, each of them.
+        let value = u8::try_from(value).unwrap_or(0);
+        pair.copy_from_slice(&[b'0' + value / 10, b'0' + value % 10]);
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use klaroen_domain::phone::PhoneNumber;
     use klaroen_domain::text::MessageText;
     use rstest::rstest;
     use rusmpp::tokio_codec::CommandCodec;
-    use rusmpp::{Command, CommandStatus};
+    use rusmpp::{Command, Pdu};
     use serde_json::{Value, json};
     use tokio_util::bytes::BytesMut;
-    use tokio_util::codec::Encoder;
+    use tokio_util::codec::Decoder;
 
     use super::*;
-    use crate::config::smpp_tests::config;
+    use crate::config::smpp_tests::config as config_of;
 
     fn sms(text: &str) -> OutboundSms {
         OutboundSms {
@@ -167,10 +236,15 @@ mod tests {
         }
     }
 
-    fn wire(pdu: SubmitSm) -> Vec<u8> {
-        let mut bytes = BytesMut::new();
-        CommandCodec::new().encode(Command::new(CommandStatus::EsmeRok, 7, pdu), &mut bytes).unwrap();
-        bytes.to_vec()
+    /// The PDUs of a message.
+    fn wire(text: &str, config: &Value) -> Vec<Vec<u8>> {
+        let message = Composer::new(Arc::new(config_of(config))).message(&sms(text)).unwrap();
+        let pdu = |part| {
+            let mut octets = BytesMut::new();
+            message.write(&mut octets, 7, part);
+            octets.to_vec()
+        };
+        (0..message.parts()).map(pdu).collect()
     }
 
     /// Field by field after SMPP 3.4 §4.4.1.
@@ -194,29 +268,62 @@ mod tests {
     #[case::number_with_plus(json!({"sender": "+3197001"}), b"\x01\x013197001\0")]
     #[case::overridden(json!({"sender_ton": 0, "sender_npi": 1}), b"\x00\x011000\0")]
     fn a_short_text_is_these_bytes(#[case] changes: Value, #[case] source: &[u8]) {
-        let pdus = build(&sms("Hi @"), &config(&changes)).unwrap();
-        assert_eq!(pdus.len(), 1);
-        assert_eq!(wire(pdus[0].clone()), expected(source, 0x00, 0, b"Hi \0"));
+        assert_eq!(wire("Hi @", &changes), [expected(source, 0x00, 0, b"Hi \0")]);
     }
 
     #[test]
     fn ucs2_is_big_endian() {
-        let pdus = build(&sms("жé"), &config(&json!({}))).unwrap();
-        assert_eq!(wire(pdus[0].clone()), expected(b"\x03\x001000\0", 0x00, 8, &[0x04, 0x36, 0x00, 0xE9]));
+        let pdus = wire("жé", &json!({}));
+        assert_eq!(pdus, [expected(b"\x03\x001000\0", 0x00, 8, &[0x04, 0x36, 0x00, 0xE9])]);
     }
 
     #[test]
     fn the_parts_of_a_long_text_have_one_reference_and_their_number() {
         let text = "a".repeat(153) + &"b".repeat(153) + "c";
-        let build = || build(&sms(&text), &config(&json!({}))).unwrap();
-        let pdus = build();
-        let bodies: Vec<_> = pdus.iter().map(|pdu| pdu.short_message().to_vec()).collect();
+        let pdus = wire(&text, &json!({}));
         let reference = 0x01 ^ 0x02;
-        assert_eq!(bodies[0], [&[5, 0, 3, reference, 3, 1][..], &[b'a'; 153]].concat());
-        assert_eq!(bodies[1], [&[5, 0, 3, reference, 3, 2][..], &[b'b'; 153]].concat());
-        assert_eq!(bodies[2], [5, 0, 3, reference, 3, 3, b'c']);
-        assert_eq!(wire(pdus[2].clone()), expected(b"\x03\x001000\0", 0x40, 0, &bodies[2]));
-        assert_eq!(build(), pdus, "a second attempt has the same reference");
+        let part = |number: u8, body: &[u8]| {
+            let body = [&[5, 0, 3, reference, 3, number][..], body].concat();
+            expected(b"\x03\x001000\0", 0x40, 0, &body)
+        };
+        assert_eq!(pdus, [part(1, &[b'a'; 153]), part(2, &[b'b'; 153]), part(3, b"c")]);
+        assert_eq!(wire(&text, &json!({})), pdus, "a second attempt has the same reference");
+    }
+
+    #[test]
+    fn another_codec_reads_the_same() {
+        let mut octets = BytesMut::from(&wire("Kijk uit", &json!({}))[0][..]);
+        let command: Command = CommandCodec::new().decode(&mut octets).unwrap().unwrap();
+        let Some(Pdu::SubmitSm(submit)) = command.pdu() else { panic!("{command:?}") };
+        assert_eq!(submit.destination_addr.as_str(), "31612345678");
+        assert_eq!(submit.validity_period.as_str(), "000000010101000R");
+        assert_eq!(
+            (submit.short_message().as_ref(), u8::from(submit.registered_delivery)),
+            (&b"Kijk uit"[..], 1)
+        );
+        assert!(octets.is_empty());
+    }
+
+    #[test]
+    fn a_text_is_encoded_once_and_the_oldest_is_forgotten() {
+        let composer = Composer::new(Arc::new(config_of(&json!({}))));
+        let texts: Vec<_> = (0..=TEXTS_MAX).map(|n| sms(&format!("tekst {n}"))).collect();
+        for (n, sms) in texts.iter().enumerate() {
+            let [first, second] = [(); 2].map(|()| composer.message(sms).unwrap().text);
+            assert!(Arc::ptr_eq(&first, &second));
+            assert_eq!(first.parts, [format!("tekst {n}").into_bytes()]);
+        }
+        let remembered = composer.texts.lock().unwrap();
+        assert_eq!(remembered.len(), TEXTS_MAX);
+        assert!(remembered.iter().all(|known| !Arc::ptr_eq(&known.original, &texts[0].text)));
+    }
+
+    #[test]
+    fn a_number_that_is_too_long_is_the_recipients_fault() {
+        let composer = Composer::new(Arc::new(config_of(&json!({}))));
+        let to = PhoneNumber::from_sealed("+123456789012345678901".into());
+        let refused = composer.message(&OutboundSms { to, ..sms("x") });
+        assert_eq!(refused.err().map(|failure| failure.scope), Some(Scope::Recipient));
     }
 
     #[rstest]
@@ -226,7 +333,7 @@ mod tests {
     #[case(90_061, "000001010101000R")]
     #[case(10_000_000, "000030000000000R")]
     fn validity_is_relative(#[case] seconds: u64, #[case] expected: &str) {
-        assert_eq!(validity_period(Duration::from_secs(seconds)), expected);
+        assert_eq!(validity_period(Duration::from_secs(seconds))[..], [expected.as_bytes(), b"\0"].concat());
     }
 
     #[test]

@@ -181,3 +181,37 @@ async fn a_sender_that_the_codec_refuses_does_not_end_the_link() {
     delivered.ack.send(Ack::Stored).unwrap();
     assert_eq!(peer.deliver_answer().await, (9, OK));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_cannot_be_read_is_refused_and_the_next_one_is_taken() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    let cut = [&18_u32.to_be_bytes()[..], &[0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 9], b"\0\x05"].concat();
+    peer.send_octets(&cut).await;
+    assert_eq!(peer.deliver_answer().await, (9, CommandStatus::EsmeRinvcmdlen));
+    peer.send(OK, 10, deliver(0, b"hallo")).await;
+    assert_eq!(inbound(channel.events.recv().await.unwrap().event).text, "hallo");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_verdict_of_a_batch_is_answered_once() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    for sequence_number in 1..=500 {
+        peer.send(OK, sequence_number, deliver(4, format!("id:{sequence_number} stat:DELIVRD").as_bytes()))
+            .await;
+    }
+    let mut batch = Vec::new();
+    while batch.len() < 500 {
+        channel.events.recv_many(&mut batch, 500).await;
+    }
+    for delivered in batch {
+        delivered.ack.send(Ack::Stored).unwrap();
+    }
+    let mut answered = std::collections::BTreeSet::new();
+    for _ in 0..500 {
+        let (sequence_number, status) = peer.deliver_answer().await;
+        assert!(status == OK && answered.insert(sequence_number), "{sequence_number}");
+    }
+    peer.hears_nothing().await;
+}

@@ -115,6 +115,21 @@ async fn a_provider_that_unbinds_is_answered_and_bound_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lost_framing_is_told_and_ends_the_link() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    peer.send_octets(&[0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 9]).await;
+    let nack = peer.next().await;
+    assert_eq!(
+        (nack.id(), nack.sequence_number(), nack.status()),
+        (CommandId::GenericNack, 9, CommandStatus::EsmeRinvcmdlen)
+    );
+    assert!(peer.ended().await);
+    let _peer = smsc.bound().await;
+    wait_for(&mut channel, &ChannelStatus::Up).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_may_not_submit_is_bound_anew() {
     let smsc = Smsc::start().await;
     let (channel, mut peer) = smsc.up(&json!({})).await;

@@ -5,3 +5,5 @@ mod inbound;
 mod life;
 mod outbound;
 mod smsc;
+
+pub(super) use self::smsc::sms;

@@ -166,7 +166,7 @@ pub(super) fn deliver(esm_class: u8, body: &[u8]) -> DeliverSm {
         .build()
 }
 
-pub(super) fn sms(id: i64, text: &str) -> OutboundSms {
+pub(in crate::smpp) fn sms(id: i64, text: &str) -> OutboundSms {
     OutboundSms {
         delivery: DeliveryId(id),
         attempt: 1,

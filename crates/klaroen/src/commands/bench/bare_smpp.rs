@@ -1,19 +1,17 @@
-//! The ceiling: the SMPP client straight at the simulator, without database, pacing or receipts.
+//! The ceiling: the protocol's codec straight at the simulator, without database, pacing or receipts.
 
 use std::str::FromStr;
-use std::sync::Arc;
-use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, SinkExt, StreamExt};
 use klaroen_simulator::Smsc;
 use rusmpp::pdus::{BindTransceiver, SubmitSm};
+use rusmpp::tokio_codec::CommandCodec;
 use rusmpp::types::{COctetString, OctetString};
-use rusmpp::values::{DataCoding, EsmClass, Npi, Ton};
-use rusmppc::ConnectionBuilder;
+use rusmpp::values::{DataCoding, EsmClass, Npi, RegisteredDelivery, Ton};
+use rusmpp::{Command, CommandId, CommandStatus, Pdu};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::codec::Framed;
 
 use super::town;
 use crate::failure::{Because, Failure};
@@ -22,48 +20,69 @@ use crate::scratch;
 /// As many in flight as Klaroen has.
 const WINDOW: u32 = 50;
 
-/// The library can fall asleep with requests waiting until something comes in; an `enquire_link` wakes it.
-const NUDGE: Duration = Duration::from_millis(10);
+/// One connection, and what was sent over it.
+struct Client {
+    stream: Framed<TcpStream, CommandCodec>,
+    sequence_number: u32,
+}
 
 /// SMS per second over one connection.
 pub async fn run(messages: u32) -> Result<f64, Failure> {
     let smsc = Smsc::start(town::smsc_config()).await?;
     let stream = TcpStream::connect(smsc.addr()).await?;
     stream.set_nodelay(true)?;
-    let (client, mut events) =
-        ConnectionBuilder::new().no_response_timeout().enquire_link_interval(NUDGE).connected(stream);
-    let events = tokio::spawn(async move { while events.next().await.is_some() {} });
+    let mut client = Client { stream: Framed::new(stream, CommandCodec::new()), sequence_number: 0 };
     let (system_id, password) = scratch::ACCOUNT;
     let bind = BindTransceiver::builder()
         .system_id(COctetString::from_str(system_id)?)
         .password(COctetString::from_str(password)?)
         .build();
-    client.bind_transceiver(bind).await.because("the bare client cannot bind")?;
+    client.feed(bind).await?;
+    client.answer(CommandId::BindTransceiverResp).await?;
 
-    let window = Arc::new(Semaphore::new(WINDOW as usize));
-    let mut tasks = JoinSet::new();
     let began = Instant::now();
-    for number in 0..messages {
-        let permit = Arc::clone(&window).acquire_owned().await?;
-        let (client, submit) = (client.clone(), submit(11_000_000 + number)?);
-        tasks.spawn(async move {
-            let answer = client.submit_sm(submit).await;
-            drop(permit);
-            answer.map(drop)
-        });
-        // Finished ones are taken at once, so that the set does not grow with the messages.
-        while let Some(done) = tasks.try_join_next() {
-            done?.because("the bare client")?;
+    let (mut sent, mut answered) = (0, 0);
+    while answered < messages {
+        // An answer makes room for one, and what has come already for more: they leave together at the next wait.
+        while sent < messages && sent - answered < WINDOW {
+            client.feed(submit(11_000_000 + sent)?).await?;
+            sent += 1;
         }
-    }
-    while let Some(done) = tasks.join_next().await {
-        done?.because("the bare client")?;
+        client.answer(CommandId::SubmitSmResp).await?;
+        answered += 1;
     }
     let seconds = began.elapsed().as_secs_f64();
-    client.close().await.because("the bare client")?;
+    client.feed(Pdu::Unbind).await?;
+    client.answer(CommandId::UnbindResp).await?;
     smsc.shutdown().await;
-    events.await?;
     Ok(f64::from(messages) / seconds)
+}
+
+impl Client {
+    async fn feed(&mut self, pdu: impl Into<Pdu>) -> Result<(), Failure> {
+        self.sequence_number += 1;
+        let command = Command::new(CommandStatus::EsmeRok, self.sequence_number, pdu);
+        self.stream.feed(command).await.because("the bare client")
+    }
+
+    /// The next PDU, which has to be an answer of this kind that says yes.
+    async fn answer(&mut self, wanted: CommandId) -> Result<(), Failure> {
+        let came = if let Some(came) = self.stream.next().now_or_never() {
+            came
+        } else {
+            // Nothing is here: now what was fed has to leave.
+            SinkExt::<Command>::flush(&mut self.stream).await.because("the bare client")?;
+            self.stream.next().await
+        };
+        match came {
+            Some(Ok(command)) if command.id() == wanted && command.status() == CommandStatus::EsmeRok => {
+                Ok(())
+            }
+            Some(Ok(command)) => Err(Failure::new(format!("the bare client got {:?}", command.id()))),
+            Some(Err(error)) => Err(error).because("the bare client"),
+            None => Err(Failure::new("the bare client was cut off")),
+        }
+    }
 }
 
 fn submit(number: u32) -> Result<SubmitSm, Failure> {
@@ -76,8 +95,9 @@ fn submit(number: u32) -> Result<SubmitSm, Failure> {
         .dest_addr_ton(Ton::International)
         .dest_addr_npi(Npi::Isdn)
         .destination_addr(COctetString::from_str(&format!("316{number:08}"))?)
-        // 0x00, a plain SMS; the library's default is 0x08.
+        // 0x00, a plain SMS without a receipt; the codec's default is 0x08.
         .esm_class(EsmClass::from(0u8))
+        .registered_delivery(RegisteredDelivery::from(0u8))
         .data_coding(DataCoding::from(0u8))
         .short_message(OctetString::from_str(text)?)
         .build())

@@ -1,11 +1,58 @@
-//! The figures of a bench and how they are shown.
-
-use std::fmt::Write as _;
+//! The figures of a bench: what is kept of every measurement, and what is said of many.
 
 use serde::Serialize;
 
-/// One alert. Times are milliseconds from the `POST`.
+/// All of a run; the JSON file is this.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    pub version: &'static str,
+    /// A debug build says little.
+    pub release_build: bool,
+    pub machine: Machine,
+    pub matching: Vec<Matching>,
+    pub import: Vec<Import>,
+    pub sending: Vec<Sending>,
+    pub gateways: Vec<Gateway>,
+    /// What was not measured, and why.
+    pub left_out: Vec<String>,
+}
+
+/// What it was measured on.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Machine {
+    pub cores: usize,
+    pub processor: String,
+    pub memory_mib: u64,
+}
+
+/// One shape, one registry, one who answers.
+#[derive(Clone, Debug, Serialize)]
+pub struct Matching {
+    pub contestant: &'static str,
+    pub places: u32,
+    pub shape: String,
+    /// In the answer, on average over the places where the shape was drawn.
+    pub found: u64,
+    pub samples: usize,
+    pub p50_ms: f64,
+    pub p99_ms: f64,
+}
+
+/// One import of a file, and the same file once more.
 #[derive(Clone, Copy, Debug, Serialize)]
+pub struct Import {
+    pub database: &'static str,
+    pub rows: u32,
+    pub new_rows_per_second: f64,
+    pub unchanged_rows_per_second: f64,
+    /// Of the importing process, the larger of both runs.
+    pub peak_memory_mib: f64,
+    /// Of the importing process, while the rows were new.
+    pub cpu_seconds: f64,
+}
+
+/// One alert. Times are milliseconds from the `POST`.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Round {
     /// A preview: matching and an HTTP round trip, nothing written.
     pub preview_ms: f64,
@@ -19,63 +66,73 @@ pub struct Round {
     pub all_delivered_ms: f64,
     /// Recipients by the time from the first submit to the last receipt stored.
     pub sms_per_second: f64,
+    /// From the `POST` to the last receipt.
+    pub klaroen_cpu_seconds: Option<f64>,
+    /// The same of the database server; none for SQLite, which is part of Klaroen.
+    pub database_cpu_seconds: Option<f64>,
+    pub smsc_cpu_seconds: Option<f64>,
+    /// Of the serving process.
+    pub peak_memory_mib: Option<f64>,
+}
+
+impl Round {
+    /// SMS per second.
+    pub const fn rate(&self) -> f64 {
+        self.sms_per_second
+    }
+
+    /// Beside other programs. The database server works for Klaroen, so its time counts.
+    pub fn as_gateway(&self) -> GatewayRun {
+        let cpu_seconds =
+            self.klaroen_cpu_seconds.map(|own| own + self.database_cpu_seconds.unwrap_or_default());
+        GatewayRun { sms_per_second: self.sms_per_second, cpu_seconds, peak_memory_mib: self.peak_memory_mib }
+    }
 }
 
 /// All runs with one number of recipients.
 #[derive(Clone, Debug, Serialize)]
-pub struct Figures {
+pub struct Sending {
+    pub database: &'static str,
     pub recipients: u32,
-    pub import_rows_per_second: f64,
     pub rounds: Vec<Round>,
-    pub bare_sms_per_second: Vec<f64>,
 }
 
-impl Figures {
-    /// Before the first run.
-    pub const fn new(recipients: u32, import_rows_per_second: f64) -> Self {
-        Self { recipients, import_rows_per_second, rounds: Vec::new(), bare_sms_per_second: Vec::new() }
-    }
+/// One program between messages and the SMSC.
+#[derive(Clone, Debug, Serialize)]
+pub struct Gateway {
+    pub name: String,
+    pub messages: u32,
+    pub runs: Vec<GatewayRun>,
 }
 
-/// The middle value; of an even number the mean of the two in the middle. 0 of none.
-pub fn median<T>(items: &[T], value: impl Fn(&T) -> f64) -> f64 {
-    let mut values: Vec<f64> = items.iter().map(value).collect();
+/// One run of it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct GatewayRun {
+    pub sms_per_second: f64,
+    /// Of its own processes.
+    pub cpu_seconds: Option<f64>,
+    /// Of its own processes together.
+    pub peak_memory_mib: Option<f64>,
+}
+
+/// The middle value; of an even number the mean of the two in the middle. `None` of none.
+pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {
-        0 => 0.0,
-        n if n % 2 == 1 => values[middle],
-        _ => f64::midpoint(values[middle - 1], values[middle]),
+        0 => None,
+        n if n % 2 == 1 => Some(values[middle]),
+        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
     }
 }
 
-/// One column for each number of recipients.
-pub fn table(sizes: &[Figures]) -> String {
-    type Value = fn(&Figures) -> f64;
-    let rows: [(&str, &str, Value); 9] = [
-        ("recipients", "", |f| f64::from(f.recipients)),
-        ("import from CSV", "rows/s", |f| f.import_rows_per_second),
-        ("preview (matching)", "ms", |f| median(&f.rounds, |r| r.preview_ms)),
-        ("POST answered (on disk)", "ms", |f| median(&f.rounds, |r| r.answered_ms)),
-        ("POST to first submit", "ms", |f| median(&f.rounds, |r| r.first_submit_ms)),
-        ("POST to last submit", "ms", |f| median(&f.rounds, |r| r.last_submit_ms)),
-        ("POST to all receipts stored", "ms", |f| median(&f.rounds, |r| r.all_delivered_ms)),
-        ("sustained, receipts tracked", "SMS/s", |f| median(&f.rounds, |r| r.sms_per_second)),
-        ("bare SMPP client (ceiling)", "SMS/s", |f| median(&f.bare_sms_per_second, |bare| *bare)),
-    ];
-    let mut text = String::new();
-    for (name, unit, value) in rows {
-        write!(text, "{name:<28}").unwrap_or_else(|_| unreachable!("a String takes everything"));
-        for size in sizes {
-            let number = value(size);
-            let digits = usize::from(number < 100.0 && unit == "ms");
-            write!(text, " {number:>10.digits$} {unit:<6}")
-                .unwrap_or_else(|_| unreachable!("a String takes everything"));
-        }
-        text.truncate(text.trim_end().len());
-        text.push('\n');
-    }
-    text
+/// The smallest value that `percent` of all do not exceed (nearest rank). `None` of none.
+pub fn percentile(values: &[f64], percent: usize) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let rank = (values.len() * percent).div_ceil(100).max(1);
+    values.get(rank - 1).copied()
 }
 
 #[cfg(test)]
@@ -84,9 +141,31 @@ mod tests {
 
     #[test]
     fn the_median_is_in_the_middle() {
-        let of = |values: &[f64]| median(values, |v| *v);
-        assert!((of(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
-        assert!((of(&[4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
-        assert!(of(&[]).abs() < 1e-9);
+        assert_eq!(median([3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0]), Some(2.5));
+        assert_eq!(median([]), None);
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_values() {
+        let values: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        assert_eq!(percentile(&values, 50), Some(100.0));
+        assert_eq!(percentile(&values, 99), Some(198.0));
+        assert_eq!(percentile(&values, 100), Some(200.0));
+        assert_eq!(percentile(&[7.0], 99), Some(7.0));
+        assert_eq!(percentile(&[], 50), None);
+    }
+
+    #[test]
+    fn the_file_has_a_member_for_each_part() {
+        let mut report = Report { version: "1", ..Report::default() };
+        report.sending.push(Sending { database: "SQLite", recipients: 3, rounds: vec![Round::default()] });
+        let json = serde_json::to_value(&report).unwrap();
+        for member in
+            ["version", "release_build", "machine", "matching", "import", "sending", "gateways", "left_out"]
+        {
+            assert!(!json[member].is_null(), "{member}");
+        }
+        assert_eq!(json["sending"][0]["rounds"][0]["database_cpu_seconds"], serde_json::Value::Null);
     }
 }

@@ -1,88 +1,111 @@
-//! One alert of a bench, on a fresh copy of the registry.
+//! One alert, on a fresh copy of the registry: from the `POST` to the last receipt.
 
 use std::time::Duration;
 
-use klaroen_simulator::Smsc;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
+use super::database::{Database, Databases};
 use super::figures::Round;
-use super::town::{self, Town};
+use super::installation::{Installation, Serving};
+use super::smsc::SmscProcess;
+use super::town;
 use crate::api::Api;
 use crate::failure::{Because, Failure};
-use crate::scratch;
-use crate::service::Service;
 
-/// Small beside what is measured, and rare enough not to be it.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const BIND_PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_mins(10);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+const PREVIEW_SAMPLES: u32 = 5;
 
-/// Runs one alert from the `POST` to the last receipt.
-pub async fn run(town: &Town) -> Result<Round, Failure> {
-    let directory = tempfile::tempdir().because("cannot make a temporary directory")?;
-    town.copy_to(directory.path())?;
-    let smsc = Smsc::start(town::smsc_config()).await?;
-    let service = Service::start(scratch::configuration(directory.path(), smsc.addr(), 1)?).await?;
-    let operator = scratch::client(service.address(), &town.operator_key)?;
-    let measured = measure(town, &smsc, &operator).await;
-    service.stop().await?;
-    smsc.shutdown().await;
+/// Runs one alert for everybody in `town`, a database that `installation` made.
+pub async fn run(
+    databases: &Databases<'_>,
+    installation: &Installation,
+    town: &Database,
+    recipients: u32,
+) -> Result<Round, Failure> {
+    let database = databases.copy(town, "run").await?;
+    let measured = measure(databases, installation, &database, recipients).await;
+    databases.discard(database).await?;
     measured
 }
 
-async fn measure(town: &Town, smsc: &Smsc, operator: &Api) -> Result<Round, Failure> {
-    let recipients = u64::from(town.recipients);
-    wait(|| smsc.stats().binds > 0, "the SMPP bind").await?;
-    // The first request warms the connection and the cache; the second is measured.
-    operator.post("/v1/alerts/preview", &town::alert()).await?;
-    let began = Instant::now();
-    operator.post("/v1/alerts/preview", &town::alert()).await?;
-    let preview_ms = millis(began.elapsed());
+async fn measure(
+    databases: &Databases<'_>,
+    installation: &Installation,
+    database: &Database,
+    recipients: u32,
+) -> Result<Round, Failure> {
+    let mut smsc = SmscProcess::start().await?;
+    let serving = installation.serve(database, smsc.address).await?;
+    let operator = Api::new(format!("http://{}", serving.address), installation.operator_key.clone())?;
+    smsc.wait("the SMPP bind", BIND_PATIENCE, |counters| counters.binds > 0).await?;
+    let preview_ms = preview(&operator).await?;
 
-    let incident = json!({
-        "category": "burglary",
-        "description": "Bench",
-        "location": town::alert()["area"]["circle"]["center"],
-        "alert": town::alert(),
-    });
+    let database_cpu = || databases.server().and_then(super::postgres_server::PostgresServer::cpu_seconds);
+    let before = (serving.cpu_seconds(), database_cpu(), smsc.cpu_seconds());
     let posted = Instant::now();
-    let answer = operator.post("/v1/incidents", &incident).await?;
+    let answer = operator.post("/v1/incidents", &town::incident()).await?;
     let answered_ms = millis(posted.elapsed());
-    let alert = answer["alerts"][0]["id"].as_str().unwrap_or_default().to_owned();
+    let alert = answer["alerts"][0]["id"].as_str().unwrap_or_default();
 
     // Every receipt is acknowledged after its commit: the last acknowledgement is the end.
-    wait(|| smsc.stats().deliveries_acknowledged >= recipients, "the receipts").await?;
+    let wanted = u64::from(recipients);
+    let counters = smsc.wait("the receipts", PATIENCE, |c| c.receipts_acknowledged >= wanted).await?;
     let done = Instant::now();
-    let stats = smsc.stats();
-    let view = operator.get(&format!("/v1/alerts/{alert}")).await?;
-    let delivered = view["messages"][0]["counts"]["delivered"].as_u64();
-    if delivered != Some(recipients) || smsc.total_rings() != recipients {
-        return Err(Failure::new(format!("a perfect SMSC, and yet: {}", view["messages"][0]["counts"])));
-    }
-    let (Some(first), Some(last)) = (stats.first_submit, stats.last_submit) else {
-        return Err(Failure::new("the SMSC saw no submit"));
-    };
+    let (first, last) = counters.submits().ok_or_else(|| Failure::new("the SMSC saw no submit"))?;
+    check(&operator, alert, wanted, counters.rings).await?;
+    let used = |before: Option<f64>, after: Option<f64>| Some(after? - before?);
     Ok(Round {
         preview_ms,
         answered_ms,
         first_submit_ms: millis(first - posted),
         last_submit_ms: millis(last - posted),
         all_delivered_ms: millis(done - posted),
-        sms_per_second: f64::from(town.recipients) / (done - first).as_secs_f64(),
+        sms_per_second: f64::from(recipients) / (done - first).as_secs_f64(),
+        klaroen_cpu_seconds: used(before.0, serving.cpu_seconds()),
+        database_cpu_seconds: used(before.1, database_cpu()),
+        smsc_cpu_seconds: used(before.2, smsc.cpu_seconds()),
+        peak_memory_mib: Serving::peak_memory_mib(&serving),
     })
 }
 
-async fn wait(done: impl Fn() -> bool, what: &str) -> Result<(), Failure> {
+/// The first request warms the connection and the cache.
+async fn preview(operator: &Api) -> Result<f64, Failure> {
+    operator.post("/v1/alerts/preview", &town::alert()).await?;
     let began = Instant::now();
-    while !done() {
-        if began.elapsed() > PATIENCE {
-            return Err(Failure::new(format!("waited {} s for {what}", PATIENCE.as_secs())));
+    for _ in 0..PREVIEW_SAMPLES {
+        operator.post("/v1/alerts/preview", &town::alert()).await?;
+    }
+    Ok(millis(began.elapsed() / PREVIEW_SAMPLES))
+}
+
+/// Each rang once, and the alert says so. Counts of an alert may be a moment behind the last receipt.
+async fn check(operator: &Api, alert: &str, wanted: u64, rings: u64) -> Result<(), Failure> {
+    let began = Instant::now();
+    loop {
+        let view = operator.get(&format!("/v1/alerts/{alert}")).await?;
+        let counts = json!(view["messages"][0]["counts"]);
+        if counts["delivered"].as_u64() == Some(wanted) && rings == wanted {
+            return Ok(());
+        }
+        if began.elapsed() > BIND_PATIENCE {
+            return Err(Failure::new(format!("{rings} rings of {wanted}, and: {counts}")));
         }
         sleep(LOOK_EVERY).await;
     }
-    Ok(())
 }
 
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
+}
+
+/// The figures of a part that takes too long are no figures.
+pub async fn within<T>(
+    limit: Duration,
+    what: &str,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::time::timeout(limit, work).await.because(format_args!("{what}, after {} s", limit.as_secs()))?
 }

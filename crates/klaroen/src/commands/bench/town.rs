@@ -1,69 +1,21 @@
-//! The registry of a bench: everybody inside one circle.
+//! The registry of an alert: everybody inside one circle.
 
-use std::fmt::Write as _;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use klaroen_simulator::{Smsc, SmscConfig};
+use klaroen_simulator::SmscConfig;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::time::Instant;
 
 use crate::failure::{Because, Failure};
 use crate::scratch;
-use crate::service::Service;
 
 const LATITUDE: f64 = 52.55;
 const LONGITUDE: f64 = 5.20;
 /// Degrees from the middle within which people live: some 2.2 km and 2.0 km. The circle of 5 km holds them all.
 const SPREAD: (f64, f64) = (0.02, 0.03);
 const RADIUS_M: u32 = 5_000;
-
-/// A database with people in it, to be copied for each run.
-pub struct Town {
-    pub recipients: u32,
-    pub import_rows_per_second: f64,
-    pub operator_key: String,
-    directory: TempDir,
-}
-
-impl Town {
-    /// Enrols through the API, as one CSV.
-    pub async fn enrol(recipients: u32) -> Result<Self, Failure> {
-        let directory = tempfile::tempdir().because("cannot make a temporary directory")?;
-        scratch::make_keys(directory.path())?;
-        let smsc = Smsc::start(smsc_config()).await?;
-        let service = Service::start(scratch::configuration(directory.path(), smsc.addr(), 1)?).await?;
-        let [operator_key, admin_key] = scratch::organisation(service.store(), "bench", "Bench").await?;
-        let admin = scratch::client(service.address(), &admin_key)?;
-        let csv = registry(recipients);
-        let began = Instant::now();
-        let result = admin.post_csv("/v1/participants/imports", csv).await?;
-        let seconds = began.elapsed().as_secs_f64();
-        if result["created"].as_u64() != Some(u64::from(recipients)) {
-            return Err(Failure::new(format!("the import of the bench went wrong: {result}")));
-        }
-        service.stop().await?;
-        smsc.shutdown().await;
-        Ok(Self {
-            recipients,
-            import_rows_per_second: f64::from(recipients) / seconds,
-            operator_key,
-            directory,
-        })
-    }
-
-    /// Copies database and keys to `target`.
-    pub fn copy_to(&self, target: &Path) -> Result<(), Failure> {
-        let source = self.directory.path();
-        for file in [scratch::database(source), source.join("scratch.key")] {
-            let name = file.file_name().unwrap_or_default();
-            std::fs::copy(&file, target.join(name)).because(file.display())?;
-        }
-        Ok(())
-    }
-}
 
 /// Without faults or delays: the machine is measured, not the provider.
 pub fn smsc_config() -> SmscConfig {
@@ -85,18 +37,64 @@ pub fn alert() -> Value {
     })
 }
 
-fn registry(recipients: u32) -> String {
+/// The incident with that alert in it.
+pub fn incident() -> Value {
+    json!({
+        "category": "burglary",
+        "description": "Bench",
+        "location": alert()["area"]["circle"]["center"],
+        "alert": alert(),
+    })
+}
+
+/// The number of one of them, as SMPP has it: digits without a plus sign.
+pub fn phone(number: u32) -> String {
+    format!("316{:08}", 11_000_000 + number)
+}
+
+/// Writes the registry as a file.
+pub fn write_csv(path: &Path, people: u32) -> Result<(), Failure> {
+    let file = std::fs::File::create(path).because(path.display())?;
+    write_rows(BufWriter::new(file), people).because(path.display())
+}
+
+fn write_rows(mut csv: impl Write, people: u32) -> std::io::Result<()> {
     let mut random = StdRng::seed_from_u64(1);
-    let mut csv = String::from("kind,phone,label,latitude,longitude,external_id,consent_at,consent_method\n");
-    for number in 0..recipients {
+    writeln!(csv, "kind,phone,label,latitude,longitude,external_id,consent_at,consent_method")?;
+    for number in 0..people {
         let latitude = LATITUDE + SPREAD.0 * random.random_range(-1.0..1.0);
         let longitude = LONGITUDE + SPREAD.1 * random.random_range(-1.0..1.0);
-        let phone = 11_000_000 + number;
+        let phone = phone(number);
         writeln!(
             csv,
-            "resident,+316{phone:08},home,{latitude:.6},{longitude:.6},bench-{number},2026-01-01T12:00:00+01:00,web"
-        )
-        .unwrap_or_else(|_| unreachable!("a String takes everything"));
+            "resident,+{phone},home,{latitude:.6},{longitude:.6},bench-{number},2026-01-01T12:00:00+01:00,web"
+        )?;
     }
-    csv
+    csv.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use klaroen_domain::geofence::Geofence;
+    use klaroen_domain::point::Point;
+
+    use super::*;
+
+    #[test]
+    fn everybody_lives_in_the_circle_and_has_a_number() {
+        let mut csv = Vec::new();
+        write_rows(&mut csv, 500).unwrap();
+        let circle =
+            Geofence::circle(Point::wgs84(LATITUDE, LONGITUDE).unwrap(), f64::from(RADIUS_M)).unwrap();
+        let text = String::from_utf8(csv).unwrap();
+        let mut phones = std::collections::HashSet::new();
+        for row in text.lines().skip(1) {
+            let cells: Vec<&str> = row.split(',').collect();
+            let point = Point::wgs84(cells[3].parse().unwrap(), cells[4].parse().unwrap()).unwrap();
+            assert!(circle.contains(&point), "{row}");
+            assert_eq!(cells[1].len(), "+31611000000".len());
+            assert!(phones.insert(cells[1].to_owned()));
+        }
+        assert_eq!(phones.len(), 500);
+    }
 }

@@ -1,0 +1,132 @@
+//! One message on its way: the verdicts on its parts, who waits for them, and what happens to those that come late.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use klaroen_domain::id::DeliveryId;
+use klaroen_domain::outcome::SubmitOutcome;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::outcome;
+use crate::failure::unknown;
+use crate::insist::insist;
+use crate::{Delivered, GatewayEvent, OutboundSms};
+
+/// Tells the consumer of answers that nobody waited for.
+pub(super) struct Reporter {
+    /// Weak, so that the consumer's end closes with the session.
+    pub events: mpsc::WeakSender<Delivered>,
+    pub tasks: TaskTracker,
+    /// Futures may be dropped outside the runtime.
+    pub runtime: Handle,
+    pub stop: CancellationToken,
+    /// Bounds how many wait for the consumer.
+    pub room: Arc<Semaphore>,
+}
+
+impl Reporter {
+    fn late_answer(&self, delivery: DeliveryId, attempt: i64, outcome: SubmitOutcome) {
+        let (Some(events), Ok(room)) = (self.events.upgrade(), Arc::clone(&self.room).try_acquire_owned())
+        else {
+            return;
+        };
+        tracing::info!(%delivery, "late answer to a submit");
+        let work = self.stop.clone().run_until_cancelled_owned(async move {
+            insist(&events, GatewayEvent::LateAnswer { delivery, attempt, outcome }).await;
+            drop(room);
+        });
+        self.tasks.spawn_on(work, &self.runtime);
+    }
+}
+
+/// What is known of one part.
+enum Part {
+    /// Nothing, and somebody waits.
+    Open,
+    /// No answer in time.
+    Overdue,
+    Settled(SubmitOutcome),
+}
+
+/// A message on its way. It outlives its caller, so that a late answer still settles it.
+pub(super) struct Flight {
+    delivery: DeliveryId,
+    /// [`OutboundSms::attempt`].
+    attempt: i64,
+    reporter: Arc<Reporter>,
+    progress: Mutex<Progress>,
+}
+
+struct Progress {
+    parts: Vec<Part>,
+    /// Until it was answered.
+    caller: Option<oneshot::Sender<SubmitOutcome>>,
+}
+
+impl Flight {
+    /// A message of `parts` parts, and where its outcome comes out.
+    pub(super) fn new(
+        sms: &OutboundSms,
+        parts: usize,
+        reporter: Arc<Reporter>,
+    ) -> (Self, oneshot::Receiver<SubmitOutcome>) {
+        let (caller, outcome) = oneshot::channel();
+        let parts = std::iter::repeat_with(|| Part::Open).take(parts).collect();
+        let progress = Mutex::new(Progress { parts, caller: Some(caller) });
+        (Self { delivery: sms.delivery, attempt: sms.attempt, reporter, progress }, outcome)
+    }
+
+    /// The verdict on a part.
+    pub(super) fn settle(&self, part: usize, outcome: SubmitOutcome) {
+        self.note(part, Part::Settled(outcome));
+    }
+
+    /// No answer in time; it may still come.
+    pub(super) fn overdue(&self, part: usize) {
+        self.note(part, Part::Overdue);
+    }
+
+    fn note(&self, part: usize, known: Part) {
+        let late = {
+            // Nothing panics while holding it.
+            let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+            progress.parts[part] = known;
+            progress.conclude()
+        };
+        if let Some(outcome) = late {
+            self.report(outcome);
+        }
+    }
+
+    /// Tells the consumer what the caller does not know. It has `Unknown` already, or takes its silence for it.
+    pub(super) fn report(&self, outcome: SubmitOutcome) {
+        if !matches!(outcome, SubmitOutcome::Unknown(_)) {
+            self.reporter.late_answer(self.delivery, self.attempt, outcome);
+        }
+    }
+}
+
+impl Progress {
+    /// Answers the caller once no part is open; gives the outcome where it comes too late for that.
+    fn conclude(&mut self) -> Option<SubmitOutcome> {
+        if self.parts.iter().any(|part| matches!(part, Part::Open)) {
+            return None;
+        }
+        let complete = self.parts.iter().all(|part| matches!(part, Part::Settled(_)));
+        let heard = match self.caller.take() {
+            Some(caller) => caller.send(outcome::fold(self.so_far())).is_ok(),
+            None => false,
+        };
+        (complete && !heard).then(|| outcome::fold(self.so_far()))
+    }
+
+    fn so_far(&self) -> Vec<SubmitOutcome> {
+        let so_far = |part: &Part| match part {
+            Part::Settled(outcome) => outcome.clone(),
+            Part::Open | Part::Overdue => unknown("timeout", "no answer in time"),
+        };
+        self.parts.iter().map(so_far).collect()
+    }
+}

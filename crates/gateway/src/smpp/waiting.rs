@@ -1,0 +1,104 @@
+//! Which parts wait for which answer. Sequence numbers only grow, so the first is always the oldest.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+use super::flight::Flight;
+
+/// How long an answer may come late and still settle its submit.
+const LATE_FOR: Duration = Duration::from_mins(10);
+
+/// Parts whose late answers are waited for; the oldest give way.
+const LATE_MAX: usize = 10_000;
+
+/// A part that waits for its answer.
+pub(super) struct Wants {
+    pub flight: Arc<Flight>,
+    /// Which of its parts.
+    pub part: usize,
+    /// Where its PDU ends in the outbox.
+    pub end: u64,
+}
+
+struct InWindow {
+    wants: Wants,
+    since: Instant,
+    /// The window has room again when this goes, whatever the reason.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The parts of one link by sequence number.
+pub(super) struct Waiting {
+    response_timeout: Duration,
+    window: BTreeMap<u32, InWindow>,
+    /// Overdue, with the time when they are given up.
+    late: BTreeMap<u32, (Wants, Instant)>,
+}
+
+impl Waiting {
+    pub(super) fn new(response_timeout: Duration) -> Self {
+        Self { response_timeout, window: BTreeMap::new(), late: BTreeMap::new() }
+    }
+
+    /// A part was put where it is written.
+    pub(super) fn add(&mut self, sequence_number: u32, wants: Wants, permit: OwnedSemaphorePermit) {
+        let entry = InWindow { wants, since: Instant::now(), _permit: permit };
+        self.window.insert(sequence_number, entry);
+    }
+
+    /// Takes the part that an answer to `sequence_number` is to, where that was among the `written` octets.
+    pub(super) fn take(&mut self, sequence_number: u32, written: u64) -> Option<Wants> {
+        if let Entry::Occupied(entry) = self.window.entry(sequence_number) {
+            return (entry.get().wants.end <= written).then(|| entry.remove().wants);
+        }
+        match self.late.entry(sequence_number) {
+            Entry::Occupied(entry) if entry.get().0.end <= written => Some(entry.remove().0),
+            _ => None,
+        }
+    }
+
+    /// When [`Waiting::expire`] next has something to do.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let overdue = self.window.first_key_value().map(|(_, entry)| entry.since + self.response_timeout);
+        let given_up = self.late.first_key_value().map(|(_, (_, until))| *until);
+        overdue.into_iter().chain(given_up).min()
+    }
+
+    /// Gives those that are overdue now, which wait on outside the window, and those whose time is over.
+    pub(super) fn expire(&mut self, now: Instant) -> (Vec<Wants>, Vec<Wants>) {
+        let (mut overdue, mut given_up) = (Vec::new(), Vec::new());
+        while let Some(entry) = self.late.first_entry()
+            && entry.get().1 <= now
+        {
+            given_up.push(entry.remove().0);
+        }
+        while let Some(entry) = self.window.first_entry()
+            && entry.get().since + self.response_timeout <= now
+        {
+            let (sequence_number, InWindow { wants, .. }) = entry.remove_entry();
+            overdue.push(Wants { flight: Arc::clone(&wants.flight), ..wants });
+            self.late.insert(sequence_number, (wants, now + LATE_FOR));
+            if self.late.len() > LATE_MAX {
+                given_up.extend(self.late.pop_first().map(|(_, (wants, _))| wants));
+            }
+        }
+        (overdue, given_up)
+    }
+
+    /// Whether no part takes room in the window.
+    pub(super) fn is_window_empty(&self) -> bool {
+        self.window.is_empty()
+    }
+
+    /// Gives all that wait; nobody waits any more.
+    pub(super) fn clear(&mut self) -> Vec<Wants> {
+        let late = std::mem::take(&mut self.late).into_values().map(|(wants, _)| wants);
+        let window = std::mem::take(&mut self.window).into_values().map(|entry| entry.wants);
+        late.chain(window).collect()
+    }
+}

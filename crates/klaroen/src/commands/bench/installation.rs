@@ -1,0 +1,209 @@
+//! An installation as an administrator makes one: a configuration file, a key file, and this program's own commands as
+//! processes of their own, so that their time and memory are nobody else's.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::database::Database;
+use super::process::{Farewell, Process, last_lines};
+use super::usage;
+use crate::failure::{Because, Failure};
+use crate::scratch;
+
+const ORGANISATION: &str = "bench";
+const PATIENCE: Duration = Duration::from_mins(1);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// An import of millions of rows.
+const IMPORT_PATIENCE: Duration = Duration::from_mins(20);
+/// The line of the log that tells the address.
+const SERVING: &str = "\"message\":\"serving\"";
+
+/// A database that is ready to be served.
+pub struct Installation {
+    directory: TempDir,
+    config: PathBuf,
+    /// The key of an operator.
+    pub operator_key: String,
+}
+
+/// `klaroen serve`. It ends when it is dropped.
+pub struct Serving {
+    process: Process,
+    pub address: SocketAddr,
+}
+
+/// What `klaroen participants import` did.
+#[derive(Clone, Copy, Debug)]
+pub struct Imported {
+    pub created: u64,
+    pub unchanged: u64,
+    pub seconds: f64,
+    pub cpu_seconds: f64,
+    pub peak_memory_mib: f64,
+}
+
+impl Installation {
+    /// Makes keys, tables, an organisation and an operator in an empty database.
+    pub async fn make(database: &Database) -> Result<Self, Failure> {
+        let directory = tempfile::tempdir().because("cannot make a temporary directory")?;
+        let config = write_config(directory.path(), database, None)?;
+        let mut installation = Self { directory, config, operator_key: String::new() };
+        installation.command(&["secrets", "init"]).await?;
+        installation.command(&["migrate"]).await?;
+        installation.command(&["organisation", "create", ORGANISATION, "--name", "Bench"]).await?;
+        let key = installation
+            .command(&["key", "create", "--organisation", ORGANISATION, "--role", "operator"])
+            .await?;
+        key.trim().clone_into(&mut installation.operator_key);
+        Ok(installation)
+    }
+
+    /// Runs one command to its end and gives what it printed.
+    async fn command(&self, arguments: &[&str]) -> Result<String, Failure> {
+        let mut command = tokio::process::Command::from(program(&self.config)?);
+        command.args(arguments).kill_on_drop(true);
+        let name = arguments.join(" ");
+        let output = tokio::time::timeout(PATIENCE, command.output()).await.because(&name)?.because(&name)?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(Failure::new(last_lines(&String::from_utf8_lossy(&output.stderr)).replace("klaroen: ", "")))
+    }
+
+    /// Imports a CSV file.
+    pub async fn import(&self, csv: &Path) -> Result<Imported, Failure> {
+        let mut command = tokio::process::Command::from(program(&self.config)?);
+        command.args(["participants", "import", "--organisation", ORGANISATION]).arg(csv).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let began = Instant::now();
+        let child = command.spawn().because("import")?;
+        let pid = child.id().unwrap_or_default();
+        let ended = tokio::time::timeout(IMPORT_PATIENCE, child.wait_with_output());
+        tokio::pin!(ended);
+        // What a process used can be read only while it is there.
+        let (mut cpu_seconds, mut peak_memory_mib) = (0.0, 0.0);
+        let output = loop {
+            tokio::select! {
+                output = &mut ended => break output.because("import")?.because("import")?,
+                () = sleep(LOOK_EVERY) => {
+                    cpu_seconds = usage::cpu_seconds(pid).unwrap_or(cpu_seconds);
+                    peak_memory_mib = usage::peak_memory_mib(pid).unwrap_or(peak_memory_mib);
+                }
+            }
+        };
+        let seconds = began.elapsed().as_secs_f64();
+        if !output.status.success() {
+            return Err(Failure::new(last_lines(&String::from_utf8_lossy(&output.stderr))));
+        }
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let count = |name: &str| report[name].as_u64().unwrap_or_default();
+        let (created, unchanged) = (count("created"), count("unchanged"));
+        Ok(Imported { created, unchanged, seconds, cpu_seconds, peak_memory_mib })
+    }
+
+    /// Serves `database`, a copy of this installation's, and sends to the SMSC at `smsc`.
+    pub async fn serve(&self, database: &Database, smsc: SocketAddr) -> Result<Serving, Failure> {
+        let config = write_config(self.directory.path(), database, Some(smsc))?;
+        let log = self.directory.path().join(format!("{}.log", database.name));
+        // Killed in the end: its database is thrown away.
+        let mut process =
+            Process::spawn("klaroen serve", program(&config)?.arg("serve"), &log, Farewell::Kill)?;
+        let began = Instant::now();
+        loop {
+            if let Some(address) = address_in(&process.log()) {
+                return Ok(Serving { process, address });
+            }
+            process.still_runs()?;
+            if began.elapsed() > PATIENCE {
+                return Err(Failure::new("klaroen serve did not begin to serve"));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+impl Serving {
+    /// CPU seconds so far.
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        usage::cpu_seconds(self.process.id())
+    }
+
+    /// The most memory so far.
+    pub fn peak_memory_mib(&self) -> Option<f64> {
+        usage::peak_memory_mib(self.process.id())
+    }
+}
+
+/// This program, with a configuration and without the environment, which could say otherwise.
+fn program(config: &Path) -> Result<Command, Failure> {
+    let mut command = Command::new(std::env::current_exe().because("cannot find this program")?);
+    command.env_clear().arg("--config").arg(config);
+    Ok(command)
+}
+
+fn write_config(directory: &Path, database: &Database, smsc: Option<SocketAddr>) -> Result<PathBuf, Failure> {
+    let path = directory.join(format!("{}.toml", database.name));
+    std::fs::write(&path, config(directory, database, smsc)).because(path.display())?;
+    Ok(path)
+}
+
+/// As few lines as a real one. Temporary directories and addresses hold nothing that TOML would read otherwise.
+fn config(directory: &Path, database: &Database, smsc: Option<SocketAddr>) -> String {
+    let (system_id, password) = scratch::ACCOUNT;
+    let gateway = smsc.map_or_else(
+        || "type = \"log\"\n".to_owned(),
+        |smsc| {
+            format!(
+                "type = \"smpp\"\nhost = \"{}\"\nport = {}\nsystem_id = {system_id:?}\npassword = {password:?}\n\
+                 sender = {:?}\nbinds = 1\nwindow = 50\n",
+                smsc.ip(),
+                smsc.port(),
+                scratch::SENDER,
+            )
+        },
+    );
+    format!(
+        "[database]\nurl = \"{}\"\n[http]\nlisten = \"127.0.0.1:0\"\nrequests_per_second = 1000\n\
+         [secrets]\nkey_file = \"{}\"\n[sending]\nmax_alerts_per_day = 0\n\
+         [logging]\nformat = \"json\"\nlevel = \"error,klaroen::commands=info\"\n\
+         [[gateways]]\nname = \"builtin\"\n{gateway}",
+        database.url,
+        directory.join("bench.key").display(),
+    )
+}
+
+fn address_in(log: &str) -> Option<SocketAddr> {
+    let line = log.lines().find(|line| line.contains(SERVING))?;
+    let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+    entry["fields"]["address"].as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Source};
+
+    #[test]
+    fn the_configuration_is_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}/town.db", directory.path().display());
+        let database = Database { url: url.clone(), name: "town".into() };
+        for smsc in [None, Some(([127, 0, 0, 1], 2775).into())] {
+            let path = write_config(directory.path(), &database, smsc).unwrap();
+            let settings = config::load(&Source::Named(path), std::iter::empty()).unwrap();
+            assert_eq!((settings.database.url.as_str(), settings.gateways.len()), (url.as_str(), 1));
+        }
+    }
+
+    #[test]
+    fn the_address_stands_in_the_log() {
+        let log = "noise\n{\"level\":\"INFO\",\"fields\":{\"message\":\"serving\",\"address\":\"127.0.0.1:81\",\"version\":\"1\"}}\n";
+        assert_eq!(address_in(log), Some(([127, 0, 0, 1], 81).into()));
+        assert_eq!(address_in("serving"), None);
+    }
+}
