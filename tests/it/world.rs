@@ -127,9 +127,14 @@ impl World {
         }
     }
 
-    /// An alert for everybody within 10 km.
+    /// An alert for everybody within 10 km, written to its end.
     pub async fn alert_all(&self) -> AlertId {
-        self.take(&self.alert_draft(10_000.0)).await.alert.unwrap()
+        let taken = self.take(&self.alert_draft(10_000.0)).await;
+        let alert = taken.alert.unwrap();
+        if taken.more {
+            self.store.continue_fanout(alert, &self.rules, self.now(), || {}).await.unwrap();
+        }
+        alert
     }
 
     pub async fn view(&self, alert: AlertId) -> AlertView {

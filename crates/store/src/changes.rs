@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::fanout::{PAGE, Target};
 use crate::idempotency::Once;
-use crate::intake::{ChangeRefused, Intake, Taken};
+use crate::intake::{ChangeRefused, FirstPage, Intake, Taken};
 use crate::matching::{Audience, MatchQuery, Matched};
 use crate::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
 use crate::{Result, Store, StoreError};
@@ -208,15 +208,17 @@ impl Store {
         }
         let start: Uuid = on_tx!(&mut tx, conn, d =>
             sqlx::query_scalar(START_MESSAGE.of(d)).bind(id.0).fetch_one(conn).await?);
-        let new = not_yet_asked(&mut tx, start, matched).await?;
+        let mut new = not_yet_asked(&mut tx, start, matched).await?;
         let target = Target { organisation: intake.organisation, alert: id, message: MessageId(start) };
-        let more = intake.begin_fanout(&mut tx, target, geofence, &new).await?;
+        let recipients = new.len() as u64;
+        let more = new.len() > PAGE;
+        new.truncate(PAGE);
+        intake.begin_fanout(&mut tx, target, geofence, &FirstPage { recipients: new, more }).await?;
         on_tx!(&mut tx, conn, d => sqlx::query(REOPEN_UPDATES.of(d)).bind(id.0).execute(conn).await?.rows_affected());
-        let detail = json!({ "area": area, "recipients": new.len() });
+        let detail = json!({ "area": area, "recipients": recipients });
         intake.audit(&mut tx, "alert.extended", id.0, detail).await?;
         intake.remember(&mut tx, id.0).await?;
         tx.commit().await?;
-        let recipients = new.len() as u64;
         Ok(Ok(Once::Done(Taken { incident: found.incident, alert: Some(id), recipients, more })))
     }
 }

@@ -1,8 +1,8 @@
 //! Claiming: the journal entry before the first byte.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use klaroen_domain::id::{DeliveryId, MessageId, OrganisationId};
+use klaroen_domain::id::{DeliveryId, MessageId};
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Timestamp;
 use rand::Rng;
@@ -11,15 +11,13 @@ use uuid::Uuid;
 
 use crate::channels::ChannelName;
 use crate::db::{Sql, Tx, on_db, on_tx};
-use crate::{Result, Store};
+use crate::{Result, Store, StoreError, hex};
 
 /// A delivery under lease.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claimed {
     /// The delivery.
     pub id: DeliveryId,
-    /// Whose it is.
-    pub organisation: OrganisationId,
     /// The message; see [`Store::outbound_message`].
     pub message: MessageId,
     /// The fence of every later write about this attempt.
@@ -67,58 +65,53 @@ const NEXT_DUE: Sql = Sql::new(
      FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
      WHERE NOT m.settled AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))",
 );
-/// `$6` is the message. A participant who was erased, or whose number was changed since the match, is left out: the number
-/// that was matched, and checked for an opt-out, is the number that rings. Automatic answers (lane 0) pass the opt-out: they are what confirms it.
-pub(crate) const CLAIM: Sql = Sql::each(
-    "UPDATE deliveries SET
-         state = CASE
-             WHEN (lane = 0 OR NOT EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = deliveries.recipient))
-                 AND EXISTS (SELECT 1 FROM participants p
-                             WHERE p.id = deliveries.participant_id AND p.recipient = deliveries.recipient)
-                 THEN 'sending'
-             WHEN in_doubt THEN 'unknown'
-             ELSE 'suppressed' END,
-         attempt = attempt + 1, lease_token = $1, lease_until = $2, channel = $3, changed_at = $4,
-         reason = CASE WHEN in_doubt THEN reason END
-     WHERE state = 'queued' AND id IN (
-         SELECT id FROM deliveries
-         WHERE message_id = $6 AND state = 'queued' AND due_at <= $4
-         ORDER BY due_at, id LIMIT $5)
-     RETURNING id, state",
-    "WITH due AS (
-         SELECT id FROM deliveries
-         WHERE message_id = $6 AND state = 'queued' AND due_at <= $4
-         ORDER BY due_at, id LIMIT $5 FOR UPDATE SKIP LOCKED)
-     UPDATE deliveries SET
-         state = CASE
-             WHEN (lane = 0 OR NOT EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = deliveries.recipient))
-                 AND EXISTS (SELECT 1 FROM participants p
-                             WHERE p.id = deliveries.participant_id AND p.recipient = deliveries.recipient)
-                 THEN 'sending'
-             WHEN in_doubt THEN 'unknown'
-             ELSE 'suppressed' END,
-         attempt = attempt + 1, lease_token = $1, lease_until = $2, channel = $3, changed_at = $4,
-         reason = CASE WHEN in_doubt THEN reason END
-     FROM due WHERE deliveries.id = due.id
-     RETURNING deliveries.id, deliveries.state",
+/// What a message has due, `$3` at most, as one JSON value: a row each would be most of the work of a claim. Columns: id,
+/// retries, the participant, the sealed number, whether they opted out.
+///
+/// A participant who was erased, or whose number was changed since the match, has no number here: the number that was
+/// matched, and checked for an opt-out, is the number that rings. Automatic answers (lane 0) pass the opt-out: they are what
+/// confirms it.
+pub(crate) const CANDIDATES: Sql = Sql::each(
+    "SELECT json_group_array(json_array(d.id, d.retries, lower(hex(d.participant_id)), lower(hex(p.phone)),
+         d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient)))
+     FROM (SELECT id, retries, participant_id, recipient, lane FROM deliveries
+           WHERE message_id = $1 AND state = 'queued' AND due_at <= $2
+           ORDER BY due_at, id LIMIT $3) d
+         LEFT JOIN participants p ON p.id = d.participant_id AND p.recipient = d.recipient",
+    "WITH d AS (
+         SELECT id, retries, participant_id, recipient, lane FROM deliveries
+         WHERE message_id = $1 AND state = 'queued' AND due_at <= $2
+         ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)
+     SELECT COALESCE(json_agg(json_build_array(d.id, d.retries, d.participant_id,
+         COALESCE(encode(p.phone, 'hex'), ''),
+         (d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient))::int)), '[]')::text
+     FROM d LEFT JOIN participants p ON p.id = d.participant_id AND p.recipient = d.recipient",
 );
-/// What a worker needs of the claimed. Not in `RETURNING`, where SQLite answers a look-up by scanning the whole table.
-pub(crate) const LOAD: Sql = Sql::each(
-    "SELECT d.id, d.organisation_id, d.message_id, d.retries, d.participant_id, p.phone
-     FROM json_each($1) j JOIN deliveries d ON d.id = j.value LEFT JOIN participants p ON p.id = d.participant_id",
-    "SELECT d.id, d.organisation_id, d.message_id, d.retries, d.participant_id, p.phone
-     FROM json_array_elements_text($1::json) AS j(value) JOIN deliveries d ON d.id = j.value::bigint LEFT JOIN participants p ON p.id = d.participant_id",
+pub(crate) const LEASE: Sql = Sql::each(
+    "UPDATE deliveries SET
+         state = 'sending', attempt = attempt + 1, lease_token = $2, lease_until = $3, channel = $4, changed_at = $5,
+         reason = CASE WHEN in_doubt THEN reason END
+     WHERE state = 'queued' AND id IN (SELECT value FROM json_each($1))",
+    "UPDATE deliveries SET
+         state = 'sending', attempt = attempt + 1, lease_token = $2, lease_until = $3, channel = $4, changed_at = $5,
+         reason = CASE WHEN in_doubt THEN reason END
+     WHERE state = 'queued' AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
+);
+/// What may have rung before it was put back is not known to have been held back.
+const SUPPRESS: Sql = Sql::each(
+    "UPDATE deliveries SET
+         state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, attempt = attempt + 1, changed_at = $2,
+         reason = CASE WHEN in_doubt THEN reason END
+     WHERE state = 'queued' AND id IN (SELECT value FROM json_each($1))",
+    "UPDATE deliveries SET
+         state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, attempt = attempt + 1, changed_at = $2,
+         reason = CASE WHEN in_doubt THEN reason END
+     WHERE state = 'queued' AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
 );
 
-#[derive(sqlx::FromRow)]
-struct ClaimedRow {
-    id: i64,
-    organisation_id: Uuid,
-    message_id: Uuid,
-    retries: i64,
-    participant_id: Uuid,
-    phone: Option<Vec<u8>>,
-}
+/// A row of [`CANDIDATES`].
+#[derive(serde::Deserialize)]
+struct Candidate<'a>(i64, i64, &'a str, &'a str, i64);
 
 impl Store {
     /// Leases what is due: lower lanes first; within a lane every message gets an equal share, so that a large alert does not
@@ -141,61 +134,60 @@ impl Store {
             on_tx!(&mut tx, conn, d => sqlx::query_as(DUE.of(d)).bind(now).fetch_all(conn).await?);
         // One token for the whole batch: it fences attempts from each other, and a row has one attempt at a time.
         let lease_token = i64::from_ne_bytes(rand::rng().next_u64().to_ne_bytes());
-        let mut taken = Taken::default();
+        let mut taken = Taken { lease_token, ..Taken::default() };
         for lane in lanes(due) {
-            claim_lane(&mut tx, request, lease_token, lane, &mut taken).await?;
+            claim_lane(&mut tx, request, lane, &mut taken).await?;
         }
-        // Inside the transaction, so that no row is leased that nobody hears of.
-        let rows: Vec<ClaimedRow> = on_tx!(&mut tx, conn, d => sqlx::query_as(LOAD.of(d))
-            .bind(json!(taken.leased).to_string()).fetch_all(conn).await?);
         tx.commit().await?;
         // The numbers are opened after it: nobody waits for the writer meanwhile.
-        let mut rows: HashMap<i64, ClaimedRow> = rows.into_iter().map(|row| (row.id, row)).collect();
-        let in_order = taken.leased.iter().filter_map(|id| rows.remove(id));
-        let claimed = in_order.map(|row| self.leased(lease_token, row)).collect();
+        let claimed = taken.leased.iter().map(|leased| self.claimed(lease_token, leased)).collect();
         Ok(Claim { claimed, suppressed: taken.suppressed, next_due: None })
     }
 
-    fn leased(&self, lease_token: i64, row: ClaimedRow) -> Claimed {
-        let participant = row.participant_id.as_bytes();
-        let phone = row.phone.and_then(|sealed| self.keys.open_phone(&sealed, participant).ok());
+    fn claimed(&self, lease_token: i64, leased: &Leased) -> Claimed {
+        let phone = self.keys.open_phone(&leased.sealed, leased.participant.as_bytes()).ok();
         if phone.is_none() {
-            tracing::error!(delivery = row.id, "the sealed phone number does not open");
+            tracing::error!(delivery = leased.id, "the sealed phone number does not open");
         }
         Claimed {
-            id: DeliveryId(row.id),
-            organisation: OrganisationId(row.organisation_id),
-            message: MessageId(row.message_id),
+            id: DeliveryId(leased.id),
+            message: MessageId(leased.message),
             lease_token,
-            retries: u32::try_from(row.retries).unwrap_or(u32::MAX),
+            retries: u32::try_from(leased.retries).unwrap_or(u32::MAX),
             phone,
         }
     }
 }
 
-/// What a claim took out of the queue.
-#[derive(Default)]
-struct Taken {
-    /// In the order in which they are to leave.
-    leased: Vec<i64>,
-    suppressed: u64,
+/// A delivery that is to be leased.
+struct Leased {
+    id: i64,
+    message: Uuid,
+    retries: i64,
+    participant: Uuid,
+    sealed: Vec<u8>,
 }
 
-/// The state that [`CLAIM`] gives to what may be sent.
-const LEASED: &str = "sending";
+/// What a claim takes out of the queue.
+#[derive(Default)]
+struct Taken {
+    lease_token: i64,
+    /// In the order in which they are to leave.
+    leased: Vec<Leased>,
+    suppressed: u64,
+}
 
 /// Shares what is left of the limit among the messages of one lane, in turns, until it is used up or they are empty. What the
 /// claim suppressed takes no share.
 async fn claim_lane(
     tx: &mut Tx,
     request: &ClaimRequest<'_>,
-    lease_token: i64,
     mut lane: VecDeque<Uuid>,
     taken: &mut Taken,
 ) -> Result<()> {
     let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
     let mut left = limit.saturating_sub(taken.leased.len());
-    let mut shares: Vec<VecDeque<i64>> = Vec::new();
+    let mut shares: Vec<VecDeque<Leased>> = Vec::new();
     // Each round gives every message the same share; one that had more than its share gets another round.
     while left > 0 && !lane.is_empty() {
         let share = left.div_ceil(lane.len());
@@ -204,26 +196,76 @@ async fn claim_lane(
             if share == 0 {
                 break;
             }
-            let rows: Vec<(i64, String)> = on_tx!(&mut *tx, conn, d => sqlx::query_as(CLAIM.of(d))
-                .bind(lease_token).bind(request.lease_until.as_millis()).bind(request.channel.to_string())
-                .bind(request.now.as_millis()).bind(i64::try_from(share).unwrap_or(i64::MAX)).bind(message)
-                .fetch_all(conn).await?);
-            if rows.len() == share {
+            let (leased, suppressed) = candidates(tx, request, message, share).await?;
+            lease(tx, request, taken.lease_token, &leased, &suppressed).await?;
+            if leased.len() + suppressed.len() == share {
                 lane.push_back(message);
             }
-            let all = rows.len();
-            let mut ids: Vec<i64> =
-                rows.into_iter().filter(|(_, state)| state == LEASED).map(|(id, _)| id).collect();
-            // `RETURNING` has no order.
-            ids.sort_unstable();
-            taken.suppressed += (all - ids.len()) as u64;
-            left -= ids.len();
-            shares.push(ids.into());
+            taken.suppressed += suppressed.len() as u64;
+            left -= leased.len();
+            shares.push(leased.into());
         }
     }
     // In turns on the wire, too.
     while !shares.is_empty() {
-        shares.retain_mut(|share| share.pop_front().map(|id| taken.leased.push(id)).is_some());
+        shares.retain_mut(|share| share.pop_front().map(|leased| taken.leased.push(leased)).is_some());
+    }
+    Ok(())
+}
+
+/// At most `share` deliveries of a message that are due: who is to be leased, and who is to be suppressed.
+async fn candidates(
+    tx: &mut Tx,
+    request: &ClaimRequest<'_>,
+    message: Uuid,
+    share: usize,
+) -> Result<(Vec<Leased>, Vec<i64>)> {
+    let corrupt = |column| StoreError::Corrupt { table: "deliveries", column };
+    let rows: String = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(CANDIDATES.of(d))
+        .bind(message).bind(request.now.as_millis()).bind(i64::try_from(share).unwrap_or(i64::MAX))
+        .fetch_one(conn).await?);
+    let rows: Vec<Candidate<'_>> = serde_json::from_str(&rows).map_err(|_| corrupt("id"))?;
+    let (mut leased, mut suppressed) = (Vec::with_capacity(rows.len()), Vec::new());
+    for Candidate(id, retries, participant, sealed, opted_out) in rows {
+        if opted_out != 0 || sealed.is_empty() {
+            suppressed.push(id);
+            continue;
+        }
+        leased.push(Leased {
+            id,
+            message,
+            retries,
+            participant: Uuid::parse_str(participant).map_err(|_| corrupt("participant_id"))?,
+            sealed: hex::decode(sealed).ok_or_else(|| corrupt("participant_id"))?,
+        });
+    }
+    // An aggregate has no order.
+    leased.sort_unstable_by_key(|leased| leased.id);
+    Ok((leased, suppressed))
+}
+
+/// Writes the journal: what is not written here does not leave.
+async fn lease(
+    tx: &mut Tx,
+    request: &ClaimRequest<'_>,
+    lease_token: i64,
+    leased: &[Leased],
+    suppressed: &[i64],
+) -> Result<()> {
+    let now = request.now.as_millis();
+    if !suppressed.is_empty() {
+        on_tx!(&mut *tx, conn, d => sqlx::query(SUPPRESS.of(d))
+            .bind(json!(suppressed).to_string()).bind(now).execute(conn).await?.rows_affected());
+    }
+    if !leased.is_empty() {
+        let ids: Vec<i64> = leased.iter().map(|leased| leased.id).collect();
+        let written = on_tx!(&mut *tx, conn, d => sqlx::query(LEASE.of(d))
+            .bind(json!(ids).to_string()).bind(lease_token).bind(request.lease_until.as_millis())
+            .bind(request.channel.to_string()).bind(now).execute(conn).await?.rows_affected());
+        // They were read under the same lock, so each of them must be ours now.
+        if written != ids.len() as u64 {
+            return Err(StoreError::Corrupt { table: "deliveries", column: "state" });
+        }
     }
     Ok(())
 }

@@ -8,21 +8,27 @@ use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::matching::{Audience, MatchQuery, MatchRules, Matched};
-use crate::{Result, Store, StoreError, hex, messages};
+use crate::object::object;
+use crate::walk::Walk;
+use crate::{Actor, Result, Store, StoreError, audit, hex, messages};
 
-/// Deliveries that one transaction writes: some 50 ms on SQLite, during which nothing else is written.
+/// Follow-ups that one transaction writes: some 50 ms on SQLite, during which nothing else is written.
 pub const PAGE: usize = 10_000;
+/// Places behind the first page of an alert: few, so that its first SMS leaves at once whatever its size.
+pub(crate) const FIRST_PLACES: usize = 1_000;
+/// Places behind each other page: some 20 ms on SQLite, between which what was written is claimed and sent.
+const PLACES: usize = 5_000;
 
 const INSERT_PAGE: Sql = Sql::each(
     "INSERT INTO deliveries
          (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
-     SELECT $2, $3, $4, unhex(j.value ->> 0), unhex(j.value ->> 1), $5, 'queued', $6, $6
+     SELECT $2, $3, $4, unhex(j.key), unhex(j.value), $5, 'queued', $6, $6
      FROM json_each($1) j WHERE true
      ON CONFLICT (recipient, message_id) DO NOTHING",
     "INSERT INTO deliveries
          (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
-     SELECT $2, $3, $4, (j.value ->> 0)::uuid, decode(j.value ->> 1, 'hex'), $5, 'queued', $6, $6
-     FROM json_array_elements($1::json) AS j(value)
+     SELECT $2, $3, $4, j.key::uuid, decode(j.value, 'hex'), $5, 'queued', $6, $6
+     FROM json_each_text($1::json) AS j(key, value)
      ON CONFLICT (recipient, message_id) DO NOTHING",
 );
 const LANE: Sql = Sql::new("SELECT lane FROM messages WHERE id = $1");
@@ -82,12 +88,12 @@ pub(crate) async fn begin(
 pub(crate) async fn write_page(tx: &mut Tx, target: Target, page: &[Matched], now: Timestamp) -> Result<u64> {
     let lane: i64 = on_tx!(&mut *tx, conn, d =>
         sqlx::query_scalar(LANE.of(d)).bind(target.message.0).fetch_one(conn).await?);
-    let rows: Vec<Value> = page
-        .iter()
-        .map(|m| json!([hex::encode(m.participant.0.as_bytes()), hex::encode(&m.recipient.0)]))
-        .collect();
+    let people = object(page.iter().map(|m| {
+        let participant = m.participant.0.simple().to_string();
+        (participant, hex::encode(&m.recipient.0))
+    }));
     let added = on_tx!(&mut *tx, conn, d => sqlx::query(INSERT_PAGE.of(d))
-        .bind(Value::Array(rows).to_string())
+        .bind(people)
         .bind(target.organisation.0).bind(target.alert.0).bind(target.message.0).bind(lane).bind(now.as_millis())
         .execute(conn).await?.rows_affected());
     if added > 0 {
@@ -140,9 +146,13 @@ impl Store {
             priority: row.priority.parse().map_err(|_| corrupt("alerts", "priority"))?,
             as_of: Timestamp::from_millis(row.as_of),
         };
-        let recipients = self.match_geofence(&query, rules).await?.recipients;
         let target = Target { organisation, alert, message: MessageId(row.message_id) };
-        for page in recipients.chunks(PAGE) {
+        let mut walk = Walk::begin(self, &query, rules).await?;
+        while !walk.is_done() {
+            let page = walk.step(PLACES).await?;
+            if page.is_empty() {
+                continue;
+            }
             let mut tx = self.db.begin().await?;
             let active: bool = on_tx!(&mut tx, conn, d =>
                 sqlx::query_scalar(STILL_ACTIVE.of(d)).bind(alert.0).fetch_one(conn).await?);
@@ -150,13 +160,27 @@ impl Store {
             if !active {
                 break;
             }
-            write_page(&mut tx, target, page, now).await?;
+            write_page(&mut tx, target, &page, now).await?;
             tx.commit().await?;
             wake();
         }
-        on_db!(write self.db, pool, d => sqlx::query(DONE.of(d)).bind(row.id).execute(pool).await?.rows_affected());
+        self.written_out(target, row.id, now).await?;
         wake();
         Ok(())
+    }
+
+    /// Closes the record of a fan-out, and says in the audit log how many the message is for.
+    async fn written_out(&self, target: Target, id: Uuid, now: Timestamp) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        let closed = on_tx!(&mut tx, conn, d =>
+            sqlx::query(DONE.of(d)).bind(id).execute(conn).await?.rows_affected());
+        if closed > 0 {
+            let recipients = messages::recipients(&mut tx, target.message).await?;
+            let (subject, detail) = (target.alert.0.to_string(), json!({ "recipients": recipients }));
+            let action = "alert.written_out";
+            audit::append(&mut tx, target.organisation, Actor::System, action, &subject, detail, now).await?;
+        }
+        tx.commit().await
     }
 
     /// Alerts whose deliveries were not all written although they began before `before`: a crash cut them off.

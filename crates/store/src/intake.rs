@@ -9,11 +9,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
-use crate::fanout::{self, PAGE, Target};
+use crate::fanout::{self, FIRST_PLACES, Target};
 use crate::idempotency::{self, Idempotency, Once, Seen};
 use crate::incidents::{self, IncidentDraft};
 use crate::matching::{Audience, MatchQuery, MatchRules, Matched};
 use crate::messages::{self, NewMessage};
+use crate::walk::Walk;
 use crate::{Actor, Result, Store, StoreError, audit};
 
 /// What a validated request says.
@@ -57,10 +58,17 @@ pub struct Taken {
     pub incident: IncidentId,
     /// The alert, where there was one in the request.
     pub alert: Option<AlertId>,
-    /// How many will be asked.
+    /// How many are asked by what was written; where there is more, the rest is counted as it is written.
     pub recipients: u64,
     /// Whether deliveries remain to be written.
     pub more: bool,
+}
+
+/// Whom the first page of a fan-out is for, and whether there may be others.
+#[derive(Default)]
+pub(crate) struct FirstPage {
+    pub(crate) recipients: Vec<Matched>,
+    pub(crate) more: bool,
 }
 
 /// Why a change to an alert was not made.
@@ -91,9 +99,9 @@ impl Store {
         incident: &IncidentDraft,
         alert: Option<&AlertDraft>,
     ) -> Result<Once<Taken>> {
-        let recipients = match alert {
-            Some(alert) => self.recipients_of(intake, alert).await?,
-            None => Vec::new(),
+        let first = match alert {
+            Some(alert) => self.first_page(intake, alert).await?,
+            None => FirstPage::default(),
         };
         let mut tx = self.db.begin().await?;
         if let Some(answer) = intake.seen_before(&mut tx).await? {
@@ -103,7 +111,7 @@ impl Store {
             incidents::insert(&mut tx, intake.organisation, incident, intake.operator, intake.now).await?;
         let mut taken = Taken { incident: id, alert: None, recipients: 0, more: false };
         if let Some(alert) = alert {
-            taken = intake.start_alert(&mut tx, id, alert, &recipients).await?;
+            taken = intake.start_alert(&mut tx, id, alert, &first).await?;
         }
         intake.remember(&mut tx, id.0).await?;
         intake.audit(&mut tx, "incident.reported", id.0, json!({ "category": incident.category })).await?;
@@ -127,12 +135,12 @@ impl Store {
         if !exists {
             return Ok(Err(ChangeRefused::NotFound));
         }
-        let recipients = self.recipients_of(intake, alert).await?;
+        let first = self.first_page(intake, alert).await?;
         let mut tx = self.db.begin().await?;
         if let Some(answer) = intake.seen_before(&mut tx).await? {
             return Ok(Ok(answer));
         }
-        let taken = intake.start_alert(&mut tx, incident, alert, &recipients).await?;
+        let taken = intake.start_alert(&mut tx, incident, alert, &first).await?;
         let id = taken.alert.map_or(incident.0, |alert| alert.0);
         intake.remember(&mut tx, id).await?;
         intake.audit_start(&mut tx, Some(alert), &taken).await?;
@@ -140,7 +148,8 @@ impl Store {
         Ok(Ok(Once::Done(taken)))
     }
 
-    async fn recipients_of(&self, intake: &Intake<'_>, alert: &AlertDraft) -> Result<Vec<Matched>> {
+    /// Looks up no more than the first page: the first SMS does not wait until the last recipient is found.
+    async fn first_page(&self, intake: &Intake<'_>, alert: &AlertDraft) -> Result<FirstPage> {
         let query = MatchQuery {
             organisation: intake.organisation,
             geofence: &alert.geofence,
@@ -148,7 +157,9 @@ impl Store {
             priority: alert.priority,
             as_of: intake.now,
         };
-        Ok(self.match_geofence(&query, intake.rules).await?.recipients)
+        let mut walk = Walk::begin(self, &query, intake.rules).await?;
+        let recipients = walk.step(FIRST_PLACES).await?;
+        Ok(FirstPage { recipients, more: !walk.is_done() })
     }
 }
 
@@ -189,7 +200,7 @@ impl Intake<'_> {
         tx: &mut Tx,
         incident: IncidentId,
         alert: &AlertDraft,
-        recipients: &[Matched],
+        first: &FirstPage,
     ) -> Result<Taken> {
         let id = AlertId::generate();
         let state = alert::advance(AlertState::Draft, AlertEvent::Activate).unwrap_or(AlertState::Active);
@@ -214,31 +225,32 @@ impl Intake<'_> {
         };
         messages::insert(tx, &start).await?;
         let target = Target { organisation: self.organisation, alert: id, message };
-        let more = self.begin_fanout(tx, target, &alert.geofence, recipients).await?;
-        Ok(Taken { incident, alert: Some(id), recipients: recipients.len() as u64, more })
+        self.begin_fanout(tx, target, &alert.geofence, first).await?;
+        Ok(Taken { incident, alert: Some(id), recipients: first.recipients.len() as u64, more: first.more })
     }
 
     /// Says in the audit log that an alert was started, if one was.
     async fn audit_start(&self, tx: &mut Tx, alert: Option<&AlertDraft>, taken: &Taken) -> Result<()> {
         let (Some(alert), Some(id)) = (alert, taken.alert) else { return Ok(()) };
+        // Of a large alert the number is not known yet: its own entry follows when the last page is written.
+        let recipients = (!taken.more).then_some(taken.recipients);
         let detail = json!({
-            "incident": taken.incident, "priority": alert.priority, "recipients": taken.recipients,
+            "incident": taken.incident, "priority": alert.priority, "recipients": recipients,
             "exercise": alert.exercise,
         });
         self.audit(tx, "alert.started", id.0, detail).await
     }
 
-    /// Writes the first page of a fan-out and its record; whether more remains.
+    /// Writes the first page of a fan-out and its record.
     pub(crate) async fn begin_fanout(
         &self,
         tx: &mut Tx,
         target: Target,
         geofence: &Geofence,
-        recipients: &[Matched],
-    ) -> Result<bool> {
-        let more = recipients.len() > PAGE;
-        fanout::begin(tx, target, geofence, self.now, !more).await?;
-        fanout::write_page(tx, target, &recipients[..recipients.len().min(PAGE)], self.now).await?;
-        Ok(more)
+        first: &FirstPage,
+    ) -> Result<()> {
+        fanout::begin(tx, target, geofence, self.now, !first.more).await?;
+        fanout::write_page(tx, target, &first.recipients, self.now).await?;
+        Ok(())
     }
 }

@@ -28,6 +28,7 @@ pub mod keys;
 mod lock;
 pub mod matching;
 pub mod messages;
+mod object;
 mod open;
 pub mod organisations;
 pub mod outcomes;
@@ -45,6 +46,7 @@ pub mod seal;
 mod statements;
 pub mod sweep;
 mod wakeup;
+mod walk;
 pub mod workers;
 
 pub use error::StoreError;

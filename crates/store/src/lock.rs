@@ -17,6 +17,9 @@ use crate::seal::Recipient;
 const EXCLUSIVE: &str = "SELECT pg_advisory_xact_lock($1)";
 const SHARED: &str = "SELECT pg_advisory_xact_lock_shared($1)";
 
+const DELIVERIES: &str = "SELECT id FROM deliveries
+     WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)) ORDER BY id FOR NO KEY UPDATE";
+
 /// What is locked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lock<'a> {
@@ -69,6 +72,17 @@ impl OptOuts {
         };
         wait(tx, statement, number("opt-outs", &[])).await
     }
+}
+
+/// Locks deliveries in the order of their ids; `ids` is a JSON array.
+pub(crate) async fn deliveries(tx: &mut Tx, ids: &str) -> Result<()> {
+    match tx {
+        Tx::Sqlite(_) => {}
+        Tx::Postgres(tx) => {
+            sqlx::query(DELIVERIES).bind(ids).execute(&mut **tx).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn wait(tx: &mut Tx, statement: &'static str, number: i64) -> Result<()> {

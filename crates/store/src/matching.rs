@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use klaroen_domain::alert::Priority;
 use klaroen_domain::geofence::Geofence;
+use klaroen_domain::geofence::cover::CellRange;
 use klaroen_domain::hours::{DailySpan, WeeklyHours, Zone};
 use klaroen_domain::id::{OrganisationId, ParticipantId};
 use klaroen_domain::participant::ParticipantKind;
@@ -82,16 +83,22 @@ pub struct Matches {
     pub frequency: u64,
 }
 
-/// `$1`: ranges as `[[first, last, inside], …]`. CROSS JOIN keeps SQLite from turning the loops around.
+/// `$1`: ranges as `[[first, last, inside], …]`, sorted and disjoint. CROSS JOIN keeps SQLite from turning the loops around, and
+/// LATERAL PostgreSQL, so that places come in the order of their cells and the limit ends the work.
 pub(crate) const IN_RANGES: Sql = Sql::each(
-    "SELECT p.latitude, p.longitude, p.participant_id, p.recipient, p.kind, p.paused_until, p.hours,
+    "SELECT p.cell, p.latitude, p.longitude, p.participant_id, p.recipient, p.kind, p.paused_until, p.hours,
          j.value ->> 2 AS inside
      FROM json_each($1) j CROSS JOIN places p
-     WHERE NOT p.opted_out AND p.organisation_id = $2 AND p.cell BETWEEN j.value ->> 0 AND j.value ->> 1",
-    "SELECT p.latitude, p.longitude, p.participant_id, p.recipient, p.kind, p.paused_until, p.hours,
+     WHERE NOT p.opted_out AND p.organisation_id = $2 AND p.cell BETWEEN j.value ->> 0 AND j.value ->> 1
+     LIMIT $3",
+    "SELECT p.cell, p.latitude, p.longitude, p.participant_id, p.recipient, p.kind, p.paused_until, p.hours,
          (j.value ->> 2)::boolean AS inside
-     FROM json_array_elements($1::json) AS j(value) CROSS JOIN places p
-     WHERE NOT p.opted_out AND p.organisation_id = $2 AND p.cell BETWEEN (j.value ->> 0)::bigint AND (j.value ->> 1)::bigint",
+     FROM json_array_elements($1::json) AS j(value) CROSS JOIN LATERAL (
+         SELECT * FROM places
+         WHERE NOT opted_out AND organisation_id = $2
+             AND cell BETWEEN (j.value ->> 0)::bigint AND (j.value ->> 1)::bigint
+         ORDER BY cell LIMIT $3) p
+     LIMIT $3",
 );
 pub(crate) const MEMBERS: Sql = Sql::each(
     "SELECT m.participant_id FROM json_each($1) j
@@ -126,11 +133,15 @@ fn first_id(at: Timestamp) -> Uuid {
 /// No alert runs longer, so none that began earlier has a start message in the window.
 const LONGEST_ALERT: Duration = Duration::from_hours(48);
 
+/// Numbers that are counted at once.
+const COUNTED: usize = 10_000;
+
 /// A window of 24 hours for the frequency rule.
 const DAY: Duration = Duration::from_hours(24);
 
 #[derive(sqlx::FromRow)]
-struct PlaceRow {
+pub(crate) struct PlaceRow {
+    pub(crate) cell: i64,
     latitude: f64,
     longitude: f64,
     participant_id: Uuid,
@@ -156,29 +167,23 @@ impl Store {
     /// What the database says.
     pub async fn match_geofence(&self, query: &MatchQuery<'_>, rules: &MatchRules) -> Result<Matches> {
         let members = self.members(query).await?;
-        let geofence = query.geofence.clone();
-        // Milliseconds for a large shape, during which this thread has other things to do.
-        let cover =
-            tokio::task::spawn_blocking(move || geofence.cover()).await.map_err(|_| StoreError::Stopped)?;
-        let ranges: Vec<_> = cover.ranges.iter().map(|r| json!([r.first, r.last, r.inside])).collect();
-        let ranges = serde_json::Value::Array(ranges).to_string();
-        let mut filter = Filter::new(query, rules, members);
+        let ranges = ranges_json(&cells(query.geofence).await?);
+        let mut filter = Filter::new(query, rules, members.as_ref());
         on_db!(read self.db, pool, d => {
             let mut rows = sqlx::query_as::<_, PlaceRow>(IN_RANGES.of(d))
-                .bind(ranges).bind(query.organisation.0).fetch(pool);
+                .bind(ranges).bind(query.organisation.0).bind(i64::MAX).fetch(pool);
             while let Some(row) = rows.try_next().await? {
                 filter.take(row)?;
             }
         });
         let mut matches = filter.matches();
-        if query.priority != Priority::LifeThreatening && rules.max_alerts_per_day > 0 {
-            self.drop_over_frequency(query, rules.max_alerts_per_day, &mut matches).await?;
-        }
+        let starts = self.counted_starts(query, rules).await?;
+        matches.frequency = self.drop_over_frequency(&starts, rules, &mut matches.recipients).await?;
         Ok(matches)
     }
 
     /// The participants of the audience's groups; `None` where it names no group.
-    async fn members(&self, query: &MatchQuery<'_>) -> Result<Option<HashSet<Uuid>>> {
+    pub(crate) async fn members(&self, query: &MatchQuery<'_>) -> Result<Option<HashSet<Uuid>>> {
         if query.audience.groups.is_empty() {
             return Ok(None);
         }
@@ -188,48 +193,81 @@ impl Store {
         Ok(Some(members.into_iter().collect()))
     }
 
-    /// Leaves out numbers that had enough start messages in the last day. Most days there were fewer alerts than anybody may
-    /// get, and then nobody needs to be counted.
-    async fn drop_over_frequency(
+    /// The start messages of the last day, where there were as many as anybody may get. Most days there were fewer, and then
+    /// nobody needs to be counted.
+    pub(crate) async fn counted_starts(
         &self,
         query: &MatchQuery<'_>,
-        max: u32,
-        matches: &mut Matches,
-    ) -> Result<()> {
+        rules: &MatchRules,
+    ) -> Result<Vec<String>> {
+        if query.priority == Priority::LifeThreatening || rules.max_alerts_per_day == 0 {
+            return Ok(Vec::new());
+        }
         let since = query.as_of.minus(DAY).as_millis();
         let starts: Vec<Uuid> = on_db!(read self.db, pool, d => sqlx::query_scalar(RECENT_STARTS.of(d))
             .bind(query.organisation.0).bind(since).bind(query.as_of.as_millis())
             .bind(first_id(query.as_of.minus(DAY + LONGEST_ALERT))).fetch_all(pool).await?);
-        if starts.len() < usize::try_from(max).unwrap_or(usize::MAX) {
-            return Ok(());
+        let enough = usize::try_from(rules.max_alerts_per_day).unwrap_or(usize::MAX);
+        let starts = if starts.len() < enough { Vec::new() } else { starts };
+        Ok(starts.iter().map(|id| id.simple().to_string()).collect())
+    }
+
+    /// Leaves out numbers that had enough start messages in the last day; gives how many.
+    pub(crate) async fn drop_over_frequency(
+        &self,
+        starts: &[String],
+        rules: &MatchRules,
+        recipients: &mut Vec<Matched>,
+    ) -> Result<u64> {
+        if starts.is_empty() {
+            return Ok(0);
         }
-        let recipients: Vec<String> =
-            matches.recipients.iter().map(|m| crate::hex::encode(&m.recipient.0)).collect();
-        let starts: Vec<String> = starts.iter().map(|id| id.simple().to_string()).collect();
-        let over: Vec<(Vec<u8>, i64)> = on_db!(read self.db, pool, d => sqlx::query_as(RECENT_COUNTS.of(d))
-            .bind(json!(recipients).to_string()).bind(json!(starts).to_string()).bind(i64::from(max))
-            .fetch_all(pool).await?);
-        let over: HashSet<Vec<u8>> = over.into_iter().map(|(recipient, _)| recipient).collect();
-        matches.recipients.retain(|m| !over.contains(m.recipient.0.as_slice()));
-        matches.frequency = over.len() as u64;
-        Ok(())
+        let starts = json!(starts).to_string();
+        let mut over = HashSet::new();
+        for page in recipients.chunks(COUNTED) {
+            let page: Vec<String> = page.iter().map(|m| crate::hex::encode(&m.recipient.0)).collect();
+            let counted: Vec<(Vec<u8>, i64)> = on_db!(read self.db, pool, d =>
+                sqlx::query_as(RECENT_COUNTS.of(d)).bind(json!(page).to_string()).bind(&starts)
+                    .bind(i64::from(rules.max_alerts_per_day)).fetch_all(pool).await?);
+            over.extend(counted.into_iter().map(|(recipient, _)| recipient));
+        }
+        recipients.retain(|m| !over.contains(m.recipient.0.as_slice()));
+        Ok(over.len() as u64)
     }
 }
 
+/// The cells of a shape.
+pub(crate) async fn cells(geofence: &Geofence) -> Result<Vec<CellRange>> {
+    let geofence = geofence.clone();
+    // Milliseconds for a large shape, during which this thread has other things to do.
+    let cover = tokio::task::spawn_blocking(move || geofence.cover()).await;
+    Ok(cover.map_err(|_| StoreError::Stopped)?.ranges)
+}
+
+/// As [`IN_RANGES`] takes them.
+pub(crate) fn ranges_json(ranges: &[CellRange]) -> String {
+    json!(ranges.iter().map(|r| (r.first, r.last, r.inside)).collect::<Vec<_>>()).to_string()
+}
+
 /// Folds places into numbers.
-struct Filter<'a> {
+pub(crate) struct Filter<'a> {
     query: &'a MatchQuery<'a>,
-    members: Option<HashSet<Uuid>>,
+    members: Option<&'a HashSet<Uuid>>,
     /// Quiet hours hold for everybody, or for nobody.
     quiet: bool,
     minute_of_week: u16,
     /// Hours repeat from place to place: each text is read once.
     hours: HashMap<String, bool>,
-    best: HashMap<[u8; 16], (Verdict, Matched)>,
+    /// Of each place that counts or might have; folded when all are there, which takes less than a map would.
+    found: Vec<(Verdict, Matched)>,
 }
 
 impl<'a> Filter<'a> {
-    fn new(query: &'a MatchQuery<'a>, rules: &MatchRules, members: Option<HashSet<Uuid>>) -> Self {
+    pub(crate) fn new(
+        query: &'a MatchQuery<'a>,
+        rules: &MatchRules,
+        members: Option<&'a HashSet<Uuid>>,
+    ) -> Self {
         let quiet = query.priority == Priority::Normal
             && rules.quiet_hours.is_some_and(|span| span.contains(query.as_of, &rules.zone));
         Self {
@@ -238,12 +276,12 @@ impl<'a> Filter<'a> {
             quiet,
             minute_of_week: klaroen_domain::hours::minute_of_week(query.as_of, &rules.zone),
             hours: HashMap::new(),
-            best: HashMap::new(),
+            found: Vec::new(),
         }
     }
 
-    fn take(&mut self, row: PlaceRow) -> Result<()> {
-        if self.members.as_ref().is_some_and(|members| !members.contains(&row.participant_id)) {
+    pub(crate) fn take(&mut self, row: PlaceRow) -> Result<()> {
+        if self.members.is_some_and(|members| !members.contains(&row.participant_id)) {
             return Ok(());
         }
         let corrupt = |column| StoreError::Corrupt { table: "places", column };
@@ -261,11 +299,7 @@ impl<'a> Filter<'a> {
         let recipient: [u8; 16] = row.recipient.try_into().map_err(|_| corrupt("recipient"))?;
         let matched =
             Matched { participant: ParticipantId(row.participant_id), recipient: Recipient(recipient), kind };
-        let best = self.best.entry(recipient).or_insert((verdict, matched));
-        // The same answer in whatever order the rows come: the most willing place, then the oldest registration.
-        if (verdict, matched.participant) < (best.0, best.1.participant) {
-            *best = (verdict, matched);
-        }
+        self.found.push((verdict, matched));
         Ok(())
     }
 
@@ -292,16 +326,21 @@ impl<'a> Filter<'a> {
         Ok(if open { Verdict::Wanted } else { Verdict::OffHours })
     }
 
-    fn matches(self) -> Matches {
+    /// One for each number. The same answer in whatever order the rows came: the most willing place, then the oldest
+    /// registration.
+    pub(crate) fn matches(mut self) -> Matches {
+        self.found.sort_unstable_by_key(|(verdict, m)| (m.recipient, *verdict, m.participant));
+        self.found.dedup_by_key(|(_, m)| m.recipient);
         let mut matches = Matches::default();
-        for (verdict, matched) in self.best.into_values() {
+        for (verdict, _) in &self.found {
             match verdict {
-                Verdict::Wanted => matches.recipients.push(matched),
+                Verdict::Wanted => {}
                 Verdict::OffHours => matches.off_hours += 1,
                 Verdict::Paused => matches.paused += 1,
             }
         }
-        matches.recipients.sort_unstable_by_key(|m| m.recipient);
+        self.found.retain(|(verdict, _)| *verdict == Verdict::Wanted);
+        matches.recipients = self.found.into_iter().map(|(_, matched)| matched).collect();
         matches
     }
 }

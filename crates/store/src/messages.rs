@@ -132,6 +132,11 @@ pub(crate) async fn reached(tx: &mut Tx, alert: AlertId) -> Result<i64> {
     Ok(on_tx!(tx, conn, d => sqlx::query_scalar(REACHED.of(d)).bind(alert.0).fetch_one(conn).await?))
 }
 
+/// How many deliveries a message has.
+pub(crate) async fn recipients(tx: &mut Tx, message: MessageId) -> Result<i64> {
+    Ok(on_tx!(tx, conn, d => sqlx::query_scalar(RECIPIENTS.of(d)).bind(message.0).fetch_one(conn).await?))
+}
+
 /// Keeps `recipients` equal to the number of deliveries, in the transaction that adds them.
 pub(crate) async fn count_more(tx: &mut Tx, message: MessageId, added: u64) -> Result<()> {
     on_tx!(tx, conn, d => sqlx::query(COUNT_MORE.of(d))

@@ -1,6 +1,6 @@
 //! Writing down what came of submits, in batches, fenced by the lease token.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use klaroen_domain::decide::Decision;
 use klaroen_domain::delivery::{DeliveryEvent, DeliveryState, advance};
@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
-use crate::receipts::join_parked;
+use crate::lock;
+use crate::object::object;
+use crate::receipts::{self, IncomingReceipt, ReceiptCounts, join_parked};
 use crate::{Result, Store};
 
 /// What came of one attempt.
@@ -42,6 +44,45 @@ pub struct FinishedCounts {
     pub joined: u64,
 }
 
+/// What the common case, an SMS that was taken in one part, writes; `$1` is `{"id": time}`. Whether every row was under this
+/// lease is told by how many were changed.
+pub(crate) const SENT: Sql = Sql::each(
+    "UPDATE deliveries SET state = 'sent', settle_at = NULL, segments = $3, sent_at = j.value, reason = NULL,
+         changed_at = j.value
+     FROM json_each($1) j
+     WHERE deliveries.id = CAST(j.key AS INTEGER) AND deliveries.state = 'sending' AND deliveries.lease_token = $2",
+    "UPDATE deliveries SET state = 'sent', settle_at = NULL, segments = $3, sent_at = j.value::bigint, reason = NULL,
+         changed_at = j.value::bigint
+     FROM json_each_text($1::json) AS j(key, value)
+     WHERE deliveries.id = j.key::bigint AND deliveries.state = 'sending' AND deliveries.lease_token = $2",
+);
+/// `$1` is `{"provider id": delivery}`.
+pub(crate) const SUBMITTED_WHOLE: Sql = Sql::each(
+    "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
+     SELECT $2, j.key, d.id, 0, 1, d.organisation_id, NULL, d.sent_at
+     FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value WHERE true
+     ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
+    "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
+     SELECT $2, j.key, d.id, 0, 1, d.organisation_id, NULL, d.sent_at
+     FROM json_each_text($1::json) AS j(key, value) JOIN deliveries d ON d.id = j.value::bigint
+     ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
+);
+pub(crate) const SENT_TIMES_OF: Sql = Sql::each(
+    "UPDATE messages SET
+         first_sent_at = MIN(COALESCE(first_sent_at, s.earliest), s.earliest),
+         last_sent_at = MAX(COALESCE(last_sent_at, s.latest), s.latest),
+         settled = FALSE
+     FROM (SELECT d.message_id, MIN(d.sent_at) AS earliest, MAX(d.sent_at) AS latest
+           FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value GROUP BY d.message_id) s
+     WHERE messages.id = s.message_id",
+    "UPDATE messages SET
+         first_sent_at = LEAST(first_sent_at, s.earliest), last_sent_at = GREATEST(last_sent_at, s.latest),
+         settled = FALSE
+     FROM (SELECT d.message_id, MIN(d.sent_at) AS earliest, MAX(d.sent_at) AS latest
+           FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
+           GROUP BY d.message_id) s
+     WHERE messages.id = s.message_id",
+);
 pub(crate) const CURRENT: Sql = Sql::each(
     "SELECT d.id, d.state, d.lease_token, d.in_doubt, d.organisation_id, d.message_id
      FROM json_each($1) j JOIN deliveries d ON d.id = j.value",
@@ -98,9 +139,11 @@ const SENT_TIMES: Sql = Sql::each(
 );
 const REOPEN: Sql = Sql::each(
     "UPDATE messages SET settled = FALSE
-     WHERE settled AND id IN (SELECT unhex(j.value) FROM json_each($1) j)",
+     WHERE settled AND id IN (SELECT d.message_id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value)",
     "UPDATE messages SET settled = FALSE
-     WHERE settled AND id IN (SELECT value::uuid FROM json_array_elements_text($1::json))",
+     WHERE settled AND id IN (
+         SELECT d.message_id FROM deliveries d
+         WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json)))",
 );
 
 #[derive(sqlx::FromRow)]
@@ -119,21 +162,118 @@ impl Store {
     /// # Errors
     /// What the database says; nothing of the batch is written then.
     pub async fn finish(&self, gateway: &str, batch: &[Finished]) -> Result<FinishedCounts> {
-        // The last word about a delivery counts, should a batch hold two.
-        let by_id: HashMap<i64, &Finished> = batch.iter().map(|f| (f.id.0, f)).collect();
-        let ids = json!(by_id.keys().collect::<Vec<_>>()).to_string();
+        Ok(self.record(gateway, batch, &[]).await?.0)
+    }
+
+    /// Writes what came of submits, and then receipts, and waits for the disk once: a receipt that came right after its answer
+    /// finds it. On PostgreSQL each has a transaction of its own, so that locks are taken in one order; it may then give results
+    /// and no counts of receipts, which are not stored.
+    ///
+    /// # Errors
+    /// What the database says; nothing of either is written then, and no receipt may be acknowledged.
+    pub async fn record(
+        &self,
+        gateway: &str,
+        results: &[Finished],
+        receipts: &[IncomingReceipt],
+    ) -> Result<(FinishedCounts, Option<ReceiptCounts>)> {
+        let (mut tx, finished) = self.finish_in(gateway, results).await?;
+        if matches!(tx, Tx::Sqlite(_)) || results.is_empty() {
+            let stored = receipts::store(&mut tx, gateway, receipts).await?;
+            tx.commit().await?;
+            return Ok((finished, Some(stored)));
+        }
+        tx.commit().await?;
+        if receipts.is_empty() {
+            return Ok((finished, Some(ReceiptCounts::default())));
+        }
+        let stored = self.store_receipts(gateway, receipts).await;
+        Ok((finished, stored.inspect_err(|error| tracing::warn!(%error, "receipts not stored")).ok()))
+    }
+
+    /// A transaction in which what came of submits is written.
+    async fn finish_in(&self, gateway: &str, results: &[Finished]) -> Result<(Tx, FinishedCounts)> {
+        if let Some(sent) = Sent::of(results) {
+            let mut tx = self.db.begin().await?;
+            if let Some(finished) = sent.write(&mut tx, gateway).await? {
+                return Ok((tx, finished));
+            }
+            // Some row is not what its attempt left. This is rolled back, and each is looked at.
+        }
         let mut tx = self.db.begin().await?;
-        let rows: Vec<CurrentRow> =
-            on_tx!(&mut tx, conn, d => sqlx::query_as(CURRENT.of(d)).bind(ids).fetch_all(conn).await?);
-        let mut writes = Writes::default();
-        for row in &rows {
-            if let Some(finished) = by_id.get(&row.id) {
-                writes.add(row, finished);
+        let finished = finish_each(&mut tx, gateway, results).await?;
+        Ok((tx, finished))
+    }
+}
+
+/// Looks at each row before it is written.
+async fn finish_each(tx: &mut Tx, gateway: &str, batch: &[Finished]) -> Result<FinishedCounts> {
+    if batch.is_empty() {
+        return Ok(FinishedCounts::default());
+    }
+    // The last word about a delivery counts, should a batch hold two.
+    let by_id: HashMap<i64, &Finished> = batch.iter().map(|f| (f.id.0, f)).collect();
+    let ids = json!(by_id.keys().collect::<Vec<_>>()).to_string();
+    let rows: Vec<CurrentRow> =
+        on_tx!(&mut *tx, conn, d => sqlx::query_as(CURRENT.of(d)).bind(ids).fetch_all(conn).await?);
+    let mut writes = Writes::default();
+    for row in &rows {
+        if let Some(finished) = by_id.get(&row.id) {
+            writes.add(row, finished);
+        }
+    }
+    let counts = writes.write(tx, gateway).await?;
+    Ok(FinishedCounts { fenced: batch.len() as u64 - counts.applied.min(batch.len() as u64), ..counts })
+}
+
+/// A batch of which each delivery was taken in one part: what nearly every batch is.
+struct Sent<'a> {
+    /// Delivery and time, by lease token and segments.
+    times: BTreeMap<(i64, u8), Vec<(i64, i64)>>,
+    /// Provider id and delivery.
+    names: Vec<(&'a str, i64)>,
+}
+
+impl<'a> Sent<'a> {
+    fn of(batch: &'a [Finished]) -> Option<Self> {
+        let mut sent = Self { times: BTreeMap::new(), names: Vec::with_capacity(batch.len()) };
+        let mut seen = HashSet::with_capacity(batch.len());
+        for finished in batch {
+            let [name] = finished.provider_ids.as_slice() else { return None };
+            if finished.decision != Decision::Sent || !seen.insert(finished.id.0) {
+                return None;
+            }
+            let key = (finished.lease_token, finished.segments);
+            sent.times.entry(key).or_default().push((finished.id.0, finished.at.as_millis()));
+            sent.names.push((&name.0, finished.id.0));
+        }
+        (!sent.names.is_empty()).then_some(sent)
+    }
+
+    /// Writes them without reading a row first; `None` where a row is not what its attempt left: nothing may be committed then.
+    async fn write(&self, tx: &mut Tx, gateway: &str) -> Result<Option<FinishedCounts>> {
+        let ids = json!(self.names.iter().map(|(_, id)| id).collect::<Vec<_>>()).to_string();
+        lock::deliveries(tx, &ids).await?;
+        for ((lease_token, segments), rows) in &self.times {
+            let written = on_tx!(&mut *tx, conn, d => sqlx::query(SENT.of(d))
+                .bind(object(rows.iter().copied())).bind(*lease_token).bind(i64::from(*segments))
+                .execute(conn).await?.rows_affected());
+            if written != rows.len() as u64 {
+                return Ok(None);
             }
         }
-        let counts = writes.write(&mut tx, gateway).await?;
-        tx.commit().await?;
-        Ok(FinishedCounts { fenced: batch.len() as u64 - counts.applied.min(batch.len() as u64), ..counts })
+        on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED_WHOLE.of(d))
+            .bind(object(self.names.iter().copied())).bind(gateway).execute(conn).await?.rows_affected());
+        on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES_OF.of(d)).bind(ids).execute(conn).await?.rows_affected());
+        let joined = join_parked(tx, gateway, || self.submissions()).await?;
+        Ok(Some(FinishedCounts { applied: self.names.len() as u64, fenced: 0, joined }))
+    }
+
+    /// As [`join_parked`] takes them.
+    fn submissions(&self) -> String {
+        let times: HashMap<i64, i64> = self.times.values().flatten().copied().collect();
+        let rows = self.names.iter().map(|(name, id)| json!([name, id, 0, 1, null, times.get(id)]));
+        Value::Array(rows.collect()).to_string()
     }
 }
 
@@ -177,8 +317,8 @@ struct Writes {
     deliveries: Vec<Value>,
     submissions: Vec<Value>,
     sent: HashMap<Uuid, (i64, i64)>,
-    /// Messages that may have been done with: something can happen to them again.
-    reopened: BTreeSet<String>,
+    /// Their messages may have been done with: something can happen to them again.
+    reopened: Vec<i64>,
 }
 
 impl Writes {
@@ -226,7 +366,7 @@ impl Writes {
             *times = (times.0.min(at), times.1.max(at));
         }
         if matches!(next, DeliveryState::Queued | DeliveryState::Sent) {
-            self.reopened.insert(row.message_id.simple().to_string());
+            self.reopened.push(row.id);
         }
     }
 
@@ -242,7 +382,7 @@ impl Writes {
             let submissions = Value::Array(self.submissions).to_string();
             on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED.of(d))
                 .bind(&submissions).bind(gateway).execute(conn).await?.rows_affected());
-            counts.joined = join_parked(tx, gateway, &submissions).await?;
+            counts.joined = join_parked(tx, gateway, || submissions).await?;
         }
         if !self.sent.is_empty() {
             let times: Vec<Value> = self
@@ -253,16 +393,17 @@ impl Writes {
             on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES.of(d))
                 .bind(Value::Array(times).to_string()).execute(conn).await?.rows_affected());
         }
-        if !self.reopened.is_empty() {
-            reopen(tx, &self.reopened).await?;
-        }
+        reopen(tx, &self.reopened).await?;
         Ok(counts)
     }
 }
 
-/// Puts messages whose deliveries are queued or sent again back under claiming and upkeep.
-pub(crate) async fn reopen(tx: &mut Tx, messages: &BTreeSet<String>) -> Result<()> {
-    let messages = json!(messages).to_string();
-    on_tx!(&mut *tx, conn, d => sqlx::query(REOPEN.of(d)).bind(messages).execute(conn).await?.rows_affected());
+/// Puts the messages of deliveries that are queued or sent again back under claiming and upkeep.
+pub(crate) async fn reopen(tx: &mut Tx, deliveries: &[i64]) -> Result<()> {
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    let deliveries = json!(deliveries).to_string();
+    on_tx!(&mut *tx, conn, d => sqlx::query(REOPEN.of(d)).bind(deliveries).execute(conn).await?.rows_affected());
     Ok(())
 }

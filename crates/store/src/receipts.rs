@@ -1,13 +1,13 @@
 //! Receipts: stored as they came, merged by `advance`, parked where their delivery is not known yet.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use klaroen_domain::delivery::{DeliveryEvent, DeliveryState, advance, merge_parts, stronger};
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::{ProviderId, ReceiptStatus};
 use klaroen_domain::time::Timestamp;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
 use crate::outcomes::reopen;
@@ -44,26 +44,21 @@ pub struct ReceiptCounts {
     pub moved: u64,
 }
 
-/// Which delivery each receipt of a batch is about. A provider may use an id again, and others may share its account: the
-/// newest submit to that phone counts, and none that is a minute younger than the receipt. JSON: id, recipient, time.
+/// What the submits are that a batch of receipts names, as one JSON value: a row each would be most of the work. `$1` is the
+/// provider ids. Columns: which of them, the delivery, part, time of the submit, whose phone.
 ///
 /// `CROSS JOIN` keeps the order in SQLite: left to itself it reads every submit of the gateway and looks each one up in the
 /// batch, so that a receipt costs more the more was ever sent.
 pub(crate) const FIND: Sql = Sql::each(
-    "SELECT j.key AS receipt, s.delivery_id, s.part, MAX(s.submitted_at) AS submitted_at
+    "SELECT json_group_array(json_array(j.key, s.delivery_id, s.part, s.submitted_at, lower(hex(d.recipient))))
      FROM json_each($1) j
-         CROSS JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value ->> 0
-             AND s.submitted_at <= (j.value ->> 2) + 60000
-         CROSS JOIN deliveries d ON d.id = s.delivery_id
-             AND (j.value ->> 1 IS NULL OR d.recipient = unhex(j.value ->> 1))
-     GROUP BY j.key",
-    "SELECT DISTINCT ON (j.nth) j.nth - 1 AS receipt, s.delivery_id, s.part
-     FROM json_array_elements($1::json) WITH ORDINALITY AS j(value, nth)
-         JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value ->> 0
-             AND s.submitted_at <= (j.value ->> 2)::bigint + 60000
-         JOIN deliveries d ON d.id = s.delivery_id
-             AND (j.value ->> 1 IS NULL OR d.recipient = decode(j.value ->> 1, 'hex'))
-     ORDER BY j.nth, s.submitted_at DESC",
+         CROSS JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value
+         CROSS JOIN deliveries d ON d.id = s.delivery_id",
+    "SELECT COALESCE(json_agg(json_build_array(j.nth - 1, s.delivery_id, s.part, s.submitted_at,
+         encode(d.recipient, 'hex'))), '[]')::text
+     FROM json_array_elements_text($1::json) WITH ORDINALITY AS j(value, nth)
+         JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value
+         JOIN deliveries d ON d.id = s.delivery_id",
 );
 /// References of ours that are real.
 const KNOWN: Sql = Sql::each(
@@ -83,26 +78,27 @@ const INSERT: Sql = Sql::each(
          (j.value ->> 6)::bigint
      FROM json_array_elements($1::json) AS j(value)",
 );
-const DELIVERIES: Sql = Sql::each(
-    "SELECT d.id, d.state, d.message_id,
-         COALESCE((SELECT MAX(s.parts) FROM submissions s WHERE s.delivery_id = d.id AND s.parts > 1), 1) AS parts
-     FROM json_each($1) j JOIN deliveries d ON d.id = j.value",
-    "SELECT d.id, d.state, d.message_id,
-         COALESCE((SELECT MAX(s.parts) FROM submissions s WHERE s.delivery_id = d.id AND s.parts > 1), 1) AS parts
-     FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
-     ORDER BY d.id FOR UPDATE OF d",
+/// How deliveries stand, as one JSON value; columns: id, state, parts.
+pub(crate) const DELIVERIES: Sql = Sql::each(
+    "SELECT json_group_array(json_array(d.id, d.state,
+         COALESCE((SELECT MAX(s.parts) FROM submissions s WHERE s.delivery_id = d.id AND s.parts > 1), 1)))
+     FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value",
+    "WITH d AS (
+         SELECT id, state FROM deliveries
+         WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)) ORDER BY id FOR UPDATE)
+     SELECT COALESCE(json_agg(json_build_array(d.id, d.state,
+         COALESCE((SELECT MAX(s.parts) FROM submissions s WHERE s.delivery_id = d.id AND s.parts > 1), 1))), '[]')::text
+     FROM d",
 );
 const PART_STATUSES: Sql =
     Sql::new("SELECT part, status FROM submissions WHERE delivery_id = $1 AND parts > 1 ORDER BY part");
 const SET_PART: Sql =
     Sql::new("UPDATE submissions SET status = $3 WHERE delivery_id = $1 AND part = $2 AND parts > 1");
 pub(crate) const MOVE: Sql = Sql::each(
-    "UPDATE deliveries SET state = j.value ->> 2, reason = COALESCE(j.value ->> 3, reason), settle_at = NULL,
-         changed_at = $2
-     FROM json_each($1) j WHERE deliveries.id = j.value ->> 0 AND deliveries.state = j.value ->> 1",
-    "UPDATE deliveries SET state = j.value ->> 2, reason = COALESCE(j.value ->> 3, reason), settle_at = NULL,
-         changed_at = $2
-     FROM json_array_elements($1::json) AS j(value) WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = j.value ->> 1",
+    "UPDATE deliveries SET state = $3, reason = COALESCE($4, reason), settle_at = NULL, changed_at = $5
+     WHERE state = $2 AND id IN (SELECT value FROM json_each($1))",
+    "UPDATE deliveries SET state = $3, reason = COALESCE($4, reason), settle_at = NULL, changed_at = $5
+     WHERE state = $2 AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
 );
 /// A start that counted as lost rang after all: its phone is owed what was said since.
 const OWE_FOLLOW_UPS: Sql = Sql::each(
@@ -117,6 +113,8 @@ const OWE_FOLLOW_UPS: Sql = Sql::each(
              JOIN messages s ON s.id = d.message_id AND s.kind = 'start' JOIN alerts a ON a.id = d.alert_id
          WHERE messages.kind <> 'update' OR a.state IN ('active', 'expired'))",
 );
+const ANY_PARKED: Sql =
+    Sql::new("SELECT EXISTS (SELECT 1 FROM receipts WHERE gateway = $1 AND delivery_id IS NULL)");
 /// Parked receipts about the parts of a batch of submissions, whose JSON is that of the insert. In this order for the same
 /// reason.
 pub(crate) const PARKED: Sql = Sql::each(
@@ -143,6 +141,9 @@ const UNPARK: Sql = Sql::each(
      WHERE receipts.id = (j.value ->> 0)::bigint AND receipts.delivery_id IS NULL",
 );
 
+/// A receipt may be this much older than its submit by our clocks.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(1);
+
 /// What a receipt says about a part of a delivery.
 #[derive(Clone, Debug)]
 pub(crate) struct PartReceipt {
@@ -153,20 +154,16 @@ pub(crate) struct PartReceipt {
     pub(crate) at: i64,
 }
 
-#[derive(sqlx::FromRow)]
-struct FoundRow {
-    receipt: i64,
-    delivery_id: i64,
-    part: i64,
-}
+/// A row of [`FIND`]: receipt, delivery, part, time of the submit, recipient.
+#[derive(serde::Deserialize)]
+struct Found<'a>(usize, i64, i64, i64, &'a str);
 
-#[derive(sqlx::FromRow)]
-struct DeliveryRow {
-    id: i64,
-    state: String,
-    message_id: Uuid,
-    parts: i64,
-}
+/// From which state to which, why, and when.
+type Move<'a> = (&'static str, &'static str, Option<&'a str>, i64);
+
+/// A row of [`DELIVERIES`]: id, state, parts.
+#[derive(serde::Deserialize)]
+struct Standing<'a>(i64, &'a str, i64);
 
 #[derive(sqlx::FromRow)]
 struct ParkedRow {
@@ -184,59 +181,76 @@ impl Store {
     /// # Errors
     /// What the database says; nothing of the batch is stored then, and no receipt may be acknowledged.
     pub async fn store_receipts(&self, gateway: &str, batch: &[IncomingReceipt]) -> Result<ReceiptCounts> {
-        if batch.is_empty() {
-            return Ok(ReceiptCounts::default());
-        }
         let mut tx = self.db.begin().await?;
-        let ids: Vec<Value> = batch
-            .iter()
-            .map(|r| {
-                json!([r.provider_id.0, r.recipient.map(|x| hex::encode(&x.0)), r.received_at.as_millis()])
-            })
-            .collect();
-        let found: Vec<FoundRow> = on_tx!(&mut tx, conn, d => sqlx::query_as(FIND.of(d))
-            .bind(Value::Array(ids).to_string()).bind(gateway).fetch_all(conn).await?);
-        let found: HashMap<usize, (i64, i64)> = found
-            .into_iter()
-            .filter_map(|row| Some((usize::try_from(row.receipt).ok()?, (row.delivery_id, row.part))))
-            .collect();
-        let known = known_references(&mut tx, batch).await?;
-        let mut rows = Vec::with_capacity(batch.len());
-        let mut receipts = Vec::with_capacity(batch.len());
-        for (index, receipt) in batch.iter().enumerate() {
-            // Our own reference outranks an id that the provider may use again.
-            let ours = receipt.delivery.filter(|d| known.contains(&d.0));
-            let owner = match (ours, found.get(&index).copied()) {
-                (Some(ours), Some((delivery, part))) if delivery == ours.0 => Some((delivery, part)),
-                (Some(ours), _) => Some((ours.0, 0)),
-                (None, found) => found,
-            };
-            rows.push(json!([
-                receipt.provider_id.0,
-                receipt.status.as_str(),
-                receipt.error,
-                receipt.recipient.map(|r| hex::encode(&r.0)),
-                receipt.raw,
-                receipt.received_at.as_millis(),
-                owner.map(|(delivery, _)| delivery),
-            ]));
-            if let Some((delivery, part)) = owner {
-                receipts.push(PartReceipt {
-                    delivery,
-                    part,
-                    status: receipt.status,
-                    error: receipt.error.clone(),
-                    at: receipt.received_at.as_millis(),
-                });
-            }
-        }
-        on_tx!(&mut tx, conn, d => sqlx::query(INSERT.of(d))
-            .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?.rows_affected());
-        let joined = receipts.len() as u64;
-        let moved = apply(&mut tx, &receipts).await?;
+        let counts = store(&mut tx, gateway, batch).await?;
         tx.commit().await?;
-        Ok(ReceiptCounts { joined, parked: batch.len() as u64 - joined, moved })
+        Ok(counts)
     }
+}
+
+/// Stores a batch and moves the deliveries.
+pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt]) -> Result<ReceiptCounts> {
+    if batch.is_empty() {
+        return Ok(ReceiptCounts::default());
+    }
+    let found = find(tx, gateway, batch).await?;
+    let known = known_references(tx, batch).await?;
+    let mut rows = Vec::with_capacity(batch.len());
+    let mut receipts = Vec::with_capacity(batch.len());
+    for (index, receipt) in batch.iter().enumerate() {
+        // Our own reference outranks an id that the provider may use again.
+        let ours = receipt.delivery.filter(|d| known.contains(&d.0));
+        let owner = match (ours, found.get(index).copied().flatten()) {
+            (Some(ours), Some((delivery, part))) if delivery == ours.0 => Some((delivery, part)),
+            (Some(ours), _) => Some((ours.0, 0)),
+            (None, found) => found,
+        };
+        rows.push(json!([
+            receipt.provider_id.0,
+            receipt.status.as_str(),
+            receipt.error,
+            receipt.recipient.map(|r| hex::encode(&r.0)),
+            receipt.raw,
+            receipt.received_at.as_millis(),
+            owner.map(|(delivery, _)| delivery),
+        ]));
+        if let Some((delivery, part)) = owner {
+            receipts.push(PartReceipt {
+                delivery,
+                part,
+                status: receipt.status,
+                error: receipt.error.clone(),
+                at: receipt.received_at.as_millis(),
+            });
+        }
+    }
+    on_tx!(&mut *tx, conn, d => sqlx::query(INSERT.of(d))
+        .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?.rows_affected());
+    let joined = receipts.len() as u64;
+    let moved = apply(tx, &receipts).await?;
+    Ok(ReceiptCounts { joined, parked: batch.len() as u64 - joined, moved })
+}
+
+/// Which delivery and part each receipt of a batch is about. A provider may use an id again, and others may share its
+/// account: the newest submit to that phone counts, and none that is a minute younger than the receipt.
+async fn find(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt]) -> Result<Vec<Option<(i64, i64)>>> {
+    let ids = json!(batch.iter().map(|r| &r.provider_id).collect::<Vec<_>>()).to_string();
+    let rows: String = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(FIND.of(d))
+        .bind(ids).bind(gateway).fetch_one(conn).await?);
+    let corrupt = StoreError::Corrupt { table: "submissions", column: "delivery_id" };
+    let rows: Vec<Found<'_>> = serde_json::from_str(&rows).map_err(|_| corrupt)?;
+    let recipients: Vec<Option<String>> =
+        batch.iter().map(|r| r.recipient.map(|recipient| hex::encode(&recipient.0))).collect();
+    let mut newest: Vec<Option<(i64, (i64, i64))>> = vec![None; batch.len()];
+    for Found(index, delivery, part, submitted_at, recipient) in rows {
+        let (Some(receipt), Some(best)) = (batch.get(index), newest.get_mut(index)) else { continue };
+        let in_time = submitted_at <= receipt.received_at.plus(CLOCKS_DIFFER).as_millis();
+        let theirs = recipients[index].as_deref().is_none_or(|named| named == recipient);
+        if in_time && theirs && best.is_none_or(|(at, _)| submitted_at > at) {
+            *best = Some((submitted_at, (delivery, part)));
+        }
+    }
+    Ok(newest.into_iter().map(|best| best.map(|(_, owner)| owner)).collect())
 }
 
 /// Which references in the batch are deliveries that exist: a provider may echo anything.
@@ -261,18 +275,18 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
         by_delivery.entry(receipt.delivery).or_default().push(receipt);
     }
     let ids = json!(by_delivery.keys().collect::<Vec<_>>()).to_string();
-    let rows: Vec<DeliveryRow> =
-        on_tx!(&mut *tx, conn, d => sqlx::query_as(DELIVERIES.of(d)).bind(ids).fetch_all(conn).await?);
-    let mut changes = Vec::with_capacity(rows.len());
-    let mut reopened = BTreeSet::new();
-    let mut late_rings = Vec::new();
-    let mut at = 0;
-    for row in rows {
-        let state: DeliveryState =
-            row.state.parse().map_err(|_| StoreError::Corrupt { table: "deliveries", column: "state" })?;
-        let of_this = &by_delivery[&row.id];
-        let next = if row.parts > 1 {
-            match merged_parts(tx, row.id, of_this).await? {
+    let rows: String =
+        on_tx!(&mut *tx, conn, d => sqlx::query_scalar(DELIVERIES.of(d)).bind(ids).fetch_one(conn).await?);
+    let corrupt = || StoreError::Corrupt { table: "deliveries", column: "state" };
+    let rows: Vec<Standing<'_>> = serde_json::from_str(&rows).map_err(|_| corrupt())?;
+    // Most of a batch moves the same way, so it is a statement for each way, and a list of numbers.
+    let mut alike: BTreeMap<Move<'_>, Vec<i64>> = BTreeMap::new();
+    let (mut reopened, mut late_rings) = (Vec::new(), Vec::new());
+    for Standing(id, state, parts) in rows {
+        let state: DeliveryState = state.parse().map_err(|_| corrupt())?;
+        let Some(of_this) = by_delivery.get(&id) else { continue };
+        let next = if parts > 1 {
+            match merged_parts(tx, id, of_this).await? {
                 Some(status) => advance(state, DeliveryEvent::Receipt(status)),
                 None => state,
             }
@@ -282,24 +296,23 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
         if next != state {
             let error = of_this.iter().rev().find_map(|r| r.error.as_deref());
             let reason = if next == DeliveryState::Undelivered { error } else { None };
-            at = at.max(of_this.iter().map(|r| r.at).max().unwrap_or(0));
-            changes.push(json!([row.id, state.as_str(), next.as_str(), reason]));
+            let at = of_this.iter().map(|r| r.at).max().unwrap_or(0);
+            alike.entry((state.as_str(), next.as_str(), reason, at)).or_default().push(id);
             if next == DeliveryState::Sent {
-                reopened.insert(row.message_id.simple().to_string());
+                reopened.push(id);
             }
             if next.reached() && !state.reached() && !state.waiting() {
-                late_rings.push(row.id);
+                late_rings.push(id);
             }
         }
     }
-    if changes.is_empty() {
-        return Ok(0);
+    let mut moved = 0;
+    for ((state, next, reason, at), ids) in alike {
+        moved += on_tx!(&mut *tx, conn, d => sqlx::query(MOVE.of(d))
+            .bind(json!(ids).to_string()).bind(state).bind(next).bind(reason).bind(at)
+            .execute(conn).await?.rows_affected());
     }
-    let changes = Value::Array(changes).to_string();
-    let moved = on_tx!(&mut *tx, conn, d => sqlx::query(MOVE.of(d)).bind(changes).bind(at).execute(conn).await?.rows_affected());
-    if !reopened.is_empty() {
-        reopen(tx, &reopened).await?;
-    }
+    reopen(tx, &reopened).await?;
     if !late_rings.is_empty() {
         let late_rings = json!(late_rings).to_string();
         on_tx!(&mut *tx, conn, d => sqlx::query(OWE_FOLLOW_UPS.of(d)).bind(late_rings).execute(conn).await?.rows_affected());
@@ -330,10 +343,20 @@ async fn merged_parts(
     Ok(merge_parts(&parts.into_values().collect::<Vec<_>>()))
 }
 
-/// Joins receipts that came before the answer to their submit. `submissions` is the JSON that was inserted.
-pub(crate) async fn join_parked(tx: &mut Tx, gateway: &str, submissions: &str) -> Result<u64> {
+/// Joins receipts that came before the answer to their submit. `submissions` gives the JSON of the insert, which is made only
+/// where something is parked.
+pub(crate) async fn join_parked(
+    tx: &mut Tx,
+    gateway: &str,
+    submissions: impl FnOnce() -> String,
+) -> Result<u64> {
+    let parked: bool = on_tx!(&mut *tx, conn, d =>
+        sqlx::query_scalar(ANY_PARKED.of(d)).bind(gateway).fetch_one(conn).await?);
+    if !parked {
+        return Ok(0);
+    }
     let rows: Vec<ParkedRow> = on_tx!(&mut *tx, conn, d => sqlx::query_as(PARKED.of(d))
-        .bind(submissions).bind(gateway).fetch_all(conn).await?);
+        .bind(submissions()).bind(gateway).fetch_all(conn).await?);
     let owners: Vec<(i64, i64)> = rows.iter().map(|row| (row.id, row.delivery_id)).collect();
     let receipts = rows
         .into_iter()

@@ -1,6 +1,5 @@
 //! Upkeep: statements that a worker runs each second. Every one is idempotent and gives the number of rows it changed.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use klaroen_domain::alert::{LANES, Priority};
@@ -94,7 +93,7 @@ pub(crate) const PARKED_BY_PHONE: Sql = Sql::each(
      GROUP BY r.id HAVING COUNT(*) = 1 LIMIT $1",
 );
 const IN_DOUBT: Sql = Sql::new(
-    "SELECT d.id, d.settle_at, d.in_doubt, m.priority, d.message_id,
+    "SELECT d.id, d.settle_at, d.in_doubt, m.priority,
          m.expires_at > $1 AND COALESCE(a.state = 'active', TRUE) AS running
      FROM deliveries d JOIN messages m ON m.id = d.message_id LEFT JOIN alerts a ON a.id = d.alert_id
      WHERE d.state = 'unknown' AND d.settle_at IS NOT NULL AND d.settle_at <= $1 LIMIT $2",
@@ -187,7 +186,6 @@ struct DoubtRow {
     settle_at: i64,
     in_doubt: bool,
     priority: String,
-    message_id: Uuid,
     running: bool,
 }
 
@@ -278,12 +276,12 @@ impl Store {
         let rows: Vec<DoubtRow> = on_db!(read self.db, pool, d =>
             sqlx::query_as(IN_DOUBT.of(d)).bind(at).bind(BATCH).fetch_all(pool).await?);
         let mut batch = Vec::new();
-        let mut reopened = BTreeSet::new();
+        let mut reopened = Vec::new();
         for row in rows {
             let priority = row.priority.parse().unwrap_or(Priority::Normal);
             if settle(priority, row.in_doubt, row.running) == settlement {
                 batch.push(json!([row.id, row.settle_at]));
-                reopened.insert(row.message_id.simple().to_string());
+                reopened.push(row.id);
             }
         }
         if batch.is_empty() {

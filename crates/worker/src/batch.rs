@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Rows of one transaction.
-pub(crate) const ROWS: usize = 500;
+/// Rows of one transaction: some 10 ms, so that the wait for the disk is the smaller part.
+pub(crate) const ROWS: usize = 1_000;
 /// How long the first result of a batch waits for others.
 pub(crate) const COMPANY: Duration = Duration::from_millis(20);
 

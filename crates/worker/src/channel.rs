@@ -162,6 +162,7 @@ impl ChannelTask {
             clock: Arc::clone(&self.shared.clock),
             gateway: self.spec.name.gateway.clone(),
             results: finisher.sender(),
+            receipts: finisher.receipts(),
             replies: sender,
             in_doubt: Arc::clone(in_doubt),
             instruments: Arc::clone(instruments),

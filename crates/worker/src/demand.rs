@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// A claim is what can be handed over in this time: about the time of one commit.
 const HANDOVER: Duration = Duration::from_millis(20);
 /// Rows of one transaction.
-const MOST: u32 = 500;
+const MOST: u32 = 1_000;
 /// A sample is this much busy time or this many answers: less says little.
 const SAMPLE: Duration = Duration::from_millis(20);
 const ANSWERS: u32 = 100;
@@ -22,14 +22,16 @@ const WEIGHT: f64 = 0.3;
 /// Without a limit it is at least the window, so that a gateway which has shown nothing yet is filled; under a limit it is
 /// what the tokens of the time allow, because the rest would only wait under a lease.
 pub(crate) fn claim_size(pace: f64, limit: Option<f64>, window: usize) -> u32 {
-    let window = u32::try_from(window).unwrap_or(MOST);
+    let most = usize::try_from(MOST).unwrap_or(usize::MAX);
     let wanted = handed_over(pace).max(window);
-    limit.map_or(wanted, |limit| wanted.min(handed_over(limit))).clamp(1, MOST)
+    let size = limit.map_or(wanted, |limit| wanted.min(handed_over(limit))).clamp(1, most);
+    u32::try_from(size).unwrap_or(MOST)
 }
 
+/// What is handed over at `rate` messages per second in the time of about one commit.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast from float saturates")]
-fn handed_over(rate: f64) -> u32 {
-    (rate * HANDOVER.as_secs_f64()).ceil() as u32
+pub(crate) fn handed_over(rate: f64) -> usize {
+    (rate * HANDOVER.as_secs_f64()).ceil() as usize
 }
 
 /// Measures throughput over the time in which something was under way; the time in between says nothing about the wire.
@@ -88,10 +90,10 @@ mod tests {
             // measured, limit, window → claim
             (0.0, None, 50, 50),
             (10_000.0, None, 50, 200),
-            (30_000.0, None, 50, 500),
-            (1e12, None, 50, 500),
+            (30_000.0, None, 50, 600),
+            (1e12, None, 50, 1_000),
             (0.0, None, 0, 1),
-            (0.0, None, 4000, 500),
+            (0.0, None, 4000, 1_000),
             (480.0, Some(500.0), 50, 10),
             (0.0, Some(5.0), 50, 1),
             (900.0, Some(1e9), 50, 50),

@@ -1,4 +1,5 @@
-//! Writing down what came of submits: in batches, again and again until it is written.
+//! Writing down what came of submits: in batches, again and again until it is written. Receipts are written along with the
+//! results before them: one wait for the disk instead of two, and a receipt finds the answer that it came right after.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,8 +8,9 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use klaroen_store::outcomes::{Finished, FinishedCounts};
+use klaroen_store::receipts::{IncomingReceipt, ReceiptCounts};
 use klaroen_store::{Store, StoreError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +24,18 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Ids that one log line names.
 const NAMED: usize = 20;
 
+/// Receipts, and where to say that they are stored. Dropped unanswered: they are not, as far as is known.
+#[derive(Debug)]
+pub(crate) struct Joint {
+    pub(crate) receipts: Arc<Vec<IncomingReceipt>>,
+    pub(crate) stored: oneshot::Sender<ReceiptCounts>,
+}
+
 /// The task that writes results, and the way to it.
 #[derive(Debug)]
 pub(crate) struct Finisher {
     sender: mpsc::Sender<Finished>,
+    joint: mpsc::Sender<Joint>,
     task: JoinHandle<()>,
     give_up: CancellationToken,
 }
@@ -33,13 +43,15 @@ pub(crate) struct Finisher {
 impl Finisher {
     /// Starts the task; `gateway` is the one that all results are about.
     pub(crate) fn start(store: Store, gateway: String) -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING);
+        let (sender, results) = mpsc::channel(WAITING);
+        // One batch is being written while the next gathers where it came from.
+        let (joint, receipts) = mpsc::channel(1);
         let give_up = CancellationToken::new();
         let stop = give_up.clone();
         let task = tokio::spawn(async move {
-            run(receiver, &*to_store(store, gateway), &stop).await;
+            run(Incoming { results, receipts }, &*to_store(store, gateway), &stop).await;
         });
-        Self { sender, task, give_up }
+        Self { sender, joint, task, give_up }
     }
 
     /// Where results go. The task ends when every sender is dropped and all is written.
@@ -47,10 +59,15 @@ impl Finisher {
         self.sender.clone()
     }
 
+    /// Where receipts go.
+    pub(crate) fn receipts(&self) -> mpsc::Sender<Joint> {
+        self.joint.clone()
+    }
+
     /// Writes what is left. Once `give_up` is over, what cannot be written at once is given up and logged: its leases run out
     /// and it becomes `unknown`.
     pub(crate) async fn close(self, give_up: impl Future<Output = ()>) {
-        drop(self.sender);
+        drop((self.sender, self.joint));
         let mut task = self.task;
         let ended = tokio::select! {
             biased;
@@ -86,25 +103,102 @@ impl From<StoreError> for Unwritten {
     }
 }
 
-/// Writes one batch: `finish` of a [`Store`], or a test's own.
-type Write = dyn for<'a> Fn(&'a [Finished]) -> BoxFuture<'a, Result<FinishedCounts, Unwritten>> + Send + Sync;
+/// What one batch did.
+type Recorded = (FinishedCounts, Option<ReceiptCounts>);
+
+/// Writes one batch: `record` of a [`Store`], or a test's own.
+type Write = dyn for<'a> Fn(&'a [Finished], &'a [IncomingReceipt]) -> BoxFuture<'a, Result<Recorded, Unwritten>>
+    + Send
+    + Sync;
 
 fn to_store(store: Store, gateway: String) -> Box<Write> {
     let gateway: Arc<str> = gateway.into();
-    Box::new(move |batch| {
+    Box::new(move |results, receipts| {
         let (store, gateway) = (store.clone(), Arc::clone(&gateway));
-        async move { Ok(store.finish(&gateway, batch).await?) }.boxed()
+        async move { Ok(store.record(&gateway, results, receipts).await?) }.boxed()
     })
 }
 
-async fn run(mut receiver: mpsc::Receiver<Finished>, write: &Write, give_up: &CancellationToken) {
-    let mut batch = Vec::with_capacity(batch::ROWS);
-    while batch::next(&mut receiver, &mut batch, batch::COMPANY).await {
-        while !batch.is_empty() {
-            let repeats = split_repeats(&mut batch);
-            write_all(&batch, write, give_up).await;
-            batch = repeats;
+/// What is to be written.
+struct Incoming {
+    results: mpsc::Receiver<Finished>,
+    receipts: mpsc::Receiver<Joint>,
+}
+
+impl Incoming {
+    /// Fills `batch`. Results wait a little for company, and not at all where receipts wait for their commit; `None` when
+    /// every sender is gone and nothing is left.
+    async fn next(&mut self, batch: &mut Vec<Finished>) -> Option<Option<Joint>> {
+        let mut joint = tokio::select! {
+            biased;
+            Some(joint) = self.receipts.recv() => Some(joint),
+            more = self.results.recv_many(batch, batch::ROWS) => if more == 0 { return None } else { None },
+        };
+        let company = tokio::time::sleep(batch::COMPANY);
+        tokio::pin!(company);
+        while joint.is_none() && batch.len() < batch::ROWS {
+            let room = batch::ROWS - batch.len();
+            tokio::select! {
+                biased;
+                Some(came) = self.receipts.recv() => joint = Some(came),
+                more = self.results.recv_many(batch, room) => if more == 0 { break },
+                () = &mut company => break,
+            }
         }
+        // After the receipts were taken, so that the answers before them are here.
+        while batch.len() < batch::ROWS
+            && let Ok(result) = self.results.try_recv()
+        {
+            batch.push(result);
+        }
+        Some(joint)
+    }
+}
+
+async fn run(mut incoming: Incoming, write: &Write, give_up: &CancellationToken) {
+    let mut batch = Vec::with_capacity(batch::ROWS);
+    while let Some(mut joint) = incoming.next(&mut batch).await {
+        loop {
+            let repeats = split_repeats(&mut batch);
+            let written = match joint.take() {
+                Some(joint) => write_together(&batch, joint, write).await,
+                None => false,
+            };
+            if !written && !batch.is_empty() {
+                write_all(&batch, write, give_up).await;
+            }
+            batch = repeats;
+            if batch.is_empty() {
+                break;
+            }
+        }
+    }
+}
+
+/// Whether results and receipts were written together. Where they were not, neither is to hold up the other: the results are
+/// written by themselves, and the receipts by whoever brought them.
+async fn write_together(results: &[Finished], joint: Joint, write: &Write) -> bool {
+    match write(results, &joint.receipts).await {
+        Ok((finished, receipts)) => {
+            note(finished);
+            if let Some(receipts) = receipts
+                && joint.stored.send(receipts).is_err()
+            {
+                tracing::debug!("nobody waited for these receipts any more");
+            }
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "results and receipts not written together");
+            false
+        }
+    }
+}
+
+/// Says what was not as expected.
+fn note(counts: FinishedCounts) {
+    if counts.fenced > 0 {
+        tracing::warn!(fenced = counts.fenced, "results of attempts whose lease had gone to another");
     }
 }
 
@@ -121,15 +215,10 @@ async fn write_all(batch: &[Finished], write: &Write, give_up: &CancellationToke
     let mut parts = vec![batch];
     let mut wait = FIRST_WAIT;
     while let Some(part) = parts.pop() {
-        match write(part).await {
-            Ok(counts) => {
+        match write(part, &[]).await {
+            Ok((counts, _)) => {
                 wait = FIRST_WAIT;
-                if counts.fenced > 0 {
-                    tracing::warn!(
-                        fenced = counts.fenced,
-                        "results of attempts whose lease had gone to another"
-                    );
-                }
+                note(counts);
             }
             Err(error @ Unwritten::Later(_)) if !give_up.is_cancelled() => {
                 tracing::warn!(%error, rows = part.len(), "results not written yet");
@@ -200,18 +289,22 @@ mod tests {
         refuse: impl Fn(&[Finished]) -> Option<Unwritten> + Send + Sync + 'static,
     ) -> Box<Write> {
         let written = Arc::clone(written);
-        Box::new(move |batch| {
+        Box::new(move |batch, _| {
             let refused = refuse(batch);
             if refused.is_none() {
                 written.0.lock().unwrap().extend_from_slice(batch);
             }
-            std::future::ready(refused.map_or(Ok(FinishedCounts::default()), Err)).boxed()
+            std::future::ready(
+                refused.map_or(Ok((FinishedCounts::default(), Some(ReceiptCounts::default()))), Err),
+            )
+            .boxed()
         })
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_database_that_is_away_for_minutes_loses_nothing() {
-        let (sender, receiver) = mpsc::channel(2_000);
+        let (sender, results) = mpsc::channel(2_000);
+        let incoming = Incoming { results, receipts: mpsc::channel(1).1 };
         for row in rows(700) {
             sender.try_send(row).unwrap();
         }
@@ -221,8 +314,56 @@ mod tests {
         let write = write_into(&written, move |_| {
             (Instant::now() < back).then_some(Unwritten::Later(StoreError::WrongKey))
         });
-        run(receiver, &*write, &CancellationToken::new()).await;
+        run(incoming, &*write, &CancellationToken::new()).await;
         assert_eq!(*written.0.lock().unwrap(), rows(700));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn receipts_are_written_after_the_results_before_them_and_without_delay() {
+        let (sender, results) = mpsc::channel(10);
+        let (receipts, joint) = mpsc::channel(1);
+        let written: Arc<Mutex<Vec<(usize, usize)>>> = Arc::default();
+        let seen = Arc::clone(&written);
+        let write: Box<Write> = Box::new(move |results, receipts| {
+            seen.lock().unwrap().push((results.len(), receipts.len()));
+            let refused = receipts.len() == 2;
+            let answer = if refused {
+                Err(Unwritten::Later(StoreError::WrongKey))
+            } else {
+                Ok((FinishedCounts::default(), Some(ReceiptCounts::default())))
+            };
+            std::future::ready(answer).boxed()
+        });
+        let give_up = CancellationToken::new();
+        let running = run(Incoming { results, receipts: joint }, &*write, &give_up);
+        let play = async move {
+            for (count, expected) in [(1, true), (2, false)] {
+                for row in rows(3) {
+                    sender.send(row).await.unwrap();
+                }
+                let (stored, answer) = oneshot::channel();
+                let batch = Arc::new(vec![receipt(); count]);
+                receipts.send(Joint { receipts: batch, stored }).await.unwrap();
+                assert_eq!(answer.await.is_ok(), expected);
+            }
+        };
+        let began = Instant::now();
+        tokio::join!(running, play);
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        // What could not be written together is written apart: the results here, the receipts by whoever brought them.
+        assert_eq!(*written.lock().unwrap(), [(3, 1), (3, 2), (3, 0)]);
+    }
+
+    fn receipt() -> IncomingReceipt {
+        IncomingReceipt {
+            provider_id: klaroen_domain::outcome::ProviderId("a".into()),
+            delivery: None,
+            status: klaroen_domain::outcome::ReceiptStatus::Delivered,
+            error: None,
+            recipient: None,
+            raw: String::new(),
+            received_at: Timestamp::from_millis(0),
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,18 +10,21 @@ use klaroen_domain::time::{Clock, Timestamp};
 use klaroen_gateway::{Ack, Delivered, GatewayEvent, Receipt};
 use klaroen_store::Store;
 use klaroen_store::outcomes::Finished;
-use klaroen_store::receipts::IncomingReceipt;
+use klaroen_store::receipts::{IncomingReceipt, ReceiptCounts};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::finisher::Joint;
 use crate::in_doubt::InDoubt;
 use crate::instruments::{self, ChannelInstruments};
 use crate::replies::Received;
 use crate::{batch, jitter};
 
-/// How long the first event of a batch waits for others. Shorter than for results: a message centre sends only so many before it
-/// wants an answer, so waiting longer is waiting for nobody; while a batch is written, the next one gathers anyway.
-const COMPANY: Duration = Duration::from_millis(2);
+/// No event waits for others: a message centre sends only so many before it wants an answer, so that would be waiting for
+/// nobody. While a batch is written, the next one gathers.
+const COMPANY: Duration = Duration::ZERO;
+/// How long receipts wait to be written together with results; a database that is away keeps those up.
+const TOGETHER: Duration = Duration::from_secs(5);
 
 /// Takes the events of one connection.
 pub(crate) struct Inbound {
@@ -29,6 +32,7 @@ pub(crate) struct Inbound {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gateway: String,
     pub(crate) results: mpsc::Sender<Finished>,
+    pub(crate) receipts: mpsc::Sender<Joint>,
     pub(crate) replies: mpsc::Sender<Received>,
     pub(crate) in_doubt: Arc<InDoubt>,
     pub(crate) instruments: Arc<ChannelInstruments>,
@@ -81,7 +85,7 @@ impl Inbound {
                 }
             }
         }
-        self.store_receipts(&receipts, acks).await;
+        self.store_receipts(receipts, acks).await;
         // Last, so that the doubt which they settle is on its way by now.
         for (delivery, attempt, outcome, ack) in late {
             self.late_answer(delivery, attempt, outcome, ack).await;
@@ -100,11 +104,16 @@ impl Inbound {
         }
     }
 
-    async fn store_receipts(&self, receipts: &[IncomingReceipt], acks: Vec<oneshot::Sender<Ack>>) {
+    async fn store_receipts(&self, receipts: Vec<IncomingReceipt>, acks: Vec<oneshot::Sender<Ack>>) {
         if receipts.is_empty() {
             return;
         }
-        let verdict = match self.store.store_receipts(&self.gateway, receipts).await {
+        let receipts = Arc::new(receipts);
+        let stored = match self.store_with_results(&receipts).await {
+            Some(counts) => Ok(counts),
+            None => self.store.store_receipts(&self.gateway, &receipts).await,
+        };
+        let verdict = match stored {
             Ok(counts) => {
                 instruments::receipts(&self.gateway, counts);
                 Ack::Stored
@@ -117,6 +126,17 @@ impl Inbound {
         for ack in acks {
             answer(ack, verdict);
         }
+    }
+
+    /// `None` where that did not come about. Should it come about after all, the receipts are stored twice and count once.
+    async fn store_with_results(&self, receipts: &Arc<Vec<IncomingReceipt>>) -> Option<ReceiptCounts> {
+        let (stored, answer) = oneshot::channel();
+        let joint = Joint { receipts: Arc::clone(receipts), stored };
+        let store = async {
+            self.receipts.send(joint).await.ok()?;
+            answer.await.ok()
+        };
+        tokio::time::timeout(TOGETHER, store).await.ok().flatten()
     }
 
     /// Settles an attempt whose caller had given up. Without a memory of the attempt nothing can be written: the fence is

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use self::answers::next_done;
 use crate::claimer::{Batch, Claimer, Ready};
 use crate::control::GatewayControl;
-use crate::demand::{Meter, claim_size};
+use crate::demand::{Meter, claim_size, handed_over};
 use crate::in_doubt::InDoubt;
 use crate::instruments::ChannelInstruments;
 use crate::jitter;
@@ -76,6 +76,8 @@ pub(crate) struct Session {
     in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
     claiming: Option<Claiming>,
     last_claim: usize,
+    /// What was leased had to be put back: nothing more is leased before an answer comes.
+    stalled: bool,
     meter: Meter,
     /// Wakes up when somebody queues something; armed before each claim, so that no wake-up falls between.
     work: Pin<Box<OwnedNotified>>,
@@ -104,6 +106,7 @@ impl Session {
             in_flight: FuturesUnordered::new(),
             claiming: None,
             last_claim: 0,
+            stalled: false,
             meter: Meter::default(),
             idle_until: None,
         }
@@ -171,6 +174,7 @@ impl Session {
             if now >= next.hand_over_by {
                 place.send(attempt.put_back(wall));
                 self.queue.pop_front();
+                self.stalled = true;
                 continue;
             }
             if self.in_flight.len() >= window {
@@ -194,15 +198,20 @@ impl Session {
         Hold::Nothing
     }
 
-    /// Starts the next claim when less than half of the last one is left, so that the wire does not wait for the disk.
+    /// Starts the next claim before the queue is empty, so that the wire does not wait for the disk.
     fn claim_ahead(&mut self, now: Instant) {
         if self.idle_until.is_some_and(|until| now >= until) {
             self.idle_until = None;
         }
-        if self.claiming.is_some() || self.idle_until.is_some() || self.queue.len() * 2 > self.last_claim {
+        if self.claiming.is_some() || self.idle_until.is_some() || self.queue.len() > self.low_water() {
             return;
         }
         let window = self.parts.control.window(self.parts.window);
+        if self.stalled && self.in_flight.len() >= window {
+            // A provider that does not answer holds its window, and not what others could send.
+            return;
+        }
+        self.stalled = false;
         if window < self.parts.window && !(self.queue.is_empty() && self.in_flight.is_empty()) {
             // One message tries a gateway that had refused us; its answer decides about the rest.
             return;
@@ -218,6 +227,14 @@ impl Session {
         self.claiming = Some(tokio::spawn(async move { claimer.claim(limit).await }));
     }
 
+    /// What may be left when the next claim begins: half of the last one, or what a claim's commit takes to be handed over.
+    fn low_water(&self) -> usize {
+        let half = self.last_claim / 2;
+        // Under a limit the tokens are what is waited for, and more would only wait under a lease.
+        let limited = self.parts.control.pace.rate().is_some();
+        if limited { half } else { half.max(handed_over(self.meter.rate())) }
+    }
+
     /// Takes in what a claim brought, or says when to try again.
     fn claimed(&mut self, claimed: Result<Result<Batch, StoreError>, JoinError>) {
         self.claiming = None;
@@ -229,11 +246,11 @@ impl Session {
                     let due = batch.next_due.map_or(again, |wait| Instant::now() + wait.max(BREATH));
                     self.idle_until = Some(due.min(again));
                 } else {
-                    #[expect(clippy::cast_precision_loss, reason = "at most 500")]
+                    #[expect(clippy::cast_precision_loss, reason = "at most a thousand")]
                     self.parts.instruments.claim_size.record(batch.ready.len() as f64);
                 }
+                self.last_claim = batch.ready.len();
                 self.queue.extend(batch.ready);
-                self.last_claim = self.queue.len();
             }
             Ok(Err(error)) => {
                 tracing::warn!(channel = %self.parts.claimer.channel, %error, "nothing could be claimed");

@@ -298,9 +298,10 @@ async fn a_fan_out_of_several_pages_is_resumed_after_a_crash(
     world.store.import_participants(world.organisation, &batch, false, world.now()).await.unwrap();
     let taken = world.take(&world.alert_draft(10_000.0)).await;
     assert!(taken.more);
-    assert_eq!(taken.recipients, count as u64);
+    // No more than the first page is looked up, whatever the size: the first SMS waits for no more.
+    assert!((1..count as u64 / 2).contains(&taken.recipients), "{}", taken.recipients);
     let alert = taken.alert.unwrap();
-    assert_eq!(world.view(alert).await.messages[0].recipients, klaroen_store::fanout::PAGE as u64);
+    assert_eq!(world.view(alert).await.messages[0].recipients, taken.recipients);
     // The process died here. Another one finds it.
     let later = world.now().plus(Duration::from_secs(10));
     assert_eq!(world.store.open_fanouts(later).await.unwrap(), [alert]);

@@ -10,6 +10,12 @@ use crate::{Result, StoreError, StoreOptions};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/sqlite");
 
+/// In KiB, as SQLite takes it: what a writer has read stays good, because nobody else writes.
+const WRITER_CACHE: &str = "-65536";
+/// Each reader forgets its pages at the next commit of the writer, so there is no use in many; eight readers of a large alert
+/// took half a gigabyte.
+const READER_CACHE: &str = "-4096";
+
 /// Opens the file, makes it where there is none, and migrates it.
 pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
     let bad_url = || {
@@ -32,7 +38,7 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
         // Rows that may wait to be taken: with few, the database's thread and ours wake each other for every handful.
         .row_buffer_size(1024)
         // 64 MiB: the hot indexes of a large alert stay in memory.
-        .pragma("cache_size", "-65536")
+        .pragma("cache_size", WRITER_CACHE)
         .pragma("temp_store", "memory")
         .pragma("wal_autocheckpoint", "4000")
         .pragma("journal_size_limit", "67108864");
@@ -48,6 +54,6 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
     let readers = SqlitePoolOptions::new()
         .max_connections(options.connections)
         .acquire_timeout(Duration::from_secs(10))
-        .connect_lazy_with(connect.read_only(true));
+        .connect_lazy_with(connect.read_only(true).pragma("cache_size", READER_CACHE));
     Ok(Db::Sqlite { writer, readers })
 }

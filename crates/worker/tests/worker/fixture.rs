@@ -35,7 +35,7 @@ use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the gateway answers to its `n`th message, from 0.
 pub type Script = Arc<dyn Fn(u32) -> BoxFuture<'static, SubmitOutcome> + Send + Sync>;
@@ -222,6 +222,11 @@ impl Running {
     }
 
     pub fn with_drain(world: &World, window: usize, script: Script, drain_deadline: Duration) -> Self {
+        Self::on("main", world, window, script, drain_deadline)
+    }
+
+    pub fn on(gateway: &str, world: &World, window: usize, script: Script, drain_deadline: Duration) -> Self {
+        let name = ChannelName { gateway: gateway.into(), channel: 0 };
         let (submitted, seen) = mpsc::channel(50_000);
         let (events, heard) = mpsc::channel(100);
         let (status, shown) = watch::channel(ChannelStatus::Up);
@@ -234,12 +239,7 @@ impl Running {
                 status: shown.clone(),
             })
         };
-        let spec = ChannelSpec {
-            name: ChannelName { gateway: "main".into(), channel: 0 },
-            window,
-            segments_per_second: 0,
-            connect: Box::new(connect),
-        };
+        let spec = ChannelSpec { name, window, segments_per_second: 0, connect: Box::new(connect) };
         let settings = WorkerSettings {
             channels: vec![spec],
             country: Country::NL,

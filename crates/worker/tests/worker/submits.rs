@@ -11,7 +11,7 @@ use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_store::channels::{ChannelName, Lease};
 use uuid::Uuid;
 
-use crate::fixture::{Running, World, accepted, at_once, failure, gated};
+use crate::fixture::{PATIENCE, Running, World, accepted, at_once, failure, gated};
 
 #[tokio::test]
 async fn everybody_gets_it_once() {
@@ -44,6 +44,23 @@ async fn a_gateway_that_refuses_us_is_left_alone_and_the_queue_waits() {
     // At most the window was under way when the first answer came.
     assert!(others.len() < 5, "{}", others.len());
     assert_eq!((world.count(S::Queued).await, world.count(S::Failed).await), (100, 0));
+}
+
+#[tokio::test]
+async fn a_gateway_that_never_answers_holds_its_window_and_no_more() {
+    let world = World::new(300).await;
+    let (gate, script) = gated();
+    let mut stuck = Running::on("stuck", &world, 10, script, PATIENCE);
+    for _ in 0..10 {
+        stuck.provider.next().await;
+    }
+    let good = Running::start(&world, 10, at_once(accepted));
+    // All but those that nobody can take from it; what it had leased beyond its window went back.
+    world.until(S::Sent, 290).await;
+    world.until(S::Sending, 10).await;
+    gate.add_permits(10);
+    world.until(S::Sent, 300).await;
+    assert_eq!((stuck.stop().await.len(), good.stop().await.len()), (0, 290));
 }
 
 #[tokio::test]
