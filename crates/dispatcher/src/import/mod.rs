@@ -23,6 +23,8 @@ use klaroen_store::import::Imported;
 use klaroen_store::participants::ParticipantDraft;
 use klaroen_store::{Actor, PageRequest, Store, StoreError};
 use serde::Serialize;
+use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 use utoipa::ToSchema;
 
 use self::columns::Columns;
@@ -132,6 +134,11 @@ pub async fn import_csv<B: AsRef<[u8]>>(
 ) -> Result<ImportReport, ImportError> {
     let mut session = Session::new(import);
     let result = session.run(source, &mut progress).await;
+    // What is under way is written whatever stopped the reading, and it counts.
+    let result = match (result, session.settle().await) {
+        (Ok(()), settled) => settled,
+        (broken, _) => broken,
+    };
     let report = session.report;
     // Written for a broken import too: rows may have landed.
     if !import.dry_run && report.rows > 0 {
@@ -152,8 +159,16 @@ struct Session<'a> {
     rows: Option<Rows>,
     columns: Option<Columns>,
     window: Window,
+    /// What is being written while the next rows are read.
+    writing: Option<Writing>,
     bytes: u64,
     report: ImportReport,
+}
+
+/// Registrations on their way into the database, and the lines that each came from.
+struct Writing {
+    results: JoinHandle<Result<Vec<Imported>, StoreError>>,
+    origins: Vec<(Vec<u64>, bool)>,
 }
 
 impl<'a> Session<'a> {
@@ -165,6 +180,7 @@ impl<'a> Session<'a> {
             rows: None,
             columns: None,
             window: Window::default(),
+            writing: None,
             bytes: 0,
             report: ImportReport::default(),
         }
@@ -253,11 +269,13 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Writes what is gathered in one transaction.
+    /// Begins to write what is gathered, in one transaction, once what was gathered before it is written.
     async fn write(&mut self) -> Result<(), ImportError> {
         let import = self.import;
         let mut gathered = Vec::new();
-        for mut one in self.window.take() {
+        let taken = self.window.take();
+        self.settle().await?;
+        for mut one in taken {
             // Nothing is there to add to where nothing is written.
             if one.again
                 && !import.dry_run
@@ -274,10 +292,20 @@ impl<'a> Session<'a> {
         }
         let (drafts, origins): (Vec<ParticipantDraft>, Vec<(Vec<u64>, bool)>) =
             gathered.into_iter().map(|Gathered { draft, lines, again }| (draft, (lines, again))).unzip();
-        let results = import
-            .store
-            .import_participants(import.organisation, &drafts, import.dry_run, import.now)
-            .await?;
+        let (store, organisation) = (import.store.clone(), import.organisation);
+        let (dry_run, now) = (import.dry_run, import.now);
+        let results = tokio::spawn(
+            async move { store.import_participants(organisation, &drafts, dry_run, now).await }
+                .in_current_span(),
+        );
+        self.writing = Some(Writing { results, origins });
+        Ok(())
+    }
+
+    /// Waits until nothing is being written, and counts what was.
+    async fn settle(&mut self) -> Result<(), ImportError> {
+        let Some(Writing { results, origins }) = self.writing.take() else { return Ok(()) };
+        let results = results.await.map_err(|_| StoreError::Stopped)??;
         for (result, (lines, again)) in results.into_iter().zip(origins) {
             self.count(result, &lines, again);
         }

@@ -40,7 +40,7 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
         // 64 MiB: the hot indexes of a large alert stay in memory.
         .pragma("cache_size", WRITER_CACHE)
         .pragma("temp_store", "memory")
-        .pragma("wal_autocheckpoint", "4000")
+        .pragma("wal_autocheckpoint", "16000")
         .pragma("journal_size_limit", "67108864");
     // The writer is never closed for age or idleness: reopening would cost its cache.
     let writer = SqlitePoolOptions::new()
