@@ -14,7 +14,7 @@ use crate::db::{Sql, Tx, on_tx};
 use crate::lock;
 use crate::object::object;
 use crate::receipts::{self, IncomingReceipt, ReceiptCounts, join_parked};
-use crate::{Result, Store};
+use crate::{Result, Store, opt_outs};
 
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -223,6 +223,11 @@ async fn finish_each(tx: &mut Tx, gateway: &str, batch: &[Finished]) -> Result<F
         }
     }
     let counts = writes.write(tx, gateway).await?;
+    let stopped = batch.iter().filter(|f| matches!(&f.decision, Decision::Failed(why) if why.is_opt_out()));
+    let (ids, times): (Vec<i64>, Vec<Timestamp>) = stopped.map(|f| (f.id.0, f.at)).unzip();
+    if let Some(now) = times.into_iter().max() {
+        opt_outs::stopped_at_provider(tx, &ids, None, now).await?;
+    }
     Ok(FinishedCounts { fenced: batch.len() as u64 - counts.applied.min(batch.len() as u64), ..counts })
 }
 

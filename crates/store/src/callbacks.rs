@@ -1,0 +1,99 @@
+//! What a provider called back with, in one transaction: all of it is stored, or nothing is and the provider calls again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use klaroen_domain::time::Timestamp;
+
+use crate::db::{Sql, Tx, on_tx};
+use crate::lock::Lock;
+use crate::receipts::{self, IncomingReceipt, ReceiptCounts};
+use crate::replies::{AutoReplyTexts, IncomingReply, ReplyStored};
+use crate::{Result, Store, hex};
+
+/// How long the keys of signed callbacks are kept: the widest window of any adapter in which a signature is good.
+pub(crate) const KEEP_REPLAYS: Duration =
+    Duration::from_secs(klaroen_domain::incoming::REPLAY_WINDOW_S.unsigned_abs());
+
+const SEEN: Sql = Sql::new(
+    "INSERT INTO callback_replays (gateway, key, seen_at) VALUES ($1, $2, $3) ON CONFLICT (gateway, key) DO NOTHING",
+);
+
+/// What one callback tells. `Debug` is not derived: it holds numbers and texts.
+#[derive(Clone, Copy)]
+pub struct IncomingCallback<'a> {
+    /// Through which gateway.
+    pub gateway: &'a str,
+    /// Unique to the request, where the provider signs such a thing.
+    pub replay_key: Option<&'a str>,
+    /// Receipts, in its order.
+    pub receipts: &'a [IncomingReceipt],
+    /// Inbound SMS, in its order.
+    pub replies: &'a [IncomingReply],
+    /// When it came.
+    pub received_at: Timestamp,
+}
+
+/// What became of a callback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallbackStored {
+    /// It came before: nothing was done.
+    Replayed,
+    /// It is stored.
+    Stored {
+        /// What the receipts did.
+        receipts: ReceiptCounts,
+        /// What became of each inbound SMS, in their order.
+        replies: Vec<ReplyStored>,
+    },
+}
+
+impl Store {
+    /// Stores all that a callback tells and does what it asks for, in one transaction, once for each replay key.
+    ///
+    /// # Errors
+    /// What the database says; nothing is stored then, the replay key included, and it may not be acknowledged.
+    pub async fn store_callback(
+        &self,
+        callback: &IncomingCallback<'_>,
+        texts: &dyn AutoReplyTexts,
+    ) -> Result<CallbackStored> {
+        let mut tx = self.db.begin().await?;
+        if let Some(key) = callback.replay_key
+            && !self.is_new(&mut tx, callback, key).await?
+        {
+            return Ok(CallbackStored::Replayed);
+        }
+        let receipts = receipts::store(&mut tx, callback.gateway, callback.receipts).await?;
+        self.lock_replies(&mut tx, callback.replies).await?;
+        let mut replies = Vec::with_capacity(callback.replies.len());
+        for reply in callback.replies {
+            replies.push(self.store_reply_in(&mut tx, reply, texts).await?);
+        }
+        tx.commit().await?;
+        Ok(CallbackStored::Stored { receipts, replies })
+    }
+
+    /// Two with one key wait for each other here, and only one of them is new.
+    async fn is_new(&self, tx: &mut Tx, callback: &IncomingCallback<'_>, key: &str) -> Result<bool> {
+        let key = hex::encode(&self.keys.fingerprint(key.as_bytes()));
+        let added = on_tx!(tx, conn, d => sqlx::query(SEEN.of(d))
+            .bind(callback.gateway).bind(key).bind(callback.received_at.as_millis())
+            .execute(conn).await?.rows_affected());
+        Ok(added > 0)
+    }
+
+    /// All at once and in one order, so that two lists with the same numbers do not wait for each other for ever.
+    async fn lock_replies(&self, tx: &mut Tx, replies: &[IncomingReply]) -> Result<()> {
+        let keys: BTreeSet<String> = replies.iter().map(|reply| self.dedupe(reply)).collect();
+        for key in &keys {
+            Lock::Reply(key).take(tx).await?;
+        }
+        let phones = replies.iter().filter_map(|reply| reply.phone.as_ref());
+        let numbers: BTreeSet<_> = phones.map(|phone| self.keys.recipient(phone)).collect();
+        for number in numbers {
+            Lock::Number(number).take(tx).await?;
+        }
+        Ok(())
+    }
+}
