@@ -97,3 +97,94 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use klaroen_domain::outcome::{Failure, ProviderId, ReceiptStatus};
+    use klaroen_domain::participant::Language;
+    use klaroen_domain::phone::PhoneNumber;
+    use klaroen_domain::text::MessageText;
+    use klaroen_test_databases::Engine;
+    use rstest::rstest;
+
+    use super::*;
+    use crate::fixture::{Fixture, NOW};
+    use crate::replies::AutoReply;
+    use crate::retention::Retention;
+
+    struct NoTexts;
+
+    impl AutoReplyTexts for NoTexts {
+        fn text(&self, reply: AutoReply, _: Language) -> MessageText {
+            panic!("{reply:?} goes to nobody")
+        }
+    }
+
+    fn receipt(f: &Fixture, error: Option<&str>) -> IncomingReceipt {
+        IncomingReceipt {
+            provider_id: ProviderId("p".into()),
+            delivery: None,
+            status: ReceiptStatus::Undelivered,
+            error: error.map(str::to_owned),
+            recipient: Some(f.store.keys().recipient(&PhoneNumber::from_sealed("+31612345678".into()))),
+            raw: String::new(),
+            received_at: NOW,
+        }
+    }
+
+    async fn call(f: &Fixture, gateway: &str, key: Option<&str>, at: Timestamp) -> CallbackStored {
+        let receipts = [receipt(f, None)];
+        let callback =
+            IncomingCallback { gateway, replay_key: key, receipts: &receipts, replies: &[], received_at: at };
+        f.store.store_callback(&callback, &NoTexts).await.unwrap()
+    }
+
+    #[rstest]
+    #[tokio::test]
+    async fn a_signed_callback_counts_once_for_as_long_as_its_signature_is_good(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
+        let counts = ReceiptCounts { parked: 1, ..ReceiptCounts::default() };
+        let stored = CallbackStored::Stored { receipts: counts, replies: vec![] };
+        assert_eq!(call(&f, "g", Some("once"), NOW).await, stored);
+        assert_eq!(call(&f, "g", Some("once"), NOW).await, CallbackStored::Replayed);
+        assert_eq!(call(&f, "g", Some("another"), NOW).await, stored);
+        assert_eq!(call(&f, "other", Some("once"), NOW).await, stored);
+        assert_eq!(call(&f, "g", None, NOW).await, stored);
+        assert_eq!(call(&f, "g", None, NOW).await, stored);
+        let day = Duration::from_hours(24);
+        let retention = Retention { idempotency: day, parked_receipts: day, receipts: day };
+        assert_eq!(f.store.prune(&retention, NOW.plus(KEEP_REPLAYS)).await.unwrap(), 0);
+        assert_eq!(call(&f, "g", Some("once"), NOW).await, CallbackStored::Replayed);
+        let later = NOW.plus(KEEP_REPLAYS + Duration::from_millis(1));
+        assert_eq!(f.store.prune(&retention, later).await.unwrap(), 3);
+        assert_eq!(call(&f, "g", Some("once"), later).await, stored);
+    }
+
+    #[rstest]
+    #[tokio::test]
+    async fn two_at_once_with_one_key_are_one(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+        let f = Fixture::new(engine).await;
+        let calls = (0..8).map(|_| call(&f, "g", Some("once"), NOW));
+        let answers = futures::future::join_all(calls).await;
+        assert_eq!(answers.iter().filter(|answer| **answer != CallbackStored::Replayed).count(), 1);
+    }
+
+    #[rstest]
+    #[tokio::test]
+    async fn a_stop_that_the_provider_knows_of_is_kept_even_of_a_phone_that_we_never_rang(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        const OPT_OUTS: Sql = Sql::new("SELECT COUNT(*) FROM opt_outs");
+        let f = Fixture::new(engine).await;
+        for (error, opted_out) in
+            [(Some("402"), 0_i64), (Some(Failure::OPTED_OUT), 1), (Some(Failure::OPTED_OUT), 1)]
+        {
+            f.store.store_receipts("g", &[receipt(&f, error)]).await.unwrap();
+            let count: i64 = crate::db::on_db!(read f.store.db, pool, d =>
+                sqlx::query_scalar(OPT_OUTS.of(d)).fetch_one(pool).await.unwrap());
+            assert_eq!(count, opted_out, "{error:?}");
+        }
+    }
+}

@@ -277,3 +277,97 @@ fn answered(answer: CallbackAnswer) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use klaroen_domain::role::Role;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::fixture::{Answer, Fixture, TOKEN};
+
+    const ALLOWED: &str = "192.0.2.7";
+    const STOP: &str = "id=1&ts=1795449600&sender=%2B31612345678&to=1000&message=STOP";
+
+    async fn call(fixture: &Fixture, method: &str, path: &str, peer: &str) -> Answer {
+        call_with(fixture, method, path, peer, Body::empty()).await
+    }
+
+    async fn call_with(fixture: &Fixture, method: &str, path: &str, peer: &str, body: Body) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).body(body).unwrap();
+        request.extensions_mut().insert(Peer(peer.parse().unwrap()));
+        fixture.send(request).await
+    }
+
+    #[tokio::test]
+    async fn who_may_not_call_hears_what_a_path_that_is_not_there_says() {
+        let fixture = Fixture::new().await;
+        let inbound = |gateway: &str, token: &str| format!("/v1/gateways/{gateway}/{token}/inbound?{STOP}");
+        let nowhere = call(&fixture, "GET", "/v1/gateways/x/y/elsewhere", ALLOWED).await;
+        assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
+        for (path, peer) in [
+            (inbound("kannel", "token-0123456789-abcdeF"), ALLOWED),
+            (inbound("kannel", "%FF"), ALLOWED),
+            (inbound("other", TOKEN), ALLOWED),
+            // It takes no callbacks.
+            (inbound("dry", TOKEN), ALLOWED),
+            (inbound("kannel", TOKEN), "198.51.100.7"),
+        ] {
+            let answer = call(&fixture, "GET", &path, peer).await;
+            assert_eq!((answer.status, &answer.text), (nowhere.status, &nowhere.text), "{path} from {peer}");
+        }
+        // A key of the API is none for a provider, and no key is asked for.
+        let mapped = call(&fixture, "GET", &inbound("kannel", TOKEN), "::ffff:192.0.2.7").await;
+        assert_eq!((mapped.status, mapped.text.as_str()), (StatusCode::OK, ""));
+    }
+
+    #[tokio::test]
+    async fn only_get_and_post_are_taken_and_only_so_much() {
+        let fixture = Fixture::new().await;
+        let path = format!("/v1/gateways/kannel/{TOKEN}/inbound?{STOP}");
+        for method in ["HEAD", "PUT", "DELETE"] {
+            let answer = call(&fixture, method, &path, ALLOWED).await;
+            assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
+            assert_eq!(answer.headers[header::ALLOW], ALLOW, "{method}");
+        }
+        let large = Body::from(vec![b'a'; 2 * 1024 * 1024]);
+        let answer = call_with(&fixture, "POST", &path, ALLOWED, large).await;
+        assert_eq!(answer.pointers(413), Vec::<String>::new());
+        fixture.enrol(1).await;
+        let found = fixture.get(Role::Admin, "/v1/participants").await.json();
+        assert_eq!(found["items"][0]["opted_out"], false);
+    }
+
+    #[tokio::test]
+    async fn a_stop_is_done_when_it_is_answered_and_wakes_the_worker() {
+        let fixture = Fixture::new().await;
+        fixture.enrol(1).await;
+        let stop = STOP.replace("31612345678", "31610000000");
+        let path = format!("/v1/gateways/kannel/{TOKEN}/inbound?{stop}");
+        let woken = fixture.wake.notified();
+        let answer = call(&fixture, "GET", &path, ALLOWED).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        woken.await;
+        let found = fixture.get(Role::Admin, "/v1/participants").await.json();
+        assert_eq!(found["items"][0]["opted_out"], true);
+    }
+
+    #[tokio::test]
+    async fn while_the_database_is_away_the_provider_is_to_come_again() {
+        let fixture = Fixture::new().await;
+        fixture.store.close().await;
+        let path = format!("/v1/gateways/kannel/{TOKEN}/receipts?d=000000000000002a&status=1");
+        let answer = call(&fixture, "GET", &path, ALLOWED).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text);
+        assert!(answer.headers.contains_key(header::RETRY_AFTER));
+        assert!(!answer.text.contains(TOKEN), "{}", answer.text);
+    }
+
+    #[test]
+    fn they_are_not_in_the_description_of_the_api() {
+        let document: Value = serde_json::to_value(crate::openapi()).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        assert!(!paths.keys().any(|path| path.contains("{token}")));
+    }
+}
