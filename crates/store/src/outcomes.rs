@@ -100,7 +100,7 @@ pub(crate) const APPLY: Sql = Sql::each(
          settle_at = j.value ->> 6,
          segments = COALESCE(j.value ->> 7, segments),
          sent_at = COALESCE(j.value ->> 8, sent_at),
-         reason = j.value ->> 9,
+         reason = CASE WHEN deliveries.state = 'undelivered' AND j.value ->> 2 = 'undelivered' THEN reason ELSE j.value ->> 9 END,
          changed_at = j.value ->> 10
      FROM json_each($1) j
      WHERE deliveries.id = j.value ->> 0 AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = j.value ->> 3",
@@ -111,7 +111,7 @@ pub(crate) const APPLY: Sql = Sql::each(
          settle_at = (j.value ->> 6)::bigint,
          segments = COALESCE((j.value ->> 7)::bigint, segments),
          sent_at = COALESCE((j.value ->> 8)::bigint, sent_at),
-         reason = j.value ->> 9,
+         reason = CASE WHEN deliveries.state = 'undelivered' AND j.value ->> 2 = 'undelivered' THEN reason ELSE j.value ->> 9 END,
          changed_at = (j.value ->> 10)::bigint
      FROM json_array_elements($1::json) AS j(value)
      WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = (j.value ->> 3)::bigint",

@@ -139,19 +139,19 @@ async fn take(
     let mut segments = path.split('/').skip(3);
     let (name, token) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
     let known = app.callbacks.gateways.get_key_value(name);
-    let taken = match known {
+    let outcome = match known {
         None => Err(Refusal::Callback(CallbackError::Token)),
         Some((name, callbacks)) => {
             let call = Call { app: &app, name, callbacks, token, kind, peer };
-            let taken = tokio::time::timeout(STORE_TIMEOUT, call.take(request));
-            taken.await.unwrap_or_else(|_| Err(later("slow", "this takes too long")))
+            let in_time = tokio::time::timeout(STORE_TIMEOUT, call.take(request));
+            in_time.await.unwrap_or_else(|_| Err(later("slow", "this takes too long")))
         }
     };
     let gateway = known.map_or(NO_GATEWAY, |(name, _)| name.as_str()).to_owned();
-    let result = taken.as_ref().map_or_else(Refusal::result, |(result, _)| result);
+    let result = outcome.as_ref().map_or_else(Refusal::result, |(result, _)| result);
     metrics::counter!("klaroen_callbacks_total", "gateway" => gateway.clone(), "kind" => word, "result" => result)
         .increment(1);
-    match taken {
+    match outcome {
         Ok((_, answer)) => answered(answer),
         Err(refusal) => {
             tracing::warn!(gateway, kind = word, result, "a callback was refused");
