@@ -37,9 +37,29 @@ pub struct Delivery {
 
 impl Client {
     pub fn new(installation: &Installation, program: &Program) -> Self {
-        let http = Http::builder().timeout(PATIENCE).no_proxy().build().unwrap();
-        let (operator, admin) = (installation.operator.clone(), installation.admin.clone());
-        Self { http, url: program.url(), operator, admin }
+        Self::with_patience(installation, program.url(), PATIENCE)
+    }
+
+    /// One that gives a request up after `patience`.
+    pub fn with_patience(installation: &Installation, url: String, patience: Duration) -> Self {
+        Self::with_keys(url, installation.operator.clone(), installation.admin.clone(), patience)
+    }
+
+    /// The same without an installation at hand.
+    pub fn with_keys(url: String, operator: String, admin: String, patience: Duration) -> Self {
+        let http = Http::builder().timeout(patience).no_proxy().build().unwrap();
+        Self { http, url, operator, admin }
+    }
+
+    /// The status of `/readyz`, `/livez`; `None` where nobody answers.
+    pub async fn status(&self, path: &str) -> Option<StatusCode> {
+        let request = self.request(Method::GET, path, "");
+        request.send().await.ok().map(|response| response.status())
+    }
+
+    /// The numbers of the process.
+    pub async fn metrics(&self) -> Option<String> {
+        self.request(Method::GET, "/metrics", "").send().await.ok()?.text().await.ok()
     }
 
     fn request(&self, method: Method, path: &str, key: &str) -> RequestBuilder {
@@ -142,6 +162,12 @@ impl Client {
         let mut incidents = self.list("/v1/incidents", &self.operator).await;
         incidents.retain(|incident| incident["reference"] == reference);
         incidents
+    }
+
+    /// Id and reference of every incident.
+    pub async fn all_incidents(&self) -> Vec<(String, String)> {
+        let incidents = self.list("/v1/incidents", &self.operator).await;
+        incidents.iter().map(|incident| (text(&incident["id"]), text(&incident["reference"]))).collect()
     }
 
     /// Digits of the number of each participant.

@@ -4,6 +4,7 @@
 
 mod api;
 mod client;
+mod cluster;
 mod contract;
 mod control_room;
 mod crash;

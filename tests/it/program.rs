@@ -43,9 +43,14 @@ pub struct Installation {
 impl Installation {
     /// With one SMPP gateway at `smsc`; `gateway` is more of its configuration, as TOML.
     pub fn new(smsc: &Smsc, gateway: &str) -> Self {
+        Self::on("sqlite:klaroen.db", smsc, gateway)
+    }
+
+    /// On the database at `url`.
+    pub fn on(url: &str, smsc: &Smsc, gateway: &str) -> Self {
         let mut new =
             Self { directory: tempfile::tempdir().unwrap(), operator: String::new(), admin: String::new() };
-        new.write("klaroen.toml", &configuration(smsc.addr().port(), gateway, "klaroen.key"));
+        new.write("klaroen.toml", &configuration_on(url, smsc.addr().port(), gateway, "klaroen.key"));
         new.run(&["check-config"], false);
         new.run(&["secrets", "init"], true);
         new.run(&["check-config"], true);
@@ -97,7 +102,12 @@ impl Installation {
 
     /// Starts `serve` and does not wait for anything.
     pub fn spawn(&self) -> Program {
-        Program::spawn(self.command("klaroen.toml").arg("serve"))
+        self.spawn_part("serve")
+    }
+
+    /// Starts `serve`, `dispatcher` or `worker` and does not wait for anything.
+    pub fn spawn_part(&self, part: &str) -> Program {
+        Program::spawn(self.command("klaroen.toml").arg(part))
     }
 
     /// Starts `serve` and waits until it answers.
@@ -110,13 +120,19 @@ impl Installation {
 
 /// The configuration of an installation whose key file is `key_file`. The port of the API is any that is free.
 pub fn configuration(smsc_port: u16, gateway: &str, key_file: &str) -> String {
+    configuration_on("sqlite:klaroen.db", smsc_port, gateway, key_file)
+}
+
+fn configuration_on(url: &str, smsc_port: u16, gateway: &str, key_file: &str) -> String {
     format!(
         r#"
 [database]
-url = "sqlite:klaroen.db"
+url = "{url}"
 [http]
 listen = "127.0.0.1:0"
 requests_per_second = 100000
+[worker]
+listen = "127.0.0.1:0"
 [secrets]
 key_file = "{key_file}"
 [sending]
@@ -158,8 +174,13 @@ impl Program {
         Self { child, address: String::new(), serving, log, reader: Some(reader) }
     }
 
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Waits for the line that says where it listens.
-    fn wait_until_it_answers(&mut self) {
+    pub fn wait_until_it_answers(&mut self) {
         match self.serving.recv_timeout(PATIENCE) {
             Ok(address) => self.address = address,
             Err(RecvTimeoutError::Disconnected) => panic!("it ended at once: {:?}", self.child.wait()),

@@ -95,3 +95,31 @@ async fn the_key_file_of_another_installation_is_refused() {
     installation.serve().kill();
     smsc.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispatcher_or_a_worker_on_a_file_is_refused() {
+    let (smsc, installation) = installation(Faults::default(), "").await;
+    for part in ["dispatcher", "worker"] {
+        let output = installation.output("klaroen.toml", &[part]);
+        assert_refused(&output, "a SQLite file serves one process");
+    }
+    installation.serve().kill();
+    smsc.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_ends_the_start_and_its_password_is_not_told() {
+    let (smsc, installation) = installation(Faults::default(), "").await;
+    let away = configuration(smsc.addr().port(), "", "klaroen.key")
+        .replace("sqlite:klaroen.db", "postgres://klaroen:g3he1m@127.0.0.1:1/klaroen");
+    installation.write("away.toml", &away);
+    let checked = installation.output("away.toml", &["check-config"]);
+    assert!(checked.status.success());
+    assert!(!String::from_utf8_lossy(&checked.stdout).contains("g3he1m"));
+    for command in ["serve", "dispatcher", "worker", "migrate"] {
+        let output = installation.output("away.toml", &[command]);
+        assert_refused(&output, "postgres://klaroen@127.0.0.1:1/klaroen: the database is not available");
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("g3he1m"), "{command}");
+    }
+    smsc.shutdown().await;
+}

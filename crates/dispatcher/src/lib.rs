@@ -35,7 +35,7 @@ mod matrix;
 pub use app::{Dispatcher, GatewayHealth};
 pub use docs::openapi;
 pub use import::{CsvImport, ImportError, ImportReport, Progress, import_csv};
-pub use server::{ServeError, serve};
+pub use server::{ServeError, serve, serve_operations};
 pub use settings::DispatcherSettings;
 pub use v1::area_features::parse_areas;
 pub use v1::callbacks::CallbackGateways;

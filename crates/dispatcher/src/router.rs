@@ -59,11 +59,23 @@ pub fn build(app: App) -> Router {
     let described = from_fn_with_state(Arc::new(Described::of(&description)), described::require_described);
     let (open, _) = open().split_for_parts();
     let guard = from_fn_with_state(app.clone(), authentication::require_permission);
-    Router::new()
+    let router = Router::new()
         .merge(keyed.route_layer(described).route_layer(guard))
         .merge(open)
         .merge(v1::callbacks::routes())
-        .merge(docs::routes(app.settings.public_url.as_deref()))
+        .merge(docs::routes(app.settings.public_url.as_deref()));
+    surrounded(router, app)
+}
+
+/// Only what tells how the process is.
+pub fn operations(app: App) -> Router {
+    let (open, _) = open().split_for_parts();
+    surrounded(open, app)
+}
+
+/// With what stands around every route.
+fn surrounded(router: Router<App>, app: App) -> Router {
+    router
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(from_fn(trace::deadline))

@@ -21,6 +21,7 @@ use tower::ServiceExt;
 
 use crate::app::{App, Dispatcher};
 use crate::router;
+use crate::settings::DispatcherSettings;
 use crate::stall::Stalling;
 use crate::tally::Tally;
 
@@ -61,10 +62,34 @@ pub async fn serve(
     dispatcher: Dispatcher,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let connections_max = dispatcher.settings.connections_max.max(1);
-    let permits = Arc::new(Semaphore::new(usize::try_from(connections_max).unwrap_or(usize::MAX >> 4)));
-    let peers = Tally::new(dispatcher.settings.connections_max_per_peer);
+    let settings = Arc::clone(&dispatcher.settings);
     let router = router::build(App::new(dispatcher, shutdown.clone()));
+    serve_router(listener, router, &settings, shutdown).await
+}
+
+/// Serves `/livez`, `/readyz` and `/metrics` and nothing else until `shutdown`: beside a worker that has no dispatcher.
+///
+/// # Errors
+/// [`ServeError::CutOff`].
+pub async fn serve_operations(
+    listener: TcpListener,
+    dispatcher: Dispatcher,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let settings = Arc::clone(&dispatcher.settings);
+    let router = router::operations(App::new(dispatcher, shutdown.clone()));
+    serve_router(listener, router, &settings, shutdown).await
+}
+
+async fn serve_router(
+    listener: TcpListener,
+    router: Router,
+    settings: &DispatcherSettings,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let connections_max = settings.connections_max.max(1);
+    let permits = Arc::new(Semaphore::new(usize::try_from(connections_max).unwrap_or(usize::MAX >> 4)));
+    let peers = Tally::new(settings.connections_max_per_peer);
     let mut connections = JoinSet::new();
     loop {
         // Beyond the limit clients wait in the kernel's queue rather than in our memory.

@@ -47,7 +47,8 @@ pub enum Command {
     /// Look at the whole configuration and tell everything that is wrong with it. Opens no port and no database.
     #[command(after_help = "Example:\n  klaroen --config klaroen.toml check-config")]
     CheckConfig,
-    /// Bring the database to the form that this version needs, and make it where there is none. `serve` does so too.
+    /// Bring the database to the form that this version needs, and make a SQLite file where there is none. `serve`,
+    /// `dispatcher` and `worker` do so too.
     #[command(after_help = "Example:\n  klaroen --config klaroen.toml migrate")]
     Migrate,
     /// The tenants: police units, municipalities.
@@ -71,8 +72,27 @@ pub enum Command {
         command: AreasCommand,
     },
     /// Take incidents over HTTP and send alerts, until SIGTERM or Ctrl-C; a second one ends at once.
+    ///
+    /// Dispatcher and worker in one process. With SQLite it is alone on its file; with PostgreSQL any number of them, of
+    /// dispatchers and of workers share a database.
     #[command(after_help = "Example:\n  klaroen --config klaroen.toml serve")]
     Serve,
+    /// Take incidents over HTTP and leave the sending to workers. Needs PostgreSQL.
+    ///
+    /// Any number of them serve the same API on one database; it listens on [http] listen. Ends like `serve`.
+    #[command(
+        after_help = "Example:\n  KLAROEN__HTTP__LISTEN=127.0.0.1:8090 klaroen --config klaroen.toml dispatcher"
+    )]
+    Dispatcher,
+    /// Send what dispatchers queue. Needs PostgreSQL.
+    ///
+    /// Any number of them share the connections (binds) of the gateways evenly, and with them the rates; what one holds is
+    /// taken over within 5 seconds of its death, and at once when it is stopped. /livez, /readyz and /metrics are answered
+    /// on [worker] listen. Ends like `serve`: what is under way gets 30 seconds to finish.
+    #[command(
+        after_help = "Example:\n  KLAROEN__WORKER__LISTEN=127.0.0.1:8091 klaroen --config klaroen.toml worker"
+    )]
+    Worker,
     /// A whole alert on this machine, with a built-in SMSC: nothing leaves it, nothing is kept.
     #[command(
         after_help = "Examples:\n  klaroen demo\n  klaroen demo --once   # ends after the summary; exit status 0 if every check held"
@@ -257,6 +277,8 @@ mod tests {
             "klaroen participants import --organisation utrecht a.csv",
             "klaroen areas import --organisation utrecht a.geojson",
             "klaroen serve",
+            "klaroen dispatcher",
+            "klaroen worker --config k.toml",
             "klaroen demo --once",
             "klaroen simulate smsc --listen 127.0.0.1:2775 --seed 3 --for 5",
             "klaroen simulate http --contract messagebird --listen 127.0.0.1:0 --throttled 0.1 --for 5",

@@ -14,8 +14,8 @@ pub mod simulate;
 
 use std::process::ExitCode;
 
+use klaroen_store::Store;
 use klaroen_store::organisations::Organisation;
-use klaroen_store::{Store, StoreOptions};
 
 use crate::cli::{
     AreasCommand, Cli, Command, KeyCommand, OrganisationCommand, ParticipantsCommand, SecretsCommand,
@@ -24,6 +24,7 @@ use crate::cli::{
 use crate::config::{self, Settings, Source};
 use crate::failure::{Because, Failure};
 use crate::logging;
+use crate::service::Parts;
 
 /// How a command ended: done (0), done with something to look at (1), or not done.
 pub type CommandResult = Result<ExitCode, Failure>;
@@ -47,7 +48,9 @@ pub async fn run(cli: Cli) -> CommandResult {
         Command::Areas { command: AreasCommand::Import(args) } => {
             areas_import::run(&settings(&source)?, &args).await
         }
-        Command::Serve => serve::run(settings(&source)?).await,
+        Command::Serve => serve::run(settings(&source)?, Parts::Both).await,
+        Command::Dispatcher => serve::run(settings(&source)?, Parts::Dispatcher).await,
+        Command::Worker => serve::run(settings(&source)?, Parts::Worker).await,
         Command::Demo(args) => demo::run(&args).await,
         Command::Simulate { command: SimulateCommand::Smsc(args) } => simulate::run(&args).await,
         Command::Simulate { command: SimulateCommand::Http(args) } => simulate::http::run(&args).await,
@@ -68,8 +71,8 @@ fn settings(source: &Source) -> Result<Settings, Failure> {
 async fn open_store(settings: &Settings) -> Result<Store, Failure> {
     let checked = config::check::check_database(settings);
     let (database, keys) = checked.map_err(|faults| Failure::new(faults.to_string()))?;
-    database.make_private().because(database.path.display())?;
-    Ok(Store::open(&StoreOptions::new(database.url, keys)).await?)
+    database.make_private().because(&database)?;
+    Store::open(&database.options(keys)).await.because(&database)
 }
 
 /// The organisation with this code.

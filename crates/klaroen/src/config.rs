@@ -4,6 +4,7 @@
 //! what the program runs on. Both collect every fault instead of stopping at the first.
 
 pub mod check;
+mod database;
 mod environment;
 mod sections;
 
@@ -15,8 +16,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub use check::{Checked, check};
+pub use database::CheckedDatabase;
 pub use environment::variables;
-pub use sections::{Database, Http, LogFormat, Logging, Secrets, Sending};
+pub use sections::{Database, Http, LogFormat, Logging, Secrets, Sending, Worker};
 
 /// Every key with its default and what it means.
 pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
@@ -28,6 +30,8 @@ pub struct Settings {
     pub database: Database,
     /// `[http]`
     pub http: Http,
+    /// `[worker]`
+    pub worker: Worker,
     /// `[secrets]`
     pub secrets: Secrets,
     /// `[sending]`
@@ -109,6 +113,7 @@ fn take_sections(mut tables: Map<String, Value>, mut faults: Vec<String>) -> Res
     let gateways = tables.remove("gateways").map(|list| take_gateways(list, &mut faults)).unwrap_or_default();
     let database = take(&mut tables, "database", &mut faults);
     let http = take(&mut tables, "http", &mut faults);
+    let worker = take(&mut tables, "worker", &mut faults);
     let secrets = take(&mut tables, "secrets", &mut faults);
     let sending = take(&mut tables, "sending", &mut faults);
     let logging = take(&mut tables, "logging", &mut faults);
@@ -116,12 +121,14 @@ fn take_sections(mut tables: Map<String, Value>, mut faults: Vec<String>) -> Res
     strangers.sort();
     for name in strangers {
         faults.push(format!(
-            "[{name}]: there is no such section; there are database, http, secrets, sending, logging and [[gateways]]"
+            "[{name}]: there is no such section; there are database, http, worker, secrets, sending, logging and [[gateways]]"
         ));
     }
-    match (database, http, secrets, sending, logging) {
-        (Some(database), Some(http), Some(secrets), Some(sending), Some(logging)) if faults.is_empty() => {
-            Ok(Settings { database, http, secrets, sending, gateways, logging })
+    match (database, http, worker, secrets, sending, logging) {
+        (Some(database), Some(http), Some(worker), Some(secrets), Some(sending), Some(logging))
+            if faults.is_empty() =>
+        {
+            Ok(Settings { database, http, worker, secrets, sending, gateways, logging })
         }
         _ => Err(Faults(faults)),
     }

@@ -8,9 +8,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, Logging};
 
-/// Libraries that would print what must not be printed (SMPP PDUs hold numbers and texts), or statements one by one. They
-/// come last, so that no configured level turns them on.
-const QUIET: &str = "rusmpp=off,sqlx=warn";
+/// Libraries that would print what must not be printed (SMPP PDUs hold numbers and texts, a mistyped part of a database
+/// address may be a password), or statements one by one. They come last, so that no configured level turns them on.
+const QUIET: &str = "rusmpp=off,sqlx=warn,sqlx_postgres::options=off";
 
 /// Starts logging. Called once, before anything is logged.
 pub fn start(logging: &Logging) -> Result<(), tracing_subscriber::filter::ParseError> {

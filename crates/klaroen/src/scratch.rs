@@ -38,7 +38,7 @@ pub fn database(directory: &Path) -> std::path::PathBuf {
 pub fn configuration(directory: &Path, smsc: SocketAddr, binds: u16) -> Result<Checked, Failure> {
     let faults = |faults: config::Faults| Failure::new(faults.to_string());
     let mut settings = config::load(&Source::Nothing, std::iter::empty()).map_err(faults)?;
-    settings.database.url = format!("sqlite:{}", database(directory).display());
+    settings.database.url = format!("sqlite:{}", database(directory).display()).into();
     settings.secrets.key_file = directory.join("scratch.key");
     settings.http.listen = ([127, 0, 0, 1], 0).into();
     settings.http.requests_per_second = 1_000;

@@ -1,6 +1,7 @@
-//! Dispatcher and worker in one process, on one database file: what `serve`, the demo and the bench run.
+//! Dispatcher, worker, or both in one process: what `serve`, `dispatcher`, `worker`, the demo and the bench run.
 
 mod metrics;
+mod sharing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,15 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use klaroen_dispatcher::{CallbackGateways, Dispatcher, DispatcherSettings, GatewayHealth};
-use klaroen_domain::time::{Clock, SystemClock};
+use klaroen_domain::time::Clock;
 use klaroen_gateway::ChannelStatus;
 use klaroen_gateway::config::GatewayConfig;
+use klaroen_store::Store;
 use klaroen_store::matching::MatchRules;
 use klaroen_store::retention::Retention;
-use klaroen_store::{Store, StoreOptions};
 use klaroen_worker::{ChannelHealth, ChannelSpec, Worker, WorkerSettings};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -25,6 +25,7 @@ use crate::config::Checked;
 use crate::config::check::CONNECTIONS_MAX;
 use crate::failure::{Because, Failure, chain};
 use crate::lock::DatabaseLock;
+use crate::service::sharing::Sharing;
 
 /// What a shutdown gives to messages that are under way: an SMSC under load may take tens of seconds to answer, and
 /// systemd kills after 90.
@@ -37,35 +38,53 @@ const KEEP_PARKED_RECEIPTS: Duration = Duration::from_hours(7 * 24);
 const KEEP_RECEIPTS: Duration = Duration::from_hours(24 * 90);
 const HOUR: Duration = Duration::from_hours(1);
 
+/// What a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// Takes alerts and sends them.
+    Both,
+    /// Takes alerts; workers elsewhere send them.
+    Dispatcher,
+    /// Sends what dispatchers elsewhere take.
+    Worker,
+}
+
 /// What runs.
 pub struct Service {
     address: SocketAddr,
     store: Store,
+    sharing: Sharing,
     /// Cleared before anything stops, so that a proxy sends nothing more.
     ready: Arc<AtomicBool>,
     shutdown: CancellationToken,
     /// The dispatcher and the worker; each says how it ended.
     parts: JoinSet<Result<(), String>>,
     _upkeep: AbortOnDropHandle<()>,
-    /// The last to go.
-    _lock: DatabaseLock,
+    /// The last to go; only a file needs one.
+    _lock: Option<DatabaseLock>,
 }
 
 impl Service {
-    /// Takes the database, settles what a crash left, and starts. When this returns, requests are answered.
+    /// Both parts.
     pub async fn start(checked: Checked) -> Result<Self, Failure> {
-        let lock = DatabaseLock::take(&checked.database.path)?;
-        checked.database.make_private().because(checked.database.path.display())?;
-        let options = StoreOptions::new(checked.database.url.clone(), checked.keys.clone());
-        let store = Store::open(&options).await?;
-        // The lock says that nobody else sends: what was under way at a crash is settled now, not when leases run out.
-        store.release_all_channels().await?;
-        let listen = checked.http.listen;
+        Self::start_parts(checked, Parts::Both).await
+    }
+
+    /// Takes the database, settles what a crash left, and starts. When this returns, requests are answered.
+    pub async fn start_parts(checked: Checked, parts: Parts) -> Result<Self, Failure> {
+        let lock = take_file(&checked, parts)?;
+        checked.database.make_private().because(&checked.database)?;
+        let store =
+            Store::open(&checked.database.options(checked.keys.clone())).await.because(&checked.database)?;
+        if lock.is_some() {
+            // The lock says that nobody else sends: what was under way at a crash is settled now, not when leases run out.
+            store.release_all_channels().await?;
+        }
+        let listen = if parts == Parts::Worker { checked.worker.listen } else { checked.http.listen };
         let listener = TcpListener::bind(listen).await.because(format_args!("cannot listen on {listen}"))?;
         let address = listener.local_addr()?;
 
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let wake = Arc::new(Notify::new());
+        let sharing = Sharing::start(&store, parts).await?;
         let ready = Arc::new(AtomicBool::new(true));
         let rules = MatchRules {
             zone: checked.sending.zone.clone(),
@@ -75,21 +94,23 @@ impl Service {
         let (metrics, upkeep) = metrics::recorder()?;
         let dispatcher_settings = dispatcher_settings(&checked, rules.clone());
         let callbacks = callbacks(&checked)?;
-        let worker_settings = worker_settings(checked, rules, &clock);
-        let worker = Worker::new(store.clone(), Arc::clone(&clock), Arc::clone(&wake), worker_settings);
+        let worker = (parts != Parts::Dispatcher).then(|| {
+            let settings = worker_settings(checked, rules, &sharing.clock);
+            Worker::new(store.clone(), Arc::clone(&sharing.clock), Arc::clone(&sharing.wake), settings)
+        });
         let dispatcher = Dispatcher {
             store: store.clone(),
-            clock,
-            wake,
+            clock: Arc::clone(&sharing.clock),
+            wake: Arc::clone(&sharing.queued),
             settings: Arc::new(dispatcher_settings),
             callbacks: Arc::new(callbacks),
-            health: Arc::new(health(worker.health(), Arc::clone(&ready))),
+            health: health(worker.as_ref(), Arc::clone(&ready)),
             metrics,
             tasks: TaskTracker::new(),
         };
         let shutdown = CancellationToken::new();
-        let parts = run_parts(listener, dispatcher, worker, &shutdown);
-        Ok(Self { address, store, ready, shutdown, parts, _upkeep: upkeep, _lock: lock })
+        let parts = run_parts(listener, dispatcher, worker, parts, &shutdown);
+        Ok(Self { address, store, sharing, ready, shutdown, parts, _upkeep: upkeep, _lock: lock })
     }
 
     /// Where requests are answered.
@@ -129,31 +150,58 @@ impl Service {
                 Err(_) => result = Err(Failure::new("a part broke off; the log says where")),
             }
         }
+        self.sharing.stop().await;
         self.store.close().await;
         result
     }
 }
 
-/// The dispatcher stops first; the worker sends until the last request was answered and its deliveries are written.
+/// The lock of a SQLite file, which serves one process.
+fn take_file(checked: &Checked, parts: Parts) -> Result<Option<DatabaseLock>, Failure> {
+    match (checked.database.file(), parts) {
+        (None, _) => Ok(None),
+        (Some(file), Parts::Both) => Ok(Some(DatabaseLock::take(file)?)),
+        (Some(_), Parts::Dispatcher | Parts::Worker) => Err(Failure::new(
+            "a SQLite file serves one process: use `klaroen serve`, or set [database] url to a PostgreSQL for `klaroen dispatcher` and `klaroen worker`",
+        )),
+    }
+}
+
+/// A dispatcher stops before its worker, which sends until the last request was answered and its deliveries are written.
+/// Beside a worker that is alone the operations (health, numbers) stop last.
 fn run_parts(
     listener: TcpListener,
     dispatcher: Dispatcher,
-    worker: Worker,
+    worker: Option<Worker>,
+    parts: Parts,
     shutdown: &CancellationToken,
 ) -> JoinSet<Result<(), String>> {
-    let mut parts = JoinSet::new();
-    let (stop_dispatcher, stop_worker) = (shutdown.clone(), CancellationToken::new());
-    let after_dispatcher = stop_worker.clone().drop_guard();
-    parts.spawn(async move {
-        let _after_dispatcher = after_dispatcher;
+    let mut running = JoinSet::new();
+    let second = CancellationToken::new();
+    let after_first = second.clone().drop_guard();
+    let (stop_worker, stop_server, worker_guard, server_guard) = match parts {
+        Parts::Both | Parts::Dispatcher => (second, shutdown.clone(), None, Some(after_first)),
+        Parts::Worker => (shutdown.clone(), second, Some(after_first), None),
+    };
+    running.spawn(async move {
+        let _then_the_worker = server_guard;
         let tasks = dispatcher.tasks.clone();
-        let served = klaroen_dispatcher::serve(listener, dispatcher, stop_dispatcher).await;
+        let served = if parts == Parts::Worker {
+            klaroen_dispatcher::serve_operations(listener, dispatcher, stop_server).await
+        } else {
+            klaroen_dispatcher::serve(listener, dispatcher, stop_server).await
+        };
         tasks.close();
         tasks.wait().await;
         served.map_err(|error| chain(&error))
     });
-    parts.spawn(async move { worker.run(stop_worker).await.map_err(|error| chain(&error)) });
-    parts
+    if let Some(worker) = worker {
+        running.spawn(async move {
+            let _then_the_server = worker_guard;
+            worker.run(stop_worker).await.map_err(|error| chain(&error))
+        });
+    }
+    running
 }
 
 fn dispatcher_settings(checked: &Checked, rules: MatchRules) -> DispatcherSettings {
@@ -197,14 +245,27 @@ fn worker_settings(checked: Checked, rules: MatchRules, clock: &Arc<dyn Clock>) 
     }
 }
 
-/// One connection that is up is enough; a process that ends is not ready.
-fn health(
-    channels: impl Fn() -> Vec<ChannelHealth> + Send + Sync + 'static,
-    ready: Arc<AtomicBool>,
-) -> impl Fn() -> GatewayHealth + Send + Sync + 'static {
-    move || {
-        let up = channels().iter().any(|channel| channel.status == ChannelStatus::Up);
-        if up && ready.load(Ordering::Relaxed) { GatewayHealth::Up } else { GatewayHealth::Down }
+/// Whether SMS can leave, as the process sees it.
+type Health = Arc<dyn Fn() -> GatewayHealth + Send + Sync>;
+
+/// A process that ends is not ready.
+fn health(worker: Option<&Worker>, ready: Arc<AtomicBool>) -> Health {
+    let channels = worker.map(Worker::health);
+    Arc::new(move || match &channels {
+        _ if !ready.load(Ordering::Relaxed) => GatewayHealth::Down,
+        Some(channels) => of_channels(&channels()),
+        None => GatewayHealth::Elsewhere,
+    })
+}
+
+/// One connection that is up is enough. A worker that holds none because others hold them all stands by.
+fn of_channels(channels: &[ChannelHealth]) -> GatewayHealth {
+    if channels.iter().any(|channel| channel.status == ChannelStatus::Up) {
+        GatewayHealth::Up
+    } else if !channels.is_empty() && channels.iter().all(|channel| channel.elsewhere) {
+        GatewayHealth::Elsewhere
+    } else {
+        GatewayHealth::Down
     }
 }
 
@@ -224,6 +285,37 @@ mod tests {
 
     fn checked(directory: &TempDir, smsc: &Smsc) -> Checked {
         scratch::configuration(directory.path(), smsc.addr(), 1).unwrap()
+    }
+
+    #[test]
+    fn a_worker_is_ready_where_one_channel_is_up_or_others_have_them_all() {
+        let channel = |status, elsewhere: bool| ChannelHealth {
+            name: klaroen_store::channels::ChannelName { gateway: "main".into(), channel: 0 },
+            leased: !elsewhere,
+            elsewhere,
+            status,
+        };
+        let (up, away) = (channel(ChannelStatus::Up, false), channel(ChannelStatus::Closed, true));
+        let down = channel(ChannelStatus::Connecting, false);
+        for (channels, health) in [
+            (vec![], GatewayHealth::Down),
+            (vec![down.clone(), up, away.clone()], GatewayHealth::Up),
+            (vec![away.clone(), away.clone()], GatewayHealth::Elsewhere),
+            (vec![away, down], GatewayHealth::Down),
+        ] {
+            assert_eq!(of_channels(&channels), health, "{channels:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_serves_neither_a_dispatcher_nor_a_worker() {
+        let directory = tempfile::tempdir().unwrap();
+        scratch::make_keys(directory.path()).unwrap();
+        let smsc = Smsc::start(SmscConfig::default()).await.unwrap();
+        for parts in [Parts::Dispatcher, Parts::Worker] {
+            let refused = Service::start_parts(checked(&directory, &smsc), parts).await.err().unwrap();
+            assert!(refused.to_string().contains("a SQLite file serves one process"), "{refused}");
+        }
     }
 
     #[tokio::test]

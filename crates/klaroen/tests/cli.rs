@@ -52,6 +52,8 @@ fn every_command_has_its_help_on_standard_output() {
         "participants import",
         "areas import",
         "serve",
+        "dispatcher",
+        "worker",
         "demo",
         "simulate smsc",
         "simulate http",

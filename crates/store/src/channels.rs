@@ -36,7 +36,13 @@ pub enum Lease {
     Held,
 }
 
-const OWNER: Sql = Sql::new("SELECT owner FROM channels WHERE gateway = $1 AND channel = $2");
+const ENDS: Sql =
+    Sql::new("SELECT lease_until FROM channels WHERE gateway = $1 AND channel = $2 AND lease_until > $3");
+/// Locked, so that nobody takes and releases it between this and [`LEASE`]: that would look like a renewal.
+const OWNER: Sql = Sql::each(
+    "SELECT owner FROM channels WHERE gateway = $1 AND channel = $2",
+    "SELECT owner FROM channels WHERE gateway = $1 AND channel = $2 FOR UPDATE",
+);
 const LEASE: Sql = Sql::new(
     "INSERT INTO channels (gateway, channel, owner, lease_until) VALUES ($1, $2, $3, $4)
      ON CONFLICT (gateway, channel) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until
@@ -70,6 +76,17 @@ pub(crate) async fn lose(tx: &mut Tx, channel: Option<&ChannelName>, now: Timest
 }
 
 impl Store {
+    /// When the present lease of a connection ends; `None` where it is free. Takes no lock: for those who wait.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn channel_held_until(&self, name: &ChannelName, now: Timestamp) -> Result<Option<Timestamp>> {
+        let ends: Option<i64> = on_db!(read self.db, pool, d => sqlx::query_scalar(ENDS.of(d))
+            .bind(&name.gateway).bind(i64::from(name.channel)).bind(now.as_millis())
+            .fetch_optional(pool).await?);
+        Ok(ends.map(Timestamp::from_millis))
+    }
+
     /// Takes or renews the lease of a connection until `until`.
     ///
     /// # Errors

@@ -57,8 +57,8 @@ impl StoreError {
 const PASSING_SQLITE_CODES: [i64; 4] = [5, 6, 10, 13];
 
 /// `SQLSTATE`s of PostgreSQL that pass (Appendix A of its manual): read only (a primary that was demoted), could not
-/// serialize, deadlock, lock not available, cancelled by a time-out.
-const PASSING_SQLSTATES: [&str; 5] = ["25006", "40001", "40P01", "55P03", "57014"];
+/// serialize, deadlock, lock not available, cancelled by a time-out, ended because its transaction was idle too long.
+const PASSING_SQLSTATES: [&str; 6] = ["25006", "25P03", "40001", "40P01", "55P03", "57014"];
 /// And classes of them: connection, shut down or starting up, insufficient resources (a disk that is full, memory,
 /// connections).
 const PASSING_SQLSTATE_CLASSES: [&str; 3] = ["08", "57P", "53"];

@@ -10,6 +10,7 @@ pub mod callbacks;
 mod changes;
 pub mod channels;
 pub mod claims;
+pub mod clock;
 mod db;
 pub mod deliveries;
 mod error;
@@ -47,10 +48,12 @@ pub mod seal;
 #[cfg(test)]
 mod statements;
 pub mod sweep;
+mod wakeup;
 mod walk;
+pub mod workers;
 
 pub use error::StoreError;
-pub use open::{Store, StoreOptions};
+pub use open::{Address, Store, StoreOptions};
 
 /// The result of everything that asks the database.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -5,6 +5,7 @@ mod postgres;
 mod sqlite;
 
 use klaroen_domain::time::Timestamp;
+use secrecy::SecretString;
 
 use crate::db::{Db, Sql, on_db};
 use crate::seal::Keys;
@@ -17,11 +18,13 @@ pub struct Store {
     pub(crate) keys: Keys,
 }
 
-/// How to open a database.
-#[derive(Clone, Debug)]
+/// How to open a database. `Debug` does not show the address, which may hold a password.
+#[derive(Clone)]
 pub struct StoreOptions {
     /// `sqlite:klaroen.db` or `postgres://user:password@host/database?sslmode=verify-full`.
     pub url: String,
+    /// PostgreSQL: instead of the one in the address.
+    pub password: Option<SecretString>,
     /// The keys of the installation.
     pub keys: Keys,
     /// SQLite: connections that may read at once. PostgreSQL: connections of this process.
@@ -33,7 +36,45 @@ impl StoreOptions {
     #[must_use]
     pub fn new(url: impl Into<String>, keys: Keys) -> Self {
         // Requests are short; eight at once keep two to sixteen cores busy.
-        Self { url: url.into(), keys, connections: 8 }
+        Self { url: url.into(), password: None, keys, connections: Self::CONNECTIONS }
+    }
+
+    /// The usual number.
+    pub const CONNECTIONS: u32 = 8;
+}
+
+impl std::fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreOptions").field("connections", &self.connections).finish_non_exhaustive()
+    }
+}
+
+/// What the address of a database names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A SQLite file; which one stands in the address.
+    Sqlite,
+    /// A PostgreSQL server.
+    Postgres {
+        /// User, host, port and database, without the password.
+        shown: String,
+    },
+}
+
+impl Address {
+    /// Understands an address without using it. The error never shows the address.
+    ///
+    /// # Errors
+    /// [`StoreError::BadUrl`].
+    pub fn of(url: &str) -> Result<Self> {
+        match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => Ok(Self::Sqlite),
+            Some("postgres" | "postgresql") => Ok(Self::Postgres { shown: postgres::shown(url)? }),
+            _ => {
+                let both = "use sqlite:FILE, such as sqlite:klaroen.db, or postgres://USER@HOST/DATABASE";
+                Err(StoreError::BadUrl(both.into()))
+            }
+        }
     }
 }
 
@@ -53,13 +94,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::BadUrl`], [`StoreError::NewerSchema`], [`StoreError::WrongKey`], or what the database says.
     pub async fn open(options: &StoreOptions) -> Result<Self> {
-        let db = match options.url.split_once(':').map(|(scheme, _)| scheme) {
-            Some("sqlite") => sqlite::open(options).await?,
-            Some("postgres" | "postgresql") => postgres::open(options).await?,
-            _ => {
-                let both = "database.url: use sqlite:FILE, such as sqlite:klaroen.db, or postgres://USER:PASSWORD@HOST/DATABASE";
-                return Err(StoreError::BadUrl(both.into()));
-            }
+        let db = match Address::of(&options.url)? {
+            Address::Sqlite => sqlite::open(options).await?,
+            Address::Postgres { .. } => postgres::open(options).await?,
         };
         let store = Self { db, keys: options.keys.clone() };
         store.check_key().await?;

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 use crate::claimer::Claimer;
 use crate::control::GatewayControl;
@@ -16,7 +17,7 @@ use crate::finisher::Finisher;
 use crate::in_doubt::InDoubt;
 use crate::inbound::Inbound;
 use crate::instruments::ChannelInstruments;
-use crate::lease::Lease;
+use crate::lease::{Applicant, Lease};
 use crate::replies::{self, Replies};
 use crate::session::{Ended, Parts, Session};
 use crate::{ChannelSpec, Shared, jitter};
@@ -25,6 +26,8 @@ use crate::{ChannelSpec, Shared, jitter};
 const EVENTS: Duration = Duration::from_secs(3);
 /// What taking leave of the provider and the last commits may take after that.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// What a connection whose lease is lost gets to hear its last answers.
+const LOST: Duration = Duration::from_secs(2);
 /// Before a connection that was closed for good, or could not be tried, is made anew.
 const RECONNECT: Duration = Duration::from_secs(5);
 
@@ -43,11 +46,28 @@ impl ChannelTask {
         let (store, clock) = (&self.shared.store, &self.shared.clock);
         let instruments = Arc::new(ChannelInstruments::new(&self.spec.name));
         instruments.up.set(0.0);
-        while let Some(lease) = Lease::acquire(store, clock, &self.spec.name, &shutdown).await {
+        let crew = &self.control.crew;
+        let applicant = Applicant {
+            store,
+            clock,
+            name: &self.spec.name,
+            crew,
+            wake: &self.shared.wake,
+            elsewhere: &|elsewhere| self.shared.board.elsewhere(self.index, elsewhere),
+        };
+        loop {
+            // Asked back by another worker or by the end of the process: the same to the session.
+            let stop = shutdown.child_token();
+            let Some((lease, held)) = applicant.acquire(&stop, &shutdown).await else { break };
             tracing::info!(channel = %self.spec.name, "channel leased");
-            let ended = self.session(&lease, &instruments, &shutdown).await;
+            let ended = self.session(&lease, &instruments, &stop, &shutdown).await;
             instruments.up.set(0.0);
             lease.release().await;
+            drop(held);
+            crew.report(store, &**clock).await;
+            if let Err(error) = store.announce().await {
+                tracing::debug!(%error, "nobody was told that a channel is free");
+            }
             tracing::info!(channel = %self.spec.name, ?ended, "channel given back");
         }
     }
@@ -56,6 +76,7 @@ impl ChannelTask {
         &self,
         lease: &Lease,
         instruments: &Arc<ChannelInstruments>,
+        stop: &CancellationToken,
         shutdown: &CancellationToken,
     ) -> Ended {
         let Channel { gateway, events, status } = match (self.spec.connect)() {
@@ -64,7 +85,7 @@ impl ChannelTask {
                 tracing::error!(channel = %self.spec.name, %error, "the connection cannot even be tried");
                 let (_status, refused) = watch::channel(ChannelStatus::Refused { reason: error.to_string() });
                 let _shown = self.shared.board.show(self.index, refused);
-                return broken(shutdown).await;
+                return broken(stop).await;
             }
         };
         let _shown = self.shared.board.show(self.index, status.clone());
@@ -82,9 +103,15 @@ impl ChannelTask {
             wake: Arc::clone(&self.shared.wake),
             window: self.spec.window.max(1),
         });
-        let ended = session.run(lease, shutdown).await;
+        let ended = {
+            let _fed = self.control.feed();
+            session.run(lease, stop).await
+        };
 
-        let drained_by = Instant::now() + self.shared.drain_deadline;
+        let patience = self.shared.drain_deadline;
+        // Another process may be connecting already, and a provider counts connections.
+        let patience = if ended == Ended::LeaseLost { patience.min(LOST) } else { patience };
+        let drained_by = Instant::now() + patience;
         let (heard_by, closed_by) = (drained_by + EVENTS, drained_by + EVENTS + FAREWELL);
         session.wind_down(drained_by).await;
         // While the connection is open, so that what is stored is acknowledged.
@@ -101,8 +128,13 @@ impl ChannelTask {
             }
         }
         close(&*gateway, closed_by).await;
-        finisher.close(closed_by).await;
-        if ended == Ended::Broken { broken(shutdown).await } else { ended }
+        // A database that is away comes back; only the end of the process cannot wait for it.
+        let give_up = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep_until(closed_by.max(Instant::now() + FAREWELL)).await;
+        };
+        finisher.close(give_up).await;
+        if ended == Ended::Broken { broken(stop).await } else { ended }
     }
 
     fn claimer(&self, finisher: &Finisher) -> Claimer {
@@ -167,12 +199,12 @@ async fn close(gateway: &dyn SmsGateway, by: Instant) {
 }
 
 /// The channels of each gateway share one control; as many controls as gateways, in the order of `specs`.
-pub(crate) fn controls(specs: &[Arc<ChannelSpec>]) -> Vec<Arc<GatewayControl>> {
+pub(crate) fn controls(specs: &[Arc<ChannelSpec>], worker: Uuid) -> Vec<Arc<GatewayControl>> {
     let mut known: Vec<(&str, Arc<GatewayControl>)> = Vec::new();
     let control = |ChannelName { gateway, .. }: &'_ ChannelName, rate: u32| {
         let channels = specs.iter().filter(|spec| spec.name.gateway == *gateway).count();
         let channels = u16::try_from(channels).unwrap_or(u16::MAX);
-        Arc::new(GatewayControl::new(gateway.clone(), rate, channels))
+        Arc::new(GatewayControl::new(gateway.clone(), rate, channels, worker))
     };
     for spec in specs {
         if !known.iter().any(|(name, _)| *name == spec.name.gateway) {

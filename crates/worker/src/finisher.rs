@@ -12,7 +12,6 @@ use klaroen_store::receipts::{IncomingReceipt, ReceiptCounts};
 use klaroen_store::{Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch;
@@ -65,16 +64,18 @@ impl Finisher {
         self.joint.clone()
     }
 
-    /// Writes what is left. After `deadline` what cannot be written at once is given up and logged: its leases run out and
-    /// it becomes `unknown`.
-    pub(crate) async fn close(self, deadline: Instant) {
+    /// Writes what is left. Once `give_up` is over, what cannot be written at once is given up and logged: its leases run out
+    /// and it becomes `unknown`.
+    pub(crate) async fn close(self, give_up: impl Future<Output = ()>) {
         drop((self.sender, self.joint));
         let mut task = self.task;
-        let ended = if let Ok(ended) = tokio::time::timeout_at(deadline, &mut task).await {
-            ended
-        } else {
-            self.give_up.cancel();
-            task.await
+        let ended = tokio::select! {
+            biased;
+            ended = &mut task => ended,
+            () = give_up => {
+                self.give_up.cancel();
+                task.await
+            }
         };
         if let Err(error) = ended {
             tracing::error!(
@@ -249,6 +250,7 @@ mod tests {
     use klaroen_domain::decide::Decision;
     use klaroen_domain::id::DeliveryId;
     use klaroen_domain::time::Timestamp;
+    use tokio::time::Instant;
 
     use super::*;
 

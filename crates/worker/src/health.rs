@@ -1,5 +1,6 @@
 //! What the worker says about its channels, for readiness and the operator.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use klaroen_gateway::ChannelStatus;
@@ -11,8 +12,10 @@ use tokio::sync::watch;
 pub struct ChannelHealth {
     /// Which one.
     pub name: ChannelName,
-    /// Whether this process holds its lease; another process may.
+    /// Whether this process holds its lease.
     pub leased: bool,
+    /// Whether another process holds its lease.
+    pub elsewhere: bool,
     /// The connection; [`ChannelStatus::Closed`] while it is not ours.
     pub status: ChannelStatus,
 }
@@ -25,11 +28,20 @@ pub(crate) struct Board(Vec<Entry>);
 struct Entry {
     name: ChannelName,
     status: Mutex<Option<watch::Receiver<ChannelStatus>>>,
+    elsewhere: AtomicBool,
 }
 
 impl Board {
     pub(crate) fn new(names: impl Iterator<Item = ChannelName>) -> Arc<Self> {
-        Arc::new(Self(names.map(|name| Entry { name, status: Mutex::new(None) }).collect()))
+        let entry = |name| Entry { name, status: Mutex::new(None), elsewhere: AtomicBool::new(false) };
+        Arc::new(Self(names.map(entry).collect()))
+    }
+
+    /// Notes whether another process holds a channel.
+    pub(crate) fn elsewhere(&self, index: usize, elsewhere: bool) {
+        if let Some(entry) = self.0.get(index) {
+            entry.elsewhere.store(elsewhere, Ordering::Relaxed);
+        }
     }
 
     /// Shows the connection of a leased channel; it is taken down when the guard is dropped, by a panic too.
@@ -51,6 +63,7 @@ impl Board {
             ChannelHealth {
                 name: entry.name.clone(),
                 leased: shown.is_some(),
+                elsewhere: shown.is_none() && entry.elsewhere.load(Ordering::Relaxed),
                 status: shown.unwrap_or(ChannelStatus::Closed),
             }
         };

@@ -6,20 +6,31 @@ use std::time::Duration;
 use klaroen_domain::time::Clock;
 use klaroen_store::Store;
 use klaroen_store::channels::{self, ChannelName};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
+use crate::crew::{Crew, Held};
 use crate::jitter;
 
-/// How long a lease lasts: a dead process is followed after this time.
-const LEASE: Duration = Duration::from_secs(5);
-/// Three renewals may fail before it is gone.
-const RENEW_EVERY: Duration = Duration::from_millis(1_500);
-/// How often a channel that another holds is asked for.
+/// How long a lease lasts: a dead process is followed after this time and the moment that a connection takes.
+const LEASE: Duration = Duration::from_secs(4);
+/// The same where nobody else could follow: a SQLite file has one writer, and an import at the command line may have it for
+/// some seconds. The process that is started after a crash does not wait for it.
+const LEASE_ALONE: Duration = Duration::from_secs(15);
+/// We stop so long before it ends: clocks differ a little, and another may begin at its end.
+const MARGIN: Duration = Duration::from_millis(500);
+/// Two renewals may fail before it is gone.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// How often a channel that another holds, or should take, is asked for.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+/// Wake-ups may come for every page of an alert.
+const ASK_SELDOM: Duration = Duration::from_millis(50);
+/// A channel that nobody took for so long is anybody's, whatever the others reported.
+const FREE: Duration = Duration::from_secs(2);
 
 /// A channel that is ours.
 #[derive(Debug)]
@@ -32,41 +43,104 @@ pub(crate) struct Lease {
     renewal: AbortOnDropHandle<()>,
 }
 
-impl Lease {
-    /// Waits until the channel is ours; `None` at shutdown. The owner is new each time, so that what a session before
-    /// this one left in flight is put in doubt by the take-over, not forgotten.
+/// Who wants a channel.
+pub(crate) struct Applicant<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) clock: &'a Arc<dyn Clock>,
+    pub(crate) name: &'a ChannelName,
+    pub(crate) crew: &'a Arc<Crew>,
+    /// Woken when a channel was given back, among other things.
+    pub(crate) wake: &'a Notify,
+    /// Told where another process holds it.
+    pub(crate) elsewhere: &'a (dyn Fn(bool) + Send + Sync),
+}
+
+/// What an attempt came to.
+enum Asked {
+    Taken(Box<(Lease, Held)>),
+    /// Somebody holds it, or should take it: ask again then.
+    Wait(Duration),
+}
+
+/// How long a lease on this database lasts.
+const fn length(store: &Store) -> Duration {
+    if store.is_shared() { LEASE } else { LEASE_ALONE }
+}
+
+impl Applicant<'_> {
+    /// Waits until the channel is ours; `None` at shutdown. `give_back` is cancelled when another worker should have it. The
+    /// owner is new each time, so that what a session before this one left in flight is put in doubt by the take-over, not
+    /// forgotten.
     pub(crate) async fn acquire(
-        store: &Store,
-        clock: &Arc<dyn Clock>,
-        name: &ChannelName,
+        &self,
+        give_back: &CancellationToken,
         shutdown: &CancellationToken,
-    ) -> Option<Self> {
-        let owner = Uuid::new_v4();
+    ) -> Option<(Lease, Held)> {
+        let mut free_since = None;
         while !shutdown.is_cancelled() {
+            let woken = self.wake.notified();
+            let wait = match self.ask(&mut free_since, give_back).await {
+                Ok(Asked::Taken(taken)) => return Some(*taken),
+                Ok(Asked::Wait(wait)) => wait,
+                Err(error) => {
+                    tracing::warn!(channel = %self.name, %error, "the channel could not be leased");
+                    jitter::around(ASK_EVERY)
+                }
+            };
             let asked = Instant::now();
-            let now = clock.now();
-            match store.lease_channel(name, owner, now.plus(LEASE), now).await {
-                Ok(channels::Lease::Held) => {
-                    tracing::debug!(channel = %name, "another process holds the channel");
-                }
-                Ok(taken) => {
-                    if let channels::Lease::Taken { lost: lost @ 1.. } = taken {
-                        tracing::warn!(channel = %name, lost, "the owner before us left deliveries in flight: in doubt");
-                    }
-                    return Some(Self::start(store.clone(), Arc::clone(clock), name.clone(), owner, asked));
-                }
-                Err(error) => tracing::warn!(channel = %name, %error, "the channel could not be leased"),
-            }
             tokio::select! {
-                () = tokio::time::sleep(jitter::around(ASK_EVERY)) => {}
+                () = tokio::time::sleep(wait) => {}
+                () = woken => tokio::time::sleep_until(asked + jitter::around(ASK_SELDOM)).await,
                 () = shutdown.cancelled() => {}
             }
         }
         None
     }
 
+    async fn ask(
+        &self,
+        free_since: &mut Option<Instant>,
+        give_back: &CancellationToken,
+    ) -> klaroen_store::Result<Asked> {
+        let held_until = self.store.channel_held_until(self.name, self.clock.now()).await?;
+        (self.elsewhere)(held_until.is_some());
+        if let Some(until) = held_until {
+            *free_since = None;
+            let left = until.since(self.clock.now()) + Duration::from_millis(1);
+            return Ok(Asked::Wait(jitter::around(ASK_EVERY).min(left)));
+        }
+        let free_since = *free_since.get_or_insert_with(Instant::now);
+        let _turn = self.crew.turn.lock().await;
+        self.crew.report(self.store, &**self.clock).await;
+        if !self.crew.may_take() && free_since.elapsed() < FREE {
+            return Ok(Asked::Wait(jitter::around(ASK_AGAIN)));
+        }
+        let owner = Uuid::new_v4();
+        let asked = Instant::now();
+        let now = self.clock.now();
+        match self.store.lease_channel(self.name, owner, now.plus(length(self.store)), now).await? {
+            channels::Lease::Held => {
+                tracing::debug!(channel = %self.name, "another process was faster");
+                Ok(Asked::Wait(jitter::around(ASK_AGAIN)))
+            }
+            taken => {
+                if let channels::Lease::Taken { lost: lost @ 1.. } = taken {
+                    tracing::warn!(channel = %self.name, lost, "the owner before us left deliveries in flight: in doubt");
+                }
+                let held = self.crew.hold(self.name.channel, give_back.clone());
+                let lease =
+                    Lease::start(self.store.clone(), Arc::clone(self.clock), self.name.clone(), owner, asked);
+                // So that the next of its channels goes to a worker that holds fewer.
+                self.crew.report(self.store, &**self.clock).await;
+                Ok(Asked::Taken(Box::new((lease, held))))
+            }
+        }
+    }
+}
+
+impl Lease {
     fn start(store: Store, clock: Arc<dyn Clock>, name: ChannelName, owner: Uuid, asked: Instant) -> Self {
-        let (show, until) = watch::channel(asked + LEASE);
+        let (show, until) = watch::channel(asked + length(&store).saturating_sub(MARGIN));
         let lost = CancellationToken::new();
         let renewal = renew(store.clone(), clock, name.clone(), owner, show, lost.clone());
         let renewal = AbortOnDropHandle::new(tokio::spawn(renewal));
@@ -86,7 +160,9 @@ impl Lease {
 
     /// Gives the channel back.
     pub(crate) async fn release(self) {
-        drop(self.renewal);
+        // A renewal under way would be repeated for nobody; it is over before the channel is free.
+        self.renewal.abort();
+        let _aborted = self.renewal.await;
         if let Err(error) = self.store.release_channel(&self.name, self.owner).await {
             tracing::warn!(channel = %self.name, %error, "the channel was not given back: its lease runs out by itself");
         }
@@ -108,10 +184,10 @@ async fn renew(
         let asked = Instant::now();
         let now = clock.now();
         let ends = *until.borrow();
-        let renewal = store.lease_channel(&name, owner, now.plus(LEASE), now);
+        let renewal = store.lease_channel(&name, owner, now.plus(length(&store)), now);
         match tokio::time::timeout_at(ends, renewal).await {
             Ok(Ok(channels::Lease::Renewed)) => {
-                until.send_replace(asked + LEASE);
+                until.send_replace(asked + length(&store).saturating_sub(MARGIN));
             }
             // `Taken`: somebody had it in between, so what we have in flight is no longer ours.
             Ok(Ok(channels::Lease::Held | channels::Lease::Taken { .. })) => {

@@ -5,9 +5,11 @@
 //! leases behind, and whoever comes next settles them.
 
 mod batch;
+mod bucket;
 mod channel;
 mod claimer;
 mod control;
+mod crew;
 mod demand;
 mod finisher;
 mod health;
@@ -20,6 +22,7 @@ mod messages;
 mod pace;
 mod replies;
 mod session;
+mod share;
 mod spec;
 mod submit;
 mod supervise;
@@ -39,8 +42,10 @@ pub use spec::ChannelSpec;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::channel::{ChannelTask, controls};
+use crate::control::GatewayControl;
 use crate::health::Board;
 use crate::messages::MessageCache;
 use crate::supervise::supervise;
@@ -131,7 +136,19 @@ impl Worker {
         // A task that fails for good stops the others, not the caller.
         let stop = shutdown.child_token();
         let mut tasks = JoinSet::new();
-        let controls = controls(&self.channels);
+        let worker = Uuid::new_v4();
+        let controls = controls(&self.channels, worker);
+        let all = Arc::clone(&self.shared);
+        for control in each_once(&controls) {
+            let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
+            tasks.spawn(async move {
+                let start = || {
+                    let (shared, control, stop) = (Arc::clone(&shared), Arc::clone(&control), stop.clone());
+                    async move { control.crew.run(&shared.store, &*shared.clock, &stop).await }
+                };
+                ("crew".to_owned(), supervise("crew", &stop, start).await)
+            });
+        }
         for (index, (spec, control)) in self.channels.into_iter().zip(controls).enumerate() {
             let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
             let name = spec.name.to_string();
@@ -156,6 +173,20 @@ impl Worker {
             stop.cancel();
             result = Err(WorkerError::KeptFailing { task });
         }
+        if let Err(error) = all.store.forget_worker(worker, all.clock.now()).await {
+            tracing::debug!(%error, "the others find out by themselves that this worker is gone");
+        }
         result
     }
+}
+
+/// The channels of a gateway share one control.
+fn each_once(controls: &[Arc<GatewayControl>]) -> Vec<Arc<GatewayControl>> {
+    let mut once: Vec<Arc<GatewayControl>> = Vec::new();
+    for control in controls {
+        if !once.iter().any(|known| Arc::ptr_eq(known, control)) {
+            once.push(Arc::clone(control));
+        }
+    }
+    once
 }

@@ -1,15 +1,16 @@
 //! How fast a gateway is fed: a token bucket in segments per second, shared by its channels, that slows down when the
 //! provider says "too fast", follows what the provider takes, and comes back by and by.
+//!
+//! A worker that feeds k of a gateway's n channels has k/n of its rate and of its burst. The shares of all workers add up to
+//! one at the most, because a channel has one holder, so no second sees more than the rate and one burst, whoever takes
+//! over from whom: a share that is new begins with an empty bucket, and one that grows keeps what is in it.
 
-use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use governor::clock::Clock as GovernorClock;
-use governor::middleware::NoOpMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use tokio::time::Instant;
+
+use crate::bucket::Bucket;
 
 /// The pace is set anew this often while the provider slows us down.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -21,8 +22,8 @@ const GROWTH: f64 = 1.25;
 const CUT: f64 = 0.5;
 /// Segments per second that are left however often we are told off: it still notices when the provider is well again.
 const LEAST_RATE: f64 = 1.0;
-/// Tokens that may be saved up: the longest message, or what 20 ms bring.
-const LEAST_BURST: u32 = 10;
+/// Segments that all workers together may save up: the longest message, or what 20 ms bring.
+const LEAST_BURST: f64 = 10.0;
 const BURST: f64 = 0.02;
 
 /// The rate and its history: no clock, no lock.
@@ -52,6 +53,17 @@ struct Slowed {
 impl Pursuit {
     const fn new(configured: Option<f64>) -> Self {
         Self { configured, slowed: None }
+    }
+
+    /// Everything in proportion: the share of the gateway's channels changed.
+    fn scale(&mut self, by: f64) {
+        if let Some(configured) = &mut self.configured {
+            *configured *= by;
+        }
+        if let Some(slowed) = &mut self.slowed {
+            slowed.base *= by;
+            slowed.rate *= by;
+        }
     }
 
     /// Segments per second, or no limit.
@@ -107,48 +119,27 @@ impl Pursuit {
     }
 }
 
-/// Tokio's clock, which tests can stop, for the token bucket.
-#[derive(Clone, Debug)]
-struct TokioClock(Instant);
-
-impl GovernorClock for TokioClock {
-    type Instant = Duration;
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>;
-
-#[derive(Debug)]
-struct Bucket {
-    limiter: Limiter,
-    burst: NonZeroU32,
-}
-
-impl Bucket {
-    fn new(rate: f64) -> Option<Self> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates")]
-        let burst = NonZeroU32::new(((rate * BURST) as u32).max(LEAST_BURST))?;
-        let quota = Quota::with_period(Duration::from_secs_f64(1.0 / rate))?.allow_burst(burst);
-        let limiter = RateLimiter::direct_with_clock(quota, TokioClock(Instant::now()));
-        Some(Self { limiter, burst })
-    }
-
-    /// A bucket that starts empty: slowing down must not begin with a burst.
-    fn empty(rate: f64) -> Option<Self> {
-        let bucket = Self::new(rate)?;
-        // It was full a moment ago, so all of it can be taken.
-        let _taken = bucket.limiter.check_n(bucket.burst);
-        Some(bucket)
-    }
-}
-
 #[derive(Debug)]
 struct State {
+    /// For all channels.
+    whole: Option<f64>,
+    /// The part of the gateway's channels that we feed, or fed last.
+    share: f64,
+    /// We feed none.
+    idle: bool,
+    /// For our share.
     pursuit: Pursuit,
     /// `None`: no limit.
     bucket: Option<Bucket>,
+}
+
+impl State {
+    /// A bucket for the present rate, with `tokens` in it.
+    fn refill(&mut self, tokens: f64) {
+        let burst = |rate: f64| (rate * BURST).max(LEAST_BURST * self.share);
+        let now = Instant::now();
+        self.bucket = self.pursuit.rate().map(|rate| Bucket::new(rate, burst(rate), tokens, now));
+    }
 }
 
 /// The pace of one gateway.
@@ -156,11 +147,31 @@ struct State {
 pub(crate) struct Pace(Mutex<State>);
 
 impl Pace {
-    /// `segments_per_second`: 0 is no limit.
+    /// `segments_per_second` of all channels together: 0 is no limit. It begins with all channels as its share.
     pub(crate) fn new(segments_per_second: u32) -> Self {
-        let configured = (segments_per_second > 0).then(|| f64::from(segments_per_second));
-        let bucket = configured.and_then(Bucket::new);
-        Self(Mutex::new(State { pursuit: Pursuit::new(configured), bucket }))
+        let whole = (segments_per_second > 0).then(|| f64::from(segments_per_second));
+        let mut state = State { whole, share: 1.0, idle: false, pursuit: Pursuit::new(whole), bucket: None };
+        state.refill(0.0);
+        Self(Mutex::new(state))
+    }
+
+    /// From now on `fed` of the gateway's `channels` are ours. What was learnt about the provider stays.
+    pub(crate) fn share(&self, fed: u16, channels: u16) {
+        self.with(|state| {
+            let began = std::mem::replace(&mut state.idle, fed == 0);
+            if fed == 0 {
+                return;
+            }
+            let share = f64::from(fed) / f64::from(channels.max(1));
+            // What was saved up while others may have sent in our place is not ours.
+            let saved = state.bucket.as_ref().filter(|_| !began);
+            let tokens = saved.map_or(0.0, |bucket| bucket.tokens(Instant::now()));
+            state.pursuit.scale(share / state.share);
+            // Set anew rather than scaled again and again.
+            state.pursuit.configured = state.whole.map(|whole| whole * share);
+            state.share = share;
+            state.refill(tokens);
+        });
     }
 
     /// Every look at the state first ends the window that is over.
@@ -168,22 +179,17 @@ impl Pace {
         // A panic in here leaves numbers behind, no half-done work.
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.pursuit.settle(Instant::now()) {
-            state.bucket = state.pursuit.rate().and_then(Bucket::empty);
+            // Slowing down must not begin with a burst.
+            state.refill(0.0);
         }
         f(&mut state)
     }
 
     /// Takes the tokens of one message, or says how long to wait before trying again.
     pub(crate) fn try_take(&self, segments: u8) -> Result<(), Duration> {
-        self.with(|state| {
-            let Some(bucket) = &state.bucket else { return Ok(()) };
-            let cost = NonZeroU32::new(u32::from(segments)).unwrap_or(NonZeroU32::MIN).min(bucket.burst);
-            match bucket.limiter.check_n(cost) {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(not_until)) => Err(not_until.wait_time_from(bucket.limiter.clock().now())),
-                // Cannot be: the cost is at most the burst.
-                Err(_insufficient) => Ok(()),
-            }
+        self.with(|state| match &mut state.bucket {
+            Some(bucket) => bucket.try_take(segments.max(1), Instant::now()),
+            None => Ok(()),
         })
     }
 
@@ -198,9 +204,8 @@ impl Pace {
             if !state.pursuit.throttled(Instant::now(), measured) {
                 return None;
             }
-            let rate = state.pursuit.rate();
-            state.bucket = rate.and_then(Bucket::empty);
-            rate
+            state.refill(0.0);
+            state.pursuit.rate()
         })
     }
 
@@ -233,9 +238,9 @@ mod tests {
     async fn a_long_message_costs_its_segments() {
         let short = take(&Pace::new(100), 110, 1).await;
         let long = take(&Pace::new(100), 110, 3).await;
-        // 110 segments less the burst of 10 at 100 a second; 330 less 10.
-        assert!((0.99..1.1).contains(&short.as_secs_f64()), "{short:?}");
-        assert!((3.19..3.4).contains(&long.as_secs_f64()), "{long:?}");
+        // 110 segments at 100 a second; 330.
+        assert!((1.08..1.2).contains(&short.as_secs_f64()), "{short:?}");
+        assert!((3.27..3.4).contains(&long.as_secs_f64()), "{long:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -249,6 +254,98 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(4)).await;
         assert_eq!(take(&pace, 10_000, 1).await, Duration::ZERO);
         assert_eq!(pace.rate(), None);
+    }
+
+    /// Segments in the fullest second that ends with one of `times`, which are in order.
+    fn fullest_second(times: &[Instant]) -> u32 {
+        let mut first = 0;
+        let mut fullest = 0;
+        for (last, at) in times.iter().enumerate() {
+            while at.duration_since(times[first]) >= Duration::from_secs(1) {
+                first += 1;
+            }
+            fullest = fullest.max(u32::try_from(last + 1 - first).unwrap());
+        }
+        fullest
+    }
+
+    /// Plays workers with endless queues: `fed[t][w]` is how many of the channels worker `w` feeds in the `t`th tenth of a
+    /// second. Gives when each segment left.
+    async fn relay(rate: u32, channels: u16, fed: &[Vec<u16>]) -> Vec<Instant> {
+        let workers: Vec<Pace> = fed[0].iter().map(|_| Pace::new(rate)).collect();
+        for worker in &workers {
+            worker.share(0, channels);
+        }
+        let (mut before, mut left) = (vec![0; workers.len()], Vec::new());
+        for now in fed {
+            // Who loses a channel stops before the next one begins.
+            let mut order: Vec<usize> = (0..workers.len()).collect();
+            order.sort_by_key(|&w| now[w] > before[w]);
+            for w in order {
+                if now[w] != before[w] {
+                    workers[w].share(now[w], channels);
+                }
+            }
+            before.clone_from(now);
+            for _ in 0..100 {
+                for (w, pace) in workers.iter().enumerate() {
+                    while now[w] > 0 && pace.try_take(1).is_ok() {
+                        left.push(Instant::now());
+                    }
+                }
+                tokio::time::advance(Duration::from_millis(1)).await;
+            }
+        }
+        left
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_second_sees_more_than_the_rate_and_one_burst_whoever_takes_over_from_whom() {
+        use rand::rngs::StdRng;
+        use rand::{RngExt, SeedableRng};
+        for seed in 0..20 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let (rate, channels) = (random.random_range(20..800), random.random_range(1..7_u16));
+            // Each channel has a holder or none; it changes at random, sometimes back and forth at once.
+            let mut holders = vec![None; usize::from(channels)];
+            let mut fed = Vec::new();
+            for _ in 0..200 {
+                for holder in &mut holders {
+                    if random.random_bool(0.1) {
+                        *holder = random.random_bool(0.8).then(|| random.random_range(0..3_usize));
+                    }
+                }
+                let of = |w| u16::try_from(holders.iter().filter(|h| **h == Some(w)).count()).unwrap();
+                fed.push((0..3).map(of).collect());
+            }
+            let left = relay(rate, channels, &fed).await;
+            let burst = (f64::from(rate) * BURST).max(LEAST_BURST);
+            let (fullest, most) = (f64::from(fullest_second(&left)), f64::from(rate) + burst);
+            // Of the first and the last token of a second some part lies outside it.
+            assert!(fullest <= most + 1.0, "{seed}: {fullest} of {most}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_shares_of_all_make_up_the_whole_rate() {
+        for fed in [vec![3, 0, 0], vec![1, 1, 1], vec![0, 2, 1]] {
+            let left = relay(300, 3, &vec![fed; 100]).await;
+            assert!((2_980..=3_010).contains(&left.len()), "{}", left.len());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_learnt_about_the_provider_is_scaled_with_the_share() {
+        let pace = Pace::new(1_000);
+        pace.share(2, 4);
+        assert_eq!(pace.rate(), Some(500.0));
+        assert_eq!(pace.throttled(0.0), Some(250.0));
+        pace.share(1, 4);
+        assert_eq!(pace.rate(), Some(125.0));
+        assert!((pace.factor() - 0.5).abs() < 1e-9);
+        pace.share(4, 4);
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        assert_eq!(pace.rate(), Some(1_000.0));
     }
 
     /// Plays a provider that takes `limit` a second and complains about the rest.

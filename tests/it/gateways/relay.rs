@@ -133,7 +133,7 @@ async fn exchange(service: SocketAddr, request: &Recorded) -> Vec<u8> {
         request.body.len()
     );
     for (name, value) in &request.headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        text.extend([name, ": ", value, "\r\n"]);
     }
     text.push_str("\r\n");
     let mut stream = TcpStream::connect(service).await.unwrap();

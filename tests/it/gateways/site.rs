@@ -52,7 +52,7 @@ impl Site {
         let provider = provider(contract, &relay, faults).await;
         let config = gateway(contract, provider.addr(), &relay);
         assert_eq!(config.validate(), []);
-        let service = Service::start_gateway(&world, config.clone(), Arc::new(SystemClock));
+        let service = Service::start_gateway(&world, &config, Arc::new(SystemClock));
         let dispatcher = Dispatcher {
             store: world.store.clone(),
             clock: Arc::new(SystemClock),

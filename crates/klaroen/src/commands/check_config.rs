@@ -15,7 +15,7 @@ pub fn run(settings: Settings) -> CommandResult {
     let gateways: Vec<&str> = checked.gateways.iter().map(GatewayConfig::name).collect();
     output::result(format_args!(
         "The configuration is right: database {}, listening on {}, gateways {}.",
-        checked.database.path.display(),
+        checked.database,
         checked.http.listen,
         gateways.join(", ")
     ))?;

@@ -1,4 +1,4 @@
-//! `klaroen serve`
+//! `klaroen serve`, and its halves: `klaroen dispatcher` and `klaroen worker`
 
 pub mod signals;
 
@@ -9,17 +9,17 @@ use self::signals::Signals;
 use super::CommandResult;
 use crate::config::{Settings, check};
 use crate::failure::Failure;
-use crate::service::Service;
+use crate::service::{Parts, Service};
 
 /// A proxy that asks `/readyz` each second has seen the answer by then.
 const NOTICE: Duration = Duration::from_secs(2);
 
 /// Serves until a signal; the second one ends the process at once.
-pub async fn run(settings: Settings) -> CommandResult {
+pub async fn run(settings: Settings, parts: Parts) -> CommandResult {
     // Before anything starts: a signal that comes early must not be lost.
     let mut signals = Signals::listen()?;
     let checked = check(settings).map_err(|faults| Failure::new(faults.to_string()))?;
-    let mut service = Service::start(checked).await?;
+    let mut service = Service::start_parts(checked, parts).await?;
     tracing::info!(address = %service.address(), version = env!("CARGO_PKG_VERSION"), "serving");
 
     let failure = tokio::select! {
@@ -35,7 +35,10 @@ pub async fn run(settings: Settings) -> CommandResult {
     let end = async {
         if failure.is_none() {
             service.announce_end();
-            tokio::time::sleep(NOTICE).await;
+            // No proxy sends anything to a worker, and others wait for its channels.
+            if parts != Parts::Worker {
+                tokio::time::sleep(NOTICE).await;
+            }
         }
         service.stop().await
     };

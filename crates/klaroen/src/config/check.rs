@@ -1,23 +1,24 @@
 //! What the values of a configuration mean: parsed once, here, and trusted by everything that runs on them.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use klaroen_domain::hours::{DailySpan, Zone};
 use klaroen_domain::phone::Country;
 use klaroen_gateway::config::GatewayConfig;
 use klaroen_store::seal::Keys;
 
-use super::{Faults, Http, Sending, Settings};
+use super::{CheckedDatabase, Faults, Http, Sending, Settings, Worker};
 use crate::auto_reply_texts::ServiceTexts;
 use crate::{key_file, logging};
 
 /// What `serve` runs on.
 #[derive(Debug)]
 pub struct Checked {
-    pub database: DatabaseFile,
+    pub database: CheckedDatabase,
     pub keys: Keys,
     pub http: Http,
+    pub worker: Worker,
     pub sending: CheckedSending,
     pub gateways: Vec<GatewayConfig>,
 }
@@ -35,33 +36,6 @@ pub struct CheckedSending {
     pub receipt_grace_hours: u32,
 }
 
-/// A database address and the file that it names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DatabaseFile {
-    /// `sqlite:klaroen.db`
-    pub url: String,
-    /// `klaroen.db`
-    pub path: PathBuf,
-}
-
-impl DatabaseFile {
-    /// Makes the file where there is none, for its owner only: the location of places stands in it in plain. What the
-    /// database engine makes beside it gets the same permissions.
-    ///
-    /// # Errors
-    /// What the file system says.
-    pub fn make_private(&self) -> std::io::Result<()> {
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        match options.open(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// More segments than this are refused by many providers, and dear.
 const SEGMENTS_MAX: u8 = 10;
 /// A week: a receipt that takes longer does not come.
@@ -70,13 +44,13 @@ const REQUESTS_PER_SECOND_MAX: u32 = 100_000;
 /// Leaves half of the usual 1,024 open files to the database, the gateways and the log.
 pub const CONNECTIONS_MAX: u32 = 512;
 
-/// Looks at everything that `serve` needs: addresses, files, hours, gateways.
+/// Looks at everything that `serve`, `dispatcher` and `worker` need: addresses, files, hours, gateways.
 ///
 /// # Errors
 /// Everything that is wrong.
 pub fn check(mut settings: Settings) -> Result<Checked, Faults> {
     let mut faults = Vec::new();
-    let database = keep(database_file(&settings.database.url), "[database] url", &mut faults);
+    let database = CheckedDatabase::of(&settings.database).map_err(|found| faults.extend(found)).ok();
     let keys = keep(read_keys(&settings.secrets.key_file), "[secrets] key_file", &mut faults);
     check_http(&settings.http, &mut faults);
     let sending = check_sending(&settings.sending, &mut faults);
@@ -86,9 +60,14 @@ pub fn check(mut settings: Settings) -> Result<Checked, Faults> {
     check_gateways(&settings.gateways, &mut faults);
     keep(logging::filter(&settings.logging.level).map_err(|e| e.to_string()), "[logging] level", &mut faults);
     match (database, keys, sending) {
-        (Some(database), Some(keys), Some(sending)) if faults.is_empty() => {
-            Ok(Checked { database, keys, http: settings.http, sending, gateways: settings.gateways })
-        }
+        (Some(database), Some(keys), Some(sending)) if faults.is_empty() => Ok(Checked {
+            database,
+            keys,
+            http: settings.http,
+            worker: settings.worker,
+            sending,
+            gateways: settings.gateways,
+        }),
         _ => Err(Faults(faults)),
     }
 }
@@ -97,9 +76,9 @@ pub fn check(mut settings: Settings) -> Result<Checked, Faults> {
 ///
 /// # Errors
 /// What is wrong with `[database]` or `[secrets]`.
-pub fn check_database(settings: &Settings) -> Result<(DatabaseFile, Keys), Faults> {
+pub fn check_database(settings: &Settings) -> Result<(CheckedDatabase, Keys), Faults> {
     let mut faults = Vec::new();
-    let database = keep(database_file(&settings.database.url), "[database] url", &mut faults);
+    let database = CheckedDatabase::of(&settings.database).map_err(|found| faults.extend(found)).ok();
     let keys = keep(read_keys(&settings.secrets.key_file), "[secrets] key_file", &mut faults);
     match (database, keys) {
         (Some(database), Some(keys)) => Ok((database, keys)),
@@ -113,26 +92,6 @@ fn keep<T>(result: Result<T, String>, key: &str, faults: &mut Vec<String>) -> Op
 
 fn read_keys(path: &Path) -> Result<Keys, String> {
     key_file::read(path).map_err(|error| crate::failure::chain(&error))
-}
-
-fn database_file(url: &str) -> Result<DatabaseFile, String> {
-    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-        return Err("PostgreSQL is not supported yet; use a SQLite file, such as sqlite:klaroen.db".into());
-    }
-    let file = url.strip_prefix("sqlite:").ok_or("use a SQLite file, such as sqlite:klaroen.db")?;
-    let file = file.strip_prefix("//").unwrap_or(file);
-    if file.is_empty() || file.contains([':', '?', '#', '%']) {
-        return Err(
-            "write only the path of a file after `sqlite:`, such as sqlite:/var/lib/klaroen/klaroen.db"
-                .into(),
-        );
-    }
-    let path = PathBuf::from(file);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    match folder {
-        Some(folder) if !folder.is_dir() => Err(format!("there is no directory {}", folder.display())),
-        _ => Ok(DatabaseFile { url: url.to_owned(), path }),
-    }
 }
 
 fn check_http(http: &Http, faults: &mut Vec<String>) {
@@ -213,7 +172,7 @@ mod tests {
 
     fn settings(dir: &Path) -> Settings {
         let mut settings = load(&Source::Nothing, std::iter::empty()).unwrap();
-        settings.database.url = format!("sqlite:{}/k.db", dir.display());
+        settings.database.url = format!("sqlite:{}/k.db", dir.display()).into();
         settings.secrets.key_file = dir.join("k.key");
         let table = serde_json::json!({"type": "log", "name": "dry"});
         settings.gateways.push(serde_json::from_value(table).unwrap());
@@ -225,11 +184,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         key_file::create(&dir.path().join("k.key")).unwrap();
         let checked = check(settings(dir.path())).unwrap();
-        assert_eq!(checked.database.path, dir.path().join("k.db"));
-        checked.database.make_private().unwrap();
-        std::fs::write(&checked.database.path, "x").unwrap();
-        checked.database.make_private().unwrap();
-        assert_eq!(std::fs::read(&checked.database.path).unwrap(), b"x");
+        assert_eq!(checked.database.file(), Some(dir.path().join("k.db").as_path()));
         assert!(checked.sending.quiet_hours.is_some());
     }
 
@@ -237,7 +192,9 @@ mod tests {
     fn every_fault_is_told_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let mut bad = settings(dir.path());
-        bad.database.url = "postgres://db/klaroen".into();
+        bad.database.url = "postgres://db:port/klaroen".into();
+        bad.database.password_file = dir.path().join("none");
+        bad.database.connections = 0;
         bad.http.public_url = "klaroen.example.nl".into();
         bad.http.requests_per_second = 0;
         bad.http.connections_per_client = CONNECTIONS_MAX + 1;
@@ -252,7 +209,9 @@ mod tests {
         bad.gateways.push(bad.gateways[0].clone());
         let faults = check(bad).unwrap_err().0;
         for key in [
-            "[database] url: PostgreSQL is not supported yet",
+            "[database] url",
+            "[database] password_file",
+            "[database] connections",
             "[secrets] key_file: there is no key file",
             "[http] public_url",
             "[http] requests_per_second",
@@ -269,23 +228,6 @@ mod tests {
         ] {
             assert!(faults.iter().any(|fault| fault.starts_with(key)), "{key} is missing in {faults:#?}");
         }
-        assert_eq!(faults.len(), 14, "{faults:#?}");
-    }
-
-    #[test]
-    fn a_database_address_is_a_file_in_a_directory_that_is_there() {
-        let path = |url| database_file(url).map(|file| file.path);
-        assert_eq!(path("sqlite:klaroen.db"), Ok("klaroen.db".into()));
-        assert_eq!(path("sqlite:///tmp/k.db"), Ok("/tmp/k.db".into()));
-        for url in [
-            "sqlite:",
-            "sqlite::memory:",
-            "sqlite:k.db?mode=ro",
-            "mysql://x",
-            "klaroen.db",
-            "sqlite:/nowhere/at/all/k.db",
-        ] {
-            assert!(path(url).is_err(), "{url}");
-        }
+        assert_eq!(faults.len(), 16, "{faults:#?}");
     }
 }

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 
@@ -24,13 +25,12 @@ const SESSION: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s'; 
 
 /// Migrates the database and makes the pool.
 pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
-    let connect = PgConnectOptions::from_str(&options.url)
-        .map_err(|error| {
-            let example = "postgres://USER:PASSWORD@HOST/DATABASE?sslmode=verify-full";
-            StoreError::BadUrl(format!("database.url: use {example} ({error})"))
-        })?
+    let mut connect = parse(&options.url)?
         .application_name("klaroen")
         .log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO);
+    if let Some(password) = &options.password {
+        connect = connect.password(password.expose_secret());
+    }
     migrate(&connect).await?;
     let pool = PgPoolOptions::new()
         .max_connections(options.connections)
@@ -47,6 +47,21 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
     Ok(Db::Postgres(pool))
 }
 
+fn parse(url: &str) -> Result<PgConnectOptions> {
+    PgConnectOptions::from_str(url).map_err(|error| {
+        let example = "postgres://USER@HOST/DATABASE?sslmode=verify-full";
+        StoreError::BadUrl(format!("use {example} ({error})"))
+    })
+}
+
+/// What may be shown of an address.
+pub(super) fn shown(url: &str) -> Result<String> {
+    let options = parse(url)?;
+    let database = options.get_database().unwrap_or(options.get_username());
+    let host = options.get_socket().map_or_else(|| options.get_host().into(), |path| path.to_string_lossy());
+    Ok(format!("postgres://{}@{host}:{}/{database}", options.get_username(), options.get_port()))
+}
+
 /// On a connection of its own, where a statement may take its time; an advisory lock lets one process do it.
 async fn migrate(connect: &PgConnectOptions) -> Result<()> {
     let mut connection = connect.connect().await?;
@@ -56,7 +71,7 @@ async fn migrate(connect: &PgConnectOptions) -> Result<()> {
     if version < OLDEST_VERSION {
         let (found, oldest) = (version / 10_000, OLDEST_VERSION / 10_000);
         return Err(StoreError::BadUrl(format!(
-            "database.url: this is PostgreSQL {found}; version {oldest} or later is needed"
+            "this is PostgreSQL {found}; version {oldest} or later is needed"
         )));
     }
     MIGRATIONS.run(&mut connection).await?;

@@ -20,7 +20,7 @@ const READER_CACHE: &str = "-4096";
 pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
     let bad_url = || {
         StoreError::BadUrl(
-            "database.url: use sqlite:FILE, such as sqlite:klaroen.db; a database in memory is lost with the process"
+            "use sqlite:FILE, such as sqlite:klaroen.db; a database in memory is lost with the process"
                 .into(),
         )
     };

@@ -40,7 +40,7 @@ impl Session {
         match outcome {
             SubmitOutcome::Throttled { .. } => {
                 control.answered(Instant::now());
-                let measured = self.meter.guess() * f64::from(control.channels);
+                let measured = self.meter.guess() * f64::from(control.fed());
                 if let Some(rate) = control.pace.throttled(measured) {
                     let gateway = &self.parts.claimer.channel.gateway;
                     tracing::warn!(

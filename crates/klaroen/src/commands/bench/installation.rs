@@ -185,6 +185,8 @@ fn address_in(log: &str) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
     use crate::config::{self, Source};
 
@@ -196,7 +198,7 @@ mod tests {
         for smsc in [None, Some(([127, 0, 0, 1], 2775).into())] {
             let path = write_config(directory.path(), &database, smsc).unwrap();
             let settings = config::load(&Source::Named(path), std::iter::empty()).unwrap();
-            assert_eq!((settings.database.url.as_str(), settings.gateways.len()), (url.as_str(), 1));
+            assert_eq!((settings.database.url.expose_secret(), settings.gateways.len()), (url.as_str(), 1));
         }
     }
 

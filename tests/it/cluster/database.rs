@@ -1,0 +1,74 @@
+//! A database that goes away and comes back, under processes that go on.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::reports::{Reporter, report};
+use super::stage::Cluster;
+use super::verdict;
+
+const PEOPLE: usize = 8_000;
+const RESTARTS: u32 = 5;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_stopped_five_times_loses_nothing_and_everything_goes_on_by_itself() {
+    let mut random = StdRng::seed_from_u64(32);
+    let mut cluster = Cluster::set(32, PEOPLE).await;
+    let reporter = Reporter::start(&cluster);
+    let large = report(&cluster, "groot", 0).await;
+    for n in 0..RESTARTS {
+        cluster.rings(300).await;
+        cluster.server.stop();
+        // Seen by all of them, and none is ended by it.
+        cluster.all_answer("/readyz", 503).await;
+        cluster.all_answer("/livez", 200).await;
+        // Every other time longer than a lease.
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..800) + u64::from(n % 2) * 5_000))
+            .await;
+        cluster.server.resume().await;
+        cluster.all_answer("/readyz", 200).await;
+    }
+    cluster.rings(300).await;
+    cluster.balanced().await;
+    let small = reporter.stop().await;
+    verdict::check(&mut cluster, &[(large, PEOPLE)], &small).await;
+    cluster.strike().await;
+}
+
+/// Each a transaction of its own.
+const READ_ONLY: [&str; 2] =
+    ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"];
+const WRITABLE: [&str; 2] =
+    ["ALTER SYSTEM SET default_transaction_read_only = off", "SELECT pg_reload_conf()"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_that_is_demoted_under_its_connections_is_noticed_and_left_when_it_is_over() {
+    const FIRST: usize = 3_000;
+    let mut cluster = Cluster::set(33, FIRST).await;
+    // The first wave fills the pools with connections to a primary.
+    let reporter = Reporter::start(&cluster);
+    let first = report(&cluster, "eerste", 0).await;
+    cluster.rings(300).await;
+    for statement in READ_ONLY {
+        cluster.server.execute(statement).await;
+    }
+    cluster.all_answer("/readyz", 503).await;
+    cluster.all_answer("/livez", 200).await;
+    let rung = cluster.smsc.total_rings();
+    // Longer than any lease: every connection in the pools is one that was demoted, or was made while it was.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let more = cluster.smsc.total_rings() - rung;
+    assert!(more < 200, "{more} rang although nothing could be claimed");
+    for statement in WRITABLE {
+        cluster.server.execute(statement).await;
+    }
+    cluster.all_answer("/readyz", 200).await;
+    // The second wave goes through the same pools.
+    let second = report(&cluster, "tweede", 0).await;
+    let small = reporter.stop().await;
+    verdict::check(&mut cluster, &[(first, FIRST), (second, FIRST)], &small).await;
+    cluster.balanced().await;
+    cluster.strike().await;
+}

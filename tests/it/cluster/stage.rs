@@ -1,0 +1,165 @@
+//! The processes, their database and the message centre.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use klaroen_simulator::{Faults, Smsc, SmscConfig};
+use klaroen_test_databases::Server;
+
+use crate::client::{Client, registry};
+use crate::program::{Installation, PATIENCE, Program};
+
+/// What all binds of the gateway may send in a second.
+pub const RATE: u64 = 450;
+/// One for each worker.
+pub const BINDS: usize = 3;
+/// Who is asked by each of the small alerts that come in all the time: neighbourhood 1.
+pub const FEW: usize = 5;
+/// A request that takes longer is made again.
+const REQUEST: Duration = Duration::from_secs(10);
+
+/// Where the dispatchers answer at the moment.
+pub type Addresses = Arc<Mutex<Vec<String>>>;
+
+/// What a test plays on.
+pub struct Cluster {
+    pub server: Server,
+    pub smsc: Smsc,
+    pub installation: Installation,
+    /// Two dispatchers, then three workers.
+    pub processes: Vec<Process>,
+    pub addresses: Addresses,
+}
+
+/// One process and what it is.
+pub struct Process {
+    part: &'static str,
+    program: Program,
+}
+
+const PARTS: [&str; 5] = ["dispatcher", "dispatcher", "worker", "worker", "worker"];
+
+impl Cluster {
+    /// Everything runs; `people` live in neighbourhood 0.
+    pub async fn set(seed: u64, people: usize) -> Self {
+        let faults = Faults {
+            response_delay_ms: (10, 60),
+            receipt_delay_ms: (0, 500),
+            undelivered: 0.02,
+            duplicate_receipt: 0.05,
+            early_receipt: 0.05,
+            reordered_receipt: 0.05,
+            ..Faults::default()
+        };
+        let smsc = Smsc::start(SmscConfig { seed, faults, ..SmscConfig::default() }).await.unwrap();
+        let server = Server::start().await;
+        let gateway = format!("binds = {BINDS}\nsegments_per_second = {RATE}");
+        let installation = Installation::on(&server.url(), &smsc, &gateway);
+        let few = registry(2, FEW);
+        let few: String = few.lines().skip(1 + FEW).flat_map(|line| [line, "\n"]).collect();
+        installation.import(&(registry(1, people) + &few));
+        let start = |part: &&'static str| Process { part, program: installation.spawn_part(part) };
+        let processes = PARTS.iter().map(start).collect();
+        let mut cluster = Self { server, smsc, installation, processes, addresses: Addresses::default() };
+        for process in &mut cluster.processes {
+            process.program.wait_until_it_answers();
+        }
+        cluster.show_addresses();
+        cluster.balanced().await;
+        cluster
+    }
+
+    /// `kill -9`, and a new one in its place.
+    pub fn kill(&mut self, n: usize) {
+        let part = PARTS[n];
+        let new = Process { part, program: self.installation.spawn_part(part) };
+        std::mem::replace(&mut self.processes[n], new).program.kill();
+        if part == "dispatcher" {
+            self.processes[n].program.wait_until_it_answers();
+            self.show_addresses();
+        }
+    }
+
+    fn show_addresses(&self) {
+        let dispatchers = self.processes.iter().filter(|process| process.part == "dispatcher");
+        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) =
+            dispatchers.map(|process| process.program.url()).collect();
+    }
+
+    /// A client of the first dispatcher.
+    pub fn client(&self) -> Client {
+        Client::new(&self.installation, &self.processes[0].program)
+    }
+
+    /// A client of every process, workers too.
+    pub fn clients(&mut self) -> Vec<Client> {
+        let installation = &self.installation;
+        let client = |process: &mut Process| {
+            if process.program.url() == "http://" {
+                process.program.wait_until_it_answers();
+            }
+            Client::with_patience(installation, process.program.url(), REQUEST)
+        };
+        self.processes.iter_mut().map(client).collect()
+    }
+
+    /// Waits until every bind is up, one with each worker: all were taken over, and they spread.
+    pub async fn balanced(&mut self) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let workers = self.clients().split_off(2);
+        loop {
+            let mut up = Vec::new();
+            for worker in &workers {
+                let metrics = worker.metrics().await.unwrap_or_default();
+                let lines = metrics.lines().filter(|line| line.starts_with("klaroen_gateway_up{"));
+                up.push(lines.filter(|line| line.ends_with(" 1")).count());
+            }
+            if up == [1, 1, 1] {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "the binds do not spread: {up:?}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// Waits until every process answers `path` with `status`.
+    pub async fn all_answer(&mut self, path: &str, status: u16) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        for (n, client) in self.clients().iter().enumerate() {
+            loop {
+                let answer = client.status(path).await;
+                if answer.is_some_and(|answer| answer == status) {
+                    break;
+                }
+                let part = PARTS[n];
+                assert!(tokio::time::Instant::now() < deadline, "{part} {n} answers {path} with {answer:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// Nobody ended who was not told to.
+    pub fn all_run(&mut self) {
+        for process in &mut self.processes {
+            assert!(process.program.is_running(), "a {} ended", process.part);
+        }
+    }
+
+    /// Waits until `more` phones rang.
+    pub async fn rings(&self, more: u64) {
+        let wanted = self.smsc.total_rings() + more;
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.smsc.total_rings() < wanted {
+            assert!(tokio::time::Instant::now() < deadline, "the sending does not go on");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Asks all of them to end, workers last; each ends well.
+    pub async fn strike(self) {
+        for process in self.processes {
+            assert_eq!(process.program.terminate().code(), Some(0), "{}", process.part);
+        }
+        self.smsc.shutdown().await;
+    }
+}
