@@ -173,12 +173,13 @@ CREATE TABLE fanouts (
 CREATE INDEX fanouts_open ON fanouts (alert_id) WHERE NOT done;
 CREATE INDEX fanouts_alert ON fanouts (alert_id);
 
--- The queue. Hot and narrow: text, expiry and priority are the message's.
+-- The queue. Hot and narrow: text, expiry and priority are the message's. Neither it nor `submissions` has a foreign key here:
+-- each row would be one more query and lock of the server, and both are only written together with what they belong to.
 CREATE TABLE deliveries (
     id              BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     organisation_id UUID NOT NULL,
     alert_id        UUID,
-    message_id      UUID NOT NULL REFERENCES messages (id),
+    message_id      UUID NOT NULL,
     participant_id  UUID NOT NULL,      -- no foreign key: the count outlives an erased participant
     recipient       BYTEA NOT NULL,
     lane            BIGINT NOT NULL,
@@ -209,7 +210,7 @@ CREATE INDEX deliveries_resent ON deliveries (message_id) WHERE in_doubt;
 CREATE TABLE submissions (
     gateway         TEXT COLLATE "C" NOT NULL,
     provider_id     TEXT COLLATE "C" NOT NULL,
-    delivery_id     BIGINT NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
+    delivery_id     BIGINT NOT NULL,
     part            BIGINT NOT NULL,
     parts           BIGINT NOT NULL,
     organisation_id UUID NOT NULL,

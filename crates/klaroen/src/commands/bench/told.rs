@@ -2,6 +2,7 @@
 
 use super::figures::{Gateway, GatewayRun, Matching, Report, Round, Sending, median};
 use super::table::{Table, count, number};
+use super::town;
 
 /// The whole report as text.
 pub fn text(report: &Report) -> String {
@@ -94,7 +95,10 @@ fn sending(figures: &[Sending]) -> Table {
         std::iter::once((*name).to_owned()).chain(cells).collect()
     };
     Table {
-        title: "Sending: one alert, one SMPP connection with a window of 50".into(),
+        title: format!(
+            "Sending: one alert, one SMPP connection with a window of 50 (of {} for receipts, which is the provider's)",
+            town::RECEIPT_WINDOW
+        ),
         head: std::iter::once("recipients".to_owned()).chain(names).collect(),
         rows: if figures.is_empty() { Vec::new() } else { rows.iter().map(row).collect() },
     }
