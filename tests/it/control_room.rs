@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use klaroen_dispatcher::{Dispatcher, DispatcherSettings, GatewayHealth, ServeError, serve};
+use klaroen_dispatcher::{
+    CallbackGateways, Dispatcher, DispatcherSettings, GatewayHealth, ServeError, serve,
+};
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::phone::Country;
 use klaroen_domain::role::Role;
@@ -23,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::desk::Desk;
 use crate::service::{PATIENCE, Service, smsc};
-use crate::world::World;
+use crate::world::{Answers, World};
 
 /// Runs like the system's clock, from a Wednesday at noon, so that hours and dates are always the same.
 #[derive(Debug)]
@@ -101,6 +103,7 @@ impl ControlRoom {
             clock: Arc::clone(&clock),
             wake: Arc::clone(&service.wake),
             settings: Arc::new(settings),
+            callbacks: Arc::new(CallbackGateways::new([], Country::NL, Arc::new(Answers)).unwrap()),
             health: Arc::new(up),
             metrics: recorder(),
             tasks: tasks.clone(),
@@ -212,7 +215,7 @@ async fn token(
 }
 
 /// One for the process: that is how metrics are recorded.
-fn recorder() -> PrometheusHandle {
+pub fn recorder() -> PrometheusHandle {
     static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
     RECORDER.get_or_init(|| PrometheusBuilder::new().install_recorder().unwrap()).clone()
 }

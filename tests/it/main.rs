@@ -9,6 +9,7 @@ mod contract;
 mod control_room;
 mod crash;
 mod desk;
+mod gateways;
 mod pipeline;
 mod program;
 mod service;

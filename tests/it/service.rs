@@ -52,7 +52,11 @@ impl Service {
         more: serde_json::Value,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let config = gateway(smsc, more);
+        Self::start_gateway(world, &gateway(smsc, more), clock)
+    }
+
+    /// The same with a gateway of any type.
+    pub fn start_gateway(world: &World, config: &GatewayConfig, clock: Arc<dyn Clock>) -> Self {
         let wake = Arc::new(Notify::new());
         let channels = (0..config.channels().get())
             .map(|channel| {

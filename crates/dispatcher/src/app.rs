@@ -16,6 +16,7 @@ use crate::probe::Probe;
 use crate::rate_limit::RateLimit;
 use crate::settings::DispatcherSettings;
 use crate::streams::Streams;
+use crate::v1::callbacks::CallbackGateways;
 
 /// Whether SMS can leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Dispatcher {
     pub wake: Arc<Notify>,
     /// What the configuration says.
     pub settings: Arc<DispatcherSettings>,
+    /// The gateways that providers call back.
+    pub callbacks: Arc<CallbackGateways>,
     /// Whether SMS can leave.
     pub health: Arc<dyn Fn() -> GatewayHealth + Send + Sync>,
     /// What is measured.

@@ -6,10 +6,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use klaroen_domain::id::OrganisationId;
+use klaroen_domain::participant::Language;
 use klaroen_domain::phone::Country;
 use klaroen_domain::role::Role;
+use klaroen_domain::text::MessageText;
 use klaroen_domain::time::{Clock, ManualClock, Timestamp};
+use klaroen_gateway::config::GatewayConfig;
 use klaroen_store::matching::MatchRules;
+use klaroen_store::replies::{AutoReply, AutoReplyTexts};
 use klaroen_store::seal::Keys;
 use klaroen_store::{Actor, Store, StoreOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -23,6 +27,7 @@ use tower::ServiceExt;
 use crate::app::{App, Dispatcher, GatewayHealth};
 use crate::router;
 use crate::settings::DispatcherSettings;
+use crate::v1::callbacks::CallbackGateways;
 
 /// 2026-11-23T16:00:00Z, a Monday.
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_449_600_000);
@@ -50,6 +55,29 @@ impl Answer {
     }
 }
 
+/// The unguessable part of the callback URLs of `kannel`.
+pub(crate) const TOKEN: &str = "token-0123456789-abcdef";
+
+/// One that is called back, and one that is not.
+fn gateways() -> [GatewayConfig; 2] {
+    [
+        json!({"type": "kannel", "name": "kannel", "base_url": "http://127.0.0.1:9", "sender": "1000", "username": "u",
+               "password": "p", "callback_token": TOKEN, "callback_url": "http://127.0.0.1:8080",
+               "callback_addresses": ["192.0.2.0/24"]}),
+        json!({"type": "log", "name": "dry"}),
+    ]
+    .map(|table| serde_json::from_value(table).unwrap())
+}
+
+/// Says one thing whatever is asked.
+struct NoAnswers;
+
+impl AutoReplyTexts for NoAnswers {
+    fn text(&self, _: AutoReply, _: Language) -> MessageText {
+        MessageText::parse("Dank u.", 1).unwrap()
+    }
+}
+
 /// What the binary gives to the service, with a new database.
 pub(crate) async fn dispatcher() -> (Dispatcher, TempDir) {
     let directory = TempDir::new().unwrap();
@@ -66,6 +94,7 @@ pub(crate) async fn dispatcher() -> (Dispatcher, TempDir) {
         clock: Arc::new(ManualClock::new(NOW)),
         wake: Arc::new(Notify::new()),
         settings: Arc::new(settings),
+        callbacks: Arc::new(CallbackGateways::new(&gateways(), Country::NL, Arc::new(NoAnswers)).unwrap()),
         health: Arc::new(|| GatewayHealth::Up),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         tasks: TaskTracker::new(),

@@ -38,3 +38,4 @@ pub use import::{CsvImport, ImportError, ImportReport, Progress, import_csv};
 pub use server::{ServeError, serve, serve_operations};
 pub use settings::DispatcherSettings;
 pub use v1::area_features::parse_areas;
+pub use v1::callbacks::CallbackGateways;

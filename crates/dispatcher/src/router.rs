@@ -62,6 +62,7 @@ pub fn build(app: App) -> Router {
     let router = Router::new()
         .merge(keyed.route_layer(described).route_layer(guard))
         .merge(open)
+        .merge(v1::callbacks::routes())
         .merge(docs::routes(app.settings.public_url.as_deref()));
     surrounded(router, app)
 }
@@ -90,6 +91,9 @@ async fn no_such_path(_: Uri) -> Problem {
 
 /// The routes without a key are only read.
 async fn no_such_method(path: MatchedPath) -> Problem {
+    if let Some(allow) = v1::callbacks::allow(path.as_str()) {
+        return Problem::method_not_allowed(allow.to_owned());
+    }
     let allow = permissions::allow(path.as_str());
     Problem::method_not_allowed(if allow.is_empty() { "GET, HEAD".to_owned() } else { allow })
 }

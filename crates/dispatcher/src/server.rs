@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -15,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use crate::app::{App, Dispatcher};
 use crate::router;
@@ -34,6 +37,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Headers in a request at most.
 const HEADERS_MAX: usize = 64;
+
+/// Who a request came from: the other end of its connection, which may be a reverse proxy.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// Why serving ended other than asked.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +116,7 @@ async fn serve_router(
         };
         let (router, shutdown) = (router.clone(), shutdown.clone());
         connections.spawn(async move {
-            converse(stream, router, shutdown).await;
+            converse(stream, Peer(peer), router, shutdown).await;
             drop((permit, place));
         });
         while connections.try_join_next().is_some() {}
@@ -138,7 +145,7 @@ fn counted(peer: IpAddr) -> Option<IpAddr> {
     })
 }
 
-async fn converse(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+async fn converse(stream: TcpStream, peer: Peer, router: Router, shutdown: CancellationToken) {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -146,7 +153,11 @@ async fn converse(stream: TcpStream, router: Router, shutdown: CancellationToken
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX);
     let stream = TokioIo::new(Stalling::new(stream, WRITE_TIMEOUT));
-    let connection = builder.serve_connection(stream, TowerToHyperService::new(router));
+    let service = router.map_request(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request
+    });
+    let connection = builder.serve_connection(stream, TowerToHyperService::new(service));
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

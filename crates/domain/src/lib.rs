@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod geofence;
 pub mod hours;
 pub mod id;
+pub mod incoming;
 pub mod keyword;
 pub mod outcome;
 pub mod participant;

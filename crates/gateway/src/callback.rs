@@ -71,8 +71,7 @@ pub struct VerifiedCallback {
     pub answer: CallbackAnswer,
 }
 
-/// Seconds that a signed request can be repeated in: the widest window of any adapter, both ways.
-pub const REPLAY_WINDOW_S: i64 = 900;
+pub use klaroen_domain::incoming::REPLAY_WINDOW_S;
 
 /// The answer that makes a provider stop repeating itself, and send nothing to anybody.
 #[derive(Clone, Debug, PartialEq, Eq)]

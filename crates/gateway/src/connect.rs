@@ -6,6 +6,7 @@ use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
 
 use crate::config::{ConfigFault, GatewayConfig, PasswordError};
+use crate::http::Callbacks;
 use crate::smpp::TlsError;
 use crate::{Channel, http, log, simulator, smpp};
 
@@ -64,6 +65,15 @@ pub fn connect(
         GatewayConfig::Log(config) => Ok(log::connect(config)),
         GatewayConfig::Simulator(config) => Ok(simulator::connect(config)),
     }
+}
+
+/// What reads the callbacks of a gateway, without a connection and needing no runtime; `None` for a type that has none.
+/// `country` is where numbers without a country code belong.
+///
+/// # Errors
+/// [`ConnectError::Config`].
+pub fn callbacks(config: &GatewayConfig, country: Country) -> Result<Option<Callbacks>, ConnectError> {
+    config.over_http().map(|http| Callbacks::of(http, country)).transpose()
 }
 
 #[cfg(test)]

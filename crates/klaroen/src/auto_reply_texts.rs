@@ -49,7 +49,7 @@ const TEXTS: [(AutoReply, Language, &str); 8] = [
 ];
 
 /// The texts with the service's name filled in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServiceTexts(Vec<(AutoReply, Language, MessageText)>);
 
 /// A service name with which a text is not one SMS in the GSM alphabet.

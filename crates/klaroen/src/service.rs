@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use klaroen_dispatcher::{Dispatcher, DispatcherSettings, GatewayHealth};
+use klaroen_dispatcher::{CallbackGateways, Dispatcher, DispatcherSettings, GatewayHealth};
 use klaroen_domain::time::Clock;
 use klaroen_gateway::ChannelStatus;
 use klaroen_gateway::config::GatewayConfig;
@@ -93,6 +93,7 @@ impl Service {
         };
         let (metrics, upkeep) = metrics::recorder()?;
         let dispatcher_settings = dispatcher_settings(&checked, rules.clone());
+        let callbacks = callbacks(&checked)?;
         let worker = (parts != Parts::Dispatcher).then(|| {
             let settings = worker_settings(checked, rules, &sharing.clock);
             Worker::new(store.clone(), Arc::clone(&sharing.clock), Arc::clone(&sharing.wake), settings)
@@ -102,6 +103,7 @@ impl Service {
             clock: Arc::clone(&sharing.clock),
             wake: Arc::clone(&sharing.queued),
             settings: Arc::new(dispatcher_settings),
+            callbacks: Arc::new(callbacks),
             health: health(worker.as_ref(), Arc::clone(&ready)),
             metrics,
             tasks: TaskTracker::new(),
@@ -216,6 +218,13 @@ fn dispatcher_settings(checked: &Checked, rules: MatchRules) -> DispatcherSettin
         connections_max: CONNECTIONS_MAX,
         connections_max_per_peer: checked.http.connections_per_client,
     }
+}
+
+/// What reads the callbacks of the gateways; nothing is connected for it.
+fn callbacks(checked: &Checked) -> Result<CallbackGateways, Failure> {
+    let sending = &checked.sending;
+    let texts = Arc::new(sending.texts.clone());
+    CallbackGateways::new(&checked.gateways, sending.country, texts).because("gateways")
 }
 
 fn worker_settings(checked: Checked, rules: MatchRules, clock: &Arc<dyn Clock>) -> WorkerSettings {

@@ -46,6 +46,7 @@ const OPT_OUT: Sql = Sql::new(
     "INSERT INTO opt_outs (recipient, organisation_id, opted_out_at) VALUES ($1, $2, $3)
      ON CONFLICT (recipient) DO NOTHING",
 );
+const OPTED_OUT: Sql = Sql::new("SELECT EXISTS (SELECT 1 FROM opt_outs WHERE recipient = $1)");
 const OPT_IN: Sql = Sql::new("DELETE FROM opt_outs WHERE recipient = $1");
 const MARK_PLACES: Sql = Sql::new(
     "UPDATE places SET opted_out = $2
@@ -94,33 +95,48 @@ impl Store {
         reply: &IncomingReply,
         texts: &dyn AutoReplyTexts,
     ) -> Result<ReplyStored> {
-        // Some gateways make the key from number and text: it is kept as a keyed hash.
-        let dedupe = hex::encode(&self.keys.fingerprint(reply.dedupe_key.as_bytes()));
         let mut tx = self.db.begin().await?;
-        Lock::Reply(&dedupe).take(&mut tx).await?;
+        let stored = self.store_reply_in(&mut tx, reply, texts).await?;
+        tx.commit().await?;
+        Ok(stored)
+    }
+
+    /// The same in a transaction of the caller's.
+    pub(crate) async fn store_reply_in(
+        &self,
+        tx: &mut Tx,
+        reply: &IncomingReply,
+        texts: &dyn AutoReplyTexts,
+    ) -> Result<ReplyStored> {
+        let dedupe = self.dedupe(reply);
+        Lock::Reply(&dedupe).take(tx).await?;
         if let Some(phone) = &reply.phone {
-            Lock::Number(self.keys.recipient(phone)).take(&mut tx).await?;
+            Lock::Number(self.keys.recipient(phone)).take(tx).await?;
         }
-        let seen: bool = on_tx!(&mut tx, conn, d => sqlx::query_scalar(SEEN.of(d))
+        let seen: bool = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(SEEN.of(d))
             .bind(&reply.gateway).bind(&dedupe).fetch_one(conn).await?);
         if seen {
             return Ok(ReplyStored::Repeated);
         }
         let sender = match &reply.phone {
-            Some(phone) => Some(look_up(&mut tx, self.keys.recipient(phone), reply.received_at).await?),
+            Some(phone) => Some(look_up(tx, self.keys.recipient(phone), reply.received_at).await?),
             None => None,
         };
         let (stored, answer) = match (&sender, reply.keyword) {
-            (Some(sender), Some(keyword)) => obey(&mut tx, sender, keyword, reply.received_at).await?,
-            (Some(sender), None) => attribute(&mut tx, sender).await?,
+            (Some(sender), Some(keyword)) => obey(tx, sender, keyword, reply.received_at).await?,
+            (Some(sender), None) => attribute(tx, sender).await?,
             (None, _) => (ReplyStored::Unattributed, None),
         };
-        self.insert_reply(&mut tx, reply, &dedupe, sender.as_ref()).await?;
+        self.insert_reply(tx, reply, &dedupe, sender.as_ref()).await?;
         if let (Some(answer), Some(sender)) = (answer, &sender) {
-            queue_answer(&mut tx, sender, answer, texts, reply.received_at).await?;
+            queue_answer(tx, sender, answer, texts, reply.received_at).await?;
         }
-        tx.commit().await?;
         Ok(stored)
+    }
+
+    /// Some gateways make the key from number and text: it is kept as a keyed hash.
+    pub(crate) fn dedupe(&self, reply: &IncomingReply) -> String {
+        hex::encode(&self.keys.fingerprint(reply.dedupe_key.as_bytes()))
     }
 
     async fn insert_reply(
@@ -175,6 +191,18 @@ async fn look_up(tx: &mut Tx, recipient: Recipient, now: Timestamp) -> Result<Se
         })
         .transpose()?;
     Ok(Sender { recipient, last, registrations })
+}
+
+/// What a STOP of this number does, without the answer. One that has opted out stays as it is.
+pub(crate) async fn opt_out(tx: &mut Tx, recipient: Recipient, now: Timestamp) -> Result<()> {
+    Lock::Number(recipient).take(tx).await?;
+    let known: bool = on_tx!(&mut *tx, conn, d =>
+        sqlx::query_scalar(OPTED_OUT.of(d)).bind(recipient.0.as_slice()).fetch_one(conn).await?);
+    if !known {
+        let sender = look_up(tx, recipient, now).await?;
+        obey(tx, &sender, Keyword::Stop, now).await?;
+    }
+    Ok(())
 }
 
 /// Does what a keyword asks for.

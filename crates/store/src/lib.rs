@@ -6,6 +6,7 @@
 pub mod alerts;
 pub mod areas;
 pub mod audit;
+pub mod callbacks;
 mod changes;
 pub mod channels;
 pub mod claims;
@@ -30,6 +31,7 @@ pub mod matching;
 pub mod messages;
 mod object;
 mod open;
+mod opt_outs;
 pub mod organisations;
 pub mod outcomes;
 mod page;

@@ -14,7 +14,7 @@ use crate::db::{Sql, Tx, on_tx};
 use crate::lock;
 use crate::object::object;
 use crate::receipts::{self, IncomingReceipt, ReceiptCounts, join_parked};
-use crate::{Result, Store};
+use crate::{Result, Store, opt_outs};
 
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,7 +100,7 @@ pub(crate) const APPLY: Sql = Sql::each(
          settle_at = j.value ->> 6,
          segments = COALESCE(j.value ->> 7, segments),
          sent_at = COALESCE(j.value ->> 8, sent_at),
-         reason = j.value ->> 9,
+         reason = CASE WHEN deliveries.state = 'undelivered' AND j.value ->> 2 = 'undelivered' THEN reason ELSE j.value ->> 9 END,
          changed_at = j.value ->> 10
      FROM json_each($1) j
      WHERE deliveries.id = j.value ->> 0 AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = j.value ->> 3",
@@ -111,7 +111,7 @@ pub(crate) const APPLY: Sql = Sql::each(
          settle_at = (j.value ->> 6)::bigint,
          segments = COALESCE((j.value ->> 7)::bigint, segments),
          sent_at = COALESCE((j.value ->> 8)::bigint, sent_at),
-         reason = j.value ->> 9,
+         reason = CASE WHEN deliveries.state = 'undelivered' AND j.value ->> 2 = 'undelivered' THEN reason ELSE j.value ->> 9 END,
          changed_at = (j.value ->> 10)::bigint
      FROM json_array_elements($1::json) AS j(value)
      WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = (j.value ->> 3)::bigint",
@@ -223,6 +223,11 @@ async fn finish_each(tx: &mut Tx, gateway: &str, batch: &[Finished]) -> Result<F
         }
     }
     let counts = writes.write(tx, gateway).await?;
+    let stopped = batch.iter().filter(|f| matches!(&f.decision, Decision::Failed(why) if why.is_opt_out()));
+    let (ids, times): (Vec<i64>, Vec<Timestamp>) = stopped.map(|f| (f.id.0, f.at)).unzip();
+    if let Some(now) = times.into_iter().max() {
+        opt_outs::stopped_at_provider(tx, &ids, None, now).await?;
+    }
     Ok(FinishedCounts { fenced: batch.len() as u64 - counts.applied.min(batch.len() as u64), ..counts })
 }
 

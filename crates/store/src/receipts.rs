@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use klaroen_domain::delivery::{DeliveryEvent, DeliveryState, advance, merge_parts, stronger};
 use klaroen_domain::id::DeliveryId;
-use klaroen_domain::outcome::{ProviderId, ReceiptStatus};
+use klaroen_domain::incoming::Receipt;
+use klaroen_domain::outcome::{Failure, ProviderId, ReceiptStatus};
 use klaroen_domain::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::db::{Sql, Tx, on_tx};
 use crate::outcomes::reopen;
-use crate::seal::Recipient;
-use crate::{Result, Store, StoreError, hex};
+use crate::seal::{Keys, Recipient};
+use crate::{Result, Store, StoreError, hex, opt_outs};
 
 /// One receipt.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +32,22 @@ pub struct IncomingReceipt {
     pub raw: String,
     /// When it came.
     pub received_at: Timestamp,
+}
+
+impl IncomingReceipt {
+    /// What a gateway read, as it is kept: the phone by its hash.
+    #[must_use]
+    pub fn of(receipt: Receipt, keys: &Keys, received_at: Timestamp) -> Self {
+        Self {
+            provider_id: receipt.provider_id,
+            delivery: receipt.reference.and_then(|reference| reference.delivery()),
+            status: receipt.status,
+            error: receipt.error,
+            recipient: receipt.recipient.map(|phone| keys.recipient(&phone)),
+            raw: receipt.raw,
+            received_at,
+        }
+    }
 }
 
 /// What a batch of receipts did.
@@ -197,6 +214,7 @@ pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt])
     let known = known_references(tx, batch).await?;
     let mut rows = Vec::with_capacity(batch.len());
     let mut receipts = Vec::with_capacity(batch.len());
+    let mut stopped = Vec::new();
     for (index, receipt) in batch.iter().enumerate() {
         // Our own reference outranks an id that the provider may use again.
         let ours = receipt.delivery.filter(|d| known.contains(&d.0));
@@ -214,6 +232,10 @@ pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt])
             receipt.received_at.as_millis(),
             owner.map(|(delivery, _)| delivery),
         ]));
+        // The delivery tells the phone, where there is one: see `apply`.
+        if owner.is_none() && receipt.error.as_deref() == Some(Failure::OPTED_OUT) {
+            stopped.extend(receipt.recipient.map(|phone| (phone, receipt.received_at)));
+        }
         if let Some((delivery, part)) = owner {
             receipts.push(PartReceipt {
                 delivery,
@@ -228,6 +250,9 @@ pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt])
         .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?.rows_affected());
     let joined = receipts.len() as u64;
     let moved = apply(tx, &receipts).await?;
+    if let Some(now) = stopped.iter().map(|(_, at)| *at).max() {
+        opt_outs::stopped_at_provider(tx, &[], stopped.into_iter().map(|(phone, _)| phone), now).await?;
+    }
     Ok(ReceiptCounts { joined, parked: batch.len() as u64 - joined, moved })
 }
 
@@ -316,6 +341,11 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
     if !late_rings.is_empty() {
         let late_rings = json!(late_rings).to_string();
         on_tx!(&mut *tx, conn, d => sqlx::query(OWE_FOLLOW_UPS.of(d)).bind(late_rings).execute(conn).await?.rows_affected());
+    }
+    let stopped = receipts.iter().filter(|r| r.error.as_deref() == Some(Failure::OPTED_OUT));
+    let (ids, times): (Vec<i64>, Vec<i64>) = stopped.map(|r| (r.delivery, r.at)).unzip();
+    if let Some(now) = times.into_iter().max() {
+        opt_outs::stopped_at_provider(tx, &ids, None, Timestamp::from_millis(now)).await?;
     }
     Ok(moved)
 }

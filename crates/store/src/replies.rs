@@ -1,17 +1,25 @@
 //! What participants send back, as operators see it. Storing an inbound SMS is in [`crate::inbound`].
 
+use std::time::Duration;
+
 use klaroen_domain::id::{AlertId, OrganisationId, ParticipantId, ReplyId};
-use klaroen_domain::keyword::Keyword;
+use klaroen_domain::incoming::InboundSms;
+use klaroen_domain::keyword::{Keyword, classify};
 use klaroen_domain::participant::Language;
-use klaroen_domain::phone::PhoneNumber;
+use klaroen_domain::phone::{Country, PhoneNumber};
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Timestamp;
 use serde_json::json;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::db::{Sql, on_db, on_tx};
 use crate::page::uuid_cursor;
 use crate::{Actor, Page, PageRequest, Result, Store, StoreError, audit};
+
+/// How long a STOP waits for what is under way to that number, and how often it looks.
+const SETTLE: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// An SMS that came in. `Debug` is not derived: it holds a number and a text.
 #[derive(Clone)]
@@ -30,6 +38,29 @@ pub struct IncomingReply {
     pub keyword: Option<Keyword>,
     /// When it came.
     pub received_at: Timestamp,
+}
+
+impl IncomingReply {
+    /// What a gateway read, as it is kept: whose number it is and what it asks for. `country` is where numbers without a
+    /// country code belong.
+    #[must_use]
+    pub fn of(gateway: &str, sms: InboundSms, country: Country) -> Self {
+        Self {
+            gateway: gateway.to_owned(),
+            dedupe_key: sms.dedupe_key,
+            phone: PhoneNumber::parse_sender(&sms.from, country),
+            from: sms.from,
+            keyword: classify(&sms.text),
+            text: sms.text,
+            received_at: sms.received_at,
+        }
+    }
+
+    /// The phone that says STOP, where it does.
+    #[must_use]
+    pub fn stops(&self) -> Option<&PhoneNumber> {
+        self.phone.as_ref().filter(|_| self.keyword == Some(Keyword::Stop))
+    }
 }
 
 /// An automatic answer, in the participant's language.
@@ -66,6 +97,27 @@ pub enum ReplyStored {
     ForAlert(AlertId),
     /// It stands nowhere: no alert in the last 24 hours, or an unknown number.
     Unattributed,
+}
+
+impl ReplyStored {
+    /// Its word in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Repeated => "repeated",
+            Self::OptedOut => "opted_out",
+            Self::OptedIn => "opted_in",
+            Self::Helped => "helped",
+            Self::ForAlert(_) => "for_alert",
+            Self::Unattributed => "unattributed",
+        }
+    }
+
+    /// Whether an automatic answer may have been queued.
+    #[must_use]
+    pub const fn may_be_answered(self) -> bool {
+        !matches!(self, Self::Repeated | Self::Unattributed)
+    }
 }
 
 /// How an operator marked a reply.
@@ -169,6 +221,24 @@ impl Store {
         let count: i64 = on_db!(read self.db, pool, d => sqlx::query_scalar(IN_FLIGHT.of(d))
             .bind(recipient.0.as_slice()).fetch_one(pool).await?);
         Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Waits a few seconds until nothing is under way to a number that said STOP, and gives whether that came about: a STOP is
+    /// acknowledged only then. Otherwise the provider is to send it again, and the check is made again.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn settles_for(&self, phone: &PhoneNumber) -> Result<bool> {
+        let patience = Instant::now() + SETTLE;
+        loop {
+            if self.in_flight_to(phone).await? == 0 {
+                return Ok(true);
+            }
+            if Instant::now() >= patience {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// The replies of an alert, oldest first; `None` where the organisation has no such alert.

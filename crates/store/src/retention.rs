@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use klaroen_domain::time::Timestamp;
 
+use crate::callbacks::KEEP_REPLAYS;
 use crate::db::{Sql, on_db};
 use crate::{Result, Store};
 
@@ -19,6 +20,11 @@ const PRUNE_RECEIPTS: Sql = Sql::new(
 
 const PRUNE_ALL_RECEIPTS: Sql =
     Sql::new("DELETE FROM receipts WHERE id IN (SELECT id FROM receipts WHERE received_at < $1 LIMIT $2)");
+
+const PRUNE_REPLAYS: Sql = Sql::new(
+    "DELETE FROM callback_replays WHERE (gateway, key) IN
+         (SELECT gateway, key FROM callback_replays WHERE seen_at < $1 LIMIT $2)",
+);
 
 /// Rows of one kind that a call deletes at most: the one writer is not held up for longer than some milliseconds.
 const BATCH: i64 = 10_000;
@@ -43,7 +49,8 @@ impl Store {
         let keys = self.delete_before(PRUNE_KEYS, now.minus(retention.idempotency)).await?;
         let receipts = self.delete_before(PRUNE_RECEIPTS, now.minus(retention.parked_receipts)).await?;
         let raw = self.delete_before(PRUNE_ALL_RECEIPTS, now.minus(retention.receipts)).await?;
-        Ok(keys + receipts + raw)
+        let replays = self.delete_before(PRUNE_REPLAYS, now.minus(KEEP_REPLAYS)).await?;
+        Ok(keys + receipts + raw + replays)
     }
 
     async fn delete_before(&self, statement: Sql, end: Timestamp) -> Result<u64> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::SubmitOutcome;
-use klaroen_domain::time::{Clock, Timestamp};
-use klaroen_gateway::{Ack, Delivered, GatewayEvent, Receipt};
+use klaroen_domain::time::Clock;
+use klaroen_gateway::{Ack, Delivered, GatewayEvent};
 use klaroen_store::Store;
 use klaroen_store::outcomes::Finished;
 use klaroen_store::receipts::{IncomingReceipt, ReceiptCounts};
@@ -72,7 +72,7 @@ impl Inbound {
         for Delivered { event, ack } in batch.drain(..) {
             match event {
                 GatewayEvent::Receipt(receipt) => {
-                    receipts.push(self.incoming(receipt, now));
+                    receipts.push(IncomingReceipt::of(receipt, self.store.keys(), now));
                     acks.push(ack);
                 }
                 GatewayEvent::Inbound(sms) => {
@@ -89,18 +89,6 @@ impl Inbound {
         // Last, so that the doubt which they settle is on its way by now.
         for (delivery, attempt, outcome, ack) in late {
             self.late_answer(delivery, attempt, outcome, ack).await;
-        }
-    }
-
-    fn incoming(&self, receipt: Receipt, received_at: Timestamp) -> IncomingReceipt {
-        IncomingReceipt {
-            provider_id: receipt.provider_id,
-            delivery: receipt.reference.and_then(|reference| reference.delivery()),
-            status: receipt.status,
-            error: receipt.error,
-            recipient: receipt.recipient.map(|phone| self.store.keys().recipient(&phone)),
-            raw: receipt.raw,
-            received_at,
         }
     }
 

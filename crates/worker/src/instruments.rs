@@ -71,15 +71,7 @@ pub(crate) fn receipts(gateway: &str, counts: ReceiptCounts) {
 
 /// What became of an inbound SMS.
 pub(crate) fn reply(stored: ReplyStored) {
-    let kind = match stored {
-        ReplyStored::Repeated => "repeated",
-        ReplyStored::OptedOut => "opted_out",
-        ReplyStored::OptedIn => "opted_in",
-        ReplyStored::Helped => "helped",
-        ReplyStored::ForAlert(_) => "for_alert",
-        ReplyStored::Unattributed => "unattributed",
-    };
-    counter!("klaroen_replies_total", "kind" => kind).increment(1);
+    counter!("klaroen_replies_total", "kind" => stored.as_str()).increment(1);
 }
 
 /// Rows that upkeep changed.

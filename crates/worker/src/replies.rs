@@ -2,25 +2,19 @@
 //! that number any more.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use klaroen_domain::keyword::{Keyword, classify};
 use klaroen_domain::phone::{Country, PhoneNumber};
 use klaroen_gateway::{Ack, InboundSms};
 use klaroen_store::Store;
-use klaroen_store::replies::{AutoReplyTexts, IncomingReply, ReplyStored};
+use klaroen_store::replies::{AutoReplyTexts, IncomingReply};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::inbound::answer;
 use crate::instruments;
 
 /// Inbound SMS that wait to be stored; a full queue slows the provider down.
 pub(crate) const WAITING: usize = 256;
-/// How long a STOP waits for what is under way to that number, and how often it looks.
-const SETTLE: Duration = Duration::from_secs(5);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// STOPs that wait at once; more are stored and sent again by the provider.
 const STOPS: usize = 256;
 
@@ -59,21 +53,11 @@ impl Replies {
 
     async fn take(&self, received: Received, stops: &mut JoinSet<()>) {
         let Received { sms, ack } = received;
-        let phone = PhoneNumber::parse_sender(&sms.from, self.country);
-        let keyword = classify(&sms.text);
-        let reply = IncomingReply {
-            gateway: self.gateway.clone(),
-            dedupe_key: sms.dedupe_key,
-            from: sms.from,
-            phone: phone.clone(),
-            text: sms.text,
-            keyword,
-            received_at: sms.received_at,
-        };
+        let reply = IncomingReply::of(&self.gateway, sms, self.country);
         match self.store.store_reply(&reply, self.texts.as_ref()).await {
             Ok(stored) => {
                 instruments::reply(stored);
-                if !matches!(stored, ReplyStored::Repeated | ReplyStored::Unattributed) {
+                if stored.may_be_answered() {
                     // It may have queued an automatic answer.
                     self.wake.notify_waiters();
                 }
@@ -84,7 +68,7 @@ impl Replies {
             }
         }
         // A repeated STOP is checked again: the first one may have been answered with "send it again".
-        match phone.filter(|_| keyword == Some(Keyword::Stop)) {
+        match reply.stops().cloned() {
             Some(phone) if stops.len() < STOPS => {
                 stops.spawn(acknowledge_stop(self.store.clone(), phone, ack));
             }
@@ -103,16 +87,12 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 /// Acknowledges a stored STOP when nothing is under way to the number. Otherwise the provider sends it again, is known by
 /// its key, and the check is made again.
 async fn acknowledge_stop(store: Store, phone: PhoneNumber, ack: oneshot::Sender<Ack>) {
-    let patience = Instant::now() + SETTLE;
-    let verdict = loop {
-        match store.in_flight_to(&phone).await {
-            Ok(0) => break Ack::Stored,
-            Ok(_) if Instant::now() < patience => tokio::time::sleep(LOOK_EVERY).await,
-            Ok(_) => break Ack::Retry,
-            Err(error) => {
-                tracing::warn!(%error, "whether something is under way to a number that said STOP is not known");
-                break Ack::Retry;
-            }
+    let verdict = match store.settles_for(&phone).await {
+        Ok(true) => Ack::Stored,
+        Ok(false) => Ack::Retry,
+        Err(error) => {
+            tracing::warn!(%error, "whether something is under way to a number that said STOP is not known");
+            Ack::Retry
         }
     };
     answer(ack, verdict);

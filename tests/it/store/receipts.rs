@@ -207,6 +207,25 @@ async fn a_reference_of_ours_outranks_the_providers_id(
 
 #[rstest]
 #[tokio::test]
+async fn why_it_did_not_arrive_outlives_the_answer_that_comes_after_the_receipt(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
+    world.enrol(1).await;
+    let alert = world.alert_all().await;
+    let claimed = world.claim(1).await.claimed.remove(0);
+    let mut first = receipt(&world, "7", ReceiptStatus::Undelivered);
+    (first.delivery, first.error) = (Some(claimed.id), Some("opted_out".into()));
+    world.store.store_receipts("main", &[first]).await.unwrap();
+    world.store.finish("main", &[world.finished(&claimed, Decision::Sent, &["7"])]).await.unwrap();
+    let page = klaroen_store::PageRequest { limit: 1, cursor: None };
+    let kept = world.store.list_deliveries(world.organisation, alert, None, &page).await.unwrap().unwrap();
+    let kept = kept.items.first().unwrap();
+    assert_eq!((kept.state, kept.reason.as_deref()), (DeliveryState::Undelivered, Some("opted_out")));
+}
+
+#[rstest]
+#[tokio::test]
 async fn a_doubt_that_was_held_and_proves_sent_is_watched_again(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
 ) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
@@ -61,7 +61,7 @@ impl<S: Send + Sync, const MAX: usize> FromRequest<S> for JsonText<MAX> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         require_json(request.headers())?;
-        read_bytes(request, MAX).await.map(Self)
+        read_bytes(request.into_body(), MAX).await.map(Self)
     }
 }
 
@@ -73,7 +73,7 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = read_bytes(request, 1024).await?;
+        let bytes = read_bytes(request.into_body(), 1024).await?;
         let given = bytes.trim_ascii();
         if given.is_empty() || given == b"{}" {
             return Ok(Self);
@@ -82,9 +82,13 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
     }
 }
 
-async fn read_bytes(request: Request, max: usize) -> Result<Bytes, Problem> {
+/// A whole body of at most `max` bytes, which arrives in time.
+///
+/// # Errors
+/// 400, 408 or 413.
+pub async fn read_bytes(body: Body, max: usize) -> Result<Bytes, Problem> {
     let in_time = if max > JSON_BYTES_MAX { LARGE_BODY_TIMEOUT } else { BODY_TIMEOUT };
-    tokio::time::timeout(in_time, axum::body::to_bytes(request.into_body(), max))
+    tokio::time::timeout(in_time, axum::body::to_bytes(body, max))
         .await
         .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))?
         .map_err(|error| unreadable(&error, max))
@@ -116,7 +120,6 @@ fn unreadable(error: &axum::Error, max: usize) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
     use rstest::rstest;
 
     use super::*;

@@ -8,6 +8,7 @@ pub mod area_features;
 pub mod area_request;
 pub mod areas;
 pub mod audit;
+pub mod callbacks;
 pub mod deliveries;
 pub mod events;
 pub mod export;

@@ -1,5 +1,7 @@
 //! The gate for callbacks: who does not know the token or calls from elsewhere is not heard.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
@@ -29,24 +31,27 @@ impl Gate {
         !self.tokens.is_empty()
     }
 
-    /// Gives the public URL that was called.
-    ///
     /// # Errors
     /// [`CallbackError::NotSupported`], `Token` or `Address`.
-    pub(super) fn admit(&self, callback: &RawCallback<'_>) -> Result<String, CallbackError> {
+    pub(super) fn admit(&self, token: &str, peer: IpAddr) -> Result<(), CallbackError> {
         if !self.is_open() {
             return Err(CallbackError::NotSupported);
         }
-        let same = |token: &SecretString| token.expose_secret().as_bytes().ct_eq(callback.token.as_bytes());
+        let same = |ours: &SecretString| ours.expose_secret().as_bytes().ct_eq(token.as_bytes());
         // All are compared, so that the time does not tell which one it was.
         let known = self.tokens.iter().map(same).fold(subtle::Choice::from(0), |found, one| found | one);
         if !bool::from(known) {
             return Err(CallbackError::Token);
         }
-        let peer = callback.peer.to_canonical();
+        let peer = peer.to_canonical();
         if !self.addresses.is_empty() && !self.addresses.iter().any(|network| network.contains(&peer)) {
             return Err(CallbackError::Address);
         }
-        Ok(format!("{}{}", self.public_url, callback.path_and_query))
+        Ok(())
+    }
+
+    /// The public URL that was called.
+    pub(super) fn url_of(&self, callback: &RawCallback<'_>) -> String {
+        format!("{}{}", self.public_url, callback.path_and_query)
     }
 }

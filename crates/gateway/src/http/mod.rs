@@ -25,6 +25,7 @@ mod vonage;
 mod vonage_signature;
 mod xml;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,14 +58,73 @@ use crate::{
 };
 
 struct HttpGateway {
-    contract: Box<dyn Contract>,
+    callbacks: Callbacks,
     client: Client,
-    gate: Gate,
     status: watch::Sender<ChannelStatus>,
     /// Held so that the consumer's end stays open: nothing ever comes, which is not the same as being closed.
     _events: mpsc::Sender<Delivered>,
     closed: CancellationToken,
     in_flight: TaskTracker,
+}
+
+/// Reads what the provider of one gateway calls back with: its contract and its gate, without a connection.
+pub struct Callbacks {
+    contract: Box<dyn Contract>,
+    gate: Gate,
+}
+
+impl std::fmt::Debug for Callbacks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Callbacks").field("open", &self.gate.is_open()).finish_non_exhaustive()
+    }
+}
+
+impl Callbacks {
+    /// # Errors
+    /// [`ConnectError::Config`].
+    pub(crate) fn of(config: &dyn HttpConfig, country: Country) -> Result<Self, ConnectError> {
+        Ok(Self {
+            contract: config.contract(country).map_err(ConnectError::Config)?,
+            gate: Gate::new(config.routing()).map_err(|fault| ConnectError::Config(vec![fault]))?,
+        })
+    }
+
+    /// Whether somebody who calls from `peer` with this token is heard: to be asked before anything of the body is read.
+    ///
+    /// # Errors
+    /// [`CallbackError::NotSupported`], `Token` or `Address`.
+    pub fn admit(&self, token: &str, peer: IpAddr) -> Result<(), CallbackError> {
+        self.gate.admit(token, peer)
+    }
+
+    /// Bytes that path, query and body of a callback have together at most.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        self.contract.callback_bytes_max()
+    }
+
+    /// Verifies token, address and signature over the raw bytes, then parses. Pure.
+    ///
+    /// # Errors
+    /// [`CallbackError`]; the caller answers with its [`CallbackError::status`].
+    pub fn parse(&self, callback: &RawCallback<'_>) -> Result<VerifiedCallback, CallbackError> {
+        self.admit(callback.token, callback.peer)?;
+        if callback.body.len() + callback.path_and_query.len() > self.bytes_max() {
+            return Err(CallbackError::TooLarge);
+        }
+        let url = self.gate.url_of(callback);
+        let replay_key = self.contract.authenticate(callback, &url)?;
+        let found = match callback.kind {
+            CallbackKind::Receipts => self.contract.receipts(callback)?,
+            CallbackKind::Inbound => self.contract.inbound(callback)?,
+        };
+        Ok(VerifiedCallback {
+            events: found.events,
+            unreadable: found.unreadable,
+            replay_key,
+            answer: self.contract.answer(callback.kind),
+        })
+    }
 }
 
 /// Makes it ready. There is nothing to connect: it is up from the start, and connections come with the messages.
@@ -76,9 +136,8 @@ pub(crate) fn connect(config: &dyn HttpConfig, country: Country) -> Result<Chann
     let (sender, events) = mpsc::channel(1);
     let (status_sender, status) = watch::channel(ChannelStatus::Up);
     let gateway = HttpGateway {
-        contract: config.contract(country).map_err(ConnectError::Config)?,
+        callbacks: Callbacks::of(config, country)?,
         client: Client::new(config.link()).map_err(one)?,
-        gate: Gate::new(config.routing()).map_err(one)?,
         status: status_sender,
         _events: sender,
         closed: CancellationToken::new(),
@@ -95,7 +154,7 @@ impl HttpGateway {
         if self.closed.is_cancelled() {
             return alike(not_taken("closed", "the gateway is closed"));
         }
-        match self.client.exchange(self.contract.submission(batch)).await {
+        match self.client.exchange(self.callbacks.contract.submission(batch)).await {
             Exchange::NotWritten(code, detail) => alike(not_taken(code, detail)),
             Exchange::NoAnswer(code, detail) => alike(unknown(code, detail)),
             Exchange::Answered(answer) => {
@@ -103,7 +162,11 @@ impl HttpGateway {
                     return alike(outcome);
                 }
                 // One outcome for each message, whatever the contract made of the answer.
-                let read = self.contract.outcomes(batch, &answer).filter(|found| found.len() == batch.len());
+                let read = self
+                    .callbacks
+                    .contract
+                    .outcomes(batch, &answer)
+                    .filter(|found| found.len() == batch.len());
                 read.unwrap_or_else(|| alike(classify::by_status(&answer)))
             }
         }
@@ -113,8 +176,8 @@ impl HttpGateway {
 #[async_trait]
 impl SmsGateway for HttpGateway {
     fn capabilities(&self) -> Capabilities {
-        let can = self.contract.capabilities();
-        let called = self.gate.is_open();
+        let can = self.callbacks.contract.capabilities();
+        let called = self.callbacks.gate.is_open();
         Capabilities { receipts: can.receipts && called, inbound: can.inbound && called, ..can }
     }
 
@@ -124,7 +187,7 @@ impl SmsGateway for HttpGateway {
     }
 
     async fn submit_batch(&self, batch: &[OutboundSms]) -> Vec<SubmitOutcome> {
-        let can = self.contract.capabilities();
+        let can = self.callbacks.contract.capabilities();
         let size = usize::from(can.batch_max).max(1);
         let mut outcomes = Vec::with_capacity(batch.len());
         // What is too long would be cut or refused there: it stays here, and the others go without it.
@@ -143,27 +206,15 @@ impl SmsGateway for HttpGateway {
     }
 
     fn parse_callback(&self, callback: &RawCallback<'_>) -> Result<VerifiedCallback, CallbackError> {
-        let url = self.gate.admit(callback)?;
-        if callback.body.len() + callback.path_and_query.len() > self.contract.callback_bytes_max() {
-            return Err(CallbackError::TooLarge);
-        }
-        let replay_key = self.contract.authenticate(callback, &url)?;
-        let found = match callback.kind {
-            CallbackKind::Receipts => self.contract.receipts(callback)?,
-            CallbackKind::Inbound => self.contract.inbound(callback)?,
-        };
-        Ok(VerifiedCallback {
-            events: found.events,
-            unreadable: found.unreadable,
-            replay_key,
-            answer: self.contract.answer(callback.kind),
-        })
+        self.callbacks.parse(callback)
     }
 
     async fn query_status(&self, sms: &OutboundSms, since: Timestamp) -> StatusAnswer {
-        let Some(call) = self.contract.question(sms, since) else { return StatusAnswer::Unsupported };
+        let Some(call) = self.callbacks.contract.question(sms, since) else {
+            return StatusAnswer::Unsupported;
+        };
         match self.client.exchange(call).await {
-            Exchange::Answered(answer) => self.contract.finding(sms, since, &answer),
+            Exchange::Answered(answer) => self.callbacks.contract.finding(sms, since, &answer),
             Exchange::NotWritten(..) | Exchange::NoAnswer(..) => StatusAnswer::NoAnswer,
         }
     }
