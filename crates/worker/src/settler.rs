@@ -235,24 +235,4 @@ fn believed(missed_at: Option<Timestamp>, now: Timestamp) -> Found {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn not_known_is_believed_the_second_time() {
-        let first = Timestamp::from_millis(1_000_000);
-        let again = Found::Again { ask_at: first.plus(MISSES_APART), because: Because::Missed };
-        assert_eq!(believed(None, first), again);
-        assert_eq!(believed(Some(first), first.plus(MISSES_APART / 2)), again);
-        assert_eq!(believed(Some(first), first.plus(MISSES_APART)), Found::NotKnown);
-    }
-
-    #[test]
-    fn asking_ends_before_the_policy_stops_waiting() {
-        let all =
-            |waits: &[Duration]| waits.iter().sum::<Duration>() + ANSWER_WITHIN * (waits.len() as u32 + 1);
-        let longest = all(LOOK_AGAIN) + all(REPEAT_AGAIN);
-        assert!(longest <= klaroen_store::doubts::ASKED_WITHIN, "{longest:?}");
-        assert!(DONE_WITHIN < TAKEN_FOR);
-    }
-}
+mod tests;
