@@ -259,7 +259,7 @@ pub(crate) async fn finish_each(
 fn refused_for_all<'a>(row: &CurrentRow, finished: &'a Finished) -> Option<RefusedDelivery<'a>> {
     let Decision::Failed(failure) = &finished.decision else { return None };
     let ours = row.lease_token == Some(finished.lease_token) && matches!(&*row.state, "sending" | "unknown");
-    (ours && failure.scope == Scope::Message).then(|| RefusedDelivery {
+    (ours && failure.scope == Scope::Message).then_some(RefusedDelivery {
         message: row.message_id,
         organisation: OrganisationId(row.organisation_id),
         failure,

@@ -8,6 +8,7 @@
 //! more, since the others have then shown what it is, and fails if it is refused again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use klaroen_domain::alert::Priority;
 use klaroen_domain::decide::{Decision, RETRY_LADDER};
@@ -135,61 +136,93 @@ async fn hear_one(
     refused: &[RefusedDelivery<'_>],
     heard: &mut Heard,
 ) -> Result<()> {
-    let mut put_back = |refused: &RefusedDelivery<'_>, wait| {
-        let finished = refused.finished;
-        let decision = Decision::PutBack { due_at: finished.at.plus(wait), spent: false };
-        heard.put_back.insert(finished.id.0, Finished { decision, ..finished.clone() });
-    };
-    let Some((recipients, complete)) = on_tx!(&mut *tx, conn, d =>
-        sqlx::query_as::<_, (i64, bool)>(MESSAGE.of(d)).bind(message).fetch_optional(conn).await?)
-    else {
-        return Ok(());
-    };
-    let known: bool = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(IS_REFUSED.of(d))
-        .bind(message).bind(gateway).fetch_one(conn).await?);
-    if known {
-        refused.iter().for_each(|refused| put_back(refused, std::time::Duration::ZERO));
-        return Ok(());
-    }
     let before: Vec<i64> = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(REFUSED_BEFORE.of(d))
         .bind(message).bind(gateway).fetch_all(conn).await?);
     let before: HashSet<i64> = before.into_iter().collect();
+    let verdict = weigh(tx, gateway, message, refused, &before).await?;
+    for refused in refused {
+        let finished = refused.finished;
+        let wait = match verdict {
+            Verdict::Message | Verdict::MessageSince => Duration::ZERO,
+            // The second time it is final.
+            Verdict::Recipients if before.contains(&finished.id.0) => continue,
+            Verdict::Recipients => RETRY_LADDER[0],
+        };
+        let decision = Decision::PutBack { due_at: finished.at.plus(wait), spent: false };
+        heard.put_back.insert(finished.id.0, Finished { decision, ..finished.clone() });
+    }
+    if let (Verdict::Message, Some(last)) = (verdict, refused.last()) {
+        heard.believed.push(believe(tx, gateway, message, last).await?);
+    }
+    Ok(())
+}
+
+/// What a refusal is taken to be about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// The message, as is now known.
+    Message,
+    /// The message, as is known since earlier.
+    MessageSince,
+    /// Those for whom it came, as far as is known.
+    Recipients,
+}
+
+async fn weigh(
+    tx: &mut Tx,
+    gateway: &str,
+    message: Uuid,
+    refused: &[RefusedDelivery<'_>],
+    before: &HashSet<i64>,
+) -> Result<Verdict> {
+    let of_message: Option<(i64, bool)> = on_tx!(&mut *tx, conn, d =>
+        sqlx::query_as(MESSAGE.of(d)).bind(message).fetch_optional(conn).await?);
+    let known: bool = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(IS_REFUSED.of(d))
+        .bind(message).bind(gateway).fetch_one(conn).await?);
+    if known {
+        return Ok(Verdict::MessageSince);
+    }
     let ids: Vec<i64> = refused.iter().map(|refused| refused.finished.id.0).collect();
     on_tx!(&mut *tx, conn, d => sqlx::query(NOTE.of(d))
         .bind(message).bind(gateway).bind(json!(ids).to_string()).execute(conn).await?.rows_affected());
     let different = before.len() + ids.iter().filter(|id| !before.contains(id)).count();
+    // Where somebody may still be added, the first few say nothing about all.
+    let all = match of_message {
+        Some((recipients, true)) => usize::try_from(recipients).unwrap_or(usize::MAX),
+        _ => usize::MAX,
+    };
+    if different < DIFFERENT.min(all) {
+        return Ok(Verdict::Recipients);
+    }
     let taken_once: bool = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(TAKEN_ONCE.of(d))
         .bind(message).bind(gateway).fetch_one(conn).await?);
-    // Where somebody may still be added, the first few say nothing about all.
-    let all = if complete { usize::try_from(recipients).unwrap_or(usize::MAX) } else { usize::MAX };
-    if taken_once || different < DIFFERENT.min(all) {
-        // The second time it is final.
-        for refused in refused.iter().filter(|refused| !before.contains(&refused.finished.id.0)) {
-            put_back(refused, RETRY_LADDER[0]);
-        }
-        return Ok(());
-    }
-    refused.iter().for_each(|refused| put_back(refused, std::time::Duration::ZERO));
-    let Some(last) = refused.last() else { return Ok(()) };
-    let (failure, at) = (last.failure, last.finished.at);
+    Ok(if taken_once { Verdict::Recipients } else { Verdict::Message })
+}
+
+async fn believe(
+    tx: &mut Tx,
+    gateway: &str,
+    message: Uuid,
+    refused: &RefusedDelivery<'_>,
+) -> Result<Believed> {
+    let (failure, at) = (refused.failure, refused.finished.at);
     on_tx!(&mut *tx, conn, d => sqlx::query(BELIEVE.of(d))
         .bind(message).bind(gateway).bind(&failure.code).bind(&failure.detail).bind(at.as_millis())
         .execute(conn).await?.rows_affected());
     tracing::error!(
         gateway,
-        message = %message,
+        %message,
         code = failure.code,
         detail = failure.detail,
         "the provider refuses this message for everybody: this gateway takes no more of it"
     );
-    heard.believed.push(Believed {
-        organisation: last.organisation,
+    Ok(Believed {
+        organisation: refused.organisation,
         message,
         gateway: gateway.to_owned(),
         code: failure.code.clone(),
         at,
-    });
-    Ok(())
+    })
 }
 
 impl Heard {

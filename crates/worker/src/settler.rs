@@ -70,7 +70,7 @@ impl Settler {
                 match self.store.note_can_be_asked(&self.name, can_be_asked).await {
                     Ok(()) => noted = true,
                     Err(error) => {
-                        tracing::debug!(gateway = self.name, %error, "not noted yet what it can be asked")
+                        tracing::debug!(gateway = self.name, %error, "not noted yet what it can be asked");
                     }
                 }
             }
