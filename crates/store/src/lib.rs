@@ -19,6 +19,7 @@ pub mod export;
 pub mod fanout;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod gateways;
 pub mod groups;
 mod hex;
 pub mod idempotency;
@@ -39,6 +40,7 @@ mod page;
 pub mod participants;
 #[cfg(test)]
 mod plans;
+pub mod receipt_times;
 pub mod receipts;
 mod record;
 pub mod refusals;

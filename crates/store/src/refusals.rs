@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use klaroen_domain::alert::Priority;
 use klaroen_domain::decide::{Decision, RETRY_LADDER};
-use klaroen_domain::id::{MessageId, OrganisationId};
+use klaroen_domain::id::OrganisationId;
 use klaroen_domain::outcome::Failure;
+use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
@@ -29,12 +30,14 @@ pub const DIFFERENT: usize = 3;
 pub const REASON: &str = "message_refused";
 
 /// A gateway as far as it matters who is left to take a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Serving {
     /// Its name in the configuration.
     pub gateway: String,
     /// The priorities that it takes; all where this is empty.
     pub priorities: Vec<Priority>,
+    /// The countries whose numbers it takes; all where this is empty.
+    pub countries: Vec<Country>,
 }
 
 /// A gateway's refusal of a message.
@@ -84,12 +87,25 @@ const OPEN: Sql = Sql::new(
      FROM messages m JOIN message_refusals r ON r.message_id = m.id
      WHERE NOT m.settled
          AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued')
-     ORDER BY r.message_id",
+     ORDER BY r.message_id, r.gateway",
 );
-/// What may have rung before it was put back is not known to have failed.
-const FAIL: Sql = Sql::new(
+/// What may have rung before it was put back is not known to have failed. `$4`: the countries for which somebody is left.
+const FAIL: Sql = Sql::each(
     "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'failed' END, changed_at = $2, reason = $3
-     WHERE message_id = $1 AND state = 'queued'",
+     WHERE message_id = $1 AND state = 'queued'
+         AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.id = deliveries.participant_id
+                         AND p.country IN (SELECT value FROM json_each($4)))",
+    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'failed' END, changed_at = $2, reason = $3
+     WHERE message_id = $1 AND state = 'queued'
+         AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.id = deliveries.participant_id
+                         AND p.country IN (SELECT value FROM json_array_elements_text($4::json)))",
+);
+/// As if the gateway that refused had handed it over: gateways that would not take it by themselves may. What one of those
+/// handed over again goes the same way, because the one that refused is nobody to hand it to.
+const HAND_OVER: Sql = Sql::new(
+    "UPDATE deliveries SET handed_by = $2
+     WHERE message_id = $1 AND state = 'queued'
+         AND (handed_by IS NULL OR handed_by NOT IN (SELECT gateway FROM message_refusals WHERE message_id = $1))",
 );
 
 /// A delivery whose attempt ended in a refusal of its message.
@@ -148,7 +164,11 @@ async fn hear_one(
             Verdict::Recipients if before.contains(&finished.id.0) => continue,
             Verdict::Recipients => RETRY_LADDER[0],
         };
-        let decision = Decision::PutBack { due_at: finished.at.plus(wait), spent: false };
+        let due_at = finished.at.plus(wait);
+        let decision = match verdict {
+            Verdict::Recipients => Decision::PutBack { due_at, spent: false },
+            _ => Decision::HandOver { due_at, code: Some(refused.failure.code.clone()) },
+        };
         heard.put_back.insert(finished.id.0, Finished { decision, ..finished.clone() });
     }
     if let (Verdict::Message, Some(last)) = (verdict, refused.last()) {
@@ -240,44 +260,60 @@ impl Heard {
     }
 }
 
+/// What upkeep did about refused messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Deliveries that failed, because nobody is left to take their message.
+    pub failed: u64,
+    /// Deliveries that other gateways may take now.
+    pub handed_over: u64,
+}
+
+/// A row of [`OPEN`]: message, gateway, priority, organisation, alert.
+type OpenRow = (Uuid, String, String, Uuid, Option<Uuid>);
+
 impl Store {
-    /// Fails what is left of messages that every one of `gateways` which takes their priority has refused: one statement for
-    /// each message. Gives how many deliveries that were.
+    /// Hands what is left of refused messages to the other ones of `gateways`, which are all that are configured; fails, in one
+    /// statement for each message, that for which none is left.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn fail_refused_messages(&self, gateways: &[Serving], now: Timestamp) -> Result<u64> {
-        let rows: Vec<(Uuid, String, String, Uuid, Option<Uuid>)> =
+    pub async fn pass_on_refused_messages(&self, gateways: &[Serving], now: Timestamp) -> Result<Passed> {
+        let rows: Vec<OpenRow> =
             on_db!(read self.db, pool, d => sqlx::query_as(OPEN.of(d)).fetch_all(pool).await?);
-        let mut failed = 0;
+        let mut passed = Passed::default();
         for of_message in rows.chunk_by(|a, b| a.0 == b.0) {
-            let (message, _, priority, organisation, alert) = &of_message[0];
+            let (message, refused_by, priority, ..) = &of_message[0];
             let priority = priority.parse().unwrap_or(Priority::Normal);
             let serves = |g: &&Serving| g.priorities.is_empty() || g.priorities.contains(&priority);
-            let refused_by = |g: &Serving| of_message.iter().any(|(_, gateway, ..)| *gateway == g.gateway);
-            let mut serving = gateways.iter().filter(serves).peekable();
-            if serving.peek().is_some() && serving.all(refused_by) {
-                let alert = alert.as_ref();
-                failed +=
-                    self.fail_left(MessageId(*message), OrganisationId(*organisation), alert, now).await?;
+            let refused = |g: &&Serving| of_message.iter().any(|(_, gateway, ..)| *gateway == g.gateway);
+            if !gateways.iter().any(|g| serves(&g) && refused(&g)) {
+                // Not one of ours, by this configuration: nothing is known of who else there is.
+                continue;
+            }
+            let left: Vec<&Serving> = gateways.iter().filter(serves).filter(|g| !refused(g)).collect();
+            if left.iter().all(|g| !g.countries.is_empty()) {
+                let countries: Vec<&str> =
+                    left.iter().flat_map(|g| &g.countries).map(Country::code).collect();
+                passed.failed += self.fail_left(&of_message[0], &countries, now).await?;
+            }
+            if !left.is_empty() {
+                passed.handed_over += on_db!(write self.db, pool, d => sqlx::query(HAND_OVER.of(d))
+                    .bind(message).bind(refused_by).execute(pool).await?.rows_affected());
             }
         }
-        Ok(failed)
+        Ok(passed)
     }
 
-    async fn fail_left(
-        &self,
-        message: MessageId,
-        organisation: OrganisationId,
-        alert: Option<&Uuid>,
-        now: Timestamp,
-    ) -> Result<u64> {
+    async fn fail_left(&self, row: &OpenRow, countries: &[&str], now: Timestamp) -> Result<u64> {
+        let (message, _, _, organisation, alert) = row;
         let mut tx = self.db.begin().await?;
         let failed = on_tx!(&mut tx, conn, d => sqlx::query(FAIL.of(d))
-            .bind(message.0).bind(now.as_millis()).bind(REASON).execute(conn).await?.rows_affected());
+            .bind(message).bind(now.as_millis()).bind(REASON).bind(json!(countries).to_string())
+            .execute(conn).await?.rows_affected());
         if failed > 0 {
             let detail = json!({"alert": alert, "deliveries": failed});
-            let subject = message.to_string();
+            let (organisation, subject) = (OrganisationId(*organisation), message.to_string());
             audit::append(&mut tx, organisation, Actor::System, "message.failed", &subject, detail, now)
                 .await?;
         }

@@ -24,6 +24,7 @@ use crate::control::GatewayControl;
 use crate::instruments::ChannelInstruments;
 use crate::jitter;
 use crate::messages::MessageCache;
+use crate::route::Standing;
 use crate::submit::submit;
 
 /// How often doubts that are due are looked for.
@@ -80,7 +81,7 @@ impl Settler {
             let pause = if full { Duration::ZERO } else { jitter::around(POLL) };
             tokio::time::sleep(pause).await;
             // A provider that refuses us is left alone, and so is one that an operator paused.
-            if self.control.paused_until(Instant::now()).is_some() {
+            if self.control.standing() >= Standing::Probing {
                 full = false;
                 continue;
             }
@@ -183,20 +184,16 @@ impl Settler {
         }
         let done = submit(Arc::clone(&self.gateway), sms, deadline.min(Instant::now() + ANSWER_WITHIN)).await;
         self.instruments.submitted(&done.outcome, done.took);
+        // Both now: we may be dropped while we wait.
+        self.control.begun(doubt.id);
+        self.control.ended(doubt.id, &done.outcome, done.took, self.clock.now());
         match done.outcome {
             SubmitOutcome::Accepted { provider_ids, segments } => Found::Taken { provider_ids, segments },
             SubmitOutcome::Rejected(failure) if failure.scope == Scope::Recipient => Found::Refused(failure),
-            outcome => {
-                if let SubmitOutcome::Rejected(failure) = &outcome
-                    && failure.scope == Scope::Gateway
-                {
-                    self.control.refused(failure, Instant::now());
-                }
-                match REPEAT_AGAIN.get(tried) {
-                    Some(wait) => self.later(*wait, Because::NotTaken),
-                    None => Found::Nothing,
-                }
-            }
+            _ => match REPEAT_AGAIN.get(tried) {
+                Some(wait) => self.later(*wait, Because::NotTaken),
+                None => Found::Nothing,
+            },
         }
     }
 

@@ -88,12 +88,16 @@ async fn settled(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Ends messages that no gateway takes.
+/// Passes messages that a gateway refused on to the others, and ends those that none takes.
 async fn refused(shared: &Shared) -> Result<(), StoreError> {
-    let failed = shared.store.fail_refused_messages(&shared.gateways, shared.clock.now()).await?;
-    if failed > 0 {
-        instruments::swept("message_refused", failed);
-        tracing::error!(deliveries = failed, "every gateway refuses the message of these deliveries");
+    let passed = shared.store.pass_on_refused_messages(&shared.gateways, shared.clock.now()).await?;
+    if passed.failed > 0 {
+        instruments::swept("message_refused", passed.failed);
+        tracing::error!(deliveries = passed.failed, "every gateway refuses the message of these deliveries");
+    }
+    if passed.handed_over > 0 {
+        shared.wake.notify_waiters();
+        shared.store.announce().await?;
     }
     Ok(())
 }

@@ -197,9 +197,12 @@ async fn a_repetition_is_tried_three_times() {
 async fn a_provider_that_refuses_us_while_we_ask_is_left_alone() {
     let outcomes = Mutex::new([SubmitOutcome::Rejected(failure(Scope::Gateway))].into());
     let (settler, _directory) = settler(Scripted { can: REPEATS, outcomes, ..Scripted::default() }).await;
+    let mut fed = settler.control.feed();
+    fed.show(true);
+    assert!(settler.control.standing() < Standing::Probing);
     let found = settler.ask(&doubt(), Instant::now() + DONE_WITHIN).await;
     assert_eq!(found, again(2, Because::NotTaken));
-    assert!(settler.control.paused_until(Instant::now()).is_some());
+    assert!(settler.control.standing() >= Standing::Probing);
 }
 
 #[test]
