@@ -73,6 +73,7 @@ impl Service {
             .collect();
         let settings = WorkerSettings {
             channels,
+            routes: Vec::new(),
             country: Country::NL,
             receipt_grace: Duration::from_hours(24),
             rules: world.rules.clone(),

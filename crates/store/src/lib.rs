@@ -13,11 +13,13 @@ pub mod claims;
 pub mod clock;
 mod db;
 pub mod deliveries;
+pub mod doubts;
 mod error;
 pub mod export;
 pub mod fanout;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod gateways;
 pub mod groups;
 mod hex;
 pub mod idempotency;
@@ -38,8 +40,10 @@ mod page;
 pub mod participants;
 #[cfg(test)]
 mod plans;
+pub mod receipt_times;
 pub mod receipts;
 mod record;
+pub mod refusals;
 pub mod replies;
 pub mod retention;
 #[cfg(test)]

@@ -20,6 +20,8 @@ use crate::instruments::ChannelInstruments;
 use crate::lease::{Applicant, Lease};
 use crate::replies::{self, Replies};
 use crate::session::{Ended, Parts, Session};
+use crate::settler::Settler;
+use crate::switchboard::Switchboard;
 use crate::{ChannelSpec, Shared, jitter};
 
 /// What storing the last events may take after the drain deadline.
@@ -36,6 +38,7 @@ pub(crate) struct ChannelTask {
     pub(crate) shared: Arc<Shared>,
     pub(crate) spec: Arc<ChannelSpec>,
     pub(crate) control: Arc<GatewayControl>,
+    pub(crate) switchboard: Arc<Switchboard>,
     /// Its place on the board.
     pub(crate) index: usize,
 }
@@ -89,13 +92,19 @@ impl ChannelTask {
             }
         };
         let _shown = self.shared.board.show(self.index, status.clone());
-        let finisher = Finisher::start(self.shared.store.clone(), self.spec.name.gateway.clone());
+        let finisher = Finisher::start(
+            self.shared.store.clone(),
+            self.spec.name.gateway.clone(),
+            Arc::clone(&self.shared.wake),
+        );
         let in_doubt = Arc::new(InDoubt::default());
         let stop_events = CancellationToken::new();
         let inbound = self.listen(events, &finisher, &in_doubt, instruments, &stop_events);
+        let asking = AbortOnDropHandle::new(tokio::spawn(self.settler(&gateway, instruments).run()));
         let mut session = Session::new(Parts {
             claimer: self.claimer(&finisher),
             control: Arc::clone(&self.control),
+            switchboard: Arc::clone(&self.switchboard),
             gateway: Arc::clone(&gateway),
             status,
             in_doubt,
@@ -104,9 +113,13 @@ impl ChannelTask {
             window: self.spec.window.max(1),
         });
         let ended = {
-            let _fed = self.control.feed();
-            session.run(lease, stop).await
+            let mut fed = self.control.feed();
+            session.run(lease, &mut fed, stop).await
         };
+        // What it was asking about is asked again by whoever comes next.
+        drop(asking);
+        // The others take over what would have been ours.
+        self.switchboard.changed();
 
         let patience = self.shared.drain_deadline;
         // Another process may be connecting already, and a provider counts connections.
@@ -144,6 +157,20 @@ impl ChannelTask {
             messages: Arc::clone(&self.shared.messages),
             results: finisher.sender(),
             channel: self.spec.name.clone(),
+            scan: Arc::default(),
+        }
+    }
+
+    fn settler(&self, gateway: &Arc<dyn SmsGateway>, instruments: &Arc<ChannelInstruments>) -> Settler {
+        Settler {
+            store: self.shared.store.clone(),
+            clock: Arc::clone(&self.shared.clock),
+            messages: Arc::clone(&self.shared.messages),
+            name: self.spec.name.gateway.clone(),
+            gateway: Arc::clone(gateway),
+            control: Arc::clone(&self.control),
+            instruments: Arc::clone(instruments),
+            wake: Arc::clone(&self.shared.wake),
         }
     }
 
@@ -166,6 +193,8 @@ impl ChannelTask {
             replies: sender,
             in_doubt: Arc::clone(in_doubt),
             instruments: Arc::clone(instruments),
+            control: Arc::clone(&self.control),
+            switchboard: Arc::clone(&self.switchboard),
         };
         let replies = Replies {
             store: self.shared.store.clone(),

@@ -56,7 +56,7 @@ impl MessageCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).by_id.get(&id).cloned()
     }
 
-    fn keep(&self, id: MessageId, outgoing: Arc<Outgoing>) {
+    pub(crate) fn keep(&self, id: MessageId, outgoing: Arc<Outgoing>) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.by_id.insert(id, outgoing).is_none() {
             entries.oldest_first.push_back(id);

@@ -7,7 +7,7 @@ use klaroen_dispatcher::{
     CallbackGateways, Dispatcher, DispatcherSettings, GatewayHealth, ServeError, serve,
 };
 use klaroen_domain::phone::Country;
-use klaroen_domain::time::{Clock as _, SystemClock};
+use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_gateway::config::GatewayConfig;
 use klaroen_simulator::{
     Account, CallbackUrls, Contract, HttpConfig, HttpFaults, HttpProvider, SignatureMethod,
@@ -42,6 +42,17 @@ pub struct Site {
 
 impl Site {
     pub async fn open(engine: Engine, contract: Contract, people: usize, faults: HttpFaults) -> Self {
+        Self::open_at(engine, contract, people, faults, Arc::new(SystemClock)).await
+    }
+
+    /// The same by a clock of the test's.
+    pub async fn open_at(
+        engine: Engine,
+        contract: Contract,
+        people: usize,
+        faults: HttpFaults,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let world = World::at(engine, SystemClock.now()).await;
         world.enrol(people).await;
         let [inside, outside] = [
@@ -52,10 +63,10 @@ impl Site {
         let provider = provider(contract, &relay, faults).await;
         let config = gateway(contract, provider.addr(), &relay);
         assert_eq!(config.validate(), []);
-        let service = Service::start_gateway(&world, &config, Arc::new(SystemClock));
+        let service = Service::start_gateway(&world, &config, Arc::clone(&clock));
         let dispatcher = Dispatcher {
             store: world.store.clone(),
-            clock: Arc::new(SystemClock),
+            clock,
             wake: Arc::clone(&service.wake),
             settings: Arc::new(DispatcherSettings::new(Country::NL, world.rules.clone())),
             callbacks: Arc::new(CallbackGateways::new([&config], Country::NL, Arc::new(Answers)).unwrap()),

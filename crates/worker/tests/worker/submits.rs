@@ -47,6 +47,32 @@ async fn a_gateway_that_refuses_us_is_left_alone_and_the_queue_waits() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_refused_for_everybody_fails_as_one() {
+    let world = World::new(400).await;
+    let refused = |_| SubmitOutcome::Rejected(failure(Scope::Message));
+    let running = Running::start(&world, 5, at_once(refused));
+    world.until(S::Failed, 400).await;
+    let submitted = running.stop().await;
+    let message =
+        world.store.alert(world.organisation, world.alert).await.unwrap().unwrap().messages.remove(0);
+    let shown: Vec<_> = message.refused.iter().map(|r| (&*r.gateway, &*r.code)).collect();
+    assert_eq!(shown, [("main", "scripted")]);
+    // What was leased when it was believed is refused once more each, and nothing is leased after it.
+    let distinct: HashSet<_> = submitted.iter().collect();
+    assert_eq!(distinct.len(), submitted.len());
+    assert!(submitted.len() < 400, "{}", submitted.len());
+}
+
+#[tokio::test]
+async fn one_odd_recipient_does_not_stop_a_message() {
+    let world = World::new(30).await;
+    let odd = |n| if n == 0 { SubmitOutcome::Rejected(failure(Scope::Message)) } else { accepted(n) };
+    let running = Running::start(&world, 1, at_once(odd));
+    world.until(S::Sent, 30).await;
+    assert_eq!(running.stop().await.len(), 31, "it was tried once more");
+}
+
+#[tokio::test]
 async fn a_gateway_that_never_answers_holds_its_window_and_no_more() {
     let world = World::new(300).await;
     let (gate, script) = gated();
