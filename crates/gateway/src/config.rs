@@ -7,6 +7,7 @@ mod lift;
 pub(crate) mod link;
 mod routing;
 pub(crate) mod secret;
+mod senders;
 mod smpp;
 
 use std::num::NonZeroU16;
@@ -22,6 +23,7 @@ pub use crate::http::{
 };
 pub use link::Link;
 pub use routing::Routing;
+pub(crate) use senders::Senders;
 #[cfg(test)]
 pub(crate) use smpp::tests as smpp_tests;
 pub use smpp::{Alphabet, MessageIdFormat, PasswordError, SmppConfig};

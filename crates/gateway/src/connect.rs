@@ -7,7 +7,6 @@ use klaroen_domain::time::Clock;
 
 use crate::config::{ConfigFault, GatewayConfig, PasswordError};
 use crate::http::Callbacks;
-use crate::smpp::TlsError;
 use crate::{Channel, http, log, simulator, smpp};
 
 /// Why a connection cannot even be tried.
@@ -27,9 +26,6 @@ pub enum ConnectError {
     /// There is no password.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// TLS cannot be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
 }
 
 /// Opens channel number `channel` (from 0) of a gateway, which then stays connected by itself: a provider that is down or

@@ -13,6 +13,7 @@ mod insist;
 mod log;
 mod simulator;
 mod smpp;
+pub mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use klaroen_domain::alert::Priority;
-use klaroen_domain::phone::{Country, PhoneNumber};
+use klaroen_domain::phone::{Country, CountryError, PhoneNumber};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -100,24 +100,38 @@ impl Routing {
     /// # Errors
     /// The fault, where one is none.
     pub fn countries(&self) -> Result<Vec<Country>, ConfigFault> {
-        let read = |code: &String| {
-            code.parse().map_err(|error| ConfigFault::new("countries", format!("`{code}` is {error}")))
-        };
-        self.countries.iter().map(read).collect()
+        self.each_country().collect()
+    }
+
+    fn each_country(&self) -> impl Iterator<Item = Result<Country, ConfigFault>> {
+        let fault = |code, error| ConfigFault::new("countries", format!("`{code}` is {error}"));
+        self.countries.iter().map(move |code| code.parse().map_err(|error: CountryError| fault(code, error)))
     }
 
     /// The senders by country.
     ///
     /// # Errors
     /// The fault, where a country or a sender is none.
-    pub fn senders<'a>(&'a self) -> Result<Vec<(Country, &'a str)>, ConfigFault> {
+    pub fn senders(&self) -> Result<Vec<(Country, &str)>, ConfigFault> {
+        self.each_sender().collect()
+    }
+
+    pub(super) fn each_sender(&self) -> impl Iterator<Item = Result<(Country, &str), ConfigFault>> {
         let fault = |code: &str, reason: &str| ConfigFault::new("senders", format!("{code}: {reason}"));
-        let read = |(code, sender): (&'_ String, &'a String)| {
+        self.senders.iter().map(move |(code, sender)| {
             let country = code.parse::<Country>().map_err(|error| fault(code, &error.to_string()))?;
-            super::sender_fault(sender)
-                .map_or(Ok((country, sender.as_str())), |reason| Err(fault(code, reason)))
-        };
-        self.senders.iter().map(read).collect()
+            match super::sender_fault(sender) {
+                Some(reason) => Err(fault(code, reason)),
+                None => Ok((country, sender.as_str())),
+            }
+        })
+    }
+
+    /// Countries that stand there twice, in other letters.
+    fn sender_twice(&self) -> Option<ConfigFault> {
+        let codes: Vec<String> = self.senders.keys().map(|code| code.trim().to_ascii_uppercase()).collect();
+        let twice = codes.iter().enumerate().find(|(index, code)| codes[..*index].contains(code));
+        twice.map(|(_, code)| ConfigFault::new("senders", format!("{code}: is there twice")))
     }
 
     /// The number for test messages.
@@ -205,8 +219,9 @@ impl Routing {
     }
 
     pub(super) fn validate(&self, faults: &mut Vec<ConfigFault>) {
-        faults.extend(self.countries().err());
-        faults.extend(self.senders().err());
+        faults.extend(self.each_country().filter_map(Result::err));
+        faults.extend(self.each_sender().filter_map(Result::err));
+        faults.extend(self.sender_twice());
         faults.extend(self.test_number().err());
         faults.extend(self.callback_tokens().err());
         faults.extend(self.callback_addresses().err());
@@ -259,6 +274,7 @@ mod tests {
     #[case(json!({"countries": ["NL", "Utopia"]}), "countries")]
     #[case(json!({"senders": {"NL": "Polizei!"}}), "senders")]
     #[case(json!({"senders": {"Utopia": "1000"}}), "senders")]
+    #[case(json!({"senders": {"BE": "8850", "be": "8851"}}), "senders")]
     #[case(json!({"callback_token": "guessable"}), "callback_token")]
     #[case(json!({"callback_token": "0123456789abcdef/BCDEF-_"}), "callback_token")]
     #[case(json!({"callback_token": " "}), "callback_token")]
@@ -274,6 +290,17 @@ mod tests {
         for secret in ["guessable", "0123456789abcdef", "0612345678"] {
             assert!(!shown.contains(secret), "{shown}");
         }
+    }
+
+    #[test]
+    fn every_country_and_sender_that_is_wrong_is_told_at_once() {
+        let faults =
+            config(&json!({"countries": ["NL", "X", "Y"], "senders": {"BE": "", "DE": "0800", "Z": "1"}}))
+                .validate();
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let starts = ["countries: `X` is", "countries: `Y` is", "senders: BE: is empty", "senders: Z: not a"];
+        assert_eq!(told.len(), starts.len(), "{told:?}");
+        assert!(told.iter().zip(starts).all(|(told, start)| told.starts_with(start)), "{told:?}");
     }
 
     #[rstest]

@@ -1,7 +1,7 @@
 //! Gateways over HTTP: the contract of each provider in a file of its own, which is pure; the client, the classification of
 //! what went wrong and the gate for callbacks, which they share.
 //!
-//! The client is hyper's with rustls: no redirects, no proxy of the environment, no decompression, no cookies, HTTP/1.1 only.
+//! The client is reqwest on rustls: no redirects, no proxy of the environment, no decompression, no cookies, no retries, HTTP/1.1 only.
 
 mod classify;
 mod client;
@@ -187,11 +187,12 @@ impl SmsGateway for HttpGateway {
     }
 
     async fn submit_batch(&self, batch: &[OutboundSms]) -> Vec<SubmitOutcome> {
-        let can = self.callbacks.contract.capabilities();
+        let contract = &self.callbacks.contract;
+        let can = contract.capabilities();
         let size = usize::from(can.batch_max).max(1);
         let mut outcomes = Vec::with_capacity(batch.len());
         // What is too long would be cut or refused there: it stays here, and the others go without it.
-        for run in batch.chunk_by(|a, b| fits(a, can) == fits(b, can)) {
+        for run in batch.chunk_by(|a, b| fits(a, can) == fits(b, can) && contract.together(a, b)) {
             if run.first().is_some_and(|sms| fits(sms, can)) {
                 for part in run.chunks(size) {
                     outcomes.append(&mut self.hand_over(part).await);

@@ -7,6 +7,7 @@ mod details;
 mod manual;
 pub(super) mod offline;
 mod provider;
+mod senders;
 mod specimen;
 mod transport;
 mod vectors;
