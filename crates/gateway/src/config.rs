@@ -195,6 +195,24 @@ impl GatewayConfig {
         })
     }
 
+    /// The word for its type in the configuration.
+    #[must_use]
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Smpp(_) => "smpp",
+            Self::Cm(_) => "cm",
+            Self::Spryng(_) => "spryng",
+            Self::Messagebird(_) => "messagebird",
+            Self::Twilio(_) => "twilio",
+            Self::Vonage(_) => "vonage",
+            Self::Infobip(_) => "infobip",
+            Self::Kannel(_) => "kannel",
+            Self::Http(_) => "http",
+            Self::Log(_) => "log",
+            Self::Simulator(_) => "simulator",
+        }
+    }
+
     /// What the operator calls it.
     #[must_use]
     pub fn name(&self) -> &str {

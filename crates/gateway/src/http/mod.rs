@@ -89,6 +89,13 @@ impl Callbacks {
         })
     }
 
+    /// What the gateway can do: what its contract can, and nothing of callbacks where it takes none.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        let can = self.contract.capabilities();
+        let called = self.gate.is_open();
+        Capabilities { receipts: can.receipts && called, inbound: can.inbound && called, ..can }
+    }
+
     /// Whether somebody who calls from `peer` with this token is heard: to be asked before anything of the body is read.
     ///
     /// # Errors
@@ -176,9 +183,7 @@ impl HttpGateway {
 #[async_trait]
 impl SmsGateway for HttpGateway {
     fn capabilities(&self) -> Capabilities {
-        let can = self.callbacks.contract.capabilities();
-        let called = self.callbacks.gate.is_open();
-        Capabilities { receipts: can.receipts && called, inbound: can.inbound && called, ..can }
+        self.callbacks.capabilities()
     }
 
     async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome {

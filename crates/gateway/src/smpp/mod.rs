@@ -139,10 +139,13 @@ pub(crate) fn connect(
     Ok(Channel { gateway: Arc::new(gateway), events: events_out, status: status_out })
 }
 
+pub(crate) const CAPABILITIES: Capabilities =
+    Capabilities { receipts: true, inbound: true, max_segments: SEGMENTS_MAX, ..Capabilities::NONE };
+
 #[async_trait]
 impl SmsGateway for SmppGateway {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { receipts: true, inbound: true, max_segments: SEGMENTS_MAX, ..Capabilities::default() }
+        CAPABILITIES
     }
 
     async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome {

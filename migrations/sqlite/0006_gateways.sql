@@ -1,0 +1,28 @@
+-- What each worker process says of a gateway that it serves, for the others and for the operator. A row that was not renewed
+-- in time does not count.
+CREATE TABLE gateway_reports (
+    gateway       TEXT NOT NULL,
+    worker        BLOB NOT NULL,
+    state         TEXT NOT NULL,
+    since         INTEGER NOT NULL,
+    reason        TEXT NOT NULL,        -- empty where nothing is wrong
+    paused_until  INTEGER,
+    usable        INTEGER NOT NULL,     -- new messages may go to it
+    channels_up   INTEGER NOT NULL,
+    channels_held INTEGER NOT NULL,
+    rate          REAL,                 -- segments a second now; none: no limit
+    in_flight     INTEGER NOT NULL,
+    figures       TEXT NOT NULL,        -- JSON: what came of messages lately
+    last_error    TEXT,                 -- JSON: code, detail, at
+    seen_until    INTEGER NOT NULL,
+    PRIMARY KEY (gateway, worker)
+) STRICT, WITHOUT ROWID;
+-- Gateways that somebody took out of use, until somebody puts them back. They are the installation's; the organisation is the
+-- one whose key it was.
+CREATE TABLE gateway_pauses (
+    gateway         TEXT PRIMARY KEY NOT NULL,
+    paused_at       INTEGER NOT NULL,
+    paused_by       TEXT NOT NULL,      -- as in `audit.actor`
+    organisation_id BLOB NOT NULL,
+    reason          TEXT
+) STRICT, WITHOUT ROWID;
