@@ -159,7 +159,22 @@ pub enum StatusAnswer {
     /// The provider does not know the message: it was not taken.
     NotFound,
     /// The provider has it.
-    Found(ReceiptStatus),
+    Found {
+        /// What the provider calls it, where it says so.
+        provider_id: Option<ProviderId>,
+        /// What became of it.
+        status: ReceiptStatus,
+        /// Why it did not arrive; [`Failure::OPTED_OUT`] where the recipient stopped messages at the provider.
+        error: Option<String>,
+    },
+}
+
+impl StatusAnswer {
+    /// The provider has it, and that is all that it says of it.
+    #[must_use]
+    pub fn found(provider_id: impl Into<String>, status: ReceiptStatus) -> Self {
+        Self::Found { provider_id: Some(ProviderId(provider_id.into())), status, error: None }
+    }
 }
 
 /// One way to send SMS.

@@ -10,9 +10,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{Sql, on_db};
+use crate::doubts::DoubtCounts;
 pub use crate::intake::{AlertDraft, ChangeRefused, Intake, Taken};
 use crate::matching::Audience;
 use crate::page::uuid_cursor;
+use crate::refusals::RefusalView;
 use crate::{Page, PageRequest, Result, Store, StoreError};
 
 /// One message of an alert with what became of it.
@@ -34,6 +36,10 @@ pub struct MessageView {
     pub counts: BTreeMap<DeliveryState, u64>,
     /// How many were sent again after their answer was lost: those phones may have rung twice.
     pub in_doubt: u64,
+    /// Submits whose answer was lost, and how each came to be known.
+    pub doubts: DoubtCounts,
+    /// Gateways that refused it for everybody.
+    pub refused: Vec<RefusalView>,
     /// When the first one was handed over.
     pub first_sent_at: Option<Timestamp>,
     /// When the last one was handed over.
@@ -120,6 +126,34 @@ const REPLIES: Sql = Sql::each(
      FROM json_array_elements_text($1::json) AS j(value) JOIN replies r ON r.alert_id = j.value::uuid WHERE r.shown GROUP BY r.alert_id",
 );
 
+/// What the policy wanted to send again, and what was stopped before it was, is held. Doubts are few and have their own index.
+const DOUBTS: Sql = Sql::each(
+    "SELECT message_id, settled_by, COUNT(*) FROM (
+         SELECT x.message_id, CASE WHEN x.settled_by = 'policy_resend' AND d.state = 'unknown' THEN 'policy_hold' ELSE x.settled_by END
+             AS settled_by
+         FROM json_each($1) j JOIN messages m ON m.alert_id = unhex(j.value) JOIN doubts x ON x.message_id = m.id
+             LEFT JOIN deliveries d ON d.id = x.delivery_id AND d.lease_token = x.lease_token) s
+     GROUP BY message_id, settled_by",
+    "SELECT message_id, settled_by, COUNT(*) FROM (
+         SELECT x.message_id, CASE WHEN x.settled_by = 'policy_resend' AND d.state = 'unknown' THEN 'policy_hold' ELSE x.settled_by END
+             AS settled_by
+         FROM json_array_elements_text($1::json) AS j(value) JOIN messages m ON m.alert_id = j.value::uuid
+             JOIN doubts x ON x.message_id = m.id
+             LEFT JOIN deliveries d ON d.id = x.delivery_id AND d.lease_token = x.lease_token) s
+     GROUP BY message_id, settled_by",
+);
+const REFUSALS: Sql = Sql::each(
+    "SELECT r.message_id, r.gateway, r.code, r.detail, r.at FROM json_each($1) j
+         JOIN messages m ON m.alert_id = unhex(j.value) JOIN message_refusals r ON r.message_id = m.id
+     ORDER BY r.message_id, r.at, r.gateway",
+    "SELECT r.message_id, r.gateway, r.code, r.detail, r.at FROM json_array_elements_text($1::json) AS j(value)
+         JOIN messages m ON m.alert_id = j.value::uuid JOIN message_refusals r ON r.message_id = m.id
+     ORDER BY r.message_id, r.at, r.gateway",
+);
+
+type DoubtRow = (Uuid, Option<String>, i64);
+type RefusalRow = (Uuid, String, String, String, i64);
+
 #[derive(sqlx::FromRow)]
 struct AlertRow {
     id: Uuid,
@@ -193,22 +227,26 @@ impl Store {
         self.views(rows).await
     }
 
-    /// Adds messages, counts and replies: three statements for a whole page, inside one snapshot each.
+    /// Adds messages, counts, doubts, refusals and replies: a statement each for a whole page, inside one snapshot each.
     async fn views(&self, rows: Vec<AlertRow>) -> Result<Vec<AlertView>> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
         let ids = json!(rows.iter().map(|row| row.id.simple().to_string()).collect::<Vec<_>>()).to_string();
         // One transaction, so that recipients and counts are of the same moment and add up.
-        let (messages, counts, replies) = on_db!(read self.db, pool, d => {
+        let (messages, counts, doubts, refusals, replies) = on_db!(read self.db, pool, d => {
             let mut tx = pool.begin_with(SNAPSHOT.of(d)).await?;
             let messages: Vec<MessageRow> =
                 sqlx::query_as(MESSAGES.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
             let counts: Vec<(Uuid, String, i64)> =
                 sqlx::query_as(COUNTS.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
+            let doubts: Vec<DoubtRow> =
+                sqlx::query_as(DOUBTS.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
+            let refusals: Vec<RefusalRow> =
+                sqlx::query_as(REFUSALS.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
             let replies: Vec<(Uuid, i64, i64)> =
                 sqlx::query_as(REPLIES.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
-            (messages, counts, replies)
+            (messages, counts, doubts, refusals, replies)
         });
         let mut views = rows.into_iter().map(AlertView::try_from).collect::<Result<Vec<_>>>()?;
         for row in messages {
@@ -218,6 +256,18 @@ impl Store {
                 let state = state.parse().map_err(|_| corrupt("deliveries", "state"))?;
                 view.counts.insert(state, unsigned(*count));
             }
+            for (_, settled_by, count) in doubts.iter().filter(|(message, ..)| *message == view.id.0) {
+                view.doubts.add(settled_by.as_deref(), unsigned(*count))?;
+            }
+            let refused = refusals.iter().filter(|(message, ..)| *message == view.id.0);
+            view.refused = refused
+                .map(|(_, gateway, code, detail, at)| RefusalView {
+                    gateway: gateway.clone(),
+                    code: code.clone(),
+                    detail: detail.clone(),
+                    at: Timestamp::from_millis(*at),
+                })
+                .collect();
             if let Some(alert) = views.iter_mut().find(|alert| alert.id == owner) {
                 alert.messages.push(view);
             }
@@ -274,6 +324,8 @@ impl TryFrom<MessageRow> for MessageView {
             segments: u8::try_from(row.segments).unwrap_or(u8::MAX),
             recipients: unsigned(row.recipients),
             in_doubt: unsigned(row.in_doubt),
+            doubts: DoubtCounts::default(),
+            refused: Vec::new(),
             counts: DeliveryState::ALL.into_iter().map(|state| (state, 0)).collect(),
             first_sent_at: row.first_sent_at.map(Timestamp::from_millis),
             last_sent_at: row.last_sent_at.map(Timestamp::from_millis),

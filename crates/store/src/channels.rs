@@ -5,7 +5,7 @@ use klaroen_domain::time::Timestamp;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
-use crate::{Result, Store};
+use crate::{Result, Store, doubts};
 
 /// One connection of a gateway: `main/0`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,12 +67,16 @@ const RELEASE_ALL: Sql = Sql::new("UPDATE channels SET lease_until = 0");
 
 /// Puts in doubt what a channel had in flight, or, without one, whatever has outlived its lease; gives how many that was.
 pub(crate) async fn lose(tx: &mut Tx, channel: Option<&ChannelName>, now: Timestamp) -> Result<u64> {
-    Ok(on_tx!(tx, conn, d => sqlx::query(LOSE.of(d))
+    let lost = on_tx!(&mut *tx, conn, d => sqlx::query(LOSE.of(d))
         .bind(now.as_millis())
         .bind(now.plus(Priority::LifeThreatening.settle_after()).as_millis())
         .bind(now.plus(Priority::Urgent.settle_after()).as_millis())
         .bind(channel.map(ChannelName::to_string))
-        .execute(conn).await?.rows_affected()))
+        .execute(conn).await?.rows_affected());
+    if lost > 0 {
+        doubts::open_missing(tx).await?;
+    }
+    Ok(lost)
 }
 
 impl Store {

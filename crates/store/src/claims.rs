@@ -53,17 +53,20 @@ pub struct Claim {
 }
 
 /// Messages with something due, first lane first. A start that was put back after its alert was
-/// closed is not due, nor is an update once the alert was ended or withdrawn.
+/// closed is not due, nor is an update once the alert was ended or withdrawn. `$2` is the gateway, which may have refused a message
+/// for everybody.
 const DUE: Sql = Sql::new(
     "SELECT m.id, m.lane FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
      WHERE NOT m.settled AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))
+       AND NOT EXISTS (SELECT 1 FROM message_refusals r WHERE r.message_id = m.id AND r.gateway = $2)
        AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' AND d.due_at <= $1)
      ORDER BY m.lane, m.id",
 );
 const NEXT_DUE: Sql = Sql::new(
     "SELECT MIN((SELECT MIN(d.due_at) FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued'))
      FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
-     WHERE NOT m.settled AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))",
+     WHERE NOT m.settled AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))
+       AND NOT EXISTS (SELECT 1 FROM message_refusals r WHERE r.message_id = m.id AND r.gateway = $2)",
 );
 /// What a message has due, `$3` at most, as one JSON value: a row each would be most of the work of a claim. Columns: id,
 /// retries, the participant, the sealed number, whether they opted out.
@@ -121,17 +124,15 @@ impl Store {
     /// What the database says.
     pub async fn claim(&self, request: &ClaimRequest<'_>) -> Result<Claim> {
         let now = request.now.as_millis();
-        let due: Vec<(Uuid, i64)> =
-            on_db!(read self.db, pool, d => sqlx::query_as(DUE.of(d)).bind(now).fetch_all(pool).await?);
+        let due: Vec<(Uuid, i64)> = on_db!(read self.db, pool, d => sqlx::query_as(DUE.of(d)).bind(now).bind(&request.channel.gateway).fetch_all(pool).await?);
         if due.is_empty() || request.limit == 0 {
             let next: Option<i64> = on_db!(read self.db, pool, d =>
-                sqlx::query_scalar(NEXT_DUE.of(d)).bind(now).fetch_one(pool).await?);
+                sqlx::query_scalar(NEXT_DUE.of(d)).bind(now).bind(&request.channel.gateway).fetch_one(pool).await?);
             return Ok(Claim { next_due: next.map(Timestamp::from_millis), ..Claim::default() });
         }
         let mut tx = self.db.begin().await?;
         // Asked again under the lock: an alert that was ended since is not claimed from.
-        let due: Vec<(Uuid, i64)> =
-            on_tx!(&mut tx, conn, d => sqlx::query_as(DUE.of(d)).bind(now).fetch_all(conn).await?);
+        let due: Vec<(Uuid, i64)> = on_tx!(&mut tx, conn, d => sqlx::query_as(DUE.of(d)).bind(now).bind(&request.channel.gateway).fetch_all(conn).await?);
         // One token for the whole batch: it fences attempts from each other, and a row has one attempt at a time.
         let lease_token = i64::from_ne_bytes(rand::rng().next_u64().to_ne_bytes());
         let mut taken = Taken { lease_token, ..Taken::default() };

@@ -7,6 +7,7 @@ use klaroen_domain::time::Timestamp;
 use uuid::Uuid;
 
 use crate::db::{Sql, on_db};
+use crate::doubts::Resolution;
 use crate::page::number_cursor;
 use crate::{Page, PageRequest, Result, Store, StoreError};
 
@@ -29,6 +30,8 @@ pub struct DeliveryView {
     pub in_doubt: bool,
     /// Why it stands there, where there is more to say: a provider's code, `lease_lost`, `policy_hold`.
     pub reason: Option<String>,
+    /// How the doubt about it came to be known, where its answer was lost; the last one, if that happened again.
+    pub settled_by: Option<Resolution>,
     /// Which gateway connection it was last given to.
     pub channel: Option<String>,
     /// When it was handed over.
@@ -46,13 +49,19 @@ const BOUNDS: Sql = Sql::new(
 );
 const LIST: Sql = Sql::each(
     "SELECT d.id, d.message_id, d.participant_id, d.state, d.attempt, d.in_doubt, d.reason, d.channel, d.sent_at, d.changed_at,
-         (SELECT p.phone FROM participants p WHERE p.id = d.participant_id) AS phone
+         (SELECT p.phone FROM participants p WHERE p.id = d.participant_id) AS phone,
+         (SELECT CASE WHEN x.settled_by = 'policy_resend' AND x.lease_token = d.lease_token AND d.state = 'unknown'
+              THEN 'policy_hold' ELSE x.settled_by END
+          FROM doubts x WHERE x.delivery_id = d.id ORDER BY x.lost_at DESC LIMIT 1) AS settled_by
      FROM deliveries d
      WHERE d.id > $1 AND d.id <= $2 AND +d.message_id IN (SELECT id FROM messages WHERE alert_id = $3)
          AND d.organisation_id = $4 AND (+d.state = $5 OR $5 IS NULL)
      ORDER BY d.id LIMIT $6",
     "SELECT d.id, d.message_id, d.participant_id, d.state, d.attempt, d.in_doubt, d.reason, d.channel, d.sent_at, d.changed_at,
-         (SELECT p.phone FROM participants p WHERE p.id = d.participant_id) AS phone
+         (SELECT p.phone FROM participants p WHERE p.id = d.participant_id) AS phone,
+         (SELECT CASE WHEN x.settled_by = 'policy_resend' AND x.lease_token = d.lease_token AND d.state = 'unknown'
+              THEN 'policy_hold' ELSE x.settled_by END
+          FROM doubts x WHERE x.delivery_id = d.id ORDER BY x.lost_at DESC LIMIT 1) AS settled_by
      FROM deliveries d
      WHERE d.id > $1 AND d.id <= $2 AND d.message_id IN (SELECT id FROM messages WHERE alert_id = $3)
          AND d.organisation_id = $4 AND (d.state = $5 OR $5 IS NULL)
@@ -72,6 +81,7 @@ struct DeliveryRow {
     sent_at: Option<i64>,
     changed_at: i64,
     phone: Option<Vec<u8>>,
+    settled_by: Option<String>,
 }
 
 impl Store {
@@ -128,6 +138,7 @@ impl Store {
             attempts: u32::try_from(row.attempt).unwrap_or(u32::MAX),
             in_doubt: row.in_doubt,
             reason: row.reason,
+            settled_by: row.settled_by.as_deref().map(Resolution::parse).transpose()?,
             channel: row.channel,
             sent_at: row.sent_at.map(Timestamp::from_millis),
             changed_at: Timestamp::from_millis(row.changed_at),

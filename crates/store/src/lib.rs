@@ -13,6 +13,7 @@ pub mod claims;
 pub mod clock;
 mod db;
 pub mod deliveries;
+pub mod doubts;
 mod error;
 pub mod export;
 pub mod fanout;
@@ -41,6 +42,7 @@ pub mod participants;
 mod plans;
 pub mod receipts;
 mod record;
+pub mod refusals;
 pub mod replies;
 pub mod retention;
 #[cfg(test)]

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use klaroen_domain::decide::Decision;
 use klaroen_domain::delivery::{DeliveryEvent, DeliveryState, advance};
-use klaroen_domain::id::DeliveryId;
-use klaroen_domain::outcome::ProviderId;
+use klaroen_domain::id::{DeliveryId, OrganisationId};
+use klaroen_domain::outcome::{ProviderId, Scope};
 use klaroen_domain::time::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
+use crate::doubts::{self, Resolution};
 use crate::lock;
 use crate::object::object;
 use crate::receipts::{self, IncomingReceipt, ReceiptCounts, join_parked};
-use crate::{Result, Store, opt_outs};
+use crate::refusals::RefusedDelivery;
+use crate::{Result, Store, opt_outs, refusals};
 
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,13 +203,32 @@ impl Store {
             // Some row is not what its attempt left. This is rolled back, and each is looked at.
         }
         let mut tx = self.db.begin().await?;
-        let finished = finish_each(&mut tx, gateway, results).await?;
+        let finished = finish_each(&mut tx, gateway, results, Settling::LATE).await?;
         Ok((tx, finished))
     }
 }
 
+/// How a batch settles what was in doubt before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settling {
+    /// What is written down of a doubt that it settles.
+    pub(crate) how: Resolution,
+    /// When it is written; the time of each answer where it is not told.
+    pub(crate) at: Option<Timestamp>,
+}
+
+impl Settling {
+    /// Answers of providers: one about a delivery in doubt is late.
+    const LATE: Self = Self { how: Resolution::LateAnswer, at: None };
+}
+
 /// Looks at each row before it is written.
-async fn finish_each(tx: &mut Tx, gateway: &str, batch: &[Finished]) -> Result<FinishedCounts> {
+pub(crate) async fn finish_each(
+    tx: &mut Tx,
+    gateway: &str,
+    batch: &[Finished],
+    settling: Settling,
+) -> Result<FinishedCounts> {
     if batch.is_empty() {
         return Ok(FinishedCounts::default());
     }
@@ -216,10 +237,12 @@ async fn finish_each(tx: &mut Tx, gateway: &str, batch: &[Finished]) -> Result<F
     let ids = json!(by_id.keys().collect::<Vec<_>>()).to_string();
     let rows: Vec<CurrentRow> =
         on_tx!(&mut *tx, conn, d => sqlx::query_as(CURRENT.of(d)).bind(ids).fetch_all(conn).await?);
-    let mut writes = Writes::default();
+    let refused = rows.iter().filter_map(|row| refused_for_all(row, by_id.get(&row.id)?));
+    let heard = refusals::hear(tx, gateway, refused.collect()).await?;
+    let mut writes = Writes { settling: Some(settling), ..Writes::default() };
     for row in &rows {
         if let Some(finished) = by_id.get(&row.id) {
-            writes.add(row, finished);
+            writes.add(row, heard.put_back.get(&row.id).unwrap_or(finished));
         }
     }
     let counts = writes.write(tx, gateway).await?;
@@ -228,7 +251,20 @@ async fn finish_each(tx: &mut Tx, gateway: &str, batch: &[Finished]) -> Result<F
     if let Some(now) = times.into_iter().max() {
         opt_outs::stopped_at_provider(tx, &ids, None, now).await?;
     }
+    heard.tell(tx).await?;
     Ok(FinishedCounts { fenced: batch.len() as u64 - counts.applied.min(batch.len() as u64), ..counts })
+}
+
+/// An answer that refuses the message rather than the recipient, to the attempt that the row is about.
+fn refused_for_all<'a>(row: &CurrentRow, finished: &'a Finished) -> Option<RefusedDelivery<'a>> {
+    let Decision::Failed(failure) = &finished.decision else { return None };
+    let ours = row.lease_token == Some(finished.lease_token) && matches!(&*row.state, "sending" | "unknown");
+    (ours && failure.scope == Scope::Message).then(|| RefusedDelivery {
+        message: row.message_id,
+        organisation: OrganisationId(row.organisation_id),
+        failure,
+        finished,
+    })
 }
 
 /// A batch of which each delivery was taken in one part: what nearly every batch is.
@@ -324,6 +360,13 @@ struct Writes {
     sent: HashMap<Uuid, (i64, i64)>,
     /// Their messages may have been done with: something can happen to them again.
     reopened: Vec<i64>,
+    settling: Option<Settling>,
+    /// The time of the last answer.
+    latest: Option<Timestamp>,
+    /// In doubt from now on.
+    doubted: Vec<i64>,
+    /// Were in doubt until now.
+    settled: Vec<i64>,
 }
 
 impl Writes {
@@ -346,8 +389,17 @@ impl Writes {
         if settled_before {
             return;
         }
+        self.latest = self.latest.max(Some(finished.at));
         let at = finished.at.as_millis();
+        let changed_at = self.settling.and_then(|settling| settling.at).map_or(at, Timestamp::as_millis);
         let sent_at = effect.taken.then_some(at);
+        if next == DeliveryState::Unknown && effect.settle_at.is_some() {
+            self.doubted.push(row.id);
+        }
+        // One that waits to be sent again was in doubt, too, if it was taken all the same.
+        if state == DeliveryState::Unknown || (state == DeliveryState::Queued && effect.taken) {
+            self.settled.push(row.id);
+        }
         self.deliveries.push(json!([
             row.id,
             state.as_str(),
@@ -359,7 +411,7 @@ impl Writes {
             effect.taken.then_some(finished.segments),
             sent_at,
             effect.reason,
-            at,
+            changed_at,
         ]));
         if effect.taken {
             let parts = finished.provider_ids.len();
@@ -399,6 +451,11 @@ impl Writes {
                 .bind(Value::Array(times).to_string()).execute(conn).await?.rows_affected());
         }
         reopen(tx, &self.reopened).await?;
+        doubts::open(tx, &self.doubted).await?;
+        if let Some(settling) = self.settling {
+            let at = settling.at.or(self.latest).unwrap_or(Timestamp::from_millis(0));
+            doubts::settle(tx, &self.settled, settling.how, at).await?;
+        }
         Ok(counts)
     }
 }

@@ -11,6 +11,7 @@ use klaroen_domain::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::db::{Sql, Tx, on_tx};
+use crate::doubts::{self, Resolution};
 use crate::outcomes::reopen;
 use crate::seal::{Keys, Recipient};
 use crate::{Result, Store, StoreError, hex, opt_outs};
@@ -306,7 +307,8 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
     let rows: Vec<Standing<'_>> = serde_json::from_str(&rows).map_err(|_| corrupt())?;
     // Most of a batch moves the same way, so it is a statement for each way, and a list of numbers.
     let mut alike: BTreeMap<Move<'_>, Vec<i64>> = BTreeMap::new();
-    let (mut reopened, mut late_rings) = (Vec::new(), Vec::new());
+    let (mut reopened, mut late_rings, mut settled) = (Vec::new(), Vec::new(), Vec::new());
+    let mut latest = 0;
     for Standing(id, state, parts) in rows {
         let state: DeliveryState = state.parse().map_err(|_| corrupt())?;
         let Some(of_this) = by_delivery.get(&id) else { continue };
@@ -326,6 +328,11 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
             if next == DeliveryState::Sent {
                 reopened.push(id);
             }
+            // What waits in the queue and has a receipt was in doubt, and waits to be sent again.
+            if matches!(state, DeliveryState::Unknown | DeliveryState::Queued) {
+                settled.push(id);
+                latest = latest.max(at);
+            }
             if next.reached() && !state.reached() && !state.waiting() {
                 late_rings.push(id);
             }
@@ -338,6 +345,7 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
             .execute(conn).await?.rows_affected());
     }
     reopen(tx, &reopened).await?;
+    doubts::settle(tx, &settled, Resolution::Receipt, Timestamp::from_millis(latest)).await?;
     if !late_rings.is_empty() {
         let late_rings = json!(late_rings).to_string();
         on_tx!(&mut *tx, conn, d => sqlx::query(OWE_FOLLOW_UPS.of(d)).bind(late_rings).execute(conn).await?.rows_affected());

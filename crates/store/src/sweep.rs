@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::db::{Sql, on_db, on_tx};
+use crate::doubts::{self, ASKED_WITHIN, Resolution};
 use crate::outcomes::reopen;
 use crate::receipts::{PartReceipt, apply, unpark};
 use crate::{Actor, Result, Store, audit, channels};
@@ -92,29 +93,38 @@ pub(crate) const PARKED_BY_PHONE: Sql = Sql::each(
          AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.recipient = r.recipient AND o.state = 'sending')
      GROUP BY r.id HAVING COUNT(*) = 1 LIMIT $1",
 );
+/// Due for the policy: after their time, and where the provider can be asked, once it was asked in vain or nobody asks (`$3`).
 const IN_DOUBT: Sql = Sql::new(
     "SELECT d.id, d.settle_at, d.in_doubt, m.priority,
          m.expires_at > $1 AND COALESCE(a.state = 'active', TRUE) AS running
      FROM deliveries d JOIN messages m ON m.id = d.message_id LEFT JOIN alerts a ON a.id = d.alert_id
-     WHERE d.state = 'unknown' AND d.settle_at IS NOT NULL AND d.settle_at <= $1 LIMIT $2",
+     WHERE d.state = 'unknown' AND d.settle_at IS NOT NULL AND d.settle_at <= $1
+         AND (d.settle_at <= $3 OR NOT EXISTS (
+             SELECT 1 FROM doubts x JOIN channels c ON c.gateway = x.gateway AND c.can_be_asked
+             WHERE x.delivery_id = d.id AND x.lease_token = d.lease_token AND x.ask_at IS NOT NULL))
+     LIMIT $2",
 );
 const RESEND: Sql = Sql::each(
     "UPDATE deliveries SET state = 'queued', in_doubt = TRUE, settle_at = NULL, due_at = $2, changed_at = $2,
          reason = 'policy_resend'
      FROM json_each($1) j
-     WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1",
+     WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1
+     RETURNING deliveries.id",
     "UPDATE deliveries SET state = 'queued', in_doubt = TRUE, settle_at = NULL, due_at = $2, changed_at = $2,
          reason = 'policy_resend'
      FROM json_array_elements($1::json) AS j(value)
-     WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = 'unknown' AND deliveries.settle_at = (j.value ->> 1)::bigint",
+     WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = 'unknown' AND deliveries.settle_at = (j.value ->> 1)::bigint
+     RETURNING deliveries.id",
 );
 const HOLD: Sql = Sql::each(
     "UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold', changed_at = $2
      FROM json_each($1) j
-     WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1",
+     WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1
+     RETURNING deliveries.id",
     "UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold', changed_at = $2
      FROM json_array_elements($1::json) AS j(value)
-     WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = 'unknown' AND deliveries.settle_at = (j.value ->> 1)::bigint",
+     WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = 'unknown' AND deliveries.settle_at = (j.value ->> 1)::bigint
+     RETURNING deliveries.id",
 );
 /// A delivery that was put back after a lost answer may have rung: it is in doubt, not expired.
 const EXPIRE: Sql = Sql::new(
@@ -274,31 +284,31 @@ impl Store {
     async fn settle_doubts(&self, now: Timestamp, settlement: Settlement) -> Result<u64> {
         let at = now.as_millis();
         let rows: Vec<DoubtRow> = on_db!(read self.db, pool, d =>
-            sqlx::query_as(IN_DOUBT.of(d)).bind(at).bind(BATCH).fetch_all(pool).await?);
+            sqlx::query_as(IN_DOUBT.of(d)).bind(at).bind(BATCH).bind(now.minus(ASKED_WITHIN).as_millis())
+                .fetch_all(pool).await?);
         let mut batch = Vec::new();
-        let mut reopened = Vec::new();
         for row in rows {
             let priority = row.priority.parse().unwrap_or(Priority::Normal);
             if settle(priority, row.in_doubt, row.running) == settlement {
                 batch.push(json!([row.id, row.settle_at]));
-                reopened.push(row.id);
             }
         }
         if batch.is_empty() {
             return Ok(0);
         }
-        let statement = match settlement {
-            Settlement::Resend => RESEND,
-            Settlement::Hold => HOLD,
+        let (statement, how) = match settlement {
+            Settlement::Resend => (RESEND, Resolution::PolicyResend),
+            Settlement::Hold => (HOLD, Resolution::PolicyHold),
         };
         let mut tx = self.db.begin().await?;
-        let settled = on_tx!(&mut tx, conn, d => sqlx::query(statement.of(d))
-            .bind(Value::Array(batch).to_string()).bind(at).execute(conn).await?.rows_affected());
+        let settled: Vec<i64> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(statement.of(d))
+            .bind(Value::Array(batch).to_string()).bind(at).fetch_all(conn).await?);
         if settlement == Settlement::Resend {
-            reopen(&mut tx, &reopened).await?;
+            reopen(&mut tx, &settled).await?;
         }
+        doubts::settle(&mut tx, &settled, how, now).await?;
         tx.commit().await?;
-        Ok(settled)
+        Ok(settled.len() as u64)
     }
 
     async fn expire_alerts(&self, now: Timestamp) -> Result<u64> {

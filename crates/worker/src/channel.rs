@@ -20,6 +20,7 @@ use crate::instruments::ChannelInstruments;
 use crate::lease::{Applicant, Lease};
 use crate::replies::{self, Replies};
 use crate::session::{Ended, Parts, Session};
+use crate::settler::Settler;
 use crate::{ChannelSpec, Shared, jitter};
 
 /// What storing the last events may take after the drain deadline.
@@ -93,6 +94,7 @@ impl ChannelTask {
         let in_doubt = Arc::new(InDoubt::default());
         let stop_events = CancellationToken::new();
         let inbound = self.listen(events, &finisher, &in_doubt, instruments, &stop_events);
+        let asking = AbortOnDropHandle::new(tokio::spawn(self.settler(&gateway, instruments).run()));
         let mut session = Session::new(Parts {
             claimer: self.claimer(&finisher),
             control: Arc::clone(&self.control),
@@ -107,6 +109,8 @@ impl ChannelTask {
             let _fed = self.control.feed();
             session.run(lease, stop).await
         };
+        // What it was asking about is asked again by whoever comes next.
+        drop(asking);
 
         let patience = self.shared.drain_deadline;
         // Another process may be connecting already, and a provider counts connections.
@@ -144,6 +148,19 @@ impl ChannelTask {
             messages: Arc::clone(&self.shared.messages),
             results: finisher.sender(),
             channel: self.spec.name.clone(),
+        }
+    }
+
+    fn settler(&self, gateway: &Arc<dyn SmsGateway>, instruments: &Arc<ChannelInstruments>) -> Settler {
+        Settler {
+            store: self.shared.store.clone(),
+            clock: Arc::clone(&self.shared.clock),
+            messages: Arc::clone(&self.shared.messages),
+            name: self.spec.name.gateway.clone(),
+            gateway: Arc::clone(gateway),
+            control: Arc::clone(&self.control),
+            instruments: Arc::clone(instruments),
+            wake: Arc::clone(&self.shared.wake),
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use klaroen_domain::outcome::{Scope, SubmitOutcome};
 use klaroen_store::channels::ChannelName;
+use klaroen_store::doubts::Resolution;
 use klaroen_store::receipts::ReceiptCounts;
 use klaroen_store::replies::ReplyStored;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
@@ -67,6 +68,12 @@ pub(crate) fn receipts(gateway: &str, counts: ReceiptCounts) {
         counter!("klaroen_receipts_total", "gateway" => gateway.to_owned(), "result" => result)
             .increment(count);
     }
+}
+
+/// A submit whose answer was lost came to be known, or was decided about.
+pub(crate) fn settled(gateway: String, resolution: Resolution) {
+    counter!("klaroen_unknown_submits_total", "gateway" => gateway, "resolution" => resolution.as_str())
+        .increment(1);
 }
 
 /// What became of an inbound SMS.

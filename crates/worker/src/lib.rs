@@ -22,12 +22,14 @@ mod messages;
 mod pace;
 mod replies;
 mod session;
+mod settler;
 mod share;
 mod spec;
 mod submit;
 mod supervise;
 mod sweeper;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +38,7 @@ use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
 use klaroen_store::Store;
 use klaroen_store::matching::MatchRules;
+use klaroen_store::refusals::Serving;
 use klaroen_store::replies::AutoReplyTexts;
 use klaroen_store::retention::Retention;
 pub use spec::ChannelSpec;
@@ -92,6 +95,8 @@ struct Shared {
     texts: Arc<dyn AutoReplyTexts>,
     drain_deadline: Duration,
     retention: Retention,
+    /// The gateways that are configured, whoever holds them.
+    gateways: Vec<Serving>,
 }
 
 /// Sends what is queued, until it is told to stop.
@@ -117,6 +122,7 @@ impl Worker {
             texts: settings.texts,
             drain_deadline: settings.drain_deadline,
             retention: settings.retention,
+            gateways: serving(&channels),
         };
         Self { shared: Arc::new(shared), channels }
     }
@@ -178,6 +184,12 @@ impl Worker {
         }
         result
     }
+}
+
+/// Each gateway once.
+fn serving(channels: &[Arc<ChannelSpec>]) -> Vec<Serving> {
+    let names: BTreeSet<&String> = channels.iter().map(|spec| &spec.name.gateway).collect();
+    names.into_iter().map(|name| Serving { gateway: name.clone(), priorities: Vec::new() }).collect()
 }
 
 /// The channels of a gateway share one control.

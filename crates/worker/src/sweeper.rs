@@ -38,6 +38,8 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
             _ = ticks.tick() => {
                 let now = Instant::now();
                 note("sweep", sweep(&shared).await);
+                note("settled doubts", settled(&shared).await);
+                note("refused messages", refused(&shared).await);
                 note("fan-out", fanouts.start(&shared).await);
                 note("queue depth", depth(&shared).await);
                 if now >= check_at {
@@ -74,6 +76,24 @@ async fn sweep(shared: &Shared) -> Result<(), StoreError> {
     }
     if swept != Swept::default() {
         tracing::info!(?swept, "upkeep");
+    }
+    Ok(())
+}
+
+/// Counts how lost submits were settled, by whomever.
+async fn settled(shared: &Shared) -> Result<(), StoreError> {
+    for (gateway, resolution) in shared.store.count_settled_doubts().await? {
+        instruments::settled(gateway, resolution);
+    }
+    Ok(())
+}
+
+/// Ends messages that no gateway takes.
+async fn refused(shared: &Shared) -> Result<(), StoreError> {
+    let failed = shared.store.fail_refused_messages(&shared.gateways, shared.clock.now()).await?;
+    if failed > 0 {
+        instruments::swept("message_refused", failed);
+        tracing::error!(deliveries = failed, "every gateway refuses the message of these deliveries");
     }
     Ok(())
 }

@@ -5,7 +5,9 @@ use klaroen_domain::delivery::DeliveryState;
 use klaroen_domain::id::{AlertId, IncidentId, KeyId, MessageId};
 use klaroen_domain::time::Timestamp;
 use klaroen_store::alerts::{AlertView, MessageView};
+use klaroen_store::doubts::{DoubtCounts, Resolution};
 use klaroen_store::matching::Audience;
+use klaroen_store::refusals::RefusalView;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -89,6 +91,10 @@ pub struct Message {
     pub counts: Counts,
     /// How many were sent again after their answer was lost: those phones may have rung twice.
     pub in_doubt: u64,
+    /// Submits whose answer was lost, and how each came to be known.
+    pub doubts: Doubts,
+    /// Gateways that refused this text, or its sender, for everybody: they take no more of it.
+    pub refused: Vec<Refusal>,
     /// When the first one was handed over.
     #[schema(schema_with = schemas::time_or_null)]
     pub first_sent_at: Option<Timestamp>,
@@ -127,6 +133,66 @@ pub struct Counts {
     pub no_receipt: u64,
 }
 
+/// Submits whose answer was lost: the members but `total` add up to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Doubts {
+    /// All that ever were.
+    pub total: u64,
+    /// Not known yet what became of them.
+    pub open: u64,
+    /// Their receipt came.
+    pub receipt: u64,
+    /// The provider was asked, and has them.
+    pub lookup_found: u64,
+    /// The provider was asked, and does not know them: they went back to the queue.
+    pub lookup_not_found: u64,
+    /// Handed over again under the same reference, at a provider where that cannot ring twice.
+    pub idempotent_resend: u64,
+    /// Sent once more although nothing settled them: those phones may ring twice.
+    pub policy_resend: u64,
+    /// Left as they are, because nothing settled them.
+    pub policy_hold: u64,
+    /// Their answer came after all.
+    pub late_answer: u64,
+}
+
+impl From<&DoubtCounts> for Doubts {
+    fn from(counts: &DoubtCounts) -> Self {
+        let of = |resolution| counts.settled.get(&resolution).copied().unwrap_or(0);
+        Self {
+            total: counts.total(),
+            open: counts.open,
+            receipt: of(Resolution::Receipt),
+            lookup_found: of(Resolution::LookupFound),
+            lookup_not_found: of(Resolution::LookupNotFound),
+            idempotent_resend: of(Resolution::IdempotentResend),
+            policy_resend: of(Resolution::PolicyResend),
+            policy_hold: of(Resolution::PolicyHold),
+            late_answer: of(Resolution::LateAnswer),
+        }
+    }
+}
+
+/// A gateway's refusal of a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Refusal {
+    /// Which gateway.
+    pub gateway: String,
+    /// The provider's code.
+    pub code: String,
+    /// What it means.
+    pub detail: String,
+    /// When.
+    #[schema(schema_with = schemas::time)]
+    pub at: Timestamp,
+}
+
+impl From<RefusalView> for Refusal {
+    fn from(view: RefusalView) -> Self {
+        Self { gateway: view.gateway, code: view.code, detail: view.detail, at: view.at }
+    }
+}
+
 impl From<MessageView> for Message {
     fn from(view: MessageView) -> Self {
         let count = |state| view.counts.get(&state).copied().unwrap_or(0);
@@ -152,6 +218,8 @@ impl From<MessageView> for Message {
             recipients: view.recipients,
             counts,
             in_doubt: view.in_doubt,
+            doubts: Doubts::from(&view.doubts),
+            refused: view.refused.into_iter().map(Refusal::from).collect(),
             first_sent_at: view.first_sent_at,
             last_sent_at: view.last_sent_at,
             created_at: view.created_at,
@@ -185,6 +253,16 @@ impl From<AlertView> for Alert {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_resolution_has_its_count() {
+        let settled = Resolution::ALL.into_iter().zip(1..).collect();
+        let doubts = serde_json::to_value(Doubts::from(&DoubtCounts { open: 100, settled })).unwrap();
+        for (resolution, count) in Resolution::ALL.into_iter().zip(1..) {
+            assert_eq!(doubts[resolution.as_str()], count);
+        }
+        assert_eq!((&doubts["open"], &doubts["total"]), (&100.into(), &128.into()));
+    }
 
     #[test]
     fn every_state_has_its_count() {

@@ -6,6 +6,7 @@ use klaroen_domain::delivery::DeliveryState;
 use klaroen_domain::id::{DeliveryId, MessageId, ParticipantId};
 use klaroen_domain::time::Timestamp;
 use klaroen_store::deliveries::DeliveryView;
+use klaroen_store::doubts::Resolution;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -39,6 +40,9 @@ pub struct Delivery {
     pub in_doubt: bool,
     /// Why it stands there, where there is more to say.
     pub reason: Option<String>,
+    /// How it came to be known what became of it, where its answer was lost; `null` while that is open.
+    #[schema(schema_with = schemas::resolution_or_null)]
+    pub settled_by: Option<&'static str>,
     /// Which gateway connection took it.
     pub channel: Option<String>,
     /// When it was handed over.
@@ -60,6 +64,7 @@ impl From<DeliveryView> for Delivery {
             attempts: view.attempts,
             in_doubt: view.in_doubt,
             reason: view.reason,
+            settled_by: view.settled_by.map(Resolution::as_str),
             channel: view.channel,
             sent_at: view.sent_at,
             changed_at: view.changed_at,

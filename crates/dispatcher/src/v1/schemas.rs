@@ -3,6 +3,7 @@
 use klaroen_domain::alert::{AlertState, Outcome, Priority, SubjectKind};
 use klaroen_domain::delivery::DeliveryState;
 use klaroen_domain::role::Role;
+use klaroen_store::doubts::Resolution;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{Array, ArrayBuilder};
 
@@ -67,6 +68,11 @@ pub(crate) fn outcome() -> Object {
 /// What came of an incident, or `null` while it is open.
 pub(crate) fn outcome_or_null() -> Object {
     words_or_null(Outcome::ALL.iter().map(|w| w.as_str()))
+}
+
+/// How a lost submit came to be known, or `null`.
+pub(crate) fn resolution_or_null() -> Object {
+    words_or_null(Resolution::ALL.iter().map(|w| w.as_str()))
 }
 
 /// What a description is about.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use klaroen_domain::outcome::ReceiptStatus::{self, Delivered, Undelivered, Underway, Unknown};
-use klaroen_domain::outcome::SubmitOutcome;
+use klaroen_domain::outcome::{ProviderId, SubmitOutcome};
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION};
@@ -198,7 +198,11 @@ impl Contract for Infobip {
         };
         let id = ClientReference::of(sms.delivery).0;
         match results.iter().find(|entry| at(entry, "/messageId").as_deref() == Some(&id)) {
-            Some(entry) => StatusAnswer::Found(status(entry)),
+            Some(entry) => StatusAnswer::Found {
+                provider_id: Some(ProviderId(id)),
+                status: status(entry),
+                error: error_of(entry),
+            },
             None if results.is_empty() => StatusAnswer::NotFound,
             None => StatusAnswer::NoAnswer,
         }
@@ -245,7 +249,7 @@ impl Infobip {
             id: Some(&id),
             reference: Some(&id),
             status: status(entry),
-            error: at(entry, "/error/id").filter(|error| error != "0"),
+            error: error_of(entry),
             recipient: at(entry, "/to").as_deref(),
             raw: raw(kept.iter().map(|(name, value)| (*name, value.as_str()))),
         }
@@ -263,4 +267,8 @@ fn status(entry: &Value) -> ReceiptStatus {
     let id = at(entry, "/status/id").unwrap_or_default();
     let special = IDS.iter().find(|(known, _)| *known == id).map(|(_, status)| *status);
     special.unwrap_or_else(|| status_of(GROUPS, &at(entry, "/status/groupName").unwrap_or_default()))
+}
+
+fn error_of(entry: &Value) -> Option<String> {
+    at(entry, "/error/id").filter(|error| error != "0")
 }

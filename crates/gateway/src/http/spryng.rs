@@ -160,7 +160,7 @@ impl Contract for Spryng {
         };
         let reference = ClientReference::of(sms.delivery).0;
         if found.iter().any(|entry| at(entry, "/reference").as_deref() == Some(&reference)) {
-            StatusAnswer::Found(Underway)
+            StatusAnswer::found(reference, Underway)
         } else if found.is_empty() {
             StatusAnswer::NotFound
         } else {

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::fmt::rfc2822;
 use klaroen_domain::outcome::ReceiptStatus::{self, Delivered, Undelivered, Underway};
-use klaroen_domain::outcome::{Failure, SubmitOutcome};
+use klaroen_domain::outcome::{Failure, ProviderId, SubmitOutcome};
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION};
@@ -258,9 +258,11 @@ impl Contract for Twilio {
                 && created(message).is_some_and(|time| time >= since)
         });
         match ours {
-            Some(message) => {
-                StatusAnswer::Found(status_of(STATUSES, &at(message, "/status").unwrap_or_default()))
-            }
+            Some(message) => StatusAnswer::Found {
+                provider_id: at(message, "/sid").map(ProviderId),
+                status: status_of(STATUSES, &at(message, "/status").unwrap_or_default()),
+                error: at(message, "/error_code").and_then(|code| error_of(&code)),
+            },
             None if messages.len() < PAGE => StatusAnswer::NotFound,
             // The newest come first: with an older one on the page, ours would stand before it.
             None if messages.iter().filter_map(created).any(|time| time < since) => StatusAnswer::NotFound,
@@ -277,12 +279,11 @@ impl Contract for Twilio {
     fn receipts(&self, callback: &RawCallback<'_>) -> Result<Found, CallbackError> {
         let fields = Fields::read(callback)?;
         let either = |a: &str, b: &str| fields.get(a).or_else(|| fields.get(b));
-        let error = fields.get("ErrorCode").filter(|code| *code != "0");
         let parts = ReceiptParts {
             id: either("MessageSid", "SmsSid"),
             reference: fields.get(REFERENCE_PARAMETER),
             status: status_of(STATUSES, either("MessageStatus", "SmsStatus").unwrap_or_default()),
-            error: error.map(|code| if code == STOPPED { Failure::OPTED_OUT } else { code }.to_owned()),
+            error: fields.get("ErrorCode").and_then(error_of),
             recipient: fields.get("To"),
             raw: fields.raw(&KEPT),
         };
@@ -310,4 +311,9 @@ impl Twilio {
     fn authorised(&self, call: Call) -> Call {
         call.with(AUTHORIZATION, self.authorisation.expose_secret()).with(ACCEPT, "application/json")
     }
+}
+
+/// Why a message did not arrive, by the error code of a receipt or a look-up.
+fn error_of(code: &str) -> Option<String> {
+    (code != "0").then(|| if code == STOPPED { Failure::OPTED_OUT } else { code }.to_owned())
 }

@@ -95,7 +95,7 @@ pub(crate) fn specimen() -> Specimen {
             expected: vec![Expect::Accepted(&[REFERENCE], 1), Expect::Rejected(Scope::Recipient, "52")],
         }),
         questions: vec![
-            (QUESTION, Box::leak(found.into_boxed_str()), StatusAnswer::Found(Delivered)),
+            (QUESTION, Box::leak(found.into_boxed_str()), StatusAnswer::found(REFERENCE, Delivered)),
             (QUESTION, r#"{"results":[]}"#, StatusAnswer::NotFound),
             (QUESTION, Box::leak(other.into_boxed_str()), StatusAnswer::NoAnswer),
         ],

@@ -66,8 +66,12 @@ pub(crate) fn specimen() -> Specimen {
         ],
         batch: None,
         questions: vec![
-            (QUESTION, OURS, StatusAnswer::Found(Underway)),
-            (QUESTION, r#"[{"id":"9","reference":"000000000000002a"}]"#, StatusAnswer::Found(Underway)),
+            (QUESTION, OURS, StatusAnswer::found(REFERENCE, Underway)),
+            (
+                QUESTION,
+                r#"[{"id":"9","reference":"000000000000002a"}]"#,
+                StatusAnswer::found(REFERENCE, Underway),
+            ),
             (QUESTION, r#"{"data":[]}"#, StatusAnswer::NotFound),
             (QUESTION, "[]", StatusAnswer::NotFound),
             // The filter was not heeded.

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use klaroen_domain::outcome::ReceiptStatus::{self, Delivered, Undelivered, Underway, Unknown};
-use klaroen_domain::outcome::{Failure, Scope};
+use klaroen_domain::outcome::{Failure, ProviderId, Scope};
 use serde_json::json;
 use sha1::Sha1;
 
@@ -56,7 +56,8 @@ fn sign(called: &mut Called) {
 
 fn listed(body: &str, created: &str, status: &str) -> &'static str {
     let list = json!({"messages": [{"to": "+31612345678", "body": "another", "date_created": created, "status": "sent"},
-        {"to": "+31612345678", "body": body, "date_created": created, "status": status}]});
+        {"to": "+31612345678", "body": body, "date_created": created, "status": status, "sid": SID,
+            "error_code": (status == "failed").then_some(21_610)}]});
     Box::leak(list.to_string().into_boxed_str())
 }
 
@@ -105,12 +106,21 @@ pub(crate) fn specimen() -> Specimen {
             (
                 QUESTION,
                 listed(TEXT, "Mon, 23 Nov 2026 12:00:00 +0000", "delivered"),
-                StatusAnswer::Found(Delivered),
+                StatusAnswer::found(SID, Delivered),
             ),
             (
                 QUESTION,
                 listed(TEXT, "Mon, 23 Nov 2026 12:00:00 +0000", "queued"),
-                StatusAnswer::Found(Underway),
+                StatusAnswer::found(SID, Underway),
+            ),
+            (
+                QUESTION,
+                listed(TEXT, "Mon, 23 Nov 2026 12:00:00 +0000", "failed"),
+                StatusAnswer::Found {
+                    provider_id: Some(ProviderId(SID.into())),
+                    status: Undelivered,
+                    error: Some(Failure::OPTED_OUT.into()),
+                },
             ),
             // The same text, but of the day before.
             (QUESTION, listed(TEXT, "Sun, 22 Nov 2026 12:00:00 +0000", "delivered"), StatusAnswer::NotFound),
