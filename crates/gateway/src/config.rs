@@ -278,6 +278,15 @@ impl GatewayConfig {
         }
     }
 
+    /// The host that it connects to, where that is configured: a provider over HTTP has a usual address.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Smpp(c) => Some(&c.host),
+            _ => self.over_http().and_then(|c| c.link().host()),
+        }
+    }
+
     /// How many connections it has: SMPP binds. At least one.
     #[must_use]
     pub fn channels(&self) -> NonZeroU16 {

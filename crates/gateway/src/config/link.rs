@@ -76,6 +76,14 @@ impl Link {
         Ok(url.trim_end_matches('/').to_owned())
     }
 
+    /// The host in `base_url`.
+    pub(crate) fn host(&self) -> Option<&str> {
+        let (_, rest) = self.base_url.as_deref()?.split_once("://")?;
+        let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
+        let port = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+        Some(port.map_or(authority, |(host, _)| host))
+    }
+
     pub(crate) fn validate(&self, faults: &mut Vec<ConfigFault>) {
         if !(1..=1_000).contains(&self.window) {
             faults.push(ConfigFault::new("window", "must be 1 to 1000"));
@@ -110,6 +118,15 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    #[rstest]
+    #[case("https://api.example.com:8443/v1", "api.example.com")]
+    #[case("http://[::1]:8080", "[::1]")]
+    #[case("http://[::1]", "[::1]")]
+    fn a_host_is_an_address_without_its_port(#[case] url: &str, #[case] host: &str) {
+        let link = Link { base_url: Some(url.to_owned()), ..Link::default() };
+        assert_eq!(link.host(), Some(host));
+    }
 
     #[rstest]
     #[case("https://api.example.com/", false, Ok("https://api.example.com"))]

@@ -96,6 +96,18 @@ impl Callbacks {
         Capabilities { receipts: can.receipts && called, inbound: can.inbound && called, ..can }
     }
 
+    /// What the provider can do, were its callbacks let in.
+    #[must_use]
+    pub fn possible(&self) -> Capabilities {
+        self.contract.capabilities()
+    }
+
+    /// Whether callbacks are let in: there is a token.
+    #[must_use]
+    pub fn are_open(&self) -> bool {
+        self.gate.is_open()
+    }
+
     /// Whether somebody who calls from `peer` with this token is heard: to be asked before anything of the body is read.
     ///
     /// # Errors
