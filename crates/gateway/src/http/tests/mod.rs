@@ -3,6 +3,7 @@
 mod battery;
 mod callbacks;
 mod cases;
+mod coverage;
 mod details;
 mod manual;
 pub(super) mod offline;
