@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use klaroen_gateway::tls::trusting_nobody;
 use reqwest::{Client as Http, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -15,6 +16,13 @@ const APART_DEGREES: f64 = 0.2;
 /// A request that was not answered: the program was killed, or is not up.
 #[derive(Debug)]
 pub struct Unanswered;
+
+/// A client of servers on this machine.
+#[expect(clippy::disallowed_methods, reason = "the home of the tests' client")]
+pub fn plain_http(patience: Duration) -> Http {
+    let client = Http::builder().timeout(patience).no_proxy();
+    client.tls_backend_preconfigured(trusting_nobody()).build().unwrap()
+}
 
 /// One server and its two keys.
 #[derive(Clone)]
@@ -47,8 +55,7 @@ impl Client {
 
     /// The same without an installation at hand.
     pub fn with_keys(url: String, operator: String, admin: String, patience: Duration) -> Self {
-        let http = Http::builder().timeout(patience).no_proxy().build().unwrap();
-        Self { http, url, operator, admin }
+        Self { http: plain_http(patience), url, operator, admin }
     }
 
     /// The status of `/readyz`, `/livez`; `None` where nobody answers.

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::client::plain_http;
 use crate::desk::Desk;
 use crate::service::{PATIENCE, Service, smsc};
 use crate::world::{Answers, World};
@@ -112,7 +113,7 @@ impl ControlRoom {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
         let server = tokio::spawn(serve(listener, dispatcher, shutdown.clone()));
-        let http = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let http = plain_http(PATIENCE);
         let mut tokens = HashMap::new();
         for role in Role::ALL {
             tokens.insert(role.as_str(), token(&world, world.organisation, role, None).await);

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::alert::words;
+use crate::outcome::ReceiptStatus;
 
 words! {
     /// How a gateway stands for one process that serves it.
@@ -24,6 +25,43 @@ words! {
     }
 }
 
+words! {
+    /// Where the test message of a gateway stands.
+    TestState {
+        /// Waits for a worker that feeds the gateway.
+        Requested = "requested",
+        /// A worker hands it over.
+        Submitting = "submitting",
+        /// The provider took it.
+        Accepted = "accepted",
+        /// It did not leave: the provider said no or was not reached, or no worker took the test.
+        Refused = "refused",
+        /// The answer was lost, so it may have left: it is not sent again.
+        Unknown = "unknown",
+        /// The phone has it.
+        Delivered = "delivered",
+        /// The phone does not get it.
+        Undelivered = "undelivered",
+        /// No receipt came in time.
+        NoReceipt = "no_receipt",
+    }
+}
+
+impl TestState {
+    /// What a receipt makes of it. What was delivered stays so; a receipt that comes late still counts.
+    #[must_use]
+    pub fn after(self, receipt: ReceiptStatus) -> Self {
+        match (self, receipt) {
+            (Self::Delivered, _) | (_, ReceiptStatus::Delivered) => Self::Delivered,
+            (Self::Refused, _) => Self::Refused,
+            (_, ReceiptStatus::Undelivered) => Self::Undelivered,
+            // The provider has it, whatever became of our request.
+            (Self::Requested | Self::Submitting | Self::Unknown, ReceiptStatus::Underway) => Self::Accepted,
+            (state, _) => state,
+        }
+    }
+}
+
 impl GatewayState {
     /// The better one goes first: what several processes say of one gateway is what the best placed of them says.
     #[must_use]
@@ -37,5 +75,28 @@ impl GatewayState {
             Self::Down => 5,
             Self::Stopped => 6,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_phone_has_the_last_word_about_a_test() {
+        use ReceiptStatus::{Delivered, Undelivered, Underway, Unknown};
+        for state in TestState::ALL.iter().copied() {
+            assert_eq!(state.after(Delivered), TestState::Delivered, "{state}");
+            assert_eq!(state.after(Unknown), state);
+            for receipt in [Underway, Undelivered] {
+                assert_eq!(state.after(Delivered).after(receipt), TestState::Delivered);
+                // Repeated, it changes nothing more.
+                assert_eq!(state.after(receipt).after(receipt), state.after(receipt), "{state}");
+            }
+        }
+        assert_eq!(TestState::Unknown.after(Underway), TestState::Accepted);
+        assert_eq!(TestState::NoReceipt.after(Underway), TestState::NoReceipt);
+        assert_eq!(TestState::NoReceipt.after(Undelivered), TestState::Undelivered);
+        assert_eq!(TestState::Refused.after(Undelivered), TestState::Refused);
     }
 }

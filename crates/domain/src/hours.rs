@@ -3,11 +3,14 @@
 //!
 //! Hours are wall clock: across a change of summer time `08:00` stays eight o'clock.
 
+mod daily;
 mod parse;
 mod show;
 
 use std::str::FromStr;
 
+pub use daily::{DailyTime, Today};
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::time::Timestamp;
@@ -47,11 +50,19 @@ pub struct HoursError(pub String);
 /// One alert looks at many places: compute this once and ask [`WeeklyHours::contains_minute`].
 #[must_use]
 pub fn minute_of_week(at: Timestamp, zone: &Zone) -> u16 {
-    let end_of_time = if at.as_millis() < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
-    let at = jiff::Timestamp::from_millisecond(at.as_millis()).unwrap_or(end_of_time);
-    let wall = zone.0.to_datetime(at);
+    let wall = wall_clock(at, zone);
+    u16::from(wall.weekday().to_monday_zero_offset().unsigned_abs()) * DAY + minute_of_day(wall)
+}
+
+fn minute_of_day(wall: DateTime) -> u16 {
     let part = |value: i8| u16::from(value.unsigned_abs());
-    part(wall.weekday().to_monday_zero_offset()) * DAY + part(wall.hour()) * 60 + part(wall.minute())
+    part(wall.hour()) * 60 + part(wall.minute())
+}
+
+/// What the wall clock of `zone` shows at `at`.
+fn wall_clock(at: Timestamp, zone: &Zone) -> DateTime {
+    let end_of_time = if at.as_millis() < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
+    zone.0.to_datetime(jiff::Timestamp::from_millisecond(at.as_millis()).unwrap_or(end_of_time))
 }
 
 /// Spans of minutes in a week; a span may pass midnight. Never empty.

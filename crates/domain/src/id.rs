@@ -59,12 +59,28 @@ uuid_id! {
     ReplyId,
     /// An API key.
     KeyId,
+    /// A test message of a gateway.
+    GatewayTestId,
 }
 
 /// One message to one participant; given by the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DeliveryId(pub i64);
+
+impl DeliveryId {
+    /// What stands for a delivery where a gateway is tested: `number` (from 1) below zero, where no delivery is.
+    #[must_use]
+    pub const fn of_test(number: i64) -> Self {
+        Self(number.saturating_neg())
+    }
+
+    /// The number of the test that it stands for; `None` for a delivery.
+    #[must_use]
+    pub const fn test_number(self) -> Option<i64> {
+        if self.0 < 0 { Some(self.0.saturating_neg()) } else { None }
+    }
+}
 
 impl std::fmt::Display for DeliveryId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -7,6 +7,7 @@ mod lift;
 pub(crate) mod link;
 mod routing;
 pub(crate) mod secret;
+mod senders;
 mod smpp;
 
 use std::num::NonZeroU16;
@@ -22,6 +23,7 @@ pub use crate::http::{
 };
 pub use link::Link;
 pub use routing::Routing;
+pub(crate) use senders::Senders;
 #[cfg(test)]
 pub(crate) use smpp::tests as smpp_tests;
 pub use smpp::{Alphabet, MessageIdFormat, PasswordError, SmppConfig};
@@ -193,6 +195,24 @@ impl GatewayConfig {
         })
     }
 
+    /// The word for its type in the configuration.
+    #[must_use]
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Smpp(_) => "smpp",
+            Self::Cm(_) => "cm",
+            Self::Spryng(_) => "spryng",
+            Self::Messagebird(_) => "messagebird",
+            Self::Twilio(_) => "twilio",
+            Self::Vonage(_) => "vonage",
+            Self::Infobip(_) => "infobip",
+            Self::Kannel(_) => "kannel",
+            Self::Http(_) => "http",
+            Self::Log(_) => "log",
+            Self::Simulator(_) => "simulator",
+        }
+    }
+
     /// What the operator calls it.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -255,6 +275,15 @@ impl GatewayConfig {
         };
         if routing.callback_token.is_some() || routing.callback_token_file.is_some() {
             routing.callback_url.get_or_insert_with(|| url.to_owned());
+        }
+    }
+
+    /// The host that it connects to, where that is configured: a provider over HTTP has a usual address.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Smpp(c) => Some(&c.host),
+            _ => self.over_http().and_then(|c| c.link().host()),
         }
     }
 

@@ -7,8 +7,7 @@ use klaroen_domain::time::Clock;
 
 use crate::config::{ConfigFault, GatewayConfig, PasswordError};
 use crate::http::Callbacks;
-use crate::smpp::TlsError;
-use crate::{Channel, http, log, simulator, smpp};
+use crate::{Capabilities, Channel, http, log, simulator, smpp};
 
 /// Why a connection cannot even be tried.
 #[derive(Debug, thiserror::Error)]
@@ -27,9 +26,6 @@ pub enum ConnectError {
     /// There is no password.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// TLS cannot be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
 }
 
 /// Opens channel number `channel` (from 0) of a gateway, which then stays connected by itself: a provider that is down or
@@ -64,6 +60,20 @@ pub fn connect(
         GatewayConfig::Http(config) => http::connect(&**config, country),
         GatewayConfig::Log(config) => Ok(log::connect(config)),
         GatewayConfig::Simulator(config) => Ok(simulator::connect(config)),
+    }
+}
+
+/// What a gateway can do as it is configured, without a connection and needing no runtime.
+///
+/// # Errors
+/// [`ConnectError::Config`].
+pub fn capabilities(config: &GatewayConfig) -> Result<Capabilities, ConnectError> {
+    match config {
+        GatewayConfig::Smpp(_) => Ok(smpp::CAPABILITIES),
+        GatewayConfig::Log(_) => Ok(log::CAPABILITIES),
+        GatewayConfig::Simulator(_) => Ok(simulator::CAPABILITIES),
+        // Where numbers without a country code belong says nothing of what the gateway can do.
+        _ => Ok(callbacks(config, Country::NL)?.map(|http| http.capabilities()).unwrap_or_default()),
     }
 }
 

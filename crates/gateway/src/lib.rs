@@ -13,6 +13,7 @@ mod insist;
 mod log;
 mod simulator;
 mod smpp;
+pub mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use std::time::Duration;
 pub use callback::{
     CallbackAnswer, CallbackError, CallbackKind, REPLAY_WINDOW_S, RawCallback, VerifiedCallback,
 };
-pub use connect::{ConnectError, callbacks, connect};
+pub use connect::{ConnectError, callbacks, capabilities, connect};
 pub use http::Callbacks;
 
 use async_trait::async_trait;
@@ -50,6 +51,19 @@ pub struct Capabilities {
     pub max_segments: u8,
     /// Messages that one [`SmsGateway::submit_batch`] hands over in one request; 0 where each goes by itself.
     pub batch_max: u16,
+}
+
+impl Capabilities {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self {
+        client_reference: false,
+        idempotent_submit: false,
+        receipts: false,
+        status_query: false,
+        inbound: false,
+        max_segments: 0,
+        batch_max: 0,
+    };
 }
 
 /// One message for one phone. `Debug` shows neither number nor text.

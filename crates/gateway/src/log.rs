@@ -33,15 +33,17 @@ pub(crate) fn connect(config: &LogConfig) -> Channel {
     Channel { gateway: Arc::new(gateway), events, status }
 }
 
+pub(crate) const CAPABILITIES: Capabilities = Capabilities {
+    client_reference: true,
+    idempotent_submit: true,
+    max_segments: u8::MAX,
+    ..Capabilities::NONE
+};
+
 #[async_trait]
 impl SmsGateway for LogGateway {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            client_reference: true,
-            idempotent_submit: true,
-            max_segments: u8::MAX,
-            ..Capabilities::default()
-        }
+        CAPABILITIES
     }
 
     async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome {

@@ -38,6 +38,9 @@ struct SimulatorGateway {
     _stop_on_drop: DropGuard,
 }
 
+pub(crate) const CAPABILITIES: Capabilities =
+    Capabilities { client_reference: true, receipts: true, max_segments: u8::MAX, ..Capabilities::NONE };
+
 /// What the dice say of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -94,12 +97,7 @@ fn throw(config: &SimulatorConfig, rng: &mut StdRng) -> (Fate, Duration) {
 #[async_trait]
 impl SmsGateway for SimulatorGateway {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            client_reference: true,
-            receipts: true,
-            max_segments: u8::MAX,
-            ..Capabilities::default()
-        }
+        CAPABILITIES
     }
 
     async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome {

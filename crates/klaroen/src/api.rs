@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use klaroen_gateway::tls::trusting_nobody;
 use reqwest::{Client, Method, RequestBuilder};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -20,10 +21,15 @@ pub struct Api {
 const TIMEOUT: Duration = Duration::from_mins(5);
 
 impl Api {
-    /// `base` is the address without a slash at the end.
+    /// `base` is the address without a slash at the end, `http://`.
+    #[expect(clippy::disallowed_methods, reason = "the home of the client that talks to Klaroen itself")]
     pub fn new(base: impl Into<String>, key: impl Into<SecretString>) -> Result<Self, Failure> {
-        let client =
-            Client::builder().timeout(TIMEOUT).no_proxy().build().because("cannot make an HTTP client")?;
+        let client = Client::builder()
+            .timeout(TIMEOUT)
+            .no_proxy()
+            .tls_backend_preconfigured(trusting_nobody())
+            .build()
+            .because("cannot make an HTTP client")?;
         Ok(Self { client, base: base.into(), key: key.into() })
     }
 

@@ -98,6 +98,39 @@ fn a_wrong_configuration_is_told_whole(#[case] configuration: &str, #[case] faul
 }
 
 #[test]
+fn a_right_configuration_is_told_with_what_its_gateways_can_do_and_what_will_be_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let gateways = r#"
+[[gateways]]
+name = "first"
+type = "cm"
+sender = "Klaroen"
+product_token = "canary-product-token"
+callback_token = "canary-0123456789-abcdef"
+[[gateways]]
+name = "second"
+type = "smpp"
+host = "smsc.example.nl"
+system_id = "klaroen"
+password = "canary08"
+sender = "1000"
+senders = { BE = "8850" }
+priority = 200
+weight = 0
+"#;
+    std::fs::write(directory.path().join("klaroen.toml"), gateways).unwrap();
+    assert_eq!(klaroen(directory.path(), &["secrets", "init"]).status.code(), Some(0));
+    let output = klaroen(directory.path(), &["check-config"]);
+    let (table, warnings) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{warnings}");
+    for fact in ["first", "second", "no: a sender that is a name gets none", "1000, BE: 8850", "200, 0"] {
+        assert!(table.contains(fact), "{fact} is not in {table}");
+    }
+    assert!(warnings.contains("warning: second: weight 0 does nothing"), "{warnings}");
+    assert!(!table.contains("canary") && !warnings.contains("canary"));
+}
+
+#[test]
 fn a_configuration_file_that_was_named_has_to_be_there() {
     let directory = tempfile::tempdir().unwrap();
     let output = klaroen(directory.path(), &["--config", "nowhere.toml", "check-config"]);

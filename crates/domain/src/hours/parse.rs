@@ -115,7 +115,7 @@ fn read_span(text: &str) -> Result<(u16, u16), HoursError> {
 }
 
 /// `08:00`, `8:00` or `24:00`.
-fn read_time(text: &str) -> Result<u16, HoursError> {
+pub(super) fn read_time(text: &str) -> Result<u16, HoursError> {
     let text = text.trim();
     let digits = |part: &str, lengths: std::ops::RangeInclusive<usize>| -> Option<u16> {
         let fits = lengths.contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());

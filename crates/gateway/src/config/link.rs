@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hyper::Uri;
+use reqwest::Url;
 use serde::Deserialize;
 
 use super::ConfigFault;
@@ -76,6 +76,14 @@ impl Link {
         Ok(url.trim_end_matches('/').to_owned())
     }
 
+    /// The host in `base_url`.
+    pub(crate) fn host(&self) -> Option<&str> {
+        let (_, rest) = self.base_url.as_deref()?.split_once("://")?;
+        let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);
+        let port = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+        Some(port.map_or(authority, |(host, _)| host))
+    }
+
     pub(crate) fn validate(&self, faults: &mut Vec<ConfigFault>) {
         if !(1..=1_000).contains(&self.window) {
             faults.push(ConfigFault::new("window", "must be 1 to 1000"));
@@ -83,20 +91,21 @@ impl Link {
         if !(1..=600).contains(&self.response_timeout_s) {
             faults.push(ConfigFault::new("response_timeout_s", "must be 1 to 600"));
         }
+        faults.extend(crate::tls::client_config(self.tls_ca_file.as_deref()).err());
     }
 }
 
 /// Whether it is an address to put paths behind. A user name in it would be a secret in an address, so there may be none.
 pub(crate) fn is_base_url(url: &str) -> bool {
-    let Ok(uri) = url.parse::<Uri>() else { return false };
-    let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
-    let host = uri.authority().is_some_and(|a| !a.host().is_empty() && !a.as_str().contains('@'));
-    scheme && host && !url.contains(['?', '#'])
+    // Parsing mends what a signature over the address as it was written would not.
+    let plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#@\\".contains(&byte));
+    let scheme = url.starts_with("http://") || url.starts_with("https://");
+    plain && scheme && url.parse::<Url>().is_ok_and(|url| url.has_host())
 }
 
 fn is_near(url: &str) -> bool {
-    let uri: Uri = url.parse().unwrap_or_default();
-    let host = uri.host().unwrap_or_default();
+    let url = url.parse::<Url>().ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
     match host.trim_matches(['[', ']']).parse() {
         Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_private(),
         Ok(IpAddr::V6(address)) => address.is_loopback() || address.is_unique_local(),
@@ -111,6 +120,15 @@ mod tests {
     use super::*;
 
     #[rstest]
+    #[case("https://api.example.com:8443/v1", "api.example.com")]
+    #[case("http://[::1]:8080", "[::1]")]
+    #[case("http://[::1]", "[::1]")]
+    fn a_host_is_an_address_without_its_port(#[case] url: &str, #[case] host: &str) {
+        let link = Link { base_url: Some(url.to_owned()), ..Link::default() };
+        assert_eq!(link.host(), Some(host));
+    }
+
+    #[rstest]
     #[case("https://api.example.com/", false, Ok("https://api.example.com"))]
     #[case("https://api.example.com/v1", false, Ok("https://api.example.com/v1"))]
     #[case("http://127.0.0.1:8080", false, Ok("http://127.0.0.1:8080"))]
@@ -119,6 +137,11 @@ mod tests {
     #[case("http://api.example.com", false, Err("must be https://"))]
     #[case("http://8.8.8.8", false, Err("must be https://"))]
     #[case("http://kannel.example.com", true, Ok("http://kannel.example.com"))]
+    #[case("HTTP://8.8.8.8", false, Err("must be http://"))]
+    #[case("http:/8.8.8.8", false, Err("must be http://"))]
+    #[case("http:\\\\8.8.8.8", false, Err("must be http://"))]
+    #[case(" https://api.example.com", false, Err("must be http://"))]
+    #[case("https://api.example.com:443/v1/", false, Ok("https://api.example.com:443/v1"))]
     #[case("ftp://api.example.com", true, Err("must be http://"))]
     #[case("api.example.com", true, Err("must be http://"))]
     #[case("https://key@api.example.com", true, Err("must be http://"))]

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use klaroen_domain::alert::Priority;
-use klaroen_domain::phone::{Country, PhoneNumber};
+use klaroen_domain::hours::{DailyTime, HoursError};
+use klaroen_domain::phone::{Country, CountryError, PhoneNumber};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -55,6 +56,9 @@ pub struct Routing {
     /// A number in E.164 for test messages.
     #[serde(default)]
     pub test_number: Option<SecretString>,
+    /// When a test message goes to that number each day, on the wall clock of the service: `06:30`; without it none does.
+    #[serde(default)]
+    pub test_at: Option<String>,
 }
 
 /// Nothing is set: every message, no callbacks.
@@ -71,13 +75,14 @@ impl Default for Routing {
             callback_addresses: Vec::new(),
             callback_url: None,
             test_number: None,
+            test_at: None,
         }
     }
 }
 
 impl Routing {
     /// The keys, which stand beside those of the type.
-    pub(super) const KEYS: [&'static str; 10] = [
+    pub(super) const KEYS: [&'static str; 11] = [
         "priority",
         "weight",
         "countries",
@@ -88,6 +93,7 @@ impl Routing {
         "callback_addresses",
         "callback_url",
         "test_number",
+        "test_at",
     ];
 
     /// In the middle, so that there is room on both sides.
@@ -100,24 +106,38 @@ impl Routing {
     /// # Errors
     /// The fault, where one is none.
     pub fn countries(&self) -> Result<Vec<Country>, ConfigFault> {
-        let read = |code: &String| {
-            code.parse().map_err(|error| ConfigFault::new("countries", format!("`{code}` is {error}")))
-        };
-        self.countries.iter().map(read).collect()
+        self.each_country().collect()
+    }
+
+    fn each_country(&self) -> impl Iterator<Item = Result<Country, ConfigFault>> {
+        let fault = |code, error| ConfigFault::new("countries", format!("`{code}` is {error}"));
+        self.countries.iter().map(move |code| code.parse().map_err(|error: CountryError| fault(code, error)))
     }
 
     /// The senders by country.
     ///
     /// # Errors
     /// The fault, where a country or a sender is none.
-    pub fn senders<'a>(&'a self) -> Result<Vec<(Country, &'a str)>, ConfigFault> {
+    pub fn senders(&self) -> Result<Vec<(Country, &str)>, ConfigFault> {
+        self.each_sender().collect()
+    }
+
+    pub(super) fn each_sender(&self) -> impl Iterator<Item = Result<(Country, &str), ConfigFault>> {
         let fault = |code: &str, reason: &str| ConfigFault::new("senders", format!("{code}: {reason}"));
-        let read = |(code, sender): (&'_ String, &'a String)| {
+        self.senders.iter().map(move |(code, sender)| {
             let country = code.parse::<Country>().map_err(|error| fault(code, &error.to_string()))?;
-            super::sender_fault(sender)
-                .map_or(Ok((country, sender.as_str())), |reason| Err(fault(code, reason)))
-        };
-        self.senders.iter().map(read).collect()
+            match super::sender_fault(sender) {
+                Some(reason) => Err(fault(code, reason)),
+                None => Ok((country, sender.as_str())),
+            }
+        })
+    }
+
+    /// Countries that stand there twice, in other letters.
+    fn sender_twice(&self) -> Option<ConfigFault> {
+        let codes: Vec<String> = self.senders.keys().map(|code| code.trim().to_ascii_uppercase()).collect();
+        let twice = codes.iter().enumerate().find(|(index, code)| codes[..*index].contains(code));
+        twice.map(|(_, code)| ConfigFault::new("senders", format!("{code}: is there twice")))
     }
 
     /// The number for test messages.
@@ -133,6 +153,19 @@ impl Routing {
         parsed
             .map(Some)
             .ok_or_else(|| ConfigFault::new("test_number", "is not a number in E.164, such as +31612345678"))
+    }
+
+    /// When the test of each day is due.
+    ///
+    /// # Errors
+    /// The fault: it is no time, or there is no number to test with.
+    pub fn test_at(&self) -> Result<Option<DailyTime>, ConfigFault> {
+        let Some(text) = &self.test_at else { return Ok(None) };
+        let time = text.parse().map_err(|error: HoursError| ConfigFault::new("test_at", error.0))?;
+        if self.test_number.is_none() {
+            return Err(ConfigFault::new("test_at", "needs a test_number: the message has to go somewhere"));
+        }
+        Ok(Some(time))
     }
 
     /// The tokens that are accepted, the one for the provider first; none where callbacks are off.
@@ -205,9 +238,11 @@ impl Routing {
     }
 
     pub(super) fn validate(&self, faults: &mut Vec<ConfigFault>) {
-        faults.extend(self.countries().err());
-        faults.extend(self.senders().err());
+        faults.extend(self.each_country().filter_map(Result::err));
+        faults.extend(self.each_sender().filter_map(Result::err));
+        faults.extend(self.sender_twice());
         faults.extend(self.test_number().err());
+        faults.extend(self.test_at().err());
         faults.extend(self.callback_tokens().err());
         faults.extend(self.callback_addresses().err());
         faults.extend(self.callback_url().err());
@@ -243,7 +278,7 @@ mod tests {
         let config = config(&json!({"priority": 10, "weight": 0, "countries": ["NL", "be"],
             "priorities": ["life_threatening"], "senders": {"BE": "8850"}, "callback_token": format!("{token} {token}2"),
             "callback_addresses": ["192.0.2.0/24", "2001:db8::1"], "callback_url": "https://k.example.nl/",
-            "test_number": "+31612345678"}));
+            "test_number": "+31612345678", "test_at": "06:30"}));
         assert_eq!(config.validate(), []);
         let routing = config.routing();
         assert_eq!((routing.priority, routing.weight), (10, 0));
@@ -259,6 +294,7 @@ mod tests {
     #[case(json!({"countries": ["NL", "Utopia"]}), "countries")]
     #[case(json!({"senders": {"NL": "Polizei!"}}), "senders")]
     #[case(json!({"senders": {"Utopia": "1000"}}), "senders")]
+    #[case(json!({"senders": {"BE": "8850", "be": "8851"}}), "senders")]
     #[case(json!({"callback_token": "guessable"}), "callback_token")]
     #[case(json!({"callback_token": "0123456789abcdef/BCDEF-_"}), "callback_token")]
     #[case(json!({"callback_token": " "}), "callback_token")]
@@ -267,6 +303,8 @@ mod tests {
     #[case(json!({"callback_url": "klaroen.example.nl"}), "callback_url")]
     #[case(json!({"callback_url": "https://k.example.nl/?a=1"}), "callback_url")]
     #[case(json!({"test_number": "0612345678"}), "test_number")]
+    #[case(json!({"test_number": "+31612345678", "test_at": "6.30"}), "test_at")]
+    #[case(json!({"test_at": "06:30"}), "test_at")]
     fn a_fault_names_its_key_and_shows_no_secret(#[case] keys: Value, #[case] field: &str) {
         let faults = config(&keys).validate();
         assert_eq!(faults.iter().map(|fault| fault.field).collect::<Vec<_>>(), [field]);
@@ -274,6 +312,17 @@ mod tests {
         for secret in ["guessable", "0123456789abcdef", "0612345678"] {
             assert!(!shown.contains(secret), "{shown}");
         }
+    }
+
+    #[test]
+    fn every_country_and_sender_that_is_wrong_is_told_at_once() {
+        let faults =
+            config(&json!({"countries": ["NL", "X", "Y"], "senders": {"BE": "", "DE": "0800", "Z": "1"}}))
+                .validate();
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        let starts = ["countries: `X` is", "countries: `Y` is", "senders: BE: is empty", "senders: Z: not a"];
+        assert_eq!(told.len(), starts.len(), "{told:?}");
+        assert!(told.iter().zip(starts).all(|(told, start)| told.starts_with(start)), "{told:?}");
     }
 
     #[rstest]

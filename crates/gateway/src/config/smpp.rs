@@ -199,6 +199,8 @@ impl SmppConfig {
         if !self.tls && (self.tls_ca_file.is_some() || self.tls_server_name.is_some()) {
             fault("tls", "must be true for tls_ca_file or tls_server_name to have a meaning");
         }
+        faults.extend(crate::smpp::tls::settings(self).err());
+        let mut fault = |field, reason: &str| faults.push(ConfigFault::new(field, reason));
         match self.read_password() {
             Ok(password) => {
                 let password = password.expose_secret();
@@ -281,6 +283,8 @@ pub(crate) mod tests {
     #[case(json!({"sender": "1234567890123456"}), &["sender"])]
     #[case(json!({"sender": "+"}), &["sender"])]
     #[case(json!({"tls_server_name": "smsc.example"}), &["tls"])]
+    #[case(json!({"tls": true, "tls_ca_file": "/nowhere/at/all"}), &["tls_ca_file"])]
+    #[case(json!({"tls": true, "tls_server_name": "not a name"}), &["tls_server_name"])]
     #[case(json!({"response_timeout_s": 0, "enquire_link_s": 0}), &["response_timeout_s", "enquire_link_s"])]
     fn every_fault_is_named(#[case] changes: Value, #[case] expected: &[&str]) {
         assert_eq!(faults(&changes), expected);

@@ -2,24 +2,12 @@
 
 use std::error::Error;
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
-use hyper::{HeaderMap, Method, Request, Response, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, Request, Response, Url, redirect, retry};
 use serde_json::Value;
 use tokio::time::Instant;
-use tower::Service;
 
 use crate::config::{ConfigFault, Link};
 
@@ -32,32 +20,6 @@ const IDLE: Duration = Duration::from_secs(4);
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// A provider's wish beyond this is not followed: an alert is over in half an hour.
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
-
-#[cfg(not(test))]
-type Dns = hyper_util::client::legacy::connect::dns::GaiResolver;
-#[cfg(test)]
-type Dns = super::tests::offline::Nowhere;
-type Secured = HttpsConnector<HttpConnector<Dns>>;
-type Cause = Box<dyn Error + Send + Sync>;
-
-/// Connects within [`CONNECT_TIMEOUT`], or not at all.
-#[derive(Clone)]
-struct Bounded(Secured);
-
-impl Service<Uri> for Bounded {
-    type Response = <Secured as Service<Uri>>::Response;
-    type Error = Cause;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Cause>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.0.call(uri);
-        Box::pin(async { tokio::time::timeout(CONNECT_TIMEOUT, connecting).await? })
-    }
-}
 
 /// A request as a contract makes it. `Debug` shows neither secrets nor text.
 #[derive(Clone)]
@@ -106,7 +68,7 @@ pub(crate) struct Answer {
     /// Capped.
     pub(super) retry_after: Option<Duration>,
     /// `None` where it did not arrive whole, or was too large.
-    pub(super) body: Option<Bytes>,
+    pub(super) body: Option<Vec<u8>>,
 }
 
 impl Answer {
@@ -135,7 +97,7 @@ pub(super) enum Exchange {
 }
 
 pub(super) struct Client {
-    inner: hyper_util::client::legacy::Client<Bounded, Full<Bytes>>,
+    inner: reqwest::Client,
     /// For the whole exchange. Longer than connecting may take, so that when it is over the request may have left.
     within: Duration,
 }
@@ -143,28 +105,25 @@ pub(super) struct Client {
 impl Client {
     /// # Errors
     /// Where `tls_ca_file` cannot be used.
+    #[expect(clippy::disallowed_methods, reason = "the home of the client that talks to providers")]
     pub(super) fn new(link: &Link) -> Result<Self, ConfigFault> {
-        let mut tcp = HttpConnector::new_with_resolver(Dns::new());
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        // Named, because a process-wide default would depend on who comes first.
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|_| ConfigFault::new("base_url", "TLS cannot be set up"))?
-            .with_root_certificates(roots(link)?)
-            .with_no_client_auth();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let inner = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("klaroen/", env!("CARGO_PKG_VERSION")))
+            .tls_backend_preconfigured(crate::tls::client_config(link.tls_ca_file.as_deref())?)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
             .pool_idle_timeout(IDLE)
-            .http1_max_buf_size(ANSWER_BYTES_MAX)
             .pool_max_idle_per_host(usize::from(link.window))
-            .build(Bounded(connector));
+            .http1_only()
+            // Whoever gets the request gets the key and the text in it, so it goes where the configuration says.
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            // A second time is a second ring: what comes next is decided above, by the outcome.
+            .retry(retry::never());
+        #[cfg(test)]
+        let builder = builder.dns_resolver(super::tests::offline::Nowhere);
+        let inner = builder.build().map_err(|_| ConfigFault::new("base_url", "HTTP cannot be set up"))?;
         Ok(Self { inner, within: CONNECT_TIMEOUT + link.response_timeout() })
     }
 
@@ -174,7 +133,7 @@ impl Client {
             return Exchange::NotWritten("request", "the request cannot be written as HTTP");
         };
         let end = Instant::now() + self.within;
-        match tokio::time::timeout_at(end, self.inner.request(request)).await {
+        match tokio::time::timeout_at(end, self.inner.execute(request)).await {
             Err(_) => Exchange::NoAnswer("timeout", "no answer in time"),
             Ok(Err(error)) if error.is_connect() => {
                 let (code, detail) = why_not_connected(&error);
@@ -186,67 +145,49 @@ impl Client {
     }
 }
 
-fn roots(link: &Link) -> Result<RootCertStore, ConfigFault> {
-    let fault = |reason: &str| ConfigFault::new("tls_ca_file", reason);
-    let mut roots = RootCertStore::empty();
-    let Some(path) = &link.tls_ca_file else {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        return Ok(roots);
-    };
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|_| fault("cannot be read"))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|_| fault("holds what is no certificate"))?;
-        roots.add(certificate).map_err(|_| fault("holds a certificate that is no authority's"))?;
-    }
-    if roots.is_empty() { Err(fault("holds no certificate")) } else { Ok(roots) }
-}
-
 /// `None` where an address or a header cannot be written, which configuration checks keep from happening.
-fn request(call: Call) -> Option<Request<Full<Bytes>>> {
+fn request(call: Call) -> Option<Request> {
     let mut headers = HeaderMap::new();
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("klaroen/", env!("CARGO_PKG_VERSION"))));
     for (name, value) in call.headers {
         let mut value = HeaderValue::from_str(&value).ok()?;
         value.set_sensitive(true);
         headers.insert(name, value);
     }
-    let mut request = Request::new(Full::new(Bytes::from(call.body)));
-    *request.method_mut() = call.method;
-    *request.uri_mut() = call.url.parse::<Uri>().ok()?;
+    let mut request = Request::new(call.method, call.url.parse::<Url>().ok()?);
     *request.headers_mut() = headers;
+    // An empty one would go out as `content-length: 0`.
+    *request.body_mut() = (!call.body.is_empty()).then(|| call.body.into());
     Some(request)
 }
 
-async fn answer(response: Response<Incoming>, end: Instant) -> Answer {
+async fn answer(response: Response, end: Instant) -> Answer {
     let status = response.status().as_u16();
     // A date instead of seconds is rare and would need a clock: it counts as no wish.
     let retry_after =
         response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
-    let body = tokio::time::timeout_at(end, whole(response.into_body())).await.ok().flatten();
+    let body = tokio::time::timeout_at(end, whole(response)).await.ok().flatten();
     Answer { status, retry_after, body }
 }
 
 /// `None` where it breaks off or is too large.
-async fn whole(mut body: Incoming) -> Option<Bytes> {
+async fn whole(mut response: Response) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.ok()?.into_data() {
-            if bytes.len() + data.len() > ANSWER_BYTES_MAX {
-                return None;
-            }
-            bytes.extend_from_slice(&data);
+    while let Some(chunk) = response.chunk().await.ok()? {
+        if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return None;
         }
+        bytes.extend_from_slice(&chunk);
     }
-    Some(bytes.into())
+    Some(bytes)
 }
 
-fn why_not_connected(error: &(dyn Error + 'static)) -> (&'static str, &'static str) {
-    let mut cause = Some(error);
+fn why_not_connected(error: &reqwest::Error) -> (&'static str, &'static str) {
+    if error.is_timeout() {
+        return ("connect_timeout", "no connection in time");
+    }
+    let mut cause = error.source();
     while let Some(error) = cause {
-        if error.is::<tokio::time::error::Elapsed>() {
-            return ("connect_timeout", "no connection in time");
-        }
         if error.is::<rustls::Error>() {
             return ("tls", "TLS was not agreed on: the certificate, or no TLS at all");
         }

@@ -14,7 +14,7 @@ use super::client::{Answer, Call};
 use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys, validity_minutes};
 use super::fields::{ReceiptParts, at, inbound, is_json, json, pairs, query, raw, status_of};
 use super::xml;
-use crate::config::{ConfigFault, Link, Routing};
+use crate::config::{ConfigFault, Link, Routing, Senders};
 use crate::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback};
 
 const BASE_URL: &str = "https://gw.messaging.cm.com";
@@ -67,7 +67,7 @@ pub struct CmConfig {
 
 struct Cm {
     url: String,
-    sender: String,
+    senders: Senders,
     token: SecretString,
     country: Country,
 }
@@ -83,8 +83,8 @@ impl HttpConfig for CmConfig {
         let token = faults.secret(names, self.product_token.as_ref(), self.product_token_file.as_ref());
         match (url, token) {
             (Some(url), Some(token)) if faults.0.is_empty() => {
-                let sender = self.sender.replace('+', "00");
-                Ok(Box::new(Cm { url: format!("{url}/v1.0/message"), sender, token, country }))
+                let senders = Senders::new(&self.sender, &self.routing, |sender| sender.replace('+', "00"));
+                Ok(Box::new(Cm { url: format!("{url}/v1.0/message"), senders, token, country }))
             }
             _ => Err(faults.0),
         }
@@ -109,7 +109,7 @@ impl Contract for Cm {
             .map(|sms| {
                 json!({
                     // One number for each reference: the answer and the receipts name nothing else.
-                    "from": self.sender, "to": [{"number": format!("00{}", sms.to.expose_digits())}],
+                    "from": self.senders.of(&sms.to), "to": [{"number": format!("00{}", sms.to.expose_digits())}],
                     "body": {"type": "auto", "content": sms.text.as_str()},
                     "reference": ClientReference::of(sms.delivery).0, "allowedChannels": ["SMS"],
                     "minimumNumberOfMessageParts": 1, "maximumNumberOfMessageParts": SEGMENTS_MAX,

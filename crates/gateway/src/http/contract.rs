@@ -22,6 +22,11 @@ pub(crate) trait Contract: Send + Sync {
     /// What the provider can do, given that its callbacks reach us.
     fn capabilities(&self) -> Capabilities;
 
+    /// Whether two messages may go in one request, as far as the contract is concerned.
+    fn together(&self, _a: &OutboundSms, _b: &OutboundSms) -> bool {
+        true
+    }
+
     /// The request that hands over `batch`: 1 to `batch_max` messages.
     fn submission(&self, batch: &[OutboundSms]) -> Call;
 

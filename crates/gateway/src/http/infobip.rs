@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use hyper::header::{ACCEPT, AUTHORIZATION};
 use klaroen_domain::outcome::ReceiptStatus::{self, Delivered, Undelivered, Underway, Unknown};
 use klaroen_domain::outcome::{ProviderId, SubmitOutcome};
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
+use reqwest::header::{ACCEPT, AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use super::classify::{Codes, Meaning, Refusal, outcome, presentable, refused};
 use super::client::{Answer, Call};
 use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys, validity_minutes};
 use super::fields::{ReceiptParts, at, inbound, json as json_of, raw, status_of};
-use crate::config::{ConfigFault, Link, Routing};
+use crate::config::{ConfigFault, Link, Routing, Senders};
 use crate::{
     CallbackError, Capabilities, ClientReference, GatewayEvent, OutboundSms, RawCallback, StatusAnswer,
 };
@@ -90,7 +90,7 @@ pub struct InfobipConfig {
 
 struct Infobip {
     url: String,
-    sender: String,
+    senders: Senders,
     key: SecretString,
     receipts_url: Option<String>,
     country: Country,
@@ -108,8 +108,10 @@ impl HttpConfig for InfobipConfig {
         let receipts_url = faults.take(self.routing.receipts_url(&self.name)).flatten();
         match (url, key) {
             (Some(url), Some(key)) if faults.0.is_empty() => {
-                let sender = self.sender.trim_start_matches('+').to_owned();
-                Ok(Box::new(Infobip { url, sender, key, receipts_url, country }))
+                let senders = Senders::new(&self.sender, &self.routing, |sender| {
+                    sender.trim_start_matches('+').to_owned()
+                });
+                Ok(Box::new(Infobip { url, senders, key, receipts_url, country }))
             }
             _ => Err(faults.0),
         }
@@ -135,7 +137,7 @@ impl Contract for Infobip {
             .map(|sms| {
                 let id = ClientReference::of(sms.delivery).0;
                 let mut message = json!({
-                    "sender": self.sender,
+                    "sender": self.senders.of(&sms.to),
                     "destinations": [{"to": sms.to.expose_digits(), "messageId": id}],
                     "content": {"text": sms.text.as_str()},
                     "options": {"validityPeriod": {"amount": validity_minutes(sms), "timeUnit": "MINUTES"}},

@@ -16,7 +16,7 @@ use super::contract::{
     validity_minutes,
 };
 use super::fields::{Fields, ReceiptParts, inbound};
-use crate::config::{ConfigFault, Link, Routing};
+use crate::config::{ConfigFault, Link, Routing, Senders};
 use crate::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback};
 
 /// `max-messages` is 10 unless set.
@@ -83,7 +83,7 @@ fn sendsms() -> String {
 
 struct Kannel {
     url: String,
-    sender: String,
+    senders: Senders,
     username: String,
     password: SecretString,
     smsc: Option<String>,
@@ -108,7 +108,7 @@ impl HttpConfig for KannelConfig {
         match (url, password) {
             (Some(url), Some(password)) if faults.0.is_empty() => Ok(Box::new(Kannel {
                 url: format!("{url}{}", self.path),
-                sender: self.sender.clone(),
+                senders: Senders::new(&self.sender, &self.routing, str::to_owned),
                 username: self.username.clone(),
                 password,
                 smsc: self.smsc.clone(),
@@ -146,7 +146,7 @@ impl Contract for Kannel {
         };
         add("username", self.username.as_bytes());
         add("password", self.password.expose_secret().as_bytes());
-        add("from", self.sender.as_bytes());
+        add("from", self.senders.of(&sms.to).as_bytes());
         add("to", sms.to.expose_digits().as_bytes());
         match sms.text.encoding() {
             Encoding::Gsm7 => {

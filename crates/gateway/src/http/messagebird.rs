@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use hyper::header::{ACCEPT, AUTHORIZATION};
 use klaroen_domain::outcome::ReceiptStatus::{self, Delivered, Undelivered, Underway};
 use klaroen_domain::outcome::{Failure, SubmitOutcome};
 use klaroen_domain::phone::Country;
 use klaroen_domain::text::Encoding;
+use reqwest::header::{ACCEPT, AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use super::client::{Answer, Call};
 use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys};
 use super::fields::{Fields, ReceiptParts, at, inbound, status_of};
 use super::jwt;
-use crate::config::{ConfigFault, Link, Routing};
+use crate::config::{ConfigFault, Link, Routing, Senders};
 use crate::{
     CallbackAnswer, CallbackError, CallbackKind, Capabilities, ClientReference, OutboundSms, RawCallback,
 };
@@ -83,7 +83,7 @@ pub struct MessagebirdConfig {
 
 struct Messagebird {
     url: String,
-    sender: String,
+    senders: Senders,
     access_key: SecretString,
     signing_key: Option<SecretString>,
     receipts_url: Option<String>,
@@ -108,8 +108,8 @@ impl HttpConfig for MessagebirdConfig {
         let receipts_url = faults.take(self.routing.receipts_url(&self.name)).flatten();
         match (url, access_key) {
             (Some(url), Some(access_key)) if faults.0.is_empty() => {
-                let sender = self.sender.clone();
-                Ok(Box::new(Messagebird { url, sender, access_key, signing_key, receipts_url, country }))
+                let senders = Senders::new(&self.sender, &self.routing, str::to_owned);
+                Ok(Box::new(Messagebird { url, senders, access_key, signing_key, receipts_url, country }))
             }
             _ => Err(faults.0),
         }
@@ -135,7 +135,7 @@ impl Contract for Messagebird {
             Encoding::Ucs2 => "unicode",
         };
         let mut body = json!({
-            "originator": self.sender, "recipients": [sms.to.expose_digits()], "body": sms.text.as_str(),
+            "originator": self.senders.of(&sms.to), "recipients": [sms.to.expose_digits()], "body": sms.text.as_str(),
             "datacoding": datacoding, "reference": ClientReference::of(sms.delivery).0,
             "validity": sms.validity.as_secs().max(1),
         });

@@ -1,7 +1,7 @@
 //! Gateways over HTTP: the contract of each provider in a file of its own, which is pure; the client, the classification of
 //! what went wrong and the gate for callbacks, which they share.
 //!
-//! The client is hyper's with rustls: no redirects, no proxy of the environment, no decompression, no cookies, HTTP/1.1 only.
+//! The client is reqwest on rustls: no redirects, no proxy of the environment, no decompression, no cookies, no retries, HTTP/1.1 only.
 
 mod classify;
 mod client;
@@ -87,6 +87,25 @@ impl Callbacks {
             contract: config.contract(country).map_err(ConnectError::Config)?,
             gate: Gate::new(config.routing()).map_err(|fault| ConnectError::Config(vec![fault]))?,
         })
+    }
+
+    /// What the gateway can do: what its contract can, and nothing of callbacks where it takes none.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        let can = self.contract.capabilities();
+        let called = self.gate.is_open();
+        Capabilities { receipts: can.receipts && called, inbound: can.inbound && called, ..can }
+    }
+
+    /// What the provider can do, were its callbacks let in.
+    #[must_use]
+    pub fn possible(&self) -> Capabilities {
+        self.contract.capabilities()
+    }
+
+    /// Whether callbacks are let in: there is a token.
+    #[must_use]
+    pub fn are_open(&self) -> bool {
+        self.gate.is_open()
     }
 
     /// Whether somebody who calls from `peer` with this token is heard: to be asked before anything of the body is read.
@@ -176,9 +195,7 @@ impl HttpGateway {
 #[async_trait]
 impl SmsGateway for HttpGateway {
     fn capabilities(&self) -> Capabilities {
-        let can = self.callbacks.contract.capabilities();
-        let called = self.callbacks.gate.is_open();
-        Capabilities { receipts: can.receipts && called, inbound: can.inbound && called, ..can }
+        self.callbacks.capabilities()
     }
 
     async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome {
@@ -187,11 +204,12 @@ impl SmsGateway for HttpGateway {
     }
 
     async fn submit_batch(&self, batch: &[OutboundSms]) -> Vec<SubmitOutcome> {
-        let can = self.callbacks.contract.capabilities();
+        let contract = &self.callbacks.contract;
+        let can = contract.capabilities();
         let size = usize::from(can.batch_max).max(1);
         let mut outcomes = Vec::with_capacity(batch.len());
         // What is too long would be cut or refused there: it stays here, and the others go without it.
-        for run in batch.chunk_by(|a, b| fits(a, can) == fits(b, can)) {
+        for run in batch.chunk_by(|a, b| fits(a, can) == fits(b, can) && contract.together(a, b)) {
             if run.first().is_some_and(|sms| fits(sms, can)) {
                 for part in run.chunks(size) {
                     outcomes.append(&mut self.hand_over(part).await);

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use hyper::header::{ACCEPT, AUTHORIZATION};
 use klaroen_domain::outcome::ReceiptStatus::{self, Delivered, Undelivered, Underway};
 use klaroen_domain::outcome::SubmitOutcome;
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
+use reqwest::header::{ACCEPT, AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use super::classify::{Codes, Meaning, Refusal, outcome, refused};
 use super::client::{Answer, Call};
 use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys};
 use super::fields::{Fields, ReceiptParts, at};
-use crate::config::{ConfigFault, Link, Routing};
+use crate::config::{ConfigFault, Link, Routing, Senders};
 use crate::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback, StatusAnswer};
 
 const BASE_URL: &str = "https://rest.spryngsms.com";
@@ -75,7 +75,7 @@ fn business() -> String {
 
 struct Spryng {
     url: String,
-    sender: String,
+    senders: Senders,
     token: SecretString,
     route: String,
     country: Country,
@@ -93,8 +93,9 @@ impl HttpConfig for SpryngConfig {
         let token = faults.secret(names, self.api_token.as_ref(), self.api_token_file.as_ref());
         match (url, token) {
             (Some(url), Some(token)) if faults.0.is_empty() => {
-                let (sender, route) = (self.sender.clone(), self.route.clone());
-                Ok(Box::new(Spryng { url: format!("{url}/v1/messages"), sender, token, route, country }))
+                let senders = Senders::new(&self.sender, &self.routing, str::to_owned);
+                let route = self.route.clone();
+                Ok(Box::new(Spryng { url: format!("{url}/v1/messages"), senders, token, route, country }))
             }
             _ => Err(faults.0),
         }
@@ -123,7 +124,7 @@ impl Contract for Spryng {
         let sms = &batch[0];
         let body = json!({
             // Not `unicode` for all: that would double the segments, and the price.
-            "encoding": "auto", "body": sms.text.as_str(), "route": self.route, "originator": self.sender,
+            "encoding": "auto", "body": sms.text.as_str(), "route": self.route, "originator": self.senders.of(&sms.to),
             "recipients": [sms.to.expose_digits()], "reference": ClientReference::of(sms.delivery).0,
         });
         self.authorised(Call::json(self.url.clone(), &body))

@@ -2,11 +2,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::Method;
-use hyper::header::{CONTENT_TYPE, HeaderName};
 use klaroen_domain::outcome::{Failure, SubmitOutcome};
 use klaroen_domain::phone::Country;
 use regex::{Regex, RegexBuilder};
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderName};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ use super::contract::{
 use super::fields::{Fields, ReceiptParts, at, inbound, is_json, json, raw};
 use super::template_config::TemplateConfig;
 use super::template_text::{Escape, Template};
-use crate::config::ConfigFault;
+use crate::config::{ConfigFault, Senders};
 use crate::{
     CallbackAnswer, CallbackError, CallbackKind, Capabilities, ClientReference, GatewayEvent, OutboundSms,
     RawCallback,
@@ -58,6 +58,7 @@ struct Http {
     headers: Vec<(HeaderName, Template)>,
     body: Template,
     item: Option<Template>,
+    senders: Senders,
     id: Option<Place>,
     code: Option<Place>,
     secret: Option<SecretString>,
@@ -91,6 +92,7 @@ impl HttpConfig for TemplateConfig {
                 if faults.0.is_empty() =>
             {
                 let item = (!self.item.is_empty()).then_some(item);
+                let senders = Senders::new(&self.sender, &self.routing, str::to_owned);
                 let config = self.clone();
                 let http = Http {
                     config,
@@ -99,6 +101,7 @@ impl HttpConfig for TemplateConfig {
                     headers,
                     body,
                     item,
+                    senders,
                     id,
                     code,
                     secret,
@@ -161,7 +164,7 @@ impl Http {
             "to" => sms.to.expose().to_owned(),
             "to_digits" => sms.to.expose_digits().to_owned(),
             "to_00" => format!("00{}", sms.to.expose_digits()),
-            "from" => self.config.sender.clone(),
+            "from" => self.senders.of(&sms.to).clone(),
             "text" => sms.text.as_str().to_owned(),
             "reference" => ClientReference::of(sms.delivery).0,
             "validity_s" => sms.validity.as_secs().max(1).to_string(),
@@ -259,6 +262,12 @@ impl Contract for Http {
             batch_max: self.config.batch_max,
             ..Capabilities::default()
         }
+    }
+
+    fn together(&self, a: &OutboundSms, b: &OutboundSms) -> bool {
+        let outside = [&self.url, &self.body].into_iter().chain(self.headers.iter().map(|(_, value)| value));
+        !outside.into_iter().any(|template| template.has("from"))
+            || self.senders.of(&a.to) == self.senders.of(&b.to)
     }
 
     fn submission(&self, batch: &[OutboundSms]) -> Call {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use hyper::Method;
 use klaroen_domain::outcome::ReceiptStatus::{self, Delivered, Undelivered, Underway, Unknown};
+use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
 

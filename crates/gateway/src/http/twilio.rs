@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::header::{ACCEPT, AUTHORIZATION};
 use jiff::fmt::rfc2822;
 use klaroen_domain::outcome::ReceiptStatus::{self, Delivered, Undelivered, Underway};
 use klaroen_domain::outcome::{Failure, ProviderId, SubmitOutcome};
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
+use reqwest::header::{ACCEPT, AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
@@ -21,7 +21,7 @@ use super::contract::{
 };
 use super::fields::{Fields, ReceiptParts, at, inbound, status_of};
 use super::twilio_signature;
-use crate::config::{ConfigFault, Link, Routing};
+use crate::config::{ConfigFault, Link, Routing, Senders};
 use crate::{
     CallbackAnswer, CallbackError, CallbackKind, Capabilities, OutboundSms, RawCallback, StatusAnswer,
 };
@@ -120,7 +120,7 @@ pub struct TwilioConfig {
 struct Twilio {
     url: String,
     /// The field that says who sends, and its value.
-    from: (&'static str, String),
+    from: Senders<(&'static str, String)>,
     authorisation: SecretString,
     auth_token: SecretString,
     shared_key: Option<SecretString>,
@@ -156,10 +156,7 @@ impl HttpConfig for TwilioConfig {
         let pair = format!("{}:{}", self.account_sid, auth_token.expose_secret());
         Ok(Box::new(Twilio {
             url: format!("{url}/2010-04-01/Accounts/{}/Messages.json", self.account_sid),
-            from: match &self.messaging_service_sid {
-                Some(service) => ("MessagingServiceSid", service.clone()),
-                None => ("From", self.sender.clone()),
-            },
+            from: self.from(),
             authorisation: format!("Basic {}", STANDARD.encode(pair)).into(),
             auth_token,
             shared_key,
@@ -171,6 +168,15 @@ impl HttpConfig for TwilioConfig {
 }
 
 impl TwilioConfig {
+    /// A messaging service stands in for `sender`, and for no sender of a country: it knows nothing of those.
+    fn from(&self) -> Senders<(&'static str, String)> {
+        let senders = Senders::new(&self.sender, &self.routing, |sender| ("From", sender.to_owned()));
+        match &self.messaging_service_sid {
+            Some(service) => senders.with_usual(("MessagingServiceSid", service.clone())),
+            None => senders,
+        }
+    }
+
     fn callback_faults(&self, faults: &mut Faults) {
         let fault = |reason: &str| ConfigFault::new("callback_url", reason);
         let called = self.routing.callback_token.is_some() || self.routing.callback_token_file.is_some();
@@ -201,9 +207,10 @@ impl Contract for Twilio {
         let sms = &batch[0];
         let validity = sms.validity.as_secs().clamp(*VALIDITY_S.start(), *VALIDITY_S.end()).to_string();
         let callback = self.receipts_url.as_ref().map(|url| receipts_url_of(url, sms));
+        let (field, sender) = self.from.of(&sms.to);
         let mut fields = vec![
             ("To", sms.to.expose()),
-            (self.from.0, self.from.1.as_str()),
+            (field, sender.as_str()),
             ("Body", sms.text.as_str()),
             ("ValidityPeriod", validity.as_str()),
         ];

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use hyper::Uri;
 use secrecy::{ExposeSecret, SecretString};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -77,11 +76,13 @@ fn any<M: Mac + KeyInit>(key: &SecretString, url: &str, fields: &str, given: &[u
 
 fn with_and_without_port(url: &str) -> Vec<String> {
     let mut urls = vec![url.to_owned()];
-    let Ok(uri) = url.parse::<Uri>() else { return urls };
-    if let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) {
-        let start = scheme.len() + 3 + uri.authority().map_or(0, |authority| authority.as_str().len());
-        let rest = url.get(start..).unwrap_or_default();
-        let port = uri.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+    // By hand, because a parser would mend what was signed as it is.
+    if let Some((scheme, after)) = url.split_once("://") {
+        let (authority, rest) = after.split_at(after.find(['/', '?', '#']).unwrap_or(after.len()));
+        let usual = if scheme == "https" { "443" } else { "80" };
+        // The colons of an IPv6 address stand before its bracket.
+        let with_port = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+        let (host, port) = with_port.unwrap_or((authority, usual));
         urls.push(format!("{scheme}://{host}{rest}"));
         urls.push(format!("{scheme}://{host}:{port}{rest}"));
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::header::{ACCEPT, AUTHORIZATION};
 use klaroen_domain::outcome::ReceiptStatus::{self, Delivered, Undelivered, Underway};
 use klaroen_domain::outcome::{ProviderId, SubmitOutcome};
 use klaroen_domain::phone::Country;
 use klaroen_domain::text::Encoding;
+use reqwest::header::{ACCEPT, AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,7 +20,7 @@ use super::contract::{Contract, Faults, Found, HttpConfig, common_keys};
 use super::fields::{Fields, ReceiptParts, at, inbound, status_of};
 pub use super::vonage_signature::SignatureMethod;
 use super::vonage_signature::{self};
-use crate::config::{ConfigFault, Link, Routing};
+use crate::config::{ConfigFault, Link, Routing, Senders};
 use crate::failure::unknown;
 use crate::{CallbackError, Capabilities, ClientReference, GatewayEvent, OutboundSms, RawCallback};
 
@@ -97,7 +97,7 @@ pub struct VonageConfig {
 
 struct Vonage {
     url: String,
-    sender: String,
+    senders: Senders,
     authorisation: SecretString,
     signature: Option<(SecretString, SignatureMethod)>,
     receipts_url: Option<String>,
@@ -127,7 +127,9 @@ impl HttpConfig for VonageConfig {
                 let pair = STANDARD.encode(format!("{}:{}", self.api_key, secret.expose_secret()));
                 Ok(Box::new(Vonage {
                     url: format!("{url}/sms/json"),
-                    sender: self.sender.trim_start_matches('+').to_owned(),
+                    senders: Senders::new(&self.sender, &self.routing, |sender| {
+                        sender.trim_start_matches('+').to_owned()
+                    }),
                     authorisation: format!("Basic {pair}").into(),
                     signature: signature.map(|secret| (secret, self.signature_method)),
                     receipts_url,
@@ -159,7 +161,7 @@ impl Contract for Vonage {
             Encoding::Ucs2 => "unicode",
         };
         let mut fields = vec![
-            ("from", self.sender.as_str()),
+            ("from", self.senders.of(&sms.to).as_str()),
             ("to", sms.to.expose_digits()),
             ("text", sms.text.as_str()),
             ("type", kind),

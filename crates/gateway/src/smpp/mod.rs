@@ -23,7 +23,7 @@ mod session;
 mod submit;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(crate) mod tls;
 mod transport;
 mod waiting;
 
@@ -44,7 +44,6 @@ use self::flight::Reporter;
 use self::link::Link;
 use self::session::Session;
 use self::submit::Composer;
-pub use self::tls::TlsError;
 use crate::config::SmppConfig;
 use crate::failure::not_taken;
 use crate::{Capabilities, Channel, ChannelStatus, ConnectError, OutboundSms, SmsGateway};
@@ -103,7 +102,7 @@ pub(crate) fn connect(
     clock: Arc<dyn Clock>,
 ) -> Result<Channel, ConnectError> {
     let password = config.read_password()?;
-    let tls = tls::settings(config)?;
+    let tls = tls::settings(config).map_err(|fault| ConnectError::Config(vec![fault]))?;
     let config = Arc::new(config.clone());
     let (events, events_out) = mpsc::channel(EVENTS_MAX);
     let (status, status_out) = watch::channel(ChannelStatus::Connecting);
@@ -140,10 +139,13 @@ pub(crate) fn connect(
     Ok(Channel { gateway: Arc::new(gateway), events: events_out, status: status_out })
 }
 
+pub(crate) const CAPABILITIES: Capabilities =
+    Capabilities { receipts: true, inbound: true, max_segments: SEGMENTS_MAX, ..Capabilities::NONE };
+
 #[async_trait]
 impl SmsGateway for SmppGateway {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { receipts: true, inbound: true, max_segments: SEGMENTS_MAX, ..Capabilities::default() }
+        CAPABILITIES
     }
 
     async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome {

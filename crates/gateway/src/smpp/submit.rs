@@ -15,7 +15,7 @@ use tokio_util::bytes::{BufMut, BytesMut};
 use super::coding;
 use super::pdu::{self, status};
 use crate::OutboundSms;
-use crate::config::{SHORT_CODE_DIGITS_MAX, SmppConfig};
+use crate::config::{SHORT_CODE_DIGITS_MAX, Senders, SmppConfig};
 
 /// Longest relative time that is written: a month. `DD` of a relative time goes no further, and no alert lasts as long.
 const VALIDITY_MAX: Duration = Duration::from_hours(30 * 24);
@@ -46,7 +46,7 @@ const ALPHANUMERIC: Kind = (5, 0);
 pub(super) struct Composer {
     config: Arc<SmppConfig>,
     /// `service_type` and the source address; `None` where the sender does not fit.
-    source: Option<Vec<u8>>,
+    sources: Senders<Option<Vec<u8>>>,
     /// The latest texts in octets. All recipients of a message share the text itself, so it is known by its place.
     texts: Mutex<VecDeque<Arc<Text>>>,
 }
@@ -72,12 +72,13 @@ pub(super) struct Message {
 
 impl Composer {
     pub(super) fn new(config: Arc<SmppConfig>) -> Self {
-        let (address, kind) = source(&config);
-        let source = is_address(&address).then(|| {
+        let sources = Senders::new(&config.sender, &config.routing, |sender| {
+            let (address, kind) = source(sender, &config);
             let service_type = b"\0";
-            [&service_type[..], &[kind.0, kind.1], address.as_bytes(), b"\0"].concat()
+            is_address(address)
+                .then(|| [&service_type[..], &[kind.0, kind.1], address.as_bytes(), b"\0"].concat())
         });
-        Self { config, source, texts: Mutex::default() }
+        Self { config, sources, texts: Mutex::default() }
     }
 
     /// The message for one recipient.
@@ -86,8 +87,8 @@ impl Composer {
     /// Where it cannot be written as SMPP at all.
     pub(super) fn message(&self, sms: &OutboundSms) -> Result<Message, Failure> {
         let text = self.text(&sms.text)?;
-        let source =
-            self.source.as_ref().ok_or_else(|| impossible(Scope::Gateway, "the sender does not fit"))?;
+        let source = self.sources.of(&sms.to).as_ref();
+        let source = source.ok_or_else(|| impossible(Scope::Gateway, "the sender does not fit"))?;
         let destination = sms.to.expose_digits();
         if !is_address(destination) {
             return Err(impossible(Scope::Recipient, "the number does not fit"));
@@ -171,17 +172,26 @@ fn is_address(text: &str) -> bool {
     text.len() <= ADDRESS_LEN_MAX && text.is_ascii() && !text.contains('\0')
 }
 
-/// The source address as it goes on the wire, and its kind.
-fn source(config: &SmppConfig) -> (String, Kind) {
-    let digits = config.sender.strip_prefix('+').unwrap_or(&config.sender);
-    let derived = if !digits.bytes().all(|b| b.is_ascii_digit()) {
+/// The source address as it goes on the wire, and its kind. What the configuration says of the kind is about senders like
+/// `sender`: a name does not become a number because the short code is to be sent as one.
+fn source<'a>(sender: &'a str, config: &SmppConfig) -> (&'a str, Kind) {
+    let digits = sender.strip_prefix('+').unwrap_or(sender);
+    let (ton, npi) = kind_of(sender);
+    if (ton, npi) != kind_of(&config.sender) {
+        return (digits, (ton, npi));
+    }
+    (digits, (config.sender_ton.unwrap_or(ton), config.sender_npi.unwrap_or(npi)))
+}
+
+fn kind_of(sender: &str) -> Kind {
+    let digits = sender.strip_prefix('+').unwrap_or(sender);
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
         ALPHANUMERIC
-    } else if config.sender.starts_with('+') || digits.len() > SHORT_CODE_DIGITS_MAX {
+    } else if sender.starts_with('+') || digits.len() > SHORT_CODE_DIGITS_MAX {
         INTERNATIONAL
     } else {
         SHORT_CODE
-    };
-    (digits.to_owned(), (config.sender_ton.unwrap_or(derived.0), config.sender_npi.unwrap_or(derived.1)))
+    }
 }
 
 /// The 8-bit reference that ties the parts together (3GPP TS 23.040 §9.2.3.24.1). Made from the delivery, so that it
@@ -269,6 +279,23 @@ mod tests {
     #[case::overridden(json!({"sender_ton": 0, "sender_npi": 1}), b"\x00\x011000\0")]
     fn a_short_text_is_these_bytes(#[case] changes: Value, #[case] source: &[u8]) {
         assert_eq!(wire("Hi @", &changes), [expected(source, 0x00, 0, b"Hi \0")]);
+    }
+
+    #[rstest]
+    #[case::short_code("8850", json!({}), b"\x03\x008850\0")]
+    #[case::name("Politie", json!({}), b"\x05\x00Politie\0")]
+    #[case::number("+3197001", json!({}), b"\x01\x013197001\0")]
+    #[case::overridden("8850", json!({"sender_ton": 0, "sender_npi": 1}), b"\x00\x018850\0")]
+    #[case::overridden_for_another_kind("Politie", json!({"sender_ton": 0, "sender_npi": 1}), b"\x05\x00Politie\0")]
+    fn a_country_has_its_sender_of_its_kind(
+        #[case] own: &str,
+        #[case] mut changes: Value,
+        #[case] source: &[u8],
+    ) {
+        changes["routing"] = json!({"senders": {"NL": own}});
+        assert_eq!(wire("Hi @", &changes), [expected(source, 0x00, 0, b"Hi \0")]);
+        changes["routing"] = json!({"senders": {"BE": own}});
+        assert_ne!(wire("Hi @", &changes), [expected(source, 0x00, 0, b"Hi \0")], "for others it is not");
     }
 
     #[test]

@@ -353,7 +353,7 @@ fn no_answer_breaks_an_adapter_or_gets_into_a_failure() {
                     _ => drop(body.splice(at..=at, DIGITS.bytes())),
                 }
             }
-            let answer = Answer { status: case.status, retry_after: None, body: Some(body.into()) };
+            let answer = Answer { status: case.status, retry_after: None, body: Some(body) };
             let batch = if specimen.batch.is_some() { &batch[..] } else { &batch[..1] };
             let Some(outcomes) = contract.outcomes(batch, &answer) else { continue };
             assert_eq!(outcomes.len(), batch.len(), "{}", specimen.kind);

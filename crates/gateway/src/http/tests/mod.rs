@@ -3,10 +3,12 @@
 mod battery;
 mod callbacks;
 mod cases;
+mod coverage;
 mod details;
 mod manual;
 pub(super) mod offline;
 mod provider;
+mod senders;
 mod specimen;
 mod transport;
 mod vectors;

@@ -1,31 +1,15 @@
 //! No test leaves this machine: there is no name that it could look up.
 
 use std::io;
-use std::task::{Context, Poll};
 
-use hyper_util::client::legacy::connect::dns::Name;
-use tower::Service;
+use reqwest::dns::{Name, Resolve, Resolving};
 
 /// Resolves nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Nowhere;
 
-impl Nowhere {
-    pub(crate) const fn new() -> Self {
-        Self
-    }
-}
-
-impl Service<Name> for Nowhere {
-    type Response = std::vec::IntoIter<std::net::SocketAddr>;
-    type Error = io::Error;
-    type Future = std::future::Ready<Result<Self::Response, io::Error>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _name: Name) -> Self::Future {
-        std::future::ready(Err(io::Error::other("tests look up no names")))
+impl Resolve for Nowhere {
+    fn resolve(&self, _name: Name) -> Resolving {
+        Box::pin(std::future::ready(Err(io::Error::other("tests look up no names").into())))
     }
 }

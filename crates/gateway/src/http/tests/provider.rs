@@ -68,12 +68,19 @@ struct State {
     unexpected: usize,
 }
 
-/// The provider. Dropping it ends it.
+/// The provider. A test that does not [`Provider::finish`] it fails: replies that nobody asked for would go unseen.
 pub(crate) struct Provider {
     pub(crate) url: String,
     state: Arc<Mutex<State>>,
     stop: CancellationToken,
     tasks: TaskTracker,
+    finished: bool,
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        assert!(self.finished || std::thread::panicking(), "a provider that nobody finished");
+    }
 }
 
 impl Provider {
@@ -95,7 +102,13 @@ impl Provider {
         let state = State { replies: replies.into_iter().collect(), ..State::default() };
         let (state, stop, tasks) =
             (Arc::new(Mutex::new(state)), CancellationToken::new(), TaskTracker::new());
-        let provider = Self { url, state: Arc::clone(&state), stop: stop.clone(), tasks: tasks.clone() };
+        let provider = Self {
+            url,
+            state: Arc::clone(&state),
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+            finished: false,
+        };
         tasks.clone().spawn(async move {
             while let Some(Ok((stream, _))) = stop.run_until_cancelled(listener.accept()).await {
                 let (state, stop, tls) = (Arc::clone(&state), stop.clone(), tls.clone());
@@ -123,7 +136,8 @@ impl Provider {
     }
 
     /// What it was told. A reply that was not asked for, and a request without a reply, fail the test.
-    pub(crate) async fn finish(self) -> Vec<Seen> {
+    pub(crate) async fn finish(mut self) -> Vec<Seen> {
+        self.finished = true;
         self.stop.cancel();
         self.tasks.close();
         tokio::time::timeout(Duration::from_secs(10), self.tasks.wait()).await.expect("it ends");

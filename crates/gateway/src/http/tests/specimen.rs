@@ -277,6 +277,11 @@ pub(crate) fn sms_of(delivery: i64, text: &str) -> OutboundSms {
     }
 }
 
+/// To a number in Belgium.
+pub(crate) fn belgian_sms(delivery: i64) -> OutboundSms {
+    OutboundSms { to: PhoneNumber::from_sealed("+32470123456".to_owned()), ..sms_of(delivery, TEXT) }
+}
+
 /// The address for receipts that is told to the provider.
 pub(crate) fn receipts_url() -> String {
     format!("{PUBLIC_URL}/v1/gateways/{NAME}/{TOKEN}/receipts")

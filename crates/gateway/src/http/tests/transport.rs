@@ -97,6 +97,29 @@ async fn an_answer_is_read_up_to_its_limit() {
     }
 }
 
+/// Providers are not asked who we were the last time, and what they call their answer does not matter.
+#[tokio::test]
+async fn no_cookie_is_kept_and_no_content_type_believed() {
+    for specimen in specimens() {
+        let accepted = specimen.accepted();
+        let reply = Reply::Answer(
+            accepted.status,
+            vec![("content-type", "text/html".to_owned()), ("set-cookie", "session=1; Path=/".to_owned())],
+            accepted.body.clone().into_bytes(),
+        );
+        let provider = Provider::start([reply.clone(), reply]).await;
+        let gateway = specimen.gateway(&provider.url);
+        for _ in 0..2 {
+            accepted.expected[0].check(&gateway.submit(&sms()).await, specimen.kind);
+        }
+        for seen in provider.finish().await {
+            for name in ["cookie", "referer", "accept-encoding"] {
+                assert_eq!(seen.header(name), None, "{}: {name}", specimen.kind);
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn no_redirect_is_followed() {
     for specimen in specimens() {

@@ -119,10 +119,10 @@ pub(crate) fn specimen() -> Specimen {
                 INBOUND,
                 JSON,
                 json!({"results": [
-                    {"messageId": "7", "from": "31612345678", "to": "1000", "text": "STOP nu\u{0}", "cleanText": "nu"},
+                    {"messageId": "7", "from": "31612345678", "to": "1000", "text": "STOP nu gezien\u{0}", "cleanText": "nu"},
                     {"messageId": "8", "from": "31612345678", "to": "1000", "text": ""}], "messageCount": 2})
                 .to_string(),
-                &[Event::Inbound("31612345678", "1000", "STOP nu"), Event::Inbound("31612345678", "1000", "")],
+                &[Event::Inbound("31612345678", "1000", "STOP nu gezien"), Event::Inbound("31612345678", "1000", "")],
             ),
         ],
         sign: None,

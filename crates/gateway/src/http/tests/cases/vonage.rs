@@ -174,8 +174,8 @@ fn callbacks() -> Vec<Callback> {
         get(
             "reply",
             INBOUND,
-            "msisdn=31612345678&to=1000&messageId=17&text=a%26b%3Dc&type=text&message-timestamp=2026-11-23+12%3A00%3A05",
-            &[Event::Inbound("31612345678", "1000", "a&b=c")],
+            "msisdn=31612345678&to=1000&messageId=17&text=a%26b%3Dc+gezien&type=text&message-timestamp=2026-11-23+12%3A00%3A05",
+            &[Event::Inbound("31612345678", "1000", "a&b=c gezien")],
         ),
     ]
 }
