@@ -75,7 +75,11 @@ mod tests {
     // Summer time, and a day that has begun here and not there.
     #[case("2026-07-01T04:30:00Z", "2026-07-01", true)]
     #[case("2026-11-23T23:10:00Z", "2026-11-24", false)]
-    fn it_is_past_from_its_minute_to_the_end_of_the_day(#[case] at: &str, #[case] date: &str, #[case] past: bool) {
+    fn it_is_past_from_its_minute_to_the_end_of_the_day(
+        #[case] at: &str,
+        #[case] date: &str,
+        #[case] past: bool,
+    ) {
         let today = Today::at(Timestamp::parse(at).unwrap(), &"Europe/Amsterdam".parse().unwrap());
         assert_eq!((today.date.as_str(), today.is_past("06:30".parse().unwrap())), (date, past));
     }
