@@ -147,7 +147,11 @@ const CLAIM: Sql = Sql::new(
     "UPDATE gateway_tests SET state = 'submitting', lease_token = $2, lease_until = $3, submitted_at = $4, channel = $5
      WHERE number = $1 AND state = 'requested' RETURNING id",
 );
-const PUT_OFF: Sql = Sql::new(
+const RELEASE: Sql = Sql::new(
+    "UPDATE gateway_tests SET state = 'requested', lease_token = NULL, lease_until = NULL, submitted_at = NULL, channel = NULL
+     WHERE number = $1 AND lease_token = $2 AND state = 'submitting'",
+);
+const BEGIN: Sql = Sql::new(
     "UPDATE gateway_tests SET submitted_at = $3 WHERE number = $1 AND lease_token = $2 AND state = 'submitting'",
 );
 /// A receipt may have been quicker than the answer: then it has the last word, and the answer adds what it knows.
@@ -305,9 +309,19 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn begin_gateway_test(&self, test: &ClaimedTest, now: Timestamp) -> Result<bool> {
-        let ours = on_db!(write self.db, pool, d => sqlx::query(PUT_OFF.of(d))
+        let ours = on_db!(write self.db, pool, d => sqlx::query(BEGIN.of(d))
             .bind(test.number).bind(test.lease_token).bind(now.as_millis()).execute(pool).await?.rows_affected());
         Ok(ours > 0)
+    }
+
+    /// Gives a test back that has not left: another connection may take it.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn release_gateway_test(&self, test: &ClaimedTest) -> Result<()> {
+        on_db!(write self.db, pool, d => sqlx::query(RELEASE.of(d))
+            .bind(test.number).bind(test.lease_token).execute(pool).await?.rows_affected());
+        Ok(())
     }
 
     /// Writes down how handing a test over ended, in time or late; `false` where it is not this attempt's.

@@ -21,6 +21,7 @@ mod lease;
 mod messages;
 mod pace;
 mod replies;
+mod self_test;
 mod session;
 mod share;
 mod spec;
@@ -38,6 +39,7 @@ use klaroen_store::Store;
 use klaroen_store::matching::MatchRules;
 use klaroen_store::replies::AutoReplyTexts;
 use klaroen_store::retention::Retention;
+pub use self_test::SelfTest;
 pub use spec::ChannelSpec;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -66,6 +68,8 @@ pub struct WorkerSettings {
     pub drain_deadline: Duration,
     /// How long things are kept.
     pub retention: Retention,
+    /// How gateways are tested; one without a number to test with is not among them.
+    pub self_tests: Vec<SelfTest>,
 }
 
 /// Why a worker stopped before it was asked to.
@@ -92,6 +96,7 @@ struct Shared {
     texts: Arc<dyn AutoReplyTexts>,
     drain_deadline: Duration,
     retention: Retention,
+    self_tests: Vec<SelfTest>,
 }
 
 /// Sends what is queued, until it is told to stop.
@@ -117,6 +122,7 @@ impl Worker {
             texts: settings.texts,
             drain_deadline: settings.drain_deadline,
             retention: settings.retention,
+            self_tests: settings.self_tests,
         };
         Self { shared: Arc::new(shared), channels }
     }
@@ -158,6 +164,11 @@ impl Worker {
                 (name, kept)
             });
         }
+        let (shared, tests_stop) = (Arc::clone(&self.shared), stop.clone());
+        tasks.spawn(async move {
+            let start = || self_test::upkeep::run(Arc::clone(&shared), tests_stop.clone());
+            ("self-tests".to_owned(), supervise("self-tests", &tests_stop, start).await)
+        });
         let (shared, sweeper_stop) = (self.shared, stop.clone());
         tasks.spawn(async move {
             let start = || sweeper::run(Arc::clone(&shared), sweeper_stop.clone());

@@ -80,7 +80,10 @@ async fn a_test_goes_its_way_and_keeps_its_times(#[values(Engine::Sqlite, Engine
     assert_eq!(f.ask(NOW).await, TestRequest::UnderWay);
     let elsewhere = ChannelName { gateway: "other".into(), channel: 0 };
     assert_eq!(f.store.claim_gateway_test(&elsewhere, NOW.plus(LEASE), NOW).await.unwrap(), None);
+    let given_back = f.claimed(NOW).await;
+    f.store.release_gateway_test(&given_back).await.unwrap();
     let claimed = f.claimed(NOW.plus(SECOND)).await;
+    assert!(!f.store.begin_gateway_test(&given_back, NOW).await.unwrap(), "it is another's now");
     assert_eq!(f.store.claim_gateway_test(&channel(), NOW.plus(LEASE), NOW).await.unwrap(), None, "once");
     assert!(f.store.begin_gateway_test(&claimed, NOW.plus(2 * SECOND)).await.unwrap());
     let stranger = ClaimedTest { lease_token: claimed.lease_token ^ 1, ..claimed };

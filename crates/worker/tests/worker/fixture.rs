@@ -252,6 +252,7 @@ impl Running {
                 parked_receipts: Duration::from_hours(24),
                 receipts: Duration::from_hours(24),
             },
+            self_tests,
         };
         let wake = Arc::new(Notify::new());
         let worker = Worker::new(world.store.clone(), Arc::new(SystemClock), Arc::clone(&wake), settings);
