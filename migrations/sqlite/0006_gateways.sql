@@ -26,3 +26,9 @@ CREATE TABLE gateway_pauses (
     organisation_id BLOB NOT NULL,
     reason          TEXT
 ) STRICT, WITHOUT ROWID;
+-- The gateway that could not take a delivery which is queued again: others may have it at once, this one after them.
+ALTER TABLE deliveries ADD COLUMN handed_by TEXT;
+CREATE INDEX deliveries_handed ON deliveries (message_id, due_at, id) WHERE state = 'queued' AND handed_by IS NOT NULL;
+-- Whose number it is (ISO 3166-1 alpha-2; empty where that cannot be told), for gateways that serve some countries. The program
+-- fills it in for the registrations that are there.
+ALTER TABLE participants ADD COLUMN country TEXT;

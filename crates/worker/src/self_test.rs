@@ -11,6 +11,7 @@ use klaroen_domain::outcome::{Failure, SubmitOutcome};
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Clock;
+use klaroen_gateway::config::{ConfigFault, GatewayConfig};
 use klaroen_gateway::{ChannelStatus, OutboundSms, SmsGateway};
 use klaroen_store::channels::ChannelName;
 use klaroen_store::gateway_tests::{ClaimedTest, TestAnswer};
@@ -48,6 +49,21 @@ pub struct SelfTest {
     pub number: PhoneNumber,
     /// When one goes there each day, on the wall clock of the service.
     pub at: Option<DailyTime>,
+}
+
+impl SelfTest {
+    /// How a configured gateway is tested; `None` for one without a number to test with.
+    ///
+    /// # Errors
+    /// The fault of its keys.
+    #[must_use]
+    pub fn of(config: &GatewayConfig) -> Option<Result<Self, ConfigFault>> {
+        let of = |number| {
+            let at = config.routing().test_at()?;
+            Ok(Self { gateway: config.name().to_owned(), number, at })
+        };
+        config.routing().test_number().transpose().map(|number| number.and_then(of))
+    }
 }
 
 /// Hands over the tests of one connection.

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use klaroen_domain::alert::Priority;
 use klaroen_domain::delivery::DeliveryState;
 use klaroen_domain::geofence::Geofence;
+use klaroen_domain::hours::{DailyTime, Today};
 use klaroen_domain::id::{AlertId, DeliveryId, KeyId, OrganisationId};
 use klaroen_domain::outcome::{Failure, ProviderId, Scope, SubmitOutcome};
 use klaroen_domain::participant::{Language, ParticipantKind};
@@ -29,7 +30,7 @@ use klaroen_store::replies::{AutoReply, AutoReplyTexts};
 use klaroen_store::retention::Retention;
 use klaroen_store::seal::Keys;
 use klaroen_store::{Actor, Store, StoreOptions};
-use klaroen_worker::{ChannelHealth, ChannelSpec, Worker, WorkerError, WorkerSettings};
+use klaroen_worker::{ChannelHealth, ChannelSpec, SelfTest, Worker, WorkerError, WorkerSettings};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -133,6 +134,12 @@ pub fn phone(n: u32) -> PhoneNumber {
     PhoneNumber::from_sealed(format!("+316{:08}", 10_000_000 + n))
 }
 
+/// Whether another day has begun since `then` where the tests are.
+pub fn midnight_passed(then: klaroen_domain::time::Timestamp) -> bool {
+    let zone = rules().zone;
+    Today::at(then, &zone).date != Today::at(SystemClock.now(), &zone).date
+}
+
 fn rules() -> MatchRules {
     MatchRules { zone: "Europe/Amsterdam".parse().unwrap(), quiet_hours: None, max_alerts_per_day: 0 }
 }
@@ -226,6 +233,23 @@ impl Running {
     }
 
     pub fn on(gateway: &str, world: &World, window: usize, script: Script, drain_deadline: Duration) -> Self {
+        Self::with_tests(gateway, world, window, script, drain_deadline, vec![])
+    }
+
+    /// A worker of gateway `main` that may test it, every day at `at`.
+    pub fn testing(world: &World, script: Script, at: Option<DailyTime>) -> Self {
+        let test = SelfTest { gateway: "main".into(), number: phone(99), at };
+        Self::with_tests("main", world, 10, script, Duration::from_secs(1), vec![test])
+    }
+
+    fn with_tests(
+        gateway: &str,
+        world: &World,
+        window: usize,
+        script: Script,
+        drain_deadline: Duration,
+        self_tests: Vec<SelfTest>,
+    ) -> Self {
         let name = ChannelName { gateway: gateway.into(), channel: 0 };
         let (submitted, seen) = mpsc::channel(50_000);
         let (events, heard) = mpsc::channel(100);
@@ -242,6 +266,7 @@ impl Running {
         let spec = ChannelSpec { name, window, segments_per_second: 0, connect: Box::new(connect) };
         let settings = WorkerSettings {
             channels: vec![spec],
+            routes: vec![],
             country: Country::NL,
             receipt_grace: Duration::from_hours(1),
             rules: rules(),
