@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use klaroen_dispatcher::{CallbackGateways, Dispatcher, DispatcherSettings, GatewayHealth};
+use klaroen_dispatcher::{
+    CallbackGateways, ConfiguredGateway, Dispatcher, DispatcherSettings, GatewayHealth,
+};
 use klaroen_domain::time::Clock;
 use klaroen_gateway::ChannelStatus;
 use klaroen_gateway::config::GatewayConfig;
@@ -92,7 +94,7 @@ impl Service {
             max_alerts_per_day: checked.sending.max_alerts_per_day,
         };
         let (metrics, upkeep) = metrics::recorder()?;
-        let dispatcher_settings = dispatcher_settings(&checked, rules.clone());
+        let dispatcher_settings = dispatcher_settings(&checked, rules.clone())?;
         let callbacks = callbacks(&checked)?;
         let worker = if parts == Parts::Dispatcher {
             None
@@ -207,9 +209,11 @@ fn run_parts(
     running
 }
 
-fn dispatcher_settings(checked: &Checked, rules: MatchRules) -> DispatcherSettings {
+fn dispatcher_settings(checked: &Checked, rules: MatchRules) -> Result<DispatcherSettings, Failure> {
     let requests = checked.http.requests_per_second;
-    DispatcherSettings {
+    let gateways: Result<Vec<_>, _> = checked.gateways.iter().map(ConfiguredGateway::of).collect();
+    Ok(DispatcherSettings {
+        gateways: gateways.because("gateways")?,
         public_url: Some(checked.http.public_url.trim_end_matches('/').to_owned()),
         country: checked.sending.country,
         rules,
@@ -220,7 +224,7 @@ fn dispatcher_settings(checked: &Checked, rules: MatchRules) -> DispatcherSettin
         burst_per_key: requests.saturating_mul(2),
         connections_max: CONNECTIONS_MAX,
         connections_max_per_peer: checked.http.connections_per_client,
-    }
+    })
 }
 
 /// What reads the callbacks of the gateways; nothing is connected for it.
