@@ -49,11 +49,11 @@ async fn gateways_are_shown_as_they_are_configured_and_as_workers_report_them() 
         assert_eq!(one, all["items"][0]);
         let expected = json!({
             "type": "kannel", "sender": "1000", "priority": 100, "weight": 100, "countries": [], "priorities": [],
-            "state": "up", "since": "2026-11-23T15:59:00Z", "reason": null, "in_use": true, "not_in_use_because": null,
+            "state": "up", "since": "2026-11-23T15:59:00.000Z", "reason": null, "in_use": true, "not_in_use_because": null,
             "channels": {"up": 1, "configured": 1}, "rate": {"now": null, "configured": null},
             "queue": {"due": 2, "in_flight": 3}, "paused": null,
             "last_15_minutes": {"accepted": 90, "success_ratio": 0.9, "delivered_ratio": 0.75, "receipt_median_s": 2.5},
-            "last_error": {"code": "408", "detail": "no answer", "at": "2026-11-23T16:00:00Z"},
+            "last_error": {"code": "408", "detail": "no answer", "at": "2026-11-23T16:00:00.000Z"},
             "tests": {"possible": true, "daily_at": "06:30", "last": null},
         });
         for (key, value) in expected.as_object().unwrap() {

@@ -30,7 +30,9 @@ use klaroen_store::replies::{AutoReply, AutoReplyTexts};
 use klaroen_store::retention::Retention;
 use klaroen_store::seal::Keys;
 use klaroen_store::{Actor, Store, StoreOptions};
-use klaroen_worker::{ChannelHealth, ChannelSpec, SelfTest, Worker, WorkerError, WorkerSettings};
+use klaroen_worker::{
+    ChannelHealth, ChannelSpec, GatewayRoute, SelfTest, Worker, WorkerError, WorkerSettings,
+};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -146,17 +148,23 @@ fn rules() -> MatchRules {
 
 impl World {
     pub async fn new(participants: u32) -> Self {
+        Self::of((0..participants).map(phone).collect()).await
+    }
+
+    /// With these numbers.
+    pub async fn of(phones: Vec<PhoneNumber>) -> Self {
+        let participants = phones.len();
         let directory = TempDir::new().unwrap();
         let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
         let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
         let now = SystemClock.now();
         let organisation = store.create_organisation("utrecht", "Utrecht", now).await.unwrap().unwrap().id;
         let center = Point::wgs84(52.0907, 5.1214).unwrap();
-        for n in 0..participants {
+        for phone in phones {
             let draft = ParticipantDraft {
                 kind: ParticipantKind::Resident,
                 name: None,
-                phone: phone(n),
+                phone,
                 language: Language::Nl,
                 places: vec![Place { label: "home".into(), location: center, hours: None }],
                 groups: vec![],
@@ -189,7 +197,7 @@ impl World {
         let Once::Done(taken) = store.take_incident(&intake, &incident, Some(&alert)).await.unwrap() else {
             panic!("the incident is new")
         };
-        assert_eq!(taken.recipients, u64::from(participants));
+        assert_eq!(taken.recipients, participants as u64);
         Self { store, organisation, alert: taken.alert.unwrap(), _directory: directory }
     }
 
@@ -214,6 +222,52 @@ impl World {
     }
 }
 
+/// A connection of a gateway that follows a script, and the provider's side of it.
+pub fn connection(
+    gateway: &str,
+    window: usize,
+    segments_per_second: u32,
+    script: Script,
+) -> (ChannelSpec, Provider) {
+    let name = ChannelName { gateway: gateway.into(), channel: 0 };
+    let (submitted, seen) = mpsc::channel(50_000);
+    let (events, heard) = mpsc::channel(100);
+    let (status, shown) = watch::channel(ChannelStatus::Up);
+    let gateway = Arc::new(Scripted { script, count: AtomicU32::new(0), submitted });
+    let heard = Arc::new(Mutex::new(Some(heard)));
+    let connect = move || {
+        Ok(Channel {
+            gateway: Arc::clone(&gateway) as Arc<dyn SmsGateway>,
+            events: heard.try_lock().unwrap().take().expect("the tests connect once"),
+            status: shown.clone(),
+        })
+    };
+    let spec = ChannelSpec { name, window, segments_per_second, connect: Box::new(connect) };
+    (spec, Provider { submitted: seen, events, status })
+}
+
+pub fn settings(
+    channels: Vec<ChannelSpec>,
+    routes: Vec<GatewayRoute>,
+    drain_deadline: Duration,
+) -> WorkerSettings {
+    WorkerSettings {
+        channels,
+        routes,
+        country: Country::NL,
+        receipt_grace: Duration::from_hours(1),
+        rules: rules(),
+        texts: Arc::new(Texts),
+        drain_deadline,
+        retention: Retention {
+            idempotency: Duration::from_hours(24),
+            parked_receipts: Duration::from_hours(24),
+            receipts: Duration::from_hours(24),
+        },
+        self_tests: vec![],
+    }
+}
+
 /// A worker that runs.
 pub struct Running {
     pub provider: Provider,
@@ -233,58 +287,25 @@ impl Running {
     }
 
     pub fn on(gateway: &str, world: &World, window: usize, script: Script, drain_deadline: Duration) -> Self {
-        Self::with_tests(gateway, world, window, script, drain_deadline, vec![])
+        let (spec, provider) = connection(gateway, window, 0, script);
+        Self::of(world, settings(vec![spec], vec![], drain_deadline), provider)
     }
 
     /// A worker of gateway `main` that may test it, every day at `at`.
     pub fn testing(world: &World, script: Script, at: Option<DailyTime>) -> Self {
+        let (spec, provider) = connection("main", 10, 0, script);
         let test = SelfTest { gateway: "main".into(), number: phone(99), at };
-        Self::with_tests("main", world, 10, script, Duration::from_secs(1), vec![test])
+        let settings = settings(vec![spec], vec![], Duration::from_secs(1));
+        Self::of(world, WorkerSettings { self_tests: vec![test], ..settings }, provider)
     }
 
-    fn with_tests(
-        gateway: &str,
-        world: &World,
-        window: usize,
-        script: Script,
-        drain_deadline: Duration,
-        self_tests: Vec<SelfTest>,
-    ) -> Self {
-        let name = ChannelName { gateway: gateway.into(), channel: 0 };
-        let (submitted, seen) = mpsc::channel(50_000);
-        let (events, heard) = mpsc::channel(100);
-        let (status, shown) = watch::channel(ChannelStatus::Up);
-        let gateway = Arc::new(Scripted { script, count: AtomicU32::new(0), submitted });
-        let heard = Arc::new(Mutex::new(Some(heard)));
-        let connect = move || {
-            Ok(Channel {
-                gateway: Arc::clone(&gateway) as Arc<dyn SmsGateway>,
-                events: heard.try_lock().unwrap().take().expect("the tests connect once"),
-                status: shown.clone(),
-            })
-        };
-        let spec = ChannelSpec { name, window, segments_per_second: 0, connect: Box::new(connect) };
-        let settings = WorkerSettings {
-            channels: vec![spec],
-            routes: vec![],
-            country: Country::NL,
-            receipt_grace: Duration::from_hours(1),
-            rules: rules(),
-            texts: Arc::new(Texts),
-            drain_deadline,
-            retention: Retention {
-                idempotency: Duration::from_hours(24),
-                parked_receipts: Duration::from_hours(24),
-                receipts: Duration::from_hours(24),
-            },
-            self_tests,
-        };
+    fn of(world: &World, settings: WorkerSettings, provider: Provider) -> Self {
         let wake = Arc::new(Notify::new());
         let worker = Worker::new(world.store.clone(), Arc::new(SystemClock), Arc::clone(&wake), settings);
         let health = Box::new(worker.health());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(worker.run(shutdown.clone()));
-        Self { provider: Provider { submitted: seen, events, status }, wake, health, shutdown, task }
+        Self { provider, wake, health, shutdown, task }
     }
 
     /// Waits until the worker holds its channel no more.

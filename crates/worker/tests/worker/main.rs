@@ -2,5 +2,6 @@
 
 mod events;
 mod fixture;
+mod gateways;
 mod self_tests;
 mod submits;
