@@ -95,7 +95,7 @@ async fn everybody_rings_once_and_everything_comes_back(
     };
     let config = gateway(way, &smsc, &door, kannel.as_ref());
     let service = Service::start_gateway(&world, &config, Arc::new(SystemClock));
-    let front = door.answer(&world, &[config], &service.wake);
+    let front = door.answer(&world, &[config], &service.wake, Arc::new(SystemClock));
 
     let alert = world.alert_all().await;
     service.wake.notify_waiters();

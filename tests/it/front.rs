@@ -7,7 +7,7 @@ use klaroen_dispatcher::{
     CallbackGateways, Dispatcher, DispatcherSettings, GatewayHealth, ServeError, serve,
 };
 use klaroen_domain::phone::Country;
-use klaroen_domain::time::SystemClock;
+use klaroen_domain::time::Clock;
 use klaroen_gateway::config::GatewayConfig;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -42,12 +42,18 @@ impl Door {
         format!("{}/v1/gateways/{gateway}/{TOKEN}/{kind}", self.url())
     }
 
-    /// Answers the callbacks of `gateways`; `wake` is the worker's.
-    pub fn answer(self, world: &World, gateways: &[GatewayConfig], wake: &Arc<Notify>) -> Front {
+    /// Answers the callbacks of `gateways`; `wake` is the worker's, and so is `clock`.
+    pub fn answer(
+        self,
+        world: &World,
+        gateways: &[GatewayConfig],
+        wake: &Arc<Notify>,
+        clock: Arc<dyn Clock>,
+    ) -> Front {
         let callbacks = CallbackGateways::new(gateways, Country::NL, Arc::new(Answers)).unwrap();
         let dispatcher = Dispatcher {
             store: world.store.clone(),
-            clock: Arc::new(SystemClock),
+            clock,
             wake: Arc::clone(wake),
             settings: Arc::new(DispatcherSettings::new(Country::NL, world.rules.clone())),
             callbacks: Arc::new(callbacks),

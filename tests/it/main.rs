@@ -10,6 +10,7 @@ mod contract;
 mod control_room;
 mod crash;
 mod desk;
+mod failover;
 mod front;
 mod gateways;
 mod pipeline;

@@ -57,20 +57,13 @@ impl Service {
 
     /// The same with a gateway of any type.
     pub fn start_gateway(world: &World, config: &GatewayConfig, clock: Arc<dyn Clock>) -> Self {
+        Self::start_gateways(world, std::slice::from_ref(config), clock)
+    }
+
+    /// The same with several of them.
+    pub fn start_gateways(world: &World, gateways: &[GatewayConfig], clock: Arc<dyn Clock>) -> Self {
         let wake = Arc::new(Notify::new());
-        let channels = (0..config.channels().get())
-            .map(|channel| {
-                let (config, clock) = (config.clone(), Arc::clone(&clock));
-                ChannelSpec {
-                    name: ChannelName { gateway: config.name().to_owned(), channel },
-                    window: usize::from(config.window()),
-                    segments_per_second: config.segments_per_second(),
-                    connect: Box::new(move || {
-                        klaroen_gateway::connect(&config, channel, Country::NL, Arc::clone(&clock))
-                    }),
-                }
-            })
-            .collect();
+        let channels = gateways.iter().flat_map(|config| channels(config, &clock)).collect();
         let settings = WorkerSettings {
             channels,
             country: Country::NL,
@@ -95,6 +88,20 @@ impl Service {
         self.shutdown.cancel();
         self.worker.await.unwrap().unwrap();
     }
+}
+
+fn channels(config: &GatewayConfig, clock: &Arc<dyn Clock>) -> impl Iterator<Item = ChannelSpec> {
+    (0..config.channels().get()).map(move |channel| {
+        let (config, clock) = (config.clone(), Arc::clone(clock));
+        ChannelSpec {
+            name: ChannelName { gateway: config.name().to_owned(), channel },
+            window: usize::from(config.window()),
+            segments_per_second: config.segments_per_second(),
+            connect: Box::new(move || {
+                klaroen_gateway::connect(&config, channel, Country::NL, Arc::clone(&clock))
+            }),
+        }
+    })
 }
 
 fn gateway(smsc: &Smsc, more: serde_json::Value) -> GatewayConfig {

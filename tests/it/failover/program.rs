@@ -1,0 +1,1 @@
+//! The real program with two message centres.
