@@ -29,9 +29,9 @@ macro_rules! words {
         }
 
         impl std::str::FromStr for $name {
-            type Err = UnknownWord;
-            fn from_str(s: &str) -> Result<Self, UnknownWord> {
-                Self::ALL.iter().copied().find(|x| x.as_str() == s).ok_or(UnknownWord)
+            type Err = $crate::alert::UnknownWord;
+            fn from_str(s: &str) -> Result<Self, $crate::alert::UnknownWord> {
+                Self::ALL.iter().copied().find(|x| x.as_str() == s).ok_or($crate::alert::UnknownWord)
             }
         }
     };
@@ -41,6 +41,8 @@ macro_rules! words {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not one of the possible words")]
 pub struct UnknownWord;
+
+pub(crate) use words;
 
 words! {
     /// Where an alert stands.

@@ -60,6 +60,13 @@ pub enum Decision {
         /// What the operator is told.
         failure: Failure,
     },
+    /// Back into the queue for another gateway, which may have it at once; this one is to leave it alone for a while.
+    HandOver {
+        /// Not before.
+        due_at: Timestamp,
+        /// Why this gateway did not take it, where it said.
+        code: Option<String>,
+    },
     /// There is no time left for another try.
     Expired,
 }
@@ -98,6 +105,23 @@ pub fn decide(outcome: &SubmitOutcome, context: &SubmitContext) -> Decision {
         SubmitOutcome::Unknown(_) => {
             Decision::Unknown { settle_at: context.now.plus(context.priority.settle_after()) }
         }
+    }
+}
+
+/// What to do about `outcome` where another gateway can take the message: what was certainly not taken goes to it at once and
+/// costs no attempt. Everything else is as [`decide`] says: what is in doubt never changes gateways here.
+#[must_use]
+pub fn hand_over(outcome: &SubmitOutcome, context: &SubmitContext) -> Decision {
+    let code = match outcome {
+        SubmitOutcome::Throttled { .. } => None,
+        SubmitOutcome::NotTaken(failure) => Some(failure.code.clone()),
+        SubmitOutcome::Rejected(failure) if failure.scope == Scope::Gateway => Some(failure.code.clone()),
+        _ => return decide(outcome, context),
+    };
+    if context.now < context.expires_at {
+        Decision::HandOver { due_at: context.now, code }
+    } else {
+        Decision::Expired
     }
 }
 
@@ -171,6 +195,29 @@ mod tests {
         ];
         for (outcome, expected) in cases {
             assert_eq!(decide(&outcome, &c), expected, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_was_certainly_not_taken_is_handed_over() {
+        let handed = |code: Option<&str>| Decision::HandOver { due_at: NOW, code: code.map(Into::into) };
+        let c = context(3, 3600);
+        let cases = [
+            (SubmitOutcome::Throttled { retry_after: Some(Duration::from_secs(7)) }, handed(None)),
+            (SubmitOutcome::NotTaken(failure(Scope::Gateway)), handed(Some("x"))),
+            (SubmitOutcome::Rejected(failure(Scope::Gateway)), handed(Some("x"))),
+        ];
+        for (outcome, expected) in cases {
+            assert_eq!(hand_over(&outcome, &c), expected, "{outcome:?}");
+            assert_eq!(hand_over(&outcome, &context(0, 0)), Decision::Expired, "{outcome:?}");
+        }
+        for outcome in [
+            SubmitOutcome::Accepted { provider_ids: vec![], segments: 1 },
+            SubmitOutcome::Rejected(failure(Scope::Recipient)),
+            SubmitOutcome::Rejected(failure(Scope::Message)),
+            SubmitOutcome::Unknown(failure(Scope::Recipient)),
+        ] {
+            assert_eq!(hand_over(&outcome, &c), decide(&outcome, &c), "{outcome:?}");
         }
     }
 

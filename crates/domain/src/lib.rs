@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod decide;
 pub mod delivery;
+pub mod gateway;
 pub mod geofence;
 pub mod hours;
 pub mod id;

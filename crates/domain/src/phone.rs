@@ -73,6 +73,14 @@ impl PhoneNumber {
         self.0.trim_start_matches('+')
     }
 
+    /// The country whose number it is, by its code and, where several share one (+1, +44), by its digits; `None` where that
+    /// cannot be told.
+    #[must_use]
+    pub fn country(&self) -> Option<Country> {
+        let number = read(&self.0, Country::NL).ok()?;
+        region(&number)?.id().parse().ok()
+    }
+
     /// A number that was parsed before and comes back from its seal.
     #[must_use]
     pub fn from_sealed(e164: String) -> Self {
@@ -289,6 +297,18 @@ mod tests {
     fn senders_are_read_as_providers_write_them(#[case] text: &str, #[case] expected: Option<&str>) {
         let number = PhoneNumber::parse_sender(text, Country::NL);
         assert_eq!(number.as_ref().map(PhoneNumber::expose), expected);
+    }
+
+    #[rstest]
+    #[case("+31612345678", Some("NL"))]
+    #[case("+32470123456", Some("BE"))]
+    #[case("+447400123456", Some("GB"))]
+    #[case::guernsey("+447781123456", Some("GG"))]
+    #[case("+12015550123", Some("US"))]
+    #[case::no_such_code("+999123456", None)]
+    fn a_number_tells_its_country(#[case] e164: &str, #[case] expected: Option<&str>) {
+        let country = PhoneNumber::from_sealed(e164.into()).country();
+        assert_eq!(country.as_ref().map(Country::code), expected);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use klaroen_gateway::config::GatewayConfig;
 use klaroen_store::Store;
 use klaroen_store::matching::MatchRules;
 use klaroen_store::retention::Retention;
-use klaroen_worker::{ChannelHealth, ChannelSpec, Worker, WorkerSettings};
+use klaroen_worker::{ChannelHealth, ChannelSpec, GatewayRoute, Worker, WorkerSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -94,10 +94,13 @@ impl Service {
         let (metrics, upkeep) = metrics::recorder()?;
         let dispatcher_settings = dispatcher_settings(&checked, rules.clone());
         let callbacks = callbacks(&checked)?;
-        let worker = (parts != Parts::Dispatcher).then(|| {
-            let settings = worker_settings(checked, rules, &sharing.clock);
-            Worker::new(store.clone(), Arc::clone(&sharing.clock), Arc::clone(&sharing.wake), settings)
-        });
+        let worker = if parts == Parts::Dispatcher {
+            None
+        } else {
+            let settings = worker_settings(checked, rules, &sharing.clock)?;
+            let (clock, wake) = (Arc::clone(&sharing.clock), Arc::clone(&sharing.wake));
+            Some(Worker::new(store.clone(), clock, wake, settings))
+        };
         let dispatcher = Dispatcher {
             store: store.clone(),
             clock: Arc::clone(&sharing.clock),
@@ -227,10 +230,17 @@ fn callbacks(checked: &Checked) -> Result<CallbackGateways, Failure> {
     CallbackGateways::new(&checked.gateways, sending.country, texts).because("gateways")
 }
 
-fn worker_settings(checked: Checked, rules: MatchRules, clock: &Arc<dyn Clock>) -> WorkerSettings {
+fn worker_settings(
+    checked: Checked,
+    rules: MatchRules,
+    clock: &Arc<dyn Clock>,
+) -> Result<WorkerSettings, Failure> {
+    let routes: Result<Vec<_>, _> = checked.gateways.iter().map(GatewayRoute::of).collect();
+    let routes = routes.map_err(|fault| Failure::new(format!("gateways: {fault}")))?;
     let sending = checked.sending;
     let gateways = checked.gateways.into_iter().map(Arc::new);
-    WorkerSettings {
+    Ok(WorkerSettings {
+        routes,
         channels: gateways.flat_map(|gateway| ChannelSpec::of(&gateway, sending.country, clock)).collect(),
         country: sending.country,
         receipt_grace: HOUR * sending.receipt_grace_hours,
@@ -242,7 +252,7 @@ fn worker_settings(checked: Checked, rules: MatchRules, clock: &Arc<dyn Clock>) 
             parked_receipts: KEEP_PARKED_RECEIPTS,
             receipts: KEEP_RECEIPTS,
         },
-    }
+    })
 }
 
 /// Whether SMS can leave, as the process sees it.

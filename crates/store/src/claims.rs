@@ -1,6 +1,9 @@
 //! Claiming: the journal entry before the first byte.
 
+mod part;
+
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use klaroen_domain::id::{DeliveryId, MessageId};
 use klaroen_domain::phone::PhoneNumber;
@@ -12,6 +15,10 @@ use uuid::Uuid;
 use crate::channels::ChannelName;
 use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::{Result, Store, StoreError, hex};
+pub use part::{Part, Role, Roles, SLOTS, Scan};
+
+/// What a gateway handed over is left to others for so long; then it may have it again, because they may be gone.
+const RELUCTANCE: Duration = Duration::from_secs(2);
 
 /// A delivery under lease.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +31,8 @@ pub struct Claimed {
     pub lease_token: i64,
     /// Steps taken on the retry ladder before this attempt.
     pub retries: u32,
+    /// Claims before this one: more than `retries` where it was put back for no fault of its own.
+    pub claims: u32,
     /// Where to; `None` where the stored number does not open, which is a fault to be reported.
     pub phone: Option<PhoneNumber>,
 }
@@ -55,7 +64,7 @@ pub struct Claim {
 /// Messages with something due, first lane first. A start that was put back after its alert was
 /// closed is not due, nor is an update once the alert was ended or withdrawn.
 const DUE: Sql = Sql::new(
-    "SELECT m.id, m.lane FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
+    "SELECT m.id, m.lane, m.priority FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
      WHERE NOT m.settled AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))
        AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' AND d.due_at <= $1)
      ORDER BY m.lane, m.id",
@@ -66,23 +75,25 @@ const NEXT_DUE: Sql = Sql::new(
      WHERE NOT m.settled AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))",
 );
 /// What a message has due, `$3` at most, as one JSON value: a row each would be most of the work of a claim. Columns: id,
-/// retries, the participant, the sealed number, whether they opted out.
+/// retries, claims, the participant, the sealed number, whether they opted out.
 ///
 /// A participant who was erased, or whose number was changed since the match, has no number here: the number that was
 /// matched, and checked for an opt-out, is the number that rings. Automatic answers (lane 0) pass the opt-out: they are what
 /// confirms it.
 pub(crate) const CANDIDATES: Sql = Sql::each(
-    "SELECT json_group_array(json_array(d.id, d.retries, lower(hex(d.participant_id)), lower(hex(p.phone)),
+    "SELECT json_group_array(json_array(d.id, d.retries, d.attempt, lower(hex(d.participant_id)), lower(hex(p.phone)),
          d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient)))
-     FROM (SELECT id, retries, participant_id, recipient, lane FROM deliveries
+     FROM (SELECT id, retries, attempt, participant_id, recipient, lane FROM deliveries
            WHERE message_id = $1 AND state = 'queued' AND due_at <= $2
+               AND (handed_by IS NULL OR handed_by <> $4 OR due_at <= $5)
            ORDER BY due_at, id LIMIT $3) d
          LEFT JOIN participants p ON p.id = d.participant_id AND p.recipient = d.recipient",
     "WITH d AS (
-         SELECT id, retries, participant_id, recipient, lane FROM deliveries
+         SELECT id, retries, attempt, participant_id, recipient, lane FROM deliveries
          WHERE message_id = $1 AND state = 'queued' AND due_at <= $2
+             AND (handed_by IS NULL OR handed_by <> $4 OR due_at <= $5)
          ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)
-     SELECT COALESCE(json_agg(json_build_array(d.id, d.retries, d.participant_id,
+     SELECT COALESCE(json_agg(json_build_array(d.id, d.retries, d.attempt, d.participant_id,
          COALESCE(encode(p.phone, 'hex'), ''),
          (d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient))::int)), '[]')::text
      FROM d LEFT JOIN participants p ON p.id = d.participant_id AND p.recipient = d.recipient",
@@ -109,9 +120,20 @@ const SUPPRESS: Sql = Sql::each(
      WHERE state = 'queued' AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
 );
 
+/// A row of [`DUE`]: message, lane, priority.
+type DueMessage = (Uuid, i64, String);
+
+/// Whose deliveries a claim takes.
+enum Whose<'a> {
+    /// Whatever is due.
+    All,
+    /// A part of it.
+    Part(&'a Part, &'a mut Scan),
+}
+
 /// A row of [`CANDIDATES`].
 #[derive(serde::Deserialize)]
-struct Candidate<'a>(i64, i64, &'a str, &'a str, i64);
+struct Candidate<'a>(i64, i64, i64, &'a str, &'a str, i64);
 
 impl Store {
     /// Leases what is due: lower lanes first; within a lane every message gets an equal share, so that a large alert does not
@@ -120,23 +142,59 @@ impl Store {
     /// # Errors
     /// What the database says.
     pub async fn claim(&self, request: &ClaimRequest<'_>) -> Result<Claim> {
-        let now = request.now.as_millis();
-        let due: Vec<(Uuid, i64)> =
-            on_db!(read self.db, pool, d => sqlx::query_as(DUE.of(d)).bind(now).fetch_all(pool).await?);
+        let due = self.due(request).await?;
         if due.is_empty() || request.limit == 0 {
             let next: Option<i64> = on_db!(read self.db, pool, d =>
-                sqlx::query_scalar(NEXT_DUE.of(d)).bind(now).fetch_one(pool).await?);
+                sqlx::query_scalar(NEXT_DUE.of(d)).bind(request.now.as_millis()).fetch_one(pool).await?);
             return Ok(Claim { next_due: next.map(Timestamp::from_millis), ..Claim::default() });
         }
+        self.lease_due(request, &mut Whose::All).await
+    }
+
+    /// The same for a gateway that may take a part of it. `scan` is what it has looked at before; it is to be a new one when the
+    /// part changes.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn claim_part(
+        &self,
+        request: &ClaimRequest<'_>,
+        part: &Part,
+        scan: &mut Scan,
+    ) -> Result<Claim> {
+        if request.limit > 0 && (part.takes_by_itself() || self.anything_handed_over().await?) {
+            let due = self.due(request).await?;
+            if !due.is_empty() {
+                scan.begin(&due, request.now);
+                let claim = self.lease_due(request, &mut Whose::Part(part, scan)).await?;
+                if !claim.claimed.is_empty() || claim.suppressed > 0 {
+                    return Ok(claim);
+                }
+                if part.takes_by_itself() && !scan.has_ended() {
+                    // What was looked at was not ours; there is more.
+                    return Ok(Claim { next_due: Some(request.now), ..Claim::default() });
+                }
+            }
+        }
+        let next_due = self.next_due_after(request.now).await?;
+        Ok(Claim { next_due, ..Claim::default() })
+    }
+
+    async fn due(&self, request: &ClaimRequest<'_>) -> Result<Vec<DueMessage>> {
+        Ok(on_db!(read self.db, pool, d =>
+            sqlx::query_as(DUE.of(d)).bind(request.now.as_millis()).fetch_all(pool).await?))
+    }
+
+    async fn lease_due(&self, request: &ClaimRequest<'_>, whose: &mut Whose<'_>) -> Result<Claim> {
         let mut tx = self.db.begin().await?;
         // Asked again under the lock: an alert that was ended since is not claimed from.
-        let due: Vec<(Uuid, i64)> =
-            on_tx!(&mut tx, conn, d => sqlx::query_as(DUE.of(d)).bind(now).fetch_all(conn).await?);
+        let due: Vec<DueMessage> = on_tx!(&mut tx, conn, d =>
+            sqlx::query_as(DUE.of(d)).bind(request.now.as_millis()).fetch_all(conn).await?);
         // One token for the whole batch: it fences attempts from each other, and a row has one attempt at a time.
         let lease_token = i64::from_ne_bytes(rand::rng().next_u64().to_ne_bytes());
         let mut taken = Taken { lease_token, ..Taken::default() };
         for lane in lanes(due) {
-            claim_lane(&mut tx, request, lane, &mut taken).await?;
+            claim_lane(&mut tx, request, whose, lane, &mut taken).await?;
         }
         tx.commit().await?;
         // The numbers are opened after it: nobody waits for the writer meanwhile.
@@ -154,6 +212,7 @@ impl Store {
             message: MessageId(leased.message),
             lease_token,
             retries: u32::try_from(leased.retries).unwrap_or(u32::MAX),
+            claims: u32::try_from(leased.claims).unwrap_or(u32::MAX),
             phone,
         }
     }
@@ -164,6 +223,7 @@ struct Leased {
     id: i64,
     message: Uuid,
     retries: i64,
+    claims: i64,
     participant: Uuid,
     sealed: Vec<u8>,
 }
@@ -182,7 +242,8 @@ struct Taken {
 async fn claim_lane(
     tx: &mut Tx,
     request: &ClaimRequest<'_>,
-    mut lane: VecDeque<Uuid>,
+    whose: &mut Whose<'_>,
+    mut lane: VecDeque<(Uuid, String)>,
     taken: &mut Taken,
 ) -> Result<()> {
     let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
@@ -196,9 +257,20 @@ async fn claim_lane(
             if share == 0 {
                 break;
             }
-            let (leased, suppressed) = candidates(tx, request, message, share).await?;
+            let (id, priority) = &message;
+            let (rows, more) = match whose {
+                Whose::All => {
+                    let rows = all_candidates(tx, request, *id, share).await?;
+                    let more = rows.leased.len() + rows.suppressed.len() == share;
+                    (rows, more)
+                }
+                Whose::Part(part, scan) => {
+                    part::candidates(tx, request, part, scan, (*id, priority), share).await?
+                }
+            };
+            let Candidates { leased, suppressed } = rows;
             lease(tx, request, taken.lease_token, &leased, &suppressed).await?;
-            if leased.len() + suppressed.len() == share {
+            if more {
                 lane.push_back(message);
             }
             taken.suppressed += suppressed.len() as u64;
@@ -213,35 +285,53 @@ async fn claim_lane(
     Ok(())
 }
 
-/// At most `share` deliveries of a message that are due: who is to be leased, and who is to be suppressed.
-async fn candidates(
+/// Who is to be leased, and who is to be suppressed.
+#[derive(Default)]
+struct Candidates {
+    leased: Vec<Leased>,
+    suppressed: Vec<i64>,
+}
+
+/// At most `share` deliveries of a message that are due.
+async fn all_candidates(
     tx: &mut Tx,
     request: &ClaimRequest<'_>,
     message: Uuid,
     share: usize,
-) -> Result<(Vec<Leased>, Vec<i64>)> {
-    let corrupt = |column| StoreError::Corrupt { table: "deliveries", column };
+) -> Result<Candidates> {
     let rows: String = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(CANDIDATES.of(d))
         .bind(message).bind(request.now.as_millis()).bind(i64::try_from(share).unwrap_or(i64::MAX))
+        .bind(&request.channel.gateway).bind(request.now.minus(RELUCTANCE).as_millis())
         .fetch_one(conn).await?);
     let rows: Vec<Candidate<'_>> = serde_json::from_str(&rows).map_err(|_| corrupt("id"))?;
-    let (mut leased, mut suppressed) = (Vec::with_capacity(rows.len()), Vec::new());
-    for Candidate(id, retries, participant, sealed, opted_out) in rows {
-        if opted_out != 0 || sealed.is_empty() {
-            suppressed.push(id);
-            continue;
+    Candidates::of(message, rows)
+}
+
+const fn corrupt(column: &'static str) -> StoreError {
+    StoreError::Corrupt { table: "deliveries", column }
+}
+
+impl Candidates {
+    fn of(message: Uuid, rows: Vec<Candidate<'_>>) -> Result<Self> {
+        let mut of = Self { leased: Vec::with_capacity(rows.len()), suppressed: Vec::new() };
+        for Candidate(id, retries, claims, participant, sealed, opted_out) in rows {
+            if opted_out != 0 || sealed.is_empty() {
+                of.suppressed.push(id);
+                continue;
+            }
+            of.leased.push(Leased {
+                id,
+                message,
+                retries,
+                claims,
+                participant: Uuid::parse_str(participant).map_err(|_| corrupt("participant_id"))?,
+                sealed: hex::decode(sealed).ok_or_else(|| corrupt("participant_id"))?,
+            });
         }
-        leased.push(Leased {
-            id,
-            message,
-            retries,
-            participant: Uuid::parse_str(participant).map_err(|_| corrupt("participant_id"))?,
-            sealed: hex::decode(sealed).ok_or_else(|| corrupt("participant_id"))?,
-        });
+        // An aggregate has no order.
+        of.leased.sort_unstable_by_key(|leased| leased.id);
+        Ok(of)
     }
-    // An aggregate has no order.
-    leased.sort_unstable_by_key(|leased| leased.id);
-    Ok((leased, suppressed))
 }
 
 /// Writes the journal: what is not written here does not leave.
@@ -270,10 +360,11 @@ async fn lease(
     Ok(())
 }
 
-/// Groups `(message, lane)`, sorted by lane, into lanes.
-fn lanes(due: Vec<(Uuid, i64)>) -> Vec<VecDeque<Uuid>> {
-    let mut lanes: Vec<(i64, VecDeque<Uuid>)> = Vec::new();
-    for (message, lane) in due {
+/// Groups messages, sorted by lane, into lanes.
+fn lanes(due: Vec<DueMessage>) -> Vec<VecDeque<(Uuid, String)>> {
+    let mut lanes: Vec<(i64, VecDeque<(Uuid, String)>)> = Vec::new();
+    for (message, lane, priority) in due {
+        let message = (message, priority);
         match lanes.last_mut() {
             Some((last, messages)) if *last == lane => messages.push_back(message),
             _ => lanes.push((lane, VecDeque::from([message]))),

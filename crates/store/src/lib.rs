@@ -18,6 +18,7 @@ pub mod export;
 pub mod fanout;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod gateways;
 pub mod groups;
 mod hex;
 pub mod idempotency;

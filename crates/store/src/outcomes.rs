@@ -91,7 +91,7 @@ pub(crate) const CURRENT: Sql = Sql::each(
      ORDER BY d.id FOR UPDATE OF d",
 );
 /// Columns of the JSON: id, old state, new state, lease token, due, retries to add, settle, segments,
-/// sent, reason, now.
+/// sent, reason, now, handed over. `$2` is the gateway.
 pub(crate) const APPLY: Sql = Sql::each(
     "UPDATE deliveries SET
          state = j.value ->> 2,
@@ -101,7 +101,8 @@ pub(crate) const APPLY: Sql = Sql::each(
          segments = COALESCE(j.value ->> 7, segments),
          sent_at = COALESCE(j.value ->> 8, sent_at),
          reason = CASE WHEN deliveries.state = 'undelivered' AND j.value ->> 2 = 'undelivered' THEN reason ELSE j.value ->> 9 END,
-         changed_at = j.value ->> 10
+         changed_at = j.value ->> 10,
+         handed_by = CASE WHEN j.value ->> 11 THEN $2 END
      FROM json_each($1) j
      WHERE deliveries.id = j.value ->> 0 AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = j.value ->> 3",
     "UPDATE deliveries SET
@@ -112,7 +113,8 @@ pub(crate) const APPLY: Sql = Sql::each(
          segments = COALESCE((j.value ->> 7)::bigint, segments),
          sent_at = COALESCE((j.value ->> 8)::bigint, sent_at),
          reason = CASE WHEN deliveries.state = 'undelivered' AND j.value ->> 2 = 'undelivered' THEN reason ELSE j.value ->> 9 END,
-         changed_at = (j.value ->> 10)::bigint
+         changed_at = (j.value ->> 10)::bigint,
+         handed_by = CASE WHEN (j.value ->> 11)::boolean THEN $2 END
      FROM json_array_elements($1::json) AS j(value)
      WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = (j.value ->> 3)::bigint",
 );
@@ -290,6 +292,7 @@ struct Effect<'a> {
     settle_at: Option<Timestamp>,
     taken: bool,
     reason: Option<&'a str>,
+    handed_over: bool,
 }
 
 impl<'a> Effect<'a> {
@@ -303,6 +306,10 @@ impl<'a> Effect<'a> {
             Decision::PauseGateway { due_at, failure } => {
                 (DeliveryEvent::PutBack, Self { due_at: Some(*due_at), reason: Some(&failure.code), ..none })
             }
+            Decision::HandOver { due_at, code } => (
+                DeliveryEvent::PutBack,
+                Self { due_at: Some(*due_at), reason: code.as_deref(), handed_over: true, ..none },
+            ),
             Decision::Failed(failure) => {
                 (DeliveryEvent::Rejected, Self { reason: Some(&failure.code), ..none })
             }
@@ -360,6 +367,7 @@ impl Writes {
             sent_at,
             effect.reason,
             at,
+            effect.handed_over,
         ]));
         if effect.taken {
             let parts = finished.provider_ids.len();
@@ -382,7 +390,7 @@ impl Writes {
         }
         let deliveries = Value::Array(self.deliveries).to_string();
         counts.applied = on_tx!(&mut *tx, conn, d => sqlx::query(APPLY.of(d))
-            .bind(deliveries).execute(conn).await?.rows_affected());
+            .bind(deliveries).bind(gateway).execute(conn).await?.rows_affected());
         if !self.submissions.is_empty() {
             let submissions = Value::Array(self.submissions).to_string();
             on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED.of(d))

@@ -20,6 +20,7 @@ use crate::instruments::ChannelInstruments;
 use crate::lease::{Applicant, Lease};
 use crate::replies::{self, Replies};
 use crate::session::{Ended, Parts, Session};
+use crate::switchboard::Switchboard;
 use crate::{ChannelSpec, Shared, jitter};
 
 /// What storing the last events may take after the drain deadline.
@@ -36,6 +37,7 @@ pub(crate) struct ChannelTask {
     pub(crate) shared: Arc<Shared>,
     pub(crate) spec: Arc<ChannelSpec>,
     pub(crate) control: Arc<GatewayControl>,
+    pub(crate) switchboard: Arc<Switchboard>,
     /// Its place on the board.
     pub(crate) index: usize,
 }
@@ -89,13 +91,18 @@ impl ChannelTask {
             }
         };
         let _shown = self.shared.board.show(self.index, status.clone());
-        let finisher = Finisher::start(self.shared.store.clone(), self.spec.name.gateway.clone());
+        let finisher = Finisher::start(
+            self.shared.store.clone(),
+            self.spec.name.gateway.clone(),
+            Arc::clone(&self.shared.wake),
+        );
         let in_doubt = Arc::new(InDoubt::default());
         let stop_events = CancellationToken::new();
         let inbound = self.listen(events, &finisher, &in_doubt, instruments, &stop_events);
         let mut session = Session::new(Parts {
             claimer: self.claimer(&finisher),
             control: Arc::clone(&self.control),
+            switchboard: Arc::clone(&self.switchboard),
             gateway: Arc::clone(&gateway),
             status,
             in_doubt,
@@ -104,9 +111,11 @@ impl ChannelTask {
             window: self.spec.window.max(1),
         });
         let ended = {
-            let _fed = self.control.feed();
-            session.run(lease, stop).await
+            let mut fed = self.control.feed();
+            session.run(lease, &mut fed, stop).await
         };
+        // The others take over what would have been ours.
+        self.switchboard.changed();
 
         let patience = self.shared.drain_deadline;
         // Another process may be connecting already, and a provider counts connections.
@@ -144,6 +153,7 @@ impl ChannelTask {
             messages: Arc::clone(&self.shared.messages),
             results: finisher.sender(),
             channel: self.spec.name.clone(),
+            scan: Arc::default(),
         }
     }
 
@@ -166,6 +176,8 @@ impl ChannelTask {
             replies: sender,
             in_doubt: Arc::clone(in_doubt),
             instruments: Arc::clone(instruments),
+            control: Arc::clone(&self.control),
+            switchboard: Arc::clone(&self.switchboard),
         };
         let replies = Replies {
             store: self.shared.store.clone(),

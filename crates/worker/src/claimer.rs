@@ -8,14 +8,15 @@ use klaroen_domain::outcome::{Failure, Scope};
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Clock;
 use klaroen_store::channels::ChannelName;
-use klaroen_store::claims::{ClaimRequest, Claimed};
+use klaroen_store::claims::{Claim, ClaimRequest, Claimed, Part, Scan};
 use klaroen_store::outcomes::Finished;
 use klaroen_store::{Store, StoreError};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 
 use crate::messages::{MessageCache, Outgoing};
 use crate::submit::Attempt;
+use crate::switchboard::Taking;
 
 /// How long a delivery is leased: above any gateway's own time-out.
 const LEASE: Duration = Duration::from_mins(1);
@@ -56,15 +57,28 @@ pub(crate) struct Claimer {
     pub(crate) messages: Arc<MessageCache>,
     pub(crate) results: mpsc::Sender<Finished>,
     pub(crate) channel: ChannelName,
+    /// What this channel has looked at, of which part of the queue.
+    pub(crate) scan: Arc<Mutex<Option<(Arc<Part>, Scan)>>>,
 }
 
 impl Claimer {
     /// Leases up to `limit` deliveries and finds their texts. One without a text is finished here, so that it comes to an
     /// end and holds up nobody.
-    pub(crate) async fn claim(&self, limit: u32) -> Result<Batch, StoreError> {
+    pub(crate) async fn claim(&self, limit: u32, taking: &Taking) -> Result<Batch, StoreError> {
         let (now, started) = (self.clock.now(), Instant::now());
         let request = ClaimRequest { channel: &self.channel, limit, lease_until: now.plus(LEASE), now };
-        let claim = self.store.claim(&request).await?;
+        let claim = match taking {
+            Taking::Nothing => Claim::default(),
+            Taking::All => self.store.claim(&request).await?,
+            Taking::Part(part) => {
+                let mut scan = self.scan.lock().await;
+                let (_, scan) = match &mut *scan {
+                    Some(known) if Arc::ptr_eq(&known.0, part) => known,
+                    other => other.insert((Arc::clone(part), Scan::default())),
+                };
+                self.store.claim_part(&request, part, scan).await?
+            }
+        };
         let mut batch = Batch {
             queue_is_empty: claim.claimed.is_empty() && claim.suppressed == 0,
             next_due: claim.next_due.map(|due| due.since(now)),
@@ -112,6 +126,7 @@ impl Claimer {
             id: claimed.id,
             lease_token: claimed.lease_token,
             retries: claimed.retries,
+            claims: claimed.claims,
             expires_at: message.expires_at,
             priority: message.priority,
         };

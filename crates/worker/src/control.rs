@@ -1,150 +1,247 @@
-//! What the channels of one gateway share: its pace, its place among other workers, and whether the provider lets us in
-//! at all.
+//! What the channels of one gateway share: its pace, its place among other workers, and how it is doing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use klaroen_domain::decide::GATEWAY_PAUSE;
-use klaroen_domain::outcome::Failure;
+use klaroen_domain::gateway::GatewayState;
+use klaroen_domain::id::DeliveryId;
+use klaroen_domain::outcome::SubmitOutcome;
+use klaroen_domain::time::Timestamp;
+use klaroen_store::gateways::{Figures, GatewayReport};
+use metrics::gauge;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::condition::{Change, Condition};
 use crate::crew::Crew;
 use crate::instruments;
 use crate::pace::Pace;
+use crate::route::Standing;
+use crate::tally::Tally;
 
 /// The shared state of one gateway.
 #[derive(Debug)]
 pub(crate) struct GatewayControl {
     name: String,
+    worker: Uuid,
     pub(crate) pace: Pace,
     pub(crate) crew: Arc<Crew>,
     /// All that are configured, whoever holds them.
     channels: u16,
-    /// Those that this process feeds now.
-    fed: Mutex<u16>,
-    paused_until: Mutex<Option<Instant>>,
-    /// After a pause one message goes first: fifty wrong passwords at once lock an account.
+    /// Those that this process feeds now, and of these the ones that are up.
+    fed: Mutex<(u16, u16)>,
+    condition: Mutex<Condition>,
+    tally: Mutex<Tally>,
+    /// Whether one message is to try it: looked at for each message.
     probing: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic in here leaves numbers behind, no half-done work.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl GatewayControl {
     pub(crate) fn new(name: String, segments_per_second: u32, channels: u16, worker: Uuid) -> Self {
         let pace = Pace::new(segments_per_second);
         pace.share(0, channels);
+        let now = Instant::now();
         Self {
             crew: Arc::new(Crew::new(name.clone(), worker)),
             name,
+            worker,
             pace,
             channels,
-            fed: Mutex::new(0),
-            paused_until: Mutex::new(None),
+            fed: Mutex::new((0, 0)),
+            condition: Mutex::new(Condition::new(now)),
+            tally: Mutex::new(Tally::new(now)),
             probing: AtomicBool::new(false),
         }
     }
 
-    /// A channel is fed from now on, until the value is dropped: it brings its part of the gateway's rate.
-    pub(crate) fn feed(&self) -> Fed<'_> {
-        self.count(|fed| *fed += 1);
-        Fed(self)
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
-    fn count(&self, change: impl FnOnce(&mut u16)) {
-        let mut fed = self.fed.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut fed);
-        self.pace.share(*fed, self.channels);
+    /// A channel is fed from now on, until the value is dropped: it brings its part of the gateway's rate.
+    pub(crate) fn feed(&self) -> Fed<'_> {
+        self.count(|(fed, _)| *fed += 1);
+        Fed { control: self, up: false }
+    }
+
+    fn count(&self, change: impl FnOnce(&mut (u16, u16))) {
+        let mut counts = lock(&self.fed);
+        change(&mut counts);
+        self.pace.share(counts.0, self.channels);
+        let up = counts.1;
+        drop(counts);
+        self.with(|condition, now| condition.connections(up, now));
     }
 
     /// How many channels this process feeds.
     pub(crate) fn fed(&self) -> u16 {
-        *self.fed.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.fed).0
     }
 
-    /// The provider refused us as a whole: nothing more for [`GATEWAY_PAUSE`]. Says so once for each pause.
-    pub(crate) fn refused(&self, failure: &Failure, now: Instant) {
-        let mut paused_until = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if paused_until.is_some_and(|until| now < until) {
-            return;
+    /// Changes the condition, and says so where it shows; whether it does.
+    fn with(&self, change: impl FnOnce(&mut Condition, Instant) -> Option<Change>) -> bool {
+        let now = Instant::now();
+        let mut condition = lock(&self.condition);
+        let changed = change(&mut condition, now);
+        self.probing.store(condition.is_probing(), Ordering::Release);
+        let reason = changed.as_ref().map(|_| condition.reason().to_owned());
+        drop(condition);
+        let Some(Change { from, to }) = changed else { return false };
+        self.say(from, to, &reason.unwrap_or_default());
+        true
+    }
+
+    fn say(&self, from: GatewayState, to: GatewayState, reason: &str) {
+        let gateway = &self.name;
+        for state in GatewayState::ALL {
+            let on = if *state == to { 1.0 } else { 0.0 };
+            gauge!("klaroen_gateway_state", "gateway" => gateway.clone(), "state" => state.as_str()).set(on);
         }
-        *paused_until = Some(now + GATEWAY_PAUSE);
-        self.probing.store(true, Ordering::Release);
-        instruments::paused(&self.name);
-        tracing::error!(
-            gateway = self.name,
-            code = failure.code,
-            detail = failure.detail,
-            pause_s = GATEWAY_PAUSE.as_secs(),
-            "the provider refuses this gateway: it is paused and the queue waits"
-        );
-    }
-
-    /// The provider answered a message on its own merits.
-    pub(crate) fn answered(&self, now: Instant) {
-        // Looked at for each message, written once for each pause. During the pause it is an answer to what had left before.
-        if self.probing.load(Ordering::Acquire) && self.paused_until(now).is_none() {
-            self.probing.store(false, Ordering::Release);
-            tracing::info!(gateway = self.name, "the provider takes messages again");
+        if to == GatewayState::Paused {
+            instruments::paused(gateway);
+        }
+        match to {
+            GatewayState::Up => tracing::info!(gateway, %from, %to, "the gateway takes messages"),
+            GatewayState::Paused => tracing::error!(gateway, %from, %to, reason, "the gateway is paused"),
+            _ => tracing::warn!(gateway, %from, %to, reason, "the gateway's state changed"),
         }
     }
 
-    /// The end of the pause, while there is one.
-    pub(crate) fn paused_until(&self, now: Instant) -> Option<Instant> {
-        // A gateway that was never refused has nothing to look up.
-        if !self.probing.load(Ordering::Acquire) {
-            return None;
-        }
-        self.paused_until.lock().unwrap_or_else(PoisonError::into_inner).filter(|until| now < *until)
+    /// A message is handed over.
+    pub(crate) fn begun(&self, id: DeliveryId) {
+        lock(&self.condition).begun(id, Instant::now());
     }
 
-    /// How many may be under way at once: all of `window`, or one to try.
-    pub(crate) fn window(&self, window: usize) -> usize {
-        if self.probing.load(Ordering::Acquire) { window.min(1) } else { window }
+    /// What came of it; whether that changed how the gateway stands.
+    pub(crate) fn ended(
+        &self,
+        id: DeliveryId,
+        outcome: &SubmitOutcome,
+        took: Duration,
+        at: Timestamp,
+    ) -> bool {
+        let now = Instant::now();
+        lock(&self.tally).count(outcome, now, at);
+        let probing = self.probing.load(Ordering::Acquire);
+        self.with(|condition, now| condition.ended(id, outcome, took, now))
+            || probing != self.probing.load(Ordering::Acquire)
+    }
+
+    /// What time brings about.
+    pub(crate) fn tick(&self) -> bool {
+        let factor = self.pace.factor();
+        self.with(|condition, now| condition.tick(factor, now))
+    }
+
+    /// An operator took it out of use, or put it back.
+    pub(crate) fn stop(&self, stopped: bool) -> bool {
+        self.with(|condition, now| condition.stop(stopped, now))
+    }
+
+    /// Most receipts say that nothing arrives, or they come late.
+    pub(crate) fn receipts_stay_away(&self, reason: String) -> bool {
+        self.with(|condition, now| condition.receipts_stay_away(reason, now))
+    }
+
+    /// An answer came after its caller gave up.
+    pub(crate) fn answered_late(&self) -> bool {
+        self.with(Condition::answered_late)
+    }
+
+    /// Whether no other gateway could take its place.
+    pub(crate) fn set_alone(&self, alone: bool) {
+        lock(&self.condition).set_alone(alone);
+    }
+
+    /// How it stands in this process.
+    pub(crate) fn standing(&self) -> Standing {
+        lock(&self.condition).standing(Instant::now())
+    }
+
+    /// Whether one message is to find out how it is.
+    pub(crate) fn is_probing(&self) -> bool {
+        self.probing.load(Ordering::Acquire)
+    }
+
+    /// Whether that message may leave now.
+    pub(crate) fn wants_probe(&self) -> bool {
+        lock(&self.condition).wants_probe()
+    }
+
+    /// What the others and the operator are told. `wall` is the present time of day.
+    pub(crate) fn report(&self, wall: Timestamp) -> GatewayReport {
+        let now = Instant::now();
+        let (minute, quarter) = lock(&self.tally).counts(now);
+        let last_error = lock(&self.tally).last_error.clone();
+        let held = self.fed();
+        let condition = lock(&self.condition);
+        GatewayReport {
+            gateway: self.name.clone(),
+            worker: self.worker,
+            state: condition.state(),
+            since: wall.minus(now.duration_since(condition.since())),
+            reason: condition.reason().to_owned(),
+            paused_until: condition
+                .paused_until()
+                .map(|until| wall.plus(until.saturating_duration_since(now))),
+            usable: condition.standing(now) < Standing::Probing,
+            channels_up: condition.channels_up(),
+            channels_held: held,
+            rate: self.pace.rate(),
+            in_flight: condition.under_way(),
+            figures: Figures { minute, quarter, receipt_median_s: None },
+            last_error,
+        }
     }
 }
 
 /// A channel that is fed.
 #[derive(Debug)]
-pub(crate) struct Fed<'a>(&'a GatewayControl);
+pub(crate) struct Fed<'a> {
+    control: &'a GatewayControl,
+    up: bool,
+}
+
+impl Fed<'_> {
+    /// Whether its connection is up; whether that is news.
+    pub(crate) fn show(&mut self, up: bool) -> bool {
+        let before = std::mem::replace(&mut self.up, up);
+        if before != up {
+            self.control.count(|(_, ups)| *ups = if up { *ups + 1 } else { ups.saturating_sub(1) });
+        }
+        before != up
+    }
+}
 
 impl Drop for Fed<'_> {
     fn drop(&mut self) {
-        self.0.count(|fed| *fed = fed.saturating_sub(1));
+        self.show(false);
+        self.control.count(|(fed, _)| *fed = fed.saturating_sub(1));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use klaroen_domain::outcome::Scope;
-
     use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refused_gateway_pauses_then_tries_one() {
-        let control = GatewayControl::new("main".into(), 0, 1, Uuid::nil());
-        let failure = Failure { scope: Scope::Gateway, code: "credit".into(), detail: "none left".into() };
-        assert_eq!((control.paused_until(Instant::now()), control.window(50)), (None, 50));
-        control.refused(&failure, Instant::now());
-        let until = control.paused_until(Instant::now()).unwrap();
-        tokio::time::advance(GATEWAY_PAUSE / 2).await;
-        control.answered(Instant::now());
-        // The rest of the window is refused too; that does not make the pause longer.
-        control.refused(&failure, Instant::now());
-        assert_eq!(control.paused_until(Instant::now()), Some(until));
-        tokio::time::advance(GATEWAY_PAUSE / 2).await;
-        assert_eq!((control.paused_until(Instant::now()), control.window(50)), (None, 1));
-        control.answered(Instant::now());
-        assert_eq!(control.window(50), 50);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn each_channel_that_is_fed_brings_its_part_of_the_rate() {
         let control = GatewayControl::new("main".into(), 400, 4, Uuid::nil());
-        let first = control.feed();
+        let mut first = control.feed();
         assert_eq!((control.fed(), control.pace.rate()), (1, Some(100.0)));
         let second = control.feed();
         assert_eq!(control.pace.rate(), Some(200.0));
+        assert!(first.show(true) && !first.show(true));
+        assert_eq!(control.report(Timestamp::from_millis(0)).channels_up, 1);
         drop(first);
-        assert_eq!((control.fed(), control.pace.rate()), (1, Some(100.0)));
+        let report = control.report(Timestamp::from_millis(0));
+        assert_eq!((report.channels_up, report.channels_held, report.rate), (0, 1, Some(100.0)));
         drop(second);
         assert_eq!(control.fed(), 0);
     }

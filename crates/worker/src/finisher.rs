@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use klaroen_domain::decide::Decision;
 use klaroen_store::outcomes::{Finished, FinishedCounts};
 use klaroen_store::receipts::{IncomingReceipt, ReceiptCounts};
 use klaroen_store::{Store, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -42,14 +43,14 @@ pub(crate) struct Finisher {
 
 impl Finisher {
     /// Starts the task; `gateway` is the one that all results are about.
-    pub(crate) fn start(store: Store, gateway: String) -> Self {
+    pub(crate) fn start(store: Store, gateway: String, wake: Arc<Notify>) -> Self {
         let (sender, results) = mpsc::channel(WAITING);
         // One batch is being written while the next gathers where it came from.
         let (joint, receipts) = mpsc::channel(1);
         let give_up = CancellationToken::new();
         let stop = give_up.clone();
         let task = tokio::spawn(async move {
-            run(Incoming { results, receipts }, &*to_store(store, gateway), &stop).await;
+            run(Incoming { results, receipts }, &*to_store(store, gateway, wake), &stop).await;
         });
         Self { sender, joint, task, give_up }
     }
@@ -111,12 +112,31 @@ type Write = dyn for<'a> Fn(&'a [Finished], &'a [IncomingReceipt]) -> BoxFuture<
     + Send
     + Sync;
 
-fn to_store(store: Store, gateway: String) -> Box<Write> {
+fn to_store(store: Store, gateway: String, wake: Arc<Notify>) -> Box<Write> {
     let gateway: Arc<str> = gateway.into();
     Box::new(move |results, receipts| {
-        let (store, gateway) = (store.clone(), Arc::clone(&gateway));
-        async move { Ok(store.record(&gateway, results, receipts).await?) }.boxed()
+        let (store, gateway, wake) = (store.clone(), Arc::clone(&gateway), Arc::clone(&wake));
+        async move {
+            let recorded = store.record(&gateway, results, receipts).await?;
+            if results.iter().any(is_for_others) {
+                wake.notify_waiters();
+                if let Err(error) = store.announce().await {
+                    tracing::debug!(%error, "nobody elsewhere was told of what was handed over");
+                }
+            }
+            Ok(recorded)
+        }
+        .boxed()
     })
+}
+
+/// Whether a result leaves something to be done at once, by another gateway or channel.
+fn is_for_others(finished: &Finished) -> bool {
+    match finished.decision {
+        Decision::HandOver { .. } => true,
+        Decision::PutBack { due_at, .. } => due_at <= finished.at,
+        _ => false,
+    }
 }
 
 /// What is to be written.
@@ -247,7 +267,6 @@ async fn write_all(batch: &[Finished], write: &Write, give_up: &CancellationToke
 mod tests {
     use std::sync::Mutex;
 
-    use klaroen_domain::decide::Decision;
     use klaroen_domain::id::DeliveryId;
     use klaroen_domain::time::Timestamp;
     use tokio::time::Instant;

@@ -56,6 +56,7 @@ mod tests {
             id: DeliveryId(id),
             lease_token,
             retries: 0,
+            claims: 0,
             expires_at: Timestamp::from_millis(1),
             priority: Priority::Urgent,
         }

@@ -14,10 +14,12 @@ use klaroen_store::receipts::{IncomingReceipt, ReceiptCounts};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::control::GatewayControl;
 use crate::finisher::Joint;
 use crate::in_doubt::InDoubt;
 use crate::instruments::{self, ChannelInstruments};
 use crate::replies::Received;
+use crate::switchboard::Switchboard;
 use crate::{batch, jitter};
 
 /// No event waits for others: a message centre sends only so many before it wants an answer, so that would be waiting for
@@ -36,6 +38,8 @@ pub(crate) struct Inbound {
     pub(crate) replies: mpsc::Sender<Received>,
     pub(crate) in_doubt: Arc<InDoubt>,
     pub(crate) instruments: Arc<ChannelInstruments>,
+    pub(crate) control: Arc<GatewayControl>,
+    pub(crate) switchboard: Arc<Switchboard>,
 }
 
 /// An acknowledgement goes to an adapter that may be gone by now; the provider sends again then, and the repetition is known.
@@ -137,8 +141,11 @@ impl Inbound {
         ack: oneshot::Sender<Ack>,
     ) {
         self.instruments.late.increment(1);
+        if self.control.answered_late() {
+            self.switchboard.changed();
+        }
         if let Some(attempt) = self.in_doubt.recall(delivery, attempt) {
-            let finished = attempt.conclude(outcome, self.clock.now(), jitter::signed());
+            let finished = attempt.conclude(outcome, self.clock.now(), jitter::signed(), false);
             if self.results.send(finished).await.is_err() {
                 tracing::error!(%delivery, "a late answer has nowhere to go: the delivery stays in doubt");
                 return answer(ack, Ack::Retry);

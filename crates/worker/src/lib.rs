@@ -8,6 +8,7 @@ mod batch;
 mod bucket;
 mod channel;
 mod claimer;
+mod condition;
 mod control;
 mod crew;
 mod demand;
@@ -21,12 +22,15 @@ mod lease;
 mod messages;
 mod pace;
 mod replies;
+mod route;
 mod session;
 mod share;
 mod spec;
 mod submit;
 mod supervise;
 mod sweeper;
+mod switchboard;
+mod tally;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +42,7 @@ use klaroen_store::Store;
 use klaroen_store::matching::MatchRules;
 use klaroen_store::replies::AutoReplyTexts;
 use klaroen_store::retention::Retention;
+pub use route::GatewayRoute;
 pub use spec::ChannelSpec;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -49,11 +54,15 @@ use crate::control::GatewayControl;
 use crate::health::Board;
 use crate::messages::MessageCache;
 use crate::supervise::supervise;
+use crate::switchboard::Switchboard;
 
 /// What the configuration says.
 pub struct WorkerSettings {
     /// The connections.
     pub channels: Vec<ChannelSpec>,
+    /// When each gateway is used, of all that are configured, in the order of the configuration. One that is not named here is
+    /// used after all others, for everything.
+    pub routes: Vec<GatewayRoute>,
     /// Whose national numbers senders use.
     pub country: Country,
     /// How long after a message's expiry a receipt may come.
@@ -98,6 +107,7 @@ struct Shared {
 pub struct Worker {
     shared: Arc<Shared>,
     channels: Vec<Arc<ChannelSpec>>,
+    routes: Vec<GatewayRoute>,
 }
 
 impl Worker {
@@ -118,7 +128,7 @@ impl Worker {
             drain_deadline: settings.drain_deadline,
             retention: settings.retention,
         };
-        Self { shared: Arc::new(shared), channels }
+        Self { shared: Arc::new(shared), channels, routes: settings.routes }
     }
 
     /// A way to ask how the channels stand, for readiness; stays good while and after the worker runs.
@@ -139,7 +149,18 @@ impl Worker {
         let worker = Uuid::new_v4();
         let controls = controls(&self.channels, worker);
         let all = Arc::clone(&self.shared);
-        for control in each_once(&controls) {
+        let once = each_once(&controls);
+        let (store, clock) = (all.store.clone(), Arc::clone(&all.clock));
+        let switchboard = Switchboard::new(store, clock, worker, self.routes, &once);
+        let (running, wake, board_stop) = (Arc::clone(&switchboard), Arc::clone(&all.wake), stop.clone());
+        tasks.spawn(async move {
+            let start = || {
+                let (board, wake, stop) = (Arc::clone(&running), Arc::clone(&wake), board_stop.clone());
+                async move { board.run(&wake, &stop).await }
+            };
+            ("switchboard".to_owned(), supervise("switchboard", &board_stop, start).await)
+        });
+        for control in once {
             let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
             tasks.spawn(async move {
                 let start = || {
@@ -152,7 +173,8 @@ impl Worker {
         for (index, (spec, control)) in self.channels.into_iter().zip(controls).enumerate() {
             let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
             let name = spec.name.to_string();
-            let channel = Arc::new(ChannelTask { shared, spec, control, index });
+            let channel =
+                Arc::new(ChannelTask { shared, spec, control, switchboard: Arc::clone(&switchboard), index });
             tasks.spawn(async move {
                 let kept = supervise(&name, &stop, || Arc::clone(&channel).run(stop.clone())).await;
                 (name, kept)
@@ -173,6 +195,7 @@ impl Worker {
             stop.cancel();
             result = Err(WorkerError::KeptFailing { task });
         }
+        switchboard.farewell().await;
         if let Err(error) = all.store.forget_worker(worker, all.clock.now()).await {
             tracing::debug!(%error, "the others find out by themselves that this worker is gone");
         }

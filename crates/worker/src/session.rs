@@ -27,13 +27,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::answers::next_done;
 use crate::claimer::{Batch, Claimer, Ready};
-use crate::control::GatewayControl;
+use crate::control::{Fed, GatewayControl};
 use crate::demand::{Meter, claim_size, handed_over};
 use crate::in_doubt::InDoubt;
 use crate::instruments::ChannelInstruments;
 use crate::jitter;
 use crate::lease::Lease;
 use crate::submit::{Attempt, Done, submit};
+use crate::switchboard::{Plan, Switchboard, Taking};
 
 /// The queue is looked at this often even if nobody wakes us: another process may have filled it.
 const POLL: Duration = Duration::from_secs(1);
@@ -58,6 +59,7 @@ type Claiming = JoinHandle<Result<Batch, StoreError>>;
 pub(crate) struct Parts {
     pub(crate) claimer: Claimer,
     pub(crate) control: Arc<GatewayControl>,
+    pub(crate) switchboard: Arc<Switchboard>,
     pub(crate) gateway: Arc<dyn SmsGateway>,
     pub(crate) status: watch::Receiver<ChannelStatus>,
     pub(crate) in_doubt: Arc<InDoubt>,
@@ -69,6 +71,10 @@ pub(crate) struct Parts {
 /// One connection being fed.
 pub(crate) struct Session {
     parts: Parts,
+    /// The number of the gateway, and what each may take.
+    seat: usize,
+    plan: watch::Receiver<Plan>,
+    taking: Taking,
     /// Leased and not submitted.
     queue: VecDeque<Ready>,
     /// Under way, with the place that is reserved for the result.
@@ -98,8 +104,12 @@ enum Hold {
 impl Session {
     pub(crate) fn new(parts: Parts) -> Self {
         let work = Box::pin(Arc::clone(&parts.wake).notified_owned());
+        let (seat, plan) = parts.switchboard.seat(&parts.claimer.channel.gateway);
         Self {
             parts,
+            seat,
+            plan,
+            taking: Taking::Nothing,
             work,
             queue: VecDeque::new(),
             attempts: HashMap::new(),
@@ -113,7 +123,12 @@ impl Session {
     }
 
     /// Feeds the connection until there is a reason to stop.
-    pub(crate) async fn run(&mut self, lease: &Lease, shutdown: &CancellationToken) -> Ended {
+    pub(crate) async fn run(
+        &mut self,
+        lease: &Lease,
+        fed: &mut Fed<'_>,
+        shutdown: &CancellationToken,
+    ) -> Ended {
         let (lost, stop) = (lease.lost().cancelled(), shutdown.cancelled());
         tokio::pin!(lost, stop);
         let results = self.parts.claimer.results.clone();
@@ -125,18 +140,18 @@ impl Session {
             if results.is_closed() {
                 return Ended::Broken;
             }
-            let paused_until = self.parts.control.paused_until(now);
             let up = *self.parts.status.borrow_and_update() == ChannelStatus::Up;
             self.parts.instruments.up.set(if up { 1.0 } else { 0.0 });
-            let hold = if up && paused_until.is_none() {
+            if fed.show(up) {
+                self.parts.switchboard.changed();
+            }
+            self.look_at_plan();
+            let hold = if up && self.taking != Taking::Nothing {
                 let hold = self.submit_ready(now);
                 self.claim_ahead(now);
                 hold
             } else {
-                match (self.put_back_queue(), paused_until) {
-                    (Hold::Nothing, Some(until)) => Hold::Until(until),
-                    (hold, _) => hold,
-                }
+                self.put_back_queue()
             };
             let timer = match hold {
                 Hold::Until(at) => Some(at),
@@ -146,6 +161,8 @@ impl Session {
                 biased;
                 () = &mut stop => return Ended::Shutdown,
                 () = &mut lost => return Ended::LeaseLost,
+                // The switchboard outlives its channels.
+                Ok(()) = self.plan.changed() => {}
                 changed = self.parts.status.changed() => if changed.is_err() { return Ended::Broken },
                 // Rare, so before the answers, of which there may always be one.
                 claimed = join(&mut self.claiming) => self.claimed(claimed),
@@ -157,9 +174,20 @@ impl Session {
         }
     }
 
+    /// What we may take now. A change is a reason to look at the queue.
+    fn look_at_plan(&mut self) {
+        let taking = self.plan.borrow_and_update().get(self.seat).cloned().unwrap_or(Taking::Nothing);
+        if taking != self.taking {
+            self.taking = taking;
+            self.idle_until = None;
+        }
+    }
+
     /// Submits what window, rate and the places for results allow.
     fn submit_ready(&mut self, now: Instant) -> Hold {
-        let window = self.parts.control.window(self.parts.window);
+        let probing = self.parts.control.is_probing();
+        // The one message that tries a gateway does not wait for those that hang in it.
+        let window = if probing { usize::MAX } else { self.parts.window };
         let wall = self.parts.claimer.clock.now();
         while let Some(next) = self.queue.front() {
             let Ok(place) = self.parts.claimer.results.clone().try_reserve_owned() else {
@@ -177,7 +205,7 @@ impl Session {
                 self.stalled = true;
                 continue;
             }
-            if self.in_flight.len() >= window {
+            if self.in_flight.len() >= window || (probing && !self.parts.control.wants_probe()) {
                 return Hold::Until(next.hand_over_by);
             }
             if let Err(wait) = self.parts.control.pace.try_take(next.message.segments) {
@@ -192,6 +220,7 @@ impl Session {
                 validity: attempt.expires_at.since(wall),
             };
             self.meter.begin(now);
+            self.parts.control.begun(attempt.id);
             self.in_flight.push(submit(Arc::clone(&self.parts.gateway), sms, ready.deadline));
             self.attempts.insert(attempt.id, (attempt, place));
         }
@@ -206,25 +235,22 @@ impl Session {
         if self.claiming.is_some() || self.idle_until.is_some() || self.queue.len() > self.low_water() {
             return;
         }
-        let window = self.parts.control.window(self.parts.window);
-        if self.stalled && self.in_flight.len() >= window {
+        let (control, window) = (&self.parts.control, self.parts.window);
+        let probing = control.is_probing();
+        if self.stalled && self.in_flight.len() >= window && !probing {
             // A provider that does not answer holds its window, and not what others could send.
             return;
         }
         self.stalled = false;
-        if window < self.parts.window && !(self.queue.is_empty() && self.in_flight.is_empty()) {
-            // One message tries a gateway that had refused us; its answer decides about the rest.
+        if probing && !(self.queue.is_empty() && control.wants_probe()) {
+            // One message tries a gateway that had failed; its answer decides about the rest.
             return;
         }
-        let limit = if window < self.parts.window {
-            1
-        } else {
-            claim_size(self.meter.rate(), self.parts.control.pace.rate(), window)
-        };
+        let limit = if probing { 1 } else { claim_size(self.meter.rate(), control.pace.rate(), window) };
         self.work = Box::pin(Arc::clone(&self.parts.wake).notified_owned());
         self.work.as_mut().enable();
-        let claimer = self.parts.claimer.clone();
-        self.claiming = Some(tokio::spawn(async move { claimer.claim(limit).await }));
+        let (claimer, taking) = (self.parts.claimer.clone(), self.taking.clone());
+        self.claiming = Some(tokio::spawn(async move { claimer.claim(limit, &taking).await }));
     }
 
     /// What may be left when the next claim begins: half of the last one, or what a claim's commit takes to be handed over.

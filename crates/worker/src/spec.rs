@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
-use klaroen_gateway::config::GatewayConfig;
+use klaroen_gateway::config::{ConfigFault, GatewayConfig};
 use klaroen_gateway::{Channel, ConnectError, connect};
 use klaroen_store::channels::ChannelName;
+
+use crate::route::GatewayRoute;
 
 /// One connection of a gateway, and how to make it.
 pub struct ChannelSpec {
@@ -34,6 +36,23 @@ impl ChannelSpec {
             }
         };
         (0..config.channels().get()).map(one).collect()
+    }
+}
+
+impl GatewayRoute {
+    /// When a configured gateway is used.
+    ///
+    /// # Errors
+    /// The fault, where a country is none.
+    pub fn of(config: &GatewayConfig) -> Result<Self, ConfigFault> {
+        let routing = config.routing();
+        Ok(Self {
+            name: config.name().to_owned(),
+            priority: routing.priority,
+            weight: routing.weight,
+            countries: routing.countries()?,
+            priorities: routing.priorities.clone(),
+        })
     }
 }
 

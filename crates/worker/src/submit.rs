@@ -7,13 +7,18 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use klaroen_domain::alert::Priority;
-use klaroen_domain::decide::{Decision, SubmitContext, decide};
+use klaroen_domain::decide::{Decision, SubmitContext, decide, hand_over};
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::{Failure, Scope, SubmitOutcome};
+use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Timestamp;
 use klaroen_gateway::{OutboundSms, SmsGateway};
 use klaroen_store::outcomes::Finished;
 use tokio::time::Instant;
+
+/// A delivery that went back and forth so often without a step on the retry ladder takes the ladder: otherwise two gateways that
+/// both say "not now" would pass it to each other as fast as they can.
+const HAND_OVERS: u32 = 10;
 
 /// What is known of an attempt beside its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +26,21 @@ pub(crate) struct Attempt {
     pub(crate) id: DeliveryId,
     pub(crate) lease_token: i64,
     pub(crate) retries: u32,
+    /// Claims before this one.
+    pub(crate) claims: u32,
     pub(crate) expires_at: Timestamp,
     pub(crate) priority: Priority,
 }
 
 impl Attempt {
-    /// What to write down about `outcome`. `jitter`: -1 to 1.
-    pub(crate) fn conclude(self, outcome: SubmitOutcome, now: Timestamp, jitter: f64) -> Finished {
+    /// What to write down about `outcome`. `jitter`: -1 to 1. `elsewhere`: whether another gateway can take the message.
+    pub(crate) fn conclude(
+        self,
+        outcome: SubmitOutcome,
+        now: Timestamp,
+        jitter: f64,
+        elsewhere: bool,
+    ) -> Finished {
         let context = SubmitContext {
             now,
             expires_at: self.expires_at,
@@ -35,7 +48,9 @@ impl Attempt {
             jitter,
             priority: self.priority,
         };
-        let decision = decide(&outcome, &context);
+        let handed = self.claims.saturating_sub(self.retries) < HAND_OVERS;
+        let decision =
+            if elsewhere && handed { hand_over(&outcome, &context) } else { decide(&outcome, &context) };
         let (provider_ids, segments) = match outcome {
             SubmitOutcome::Accepted { provider_ids, segments } => (provider_ids, segments),
             _ => (Vec::new(), 0),
@@ -65,6 +80,7 @@ impl Attempt {
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) id: DeliveryId,
+    pub(crate) to: PhoneNumber,
     pub(crate) outcome: SubmitOutcome,
     pub(crate) took: Duration,
 }
@@ -89,7 +105,7 @@ pub(crate) fn submit(
             Ok(Err(_panic)) => in_doubt("panic", "the gateway adapter failed while it was sending"),
             Err(_elapsed) => in_doubt("lease", "no answer before the lease ran out"),
         };
-        Done { id: sms.delivery, outcome, took: started.elapsed() }
+        Done { id: sms.delivery, to: sms.to, outcome, took: started.elapsed() }
     }
     .boxed()
 }
@@ -106,6 +122,7 @@ mod tests {
         id: DeliveryId(7),
         lease_token: 99,
         retries: 0,
+        claims: 0,
         expires_at: Timestamp::from_millis(9_000_000),
         priority: Priority::Urgent,
     };
@@ -114,9 +131,24 @@ mod tests {
     fn what_the_provider_called_it_is_written_down() {
         let ids = vec![ProviderId("a".into()), ProviderId("b".into())];
         let accepted = SubmitOutcome::Accepted { provider_ids: ids.clone(), segments: 2 };
-        let finished = ATTEMPT.conclude(accepted, NOW, 0.0);
+        let finished = ATTEMPT.conclude(accepted, NOW, 0.0, true);
         assert_eq!((finished.provider_ids, finished.segments, finished.lease_token), (ids, 2, 99));
         assert_eq!(finished.decision, Decision::Sent);
+    }
+
+    #[test]
+    fn it_is_handed_over_where_another_can_take_it_but_not_for_ever() {
+        let failure = Failure { scope: Scope::Gateway, code: "refused".into(), detail: "no".into() };
+        let decision = |claims, retries, elsewhere| {
+            let outcome = SubmitOutcome::NotTaken(failure.clone());
+            Attempt { claims, retries, ..ATTEMPT }.conclude(outcome, NOW, 0.0, elsewhere).decision
+        };
+        let handed = Decision::HandOver { due_at: NOW, code: Some("refused".into()) };
+        assert_eq!(decision(0, 0, true), handed);
+        assert_eq!(decision(HAND_OVERS, 1, true), handed);
+        for (claims, elsewhere) in [(HAND_OVERS, true), (0, false)] {
+            assert!(matches!(decision(claims, 0, elsewhere), Decision::PutBack { spent: true, .. }));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use klaroen_domain::id::{OrganisationId, ParticipantId};
+use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -20,32 +21,32 @@ use crate::{Result, hex};
 // An insert that updates on conflict, because its plan is certain: one look-up by id for each row. `created_at` stays.
 const PUT: Sql = Sql::each(
     "INSERT INTO participants (id, organisation_id, kind, name, phone, recipient, language, external_id, paused_until,
-                               consent_at, consent_method, fingerprint, created_at, updated_at)
+                               consent_at, consent_method, fingerprint, country, created_at, updated_at)
      SELECT unhex(json_extract(value, '$[0]')), $2, json_extract(value, '$[1]'),
             unhex(json_extract(value, '$[2]')), unhex(json_extract(value, '$[3]')),
             unhex(json_extract(value, '$[4]')), json_extract(value, '$[5]'), json_extract(value, '$[6]'),
             json_extract(value, '$[7]'), json_extract(value, '$[8]'), json_extract(value, '$[9]'),
-            unhex(json_extract(value, '$[10]')), $3, $3
+            unhex(json_extract(value, '$[10]')), json_extract(value, '$[11]'), $3, $3
      FROM json_each($1) WHERE true
      ON CONFLICT (id) DO UPDATE SET
          kind = excluded.kind, name = excluded.name, phone = excluded.phone, recipient = excluded.recipient,
          language = excluded.language, external_id = excluded.external_id, paused_until = excluded.paused_until,
          consent_at = excluded.consent_at, consent_method = excluded.consent_method,
-         fingerprint = excluded.fingerprint, updated_at = excluded.updated_at
+         fingerprint = excluded.fingerprint, country = excluded.country, updated_at = excluded.updated_at
      WHERE participants.organisation_id = excluded.organisation_id",
     "INSERT INTO participants (id, organisation_id, kind, name, phone, recipient, language, external_id, paused_until,
-                               consent_at, consent_method, fingerprint, created_at, updated_at)
+                               consent_at, consent_method, fingerprint, country, created_at, updated_at)
      SELECT (value ->> 0)::uuid, $2, value ->> 1,
             decode(value ->> 2, 'hex'), decode(value ->> 3, 'hex'),
             decode(value ->> 4, 'hex'), value ->> 5, value ->> 6,
             (value ->> 7)::bigint, (value ->> 8)::bigint, value ->> 9,
-            decode(value ->> 10, 'hex'), $3, $3
+            decode(value ->> 10, 'hex'), value ->> 11, $3, $3
      FROM json_array_elements($1::json)
      ON CONFLICT (id) DO UPDATE SET
          kind = excluded.kind, name = excluded.name, phone = excluded.phone, recipient = excluded.recipient,
          language = excluded.language, external_id = excluded.external_id, paused_until = excluded.paused_until,
          consent_at = excluded.consent_at, consent_method = excluded.consent_method,
-         fingerprint = excluded.fingerprint, updated_at = excluded.updated_at
+         fingerprint = excluded.fingerprint, country = excluded.country, updated_at = excluded.updated_at
      WHERE participants.organisation_id = excluded.organisation_id",
 );
 const CLEAR_PLACES: Sql = Sql::each(
@@ -191,7 +192,13 @@ fn participant_row(keys: &Keys, write: &Write<'_>) -> Value {
         draft.consent.given_at.as_millis(),
         draft.consent.method,
         hex::encode(&write.fingerprint),
+        country(&draft.phone),
     ])
+}
+
+/// As the column has it: empty where it cannot be told.
+pub(crate) fn country(phone: &PhoneNumber) -> String {
+    phone.country().map_or_else(String::new, |country| country.code().to_owned())
 }
 
 fn place_rows(write: &Write<'_>) -> impl Iterator<Item = Value> {

@@ -5,7 +5,7 @@ use std::task::Poll;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use klaroen_domain::outcome::{Scope, SubmitOutcome};
+use klaroen_domain::outcome::SubmitOutcome;
 use tokio::time::Instant;
 
 use crate::jitter;
@@ -25,9 +25,17 @@ impl Session {
     fn settle(&mut self, done: Done) {
         let Some((attempt, place)) = self.attempts.remove(&done.id) else { return };
         self.parts.instruments.submitted(&done.outcome, done.took);
+        let now = self.parts.claimer.clock.now();
         self.learn(&done.outcome);
+        if self.parts.control.ended(done.id, &done.outcome, done.took, now) {
+            self.parts.switchboard.changed();
+        }
+        let elsewhere = match &done.outcome {
+            SubmitOutcome::Accepted { .. } | SubmitOutcome::Unknown(_) => false,
+            _ => self.parts.switchboard.elsewhere(self.seat, attempt.priority, || done.to.country()),
+        };
         let unknown = matches!(done.outcome, SubmitOutcome::Unknown(_));
-        place.send(attempt.conclude(done.outcome, self.parts.claimer.clock.now(), jitter::signed()));
+        place.send(attempt.conclude(done.outcome, now, jitter::signed(), elsewhere));
         if unknown {
             // After its result is on its way, so that the late answer is written after the doubt.
             self.parts.in_doubt.remember(attempt);
@@ -39,7 +47,6 @@ impl Session {
         let control = &self.parts.control;
         match outcome {
             SubmitOutcome::Throttled { .. } => {
-                control.answered(Instant::now());
                 let measured = self.meter.guess() * f64::from(control.fed());
                 if let Some(rate) = control.pace.throttled(measured) {
                     let gateway = &self.parts.claimer.channel.gateway;
@@ -50,15 +57,8 @@ impl Session {
                     );
                 }
             }
-            SubmitOutcome::Rejected(failure) if failure.scope == Scope::Gateway => {
-                control.refused(failure, Instant::now());
-            }
-            SubmitOutcome::Accepted { segments, .. } => {
-                control.answered(Instant::now());
-                control.pace.taken(*segments);
-            }
-            SubmitOutcome::Rejected(_) => control.answered(Instant::now()),
-            SubmitOutcome::NotTaken(_) | SubmitOutcome::Unknown(_) => {}
+            SubmitOutcome::Accepted { segments, .. } => control.pace.taken(*segments),
+            SubmitOutcome::Rejected(_) | SubmitOutcome::NotTaken(_) | SubmitOutcome::Unknown(_) => {}
         }
     }
 }

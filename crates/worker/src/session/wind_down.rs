@@ -60,7 +60,7 @@ impl Session {
                 code: "shutdown".into(),
                 detail: "we stopped before the provider answered".into(),
             };
-            place.send(attempt.conclude(SubmitOutcome::Unknown(failure), now, 0.0));
+            place.send(attempt.conclude(SubmitOutcome::Unknown(failure), now, 0.0, false));
         }
     }
 }

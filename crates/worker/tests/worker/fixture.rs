@@ -242,6 +242,7 @@ impl Running {
         let spec = ChannelSpec { name, window, segments_per_second: 0, connect: Box::new(connect) };
         let settings = WorkerSettings {
             channels: vec![spec],
+            routes: vec![],
             country: Country::NL,
             receipt_grace: Duration::from_hours(1),
             rules: rules(),

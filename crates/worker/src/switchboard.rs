@@ -1,0 +1,254 @@
+//! Who takes what, now: brings together how the gateways do in this process, what other processes report and what operators
+//! ordered, and tells every channel what it may take. Each process does so for itself; there is no leader.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use klaroen_domain::alert::Priority;
+use klaroen_domain::phone::Country;
+use klaroen_domain::time::Clock;
+use klaroen_store::claims::{Part, Role};
+use klaroen_store::gateways::GatewayReport;
+use klaroen_store::{Store, StoreError};
+use metrics::gauge;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::condition::standing_of;
+use crate::control::GatewayControl;
+use crate::route::{GatewayRoute, Routes, Standing};
+
+/// How often silence and the like are looked for.
+const TICK: Duration = Duration::from_millis(250);
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// How long a report counts.
+const COUNTS: Duration = Duration::from_secs(3);
+/// Where nobody shares the database, what has not changed is written this seldom: each time costs a wait for the disk.
+const REPORT_ALONE: Duration = Duration::from_secs(5);
+const COUNTS_ALONE: Duration = Duration::from_secs(15);
+
+/// What a gateway may take.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Taking {
+    Nothing,
+    /// Whatever is due.
+    All,
+    Part(Arc<Part>),
+}
+
+/// What every gateway may take, in the order of the configuration.
+pub(crate) type Plan = Arc<Vec<Taking>>;
+
+/// Shared by all channels of a worker.
+pub(crate) struct Switchboard {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    worker: Uuid,
+    routes: Vec<GatewayRoute>,
+    /// In the order of `routes`; `None` for one without channels.
+    controls: Vec<Option<Arc<GatewayControl>>>,
+    state: Mutex<State>,
+    plan: watch::Sender<Plan>,
+    /// Something is to be reported now.
+    urgent: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The best that other processes say of a gateway.
+    others: HashMap<String, Standing>,
+    standings: Vec<Standing>,
+    unserved: Vec<String>,
+}
+
+impl Switchboard {
+    /// `routes`: every configured gateway. One that has channels and no route takes everything, after those that have one.
+    pub(crate) fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        worker: Uuid,
+        mut routes: Vec<GatewayRoute>,
+        controls: &[Arc<GatewayControl>],
+    ) -> Arc<Self> {
+        for control in controls {
+            if !routes.iter().any(|route| route.name == control.name()) {
+                let name = control.name().to_owned();
+                let (countries, priorities) = (Vec::new(), Vec::new());
+                routes.push(GatewayRoute { name, priority: u16::MAX, weight: 100, countries, priorities });
+            }
+        }
+        let of = |route: &GatewayRoute| controls.iter().find(|c| c.name() == route.name).cloned();
+        let controls = routes.iter().map(of).collect();
+        let (plan, _) = watch::channel(Arc::new(vec![Taking::Nothing; routes.len()]));
+        let (state, urgent) = (Mutex::default(), Notify::new());
+        let board = Self { store, clock, worker, routes, controls, state, plan, urgent };
+        board.refresh();
+        Arc::new(board)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of a gateway, and what every gateway may take.
+    pub(crate) fn seat(&self, gateway: &str) -> (usize, watch::Receiver<Plan>) {
+        let index = self.routes.iter().position(|route| route.name == gateway);
+        (index.unwrap_or(usize::MAX), self.plan.subscribe())
+    }
+
+    /// Whether another gateway can take such a message now. `country` is asked for only where it matters.
+    pub(crate) fn elsewhere(
+        &self,
+        of: usize,
+        priority: Priority,
+        country: impl FnOnce() -> Option<Country>,
+    ) -> bool {
+        if self.routes.len() < 2 {
+            return false;
+        }
+        let named = self.routes.iter().any(|route| !route.countries.is_empty());
+        let country = if named { country() } else { None };
+        let state = self.state();
+        Routes { gateways: &self.routes, standings: &state.standings }.elsewhere(of, priority, country)
+    }
+
+    /// A gateway stands differently: everybody is told what they may take now, and the other processes hear of it.
+    pub(crate) fn changed(&self) {
+        self.refresh();
+        self.urgent.notify_one();
+    }
+
+    /// Works out who may take what.
+    fn refresh(&self) {
+        let own: Vec<Standing> = self
+            .controls
+            .iter()
+            .map(|control| control.as_ref().map_or(Standing::Out, |control| control.standing()))
+            .collect();
+        let mut state = self.state();
+        let best = |(route, own): (&GatewayRoute, &Standing)| {
+            state.others.get(&route.name).map_or(*own, |other| (*other).min(*own))
+        };
+        let standings: Vec<Standing> = self.routes.iter().zip(&own).map(best).collect();
+        let routes = Routes { gateways: &self.routes, standings: &standings };
+        let plan: Vec<Taking> =
+            own.iter().enumerate().map(|(index, own)| taking(routes.part(index, *own))).collect();
+        let unserved = routes.unserved();
+        if unserved != state.unserved && !unserved.is_empty() {
+            tracing::warn!(?unserved, "no gateway takes these messages now: they wait");
+        }
+        for (index, control) in self.controls.iter().enumerate() {
+            let Some(control) = control else { continue };
+            let mut others = standings.iter().enumerate().filter(|(other, _)| *other != index);
+            control.set_alone(!others.any(|(_, standing)| *standing < Standing::Probing));
+            let usable = if standings[index] < Standing::Probing { 1.0 } else { 0.0 };
+            gauge!("klaroen_gateway_usable", "gateway" => control.name().to_owned()).set(usable);
+        }
+        (state.standings, state.unserved) = (standings, unserved);
+        // Under the lock, so that an older plan does not come after a newer one.
+        self.plan.send_if_modified(|before| {
+            let changed = **before != plan;
+            if changed {
+                *before = Arc::new(plan);
+            }
+            changed
+        });
+        drop(state);
+    }
+
+    /// Runs until shutdown.
+    pub(crate) async fn run(&self, wake: &Notify, shutdown: &CancellationToken) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut told = Told::default();
+        let mut exchange_at = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = self.urgent.notified() => exchange_at = Instant::now(),
+                _ = ticks.tick() => {}
+                // An order of an operator is announced like a new alert; the next tick looks for it.
+                () = wake.notified() => {
+                    exchange_at = exchange_at.min(Instant::now() + TICK);
+                    continue;
+                }
+            }
+            let changes = self.controls.iter().flatten().filter(|control| control.tick()).count();
+            if changes > 0 {
+                exchange_at = Instant::now();
+            }
+            self.refresh();
+            if Instant::now() >= exchange_at {
+                exchange_at = Instant::now() + REPORT_EVERY;
+                if let Err(error) = self.exchange(&mut told).await {
+                    tracing::debug!(%error, "gateways: what was known before counts");
+                }
+                self.refresh();
+            }
+        }
+    }
+
+    /// Tells the others how the gateways do here, and hears how they do elsewhere and what operators ordered.
+    async fn exchange(&self, told: &mut Told) -> Result<(), StoreError> {
+        let orders = self.store.gateway_pauses().await?;
+        for control in self.controls.iter().flatten() {
+            control.stop(orders.iter().any(|order| order.gateway == control.name()));
+        }
+        let now = self.clock.now();
+        if self.store.is_shared() {
+            let reports = self.store.gateway_reports(now).await?;
+            self.state().others = best(&reports, self.worker);
+        }
+        let reports: Vec<GatewayReport> =
+            self.controls.iter().flatten().map(|control| control.report(now)).collect();
+        let (every, counts) =
+            if self.store.is_shared() { (REPORT_EVERY, COUNTS) } else { (REPORT_ALONE, COUNTS_ALONE) };
+        let states: Vec<_> = reports.iter().map(|report| (report.state, report.reason.clone())).collect();
+        let news = told.states != states;
+        if news || told.at.is_none_or(|at| at.elapsed() >= every.mul_f64(0.9)) {
+            self.store.report_gateways(&reports, now.plus(counts)).await?;
+            *told = Told { at: Some(Instant::now()), states };
+            if news {
+                self.store.announce().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what was said of the gateways.
+    pub(crate) async fn farewell(&self) {
+        if let Err(error) = self.store.forget_gateway_reports(self.worker, self.clock.now()).await {
+            tracing::debug!(%error, "what this worker said of its gateways runs out by itself");
+        }
+    }
+}
+
+/// What was reported last.
+#[derive(Default)]
+struct Told {
+    at: Option<Instant>,
+    states: Vec<(klaroen_domain::gateway::GatewayState, String)>,
+}
+
+/// The best that processes other than `worker` say of each gateway; one that holds no channel of it knows nothing.
+fn best(reports: &[GatewayReport], worker: Uuid) -> HashMap<String, Standing> {
+    let mut best: HashMap<String, Standing> = HashMap::new();
+    for report in reports.iter().filter(|report| report.worker != worker && report.channels_held > 0) {
+        let standing = standing_of(report.state);
+        let known = best.entry(report.gateway.clone()).or_insert(standing);
+        *known = (*known).min(standing);
+    }
+    best
+}
+
+fn taking(part: Part) -> Taking {
+    if part.is_nothing() {
+        return Taking::Nothing;
+    }
+    let whole = Priority::ALL.iter().all(|priority| part.of(*priority).all().all(|role| role == Role::WHOLE));
+    if whole { Taking::All } else { Taking::Part(Arc::new(part)) }
+}
