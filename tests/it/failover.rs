@@ -20,6 +20,8 @@ use self::stage::{Stage, WINDOW, well};
 use crate::service::{PATIENCE, in_states};
 
 const PEOPLE: u32 = 10_000;
+/// They live some 10 cm apart.
+const ALL_WITHIN_M: f64 = 10_000.0;
 /// It happens when the first gateway has taken so many.
 const BEFORE: u32 = 3_000;
 /// In which what is not in doubt goes out by the second gateway, on top of what sending it takes.
@@ -28,6 +30,7 @@ const TAKE_OVER: Duration = Duration::from_secs(10);
 const SLOWER: u32 = 3;
 /// Who gets the alert that shows that the first gateway is back.
 const FEW: u32 = 200;
+const FEW_WITHIN_M: f64 = 19.99;
 /// Longer than what is in doubt waits for its receipt where life is at stake.
 const RECEIPT_WAIT: Duration = Duration::from_secs(11);
 /// The longest pause is a minute; then a probe, and the pace of before.
@@ -112,7 +115,7 @@ async fn check_rings(stage: &Stage, alert: AlertId, doubted: &HashSet<String>) {
 async fn until_it_is_back(stage: &Stage) {
     for _ in 0..PAUSES {
         let (before, taken) = (stage.rings(), stage.first.stats().taken);
-        let alert = stage.raise(FEW, Priority::Urgent).await;
+        let alert = stage.raise(FEW_WITHIN_M, FEW, Priority::Urgent).await;
         stage.until(alert, PATIENCE, |view| in_states(view, 0, &[S::Delivered]) == u64::from(FEW)).await;
         let mut more: HashMap<u32, u32> = HashMap::new();
         for (number, times) in stage.rings() {
@@ -137,7 +140,7 @@ async fn the_second_gateway_takes_over_and_the_first_comes_back(
 ) {
     let stage = Stage::set(engine, PEOPLE as usize).await;
     let began = Instant::now();
-    let alert = stage.raise(PEOPLE, fault.priority()).await;
+    let alert = stage.raise(ALL_WITHIN_M, PEOPLE, fault.priority()).await;
     timeout(PATIENCE, stage.first.until_taken(BEFORE.into())).await.unwrap();
     assert_eq!(stage.second.submits(), 0, "it is the reserve");
     fault.begin(&stage).await;

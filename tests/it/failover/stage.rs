@@ -88,10 +88,9 @@ impl Stage {
         stage
     }
 
-    /// An alert to the nearest `people`, written to its end.
-    pub async fn raise(&self, people: u32, priority: Priority) -> AlertId {
-        // They live 10 cm apart.
-        let draft = AlertDraft { priority, ..self.world.alert_draft(f64::from(people) * 0.1 - 0.05) };
+    /// An alert to all who live within `radius_m`, written to its end; they are `people`.
+    pub async fn raise(&self, radius_m: f64, people: u32, priority: Priority) -> AlertId {
+        let draft = AlertDraft { priority, ..self.world.alert_draft(radius_m) };
         let alert = self.world.raise(&draft).await;
         assert_eq!(self.world.view(alert).await.messages[0].recipients, u64::from(people));
         self.service.wake.notify_waiters();
