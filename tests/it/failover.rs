@@ -14,16 +14,13 @@ use klaroen_domain::id::AlertId;
 use klaroen_simulator::HttpFaults;
 use klaroen_test_databases::Engine;
 use rstest::rstest;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use self::stage::{Stage, WINDOW, well};
 use crate::service::{PATIENCE, in_states};
 
-const PEOPLE: u32 = 10_000;
 /// They live some 10 cm apart.
 const ALL_WITHIN_M: f64 = 10_000.0;
-/// It happens when the first gateway has taken so many.
-const BEFORE: u32 = 3_000;
 /// In which what is not in doubt goes out by the second gateway, on top of what sending it takes.
 const TAKE_OVER: Duration = Duration::from_secs(10);
 /// What a busy machine may take longer for the rest than it took for the beginning.
@@ -33,9 +30,13 @@ const FEW: u32 = 200;
 const FEW_WITHIN_M: f64 = 19.99;
 /// Longer than what is in doubt waits for its receipt where life is at stake.
 const RECEIPT_WAIT: Duration = Duration::from_secs(11);
-/// The longest pause is a minute; then a probe, and the pace of before.
-const PAUSES: u32 = 30;
-const PAUSE: Duration = Duration::from_secs(5);
+/// The longest pause; then a probe, and the pace of before.
+const PAUSE: Duration = Duration::from_mins(1);
+const TRIES: u32 = 6;
+const BETWEEN_TRIES: Duration = Duration::from_secs(5);
+/// A gateway that does not answer is tried by one message after 5 s and, each time, twice as long: as often at the most while
+/// a busy machine sends the rest.
+const PROBES: u64 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -78,11 +79,6 @@ impl Fault {
     fn priority(self) -> Priority {
         if self == Self::Hangs { Priority::LifeThreatening } else { Priority::Urgent }
     }
-
-    /// Whether a message can be under way when it happens, and nobody knows what became of it.
-    fn leaves_doubt(self) -> bool {
-        matches!(self, Self::Refuses | Self::Hangs)
-    }
 }
 
 /// The numbers of those in doubt at the moment.
@@ -92,10 +88,10 @@ async fn in_doubt(stage: &Stage, alert: AlertId) -> HashSet<String> {
 }
 
 /// Nobody rang twice but those who were in doubt and are shown as sent again; everybody else rang once.
-async fn check_rings(stage: &Stage, alert: AlertId, doubted: &HashSet<String>) {
+async fn check_rings(stage: &Stage, alert: AlertId, people: u32, doubted: &HashSet<String>) {
     let rings = stage.rings();
     let deliveries = stage.deliveries(alert, None).await;
-    assert_eq!(deliveries.len(), PEOPLE as usize);
+    assert_eq!(deliveries.len(), people as usize);
     for delivery in deliveries {
         let number = delivery.phone.as_ref().unwrap().expose_digits();
         let rang = rings.get(number).copied().unwrap_or(0);
@@ -113,7 +109,8 @@ async fn check_rings(stage: &Stage, alert: AlertId, doubted: &HashSet<String>) {
 
 /// Small alerts until one goes through the first gateway alone; each rings everybody once.
 async fn until_it_is_back(stage: &Stage) {
-    for _ in 0..PAUSES {
+    stage.time.leap(PAUSE).await;
+    for _ in 0..TRIES {
         let (before, taken) = (stage.rings(), stage.first.stats().taken);
         let alert = stage.raise(FEW_WITHIN_M, FEW, Priority::Urgent).await;
         stage.until(alert, PATIENCE, |view| in_states(view, 0, &[S::Delivered]) == u64::from(FEW)).await;
@@ -126,7 +123,7 @@ async fn until_it_is_back(stage: &Stage) {
         if stage.first.stats().taken - taken == u64::from(FEW) {
             return;
         }
-        stage.time.leap(PAUSE).await;
+        stage.time.leap(BETWEEN_TRIES).await;
     }
     panic!("the first gateway does not come back: {:?}", stage.first.stats());
 }
@@ -138,24 +135,30 @@ async fn the_second_gateway_takes_over_and_the_first_comes_back(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
     #[values(Fault::Refuses, Fault::Hangs, Fault::OutOfCredit, Fault::Throttles)] fault: Fault,
 ) {
-    let stage = Stage::set(engine, PEOPLE as usize).await;
+    // It happens when the first gateway has taken so many. What differs between the databases does not show in numbers.
+    let (people, before) = if engine == Engine::Sqlite { (10_000, 3_000) } else { (4_000, 1_200) };
+    let stage = Stage::set(engine, people as usize).await;
     let began = Instant::now();
-    let alert = stage.raise(ALL_WITHIN_M, PEOPLE, fault.priority()).await;
-    timeout(PATIENCE, stage.first.until_taken(BEFORE.into())).await.unwrap();
+    let alert = stage.raise(ALL_WITHIN_M, people, fault.priority()).await;
+    stage.until_taken(before.into()).await;
     assert_eq!(stage.second.submits(), 0, "it is the reserve");
     fault.begin(&stage).await;
-    let rest = began.elapsed() * (PEOPLE - BEFORE) / BEFORE;
+    let rest = began.elapsed() * (people - before) / before;
 
     // What is under way at a provider that does not answer is not known to be in doubt before the time-out.
-    let hanging = if fault == Fault::Hangs { WINDOW } else { 0 };
+    let hanging = if fault == Fault::Hangs { WINDOW + PROBES } else { 0 };
     let out =
         |view: &_| in_states(view, 0, &[S::Queued]) == 0 && in_states(view, 0, &[S::Sending]) <= hanging;
     stage.until(alert, TAKE_OVER + SLOWER * rest, out).await;
     let settled = |view: &_| in_states(view, 0, &[S::Sending]) == 0;
     stage.until(alert, PATIENCE, settled).await;
     let doubted = in_doubt(&stage, alert).await;
-    assert!(doubted.len() as u64 <= WINDOW, "{} are in doubt", doubted.len());
-    assert!(fault.leaves_doubt() || doubted.is_empty(), "{} are in doubt", doubted.len());
+    let most = match fault {
+        Fault::Refuses => WINDOW,
+        Fault::Hangs => WINDOW + PROBES,
+        Fault::OutOfCredit | Fault::Throttles => 0,
+    };
+    assert!(doubted.len() as u64 <= most, "{} are in doubt", doubted.len());
     assert!(fault != Fault::Hangs || !doubted.is_empty(), "those under way when it began to hang");
     assert!(stage.second.total_rings() > 0);
 
@@ -163,13 +166,13 @@ async fn the_second_gateway_takes_over_and_the_first_comes_back(
         // The policy for lost answers sends them again, by the second gateway.
         stage.time.leap(RECEIPT_WAIT).await;
     }
-    let all = u64::from(PEOPLE);
+    let all = u64::from(people);
     let done = |view: &_| {
         let unknown = in_states(view, 0, &[S::Unknown]);
         in_states(view, 0, &[S::Delivered]) + unknown == all && (fault != Fault::Hangs || unknown == 0)
     };
     stage.until(alert, PATIENCE, done).await;
-    check_rings(&stage, alert, &doubted).await;
+    check_rings(&stage, alert, people, &doubted).await;
 
     fault.end(&stage).await;
     until_it_is_back(&stage).await;

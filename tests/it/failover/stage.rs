@@ -16,7 +16,7 @@ use klaroen_store::alerts::{AlertDraft, AlertView};
 use klaroen_store::deliveries::DeliveryView;
 use klaroen_test_databases::Engine;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::time::Ahead;
 use crate::front::{Door, Front, TOKEN};
@@ -115,6 +115,15 @@ impl Stage {
             }
             assert!(Instant::now() < deadline, "not within {within:?}: {:?}", message.counts);
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the first gateway has taken so many, as long as it goes on: a busy machine takes its time.
+    pub async fn until_taken(&self, messages: u64) {
+        let mut taken = 0;
+        while timeout(PATIENCE, self.first.until_taken(messages)).await.is_err() {
+            let before = std::mem::replace(&mut taken, self.first.stats().taken);
+            assert!(taken > before, "nothing goes out any more: {taken} of {messages}");
         }
     }
 
