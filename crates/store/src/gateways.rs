@@ -69,9 +69,10 @@ pub struct Counts {
     pub not_taken: u64,
     /// It may have been taken.
     pub unknown: u64,
-    /// Receipts that said delivered.
+    /// Receipts of the installation that said delivered, whichever process they came to: the same from every worker, and counted
+    /// for the last 15 minutes only.
     pub delivered: u64,
-    /// Receipts that said undelivered.
+    /// The same for undelivered.
     pub undelivered: u64,
 }
 

@@ -39,6 +39,7 @@ mod page;
 pub mod participants;
 #[cfg(test)]
 mod plans;
+pub mod receipt_times;
 pub mod receipts;
 mod record;
 pub mod replies;

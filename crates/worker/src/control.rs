@@ -8,7 +8,8 @@ use klaroen_domain::gateway::GatewayState;
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::SubmitOutcome;
 use klaroen_domain::time::Timestamp;
-use klaroen_store::gateways::{Figures, GatewayReport};
+use klaroen_store::gateways::GatewayReport;
+use klaroen_store::receipt_times::ReceiptTimes;
 use metrics::gauge;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -144,9 +145,11 @@ impl GatewayControl {
         self.with(|condition, now| condition.stop(stopped, now))
     }
 
-    /// Most receipts say that nothing arrives, or they come late.
-    pub(crate) fn receipts_stay_away(&self, reason: String) -> bool {
-        self.with(|condition, now| condition.receipts_stay_away(reason, now))
+    /// What the receipts of the last quarter of an hour say.
+    pub(crate) fn heard(&self, receipts: Option<ReceiptTimes>) -> bool {
+        lock(&self.tally).receipts = receipts;
+        let reason = receipts.and_then(|receipts| bad_receipts(&receipts));
+        self.with(|condition, now| reason.and_then(|reason| condition.receipts_stay_away(reason, now)))
     }
 
     /// An answer came after its caller gave up.
@@ -177,8 +180,9 @@ impl GatewayControl {
     /// What the others and the operator are told. `wall` is the present time of day.
     pub(crate) fn report(&self, wall: Timestamp) -> GatewayReport {
         let now = Instant::now();
-        let (minute, quarter) = lock(&self.tally).counts(now);
-        let last_error = lock(&self.tally).last_error.clone();
+        let tally = lock(&self.tally);
+        let (figures, last_error) = (tally.figures(now), tally.last_error.clone());
+        drop(tally);
         let held = self.fed();
         let condition = lock(&self.condition);
         GatewayReport {
@@ -195,10 +199,29 @@ impl GatewayControl {
             channels_held: held,
             rate: self.pace.rate(),
             in_flight: condition.under_way(),
-            figures: Figures { minute, quarter, receipt_median_s: None },
+            figures,
             last_error,
         }
     }
+}
+
+/// Fewer receipts say nothing.
+const RECEIPTS_LEAST: u64 = 50;
+/// Seconds between answer and receipt, in the middle, that are too many for an alert.
+const RECEIPT_LATE_S: f64 = 300.0;
+
+/// Why messages through a gateway seem not to arrive.
+fn bad_receipts(receipts: &ReceiptTimes) -> Option<String> {
+    let all = receipts.delivered + receipts.undelivered;
+    if all < RECEIPTS_LEAST {
+        return None;
+    }
+    if 2 * receipts.undelivered > all {
+        let percent = 100 * receipts.undelivered / all;
+        return Some(format!("{percent} % of the last receipts say undelivered"));
+    }
+    let late = receipts.median_s > RECEIPT_LATE_S;
+    late.then(|| format!("half of the receipts took more than {:.0} s", receipts.median_s))
 }
 
 /// A channel that is fed.

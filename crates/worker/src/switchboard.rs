@@ -29,6 +29,8 @@ const COUNTS: Duration = Duration::from_secs(3);
 /// Where nobody shares the database, what has not changed is written this seldom: each time costs a wait for the disk.
 const REPORT_ALONE: Duration = Duration::from_secs(5);
 const COUNTS_ALONE: Duration = Duration::from_secs(15);
+/// How often receipts are looked at: they speak of minutes.
+const RECEIPTS_EVERY: Duration = Duration::from_secs(15);
 
 /// What a gateway may take.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +64,8 @@ struct State {
     others: HashMap<String, Standing>,
     standings: Vec<Standing>,
     unserved: Vec<String>,
+    /// What operators ordered is known. Before, nothing is sent: it may be through a gateway that was taken out of use.
+    informed: bool,
 }
 
 impl Switchboard {
@@ -134,10 +138,16 @@ impl Switchboard {
         };
         let standings: Vec<Standing> = self.routes.iter().zip(&own).map(best).collect();
         let routes = Routes { gateways: &self.routes, standings: &standings };
-        let plan: Vec<Taking> =
-            own.iter().enumerate().map(|(index, own)| taking(routes.part(index, *own))).collect();
+        let plan: Vec<Taking> = own
+            .iter()
+            .enumerate()
+            .map(|(index, own)| match state.informed {
+                true => taking(routes.part(index, *own)),
+                false => Taking::Nothing,
+            })
+            .collect();
         let unserved = routes.unserved();
-        if unserved != state.unserved && !unserved.is_empty() {
+        if state.informed && unserved != state.unserved && !unserved.is_empty() {
             tracing::warn!(?unserved, "no gateway takes these messages now: they wait");
         }
         for (index, control) in self.controls.iter().enumerate() {
@@ -198,7 +208,15 @@ impl Switchboard {
         for control in self.controls.iter().flatten() {
             control.stop(orders.iter().any(|order| order.gateway == control.name()));
         }
+        self.state().informed = true;
         let now = self.clock.now();
+        if told.receipts.is_none_or(|at| at.elapsed() >= RECEIPTS_EVERY) {
+            told.receipts = Some(Instant::now());
+            let times = self.store.receipt_times(now).await?;
+            for control in self.controls.iter().flatten() {
+                control.heard(times.get(control.name()).copied());
+            }
+        }
         if self.store.is_shared() {
             let reports = self.store.gateway_reports(now).await?;
             self.state().others = best(&reports, self.worker);
@@ -211,7 +229,7 @@ impl Switchboard {
         let news = told.states != states;
         if news || told.at.is_none_or(|at| at.elapsed() >= every.mul_f64(0.9)) {
             self.store.report_gateways(&reports, now.plus(counts)).await?;
-            *told = Told { at: Some(Instant::now()), states };
+            (told.at, told.states) = (Some(Instant::now()), states);
             if news {
                 self.store.announce().await?;
             }
@@ -232,6 +250,8 @@ impl Switchboard {
 struct Told {
     at: Option<Instant>,
     states: Vec<(klaroen_domain::gateway::GatewayState, String)>,
+    /// When receipts were looked at.
+    receipts: Option<Instant>,
 }
 
 /// The best that processes other than `worker` say of each gateway; one that holds no channel of it knows nothing.

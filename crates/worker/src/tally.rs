@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use klaroen_domain::outcome::SubmitOutcome;
 use klaroen_domain::time::Timestamp;
-use klaroen_store::gateways::{Counts, LastError};
+use klaroen_store::gateways::{Counts, Figures, LastError};
+use klaroen_store::receipt_times::ReceiptTimes;
 use tokio::time::Instant;
 
 /// One step of the sliding windows.
@@ -20,11 +21,13 @@ pub(crate) struct Tally {
     /// By number of the step, newest last.
     steps: VecDeque<(u64, Counts)>,
     pub(crate) last_error: Option<LastError>,
+    /// What the database says of receipts.
+    pub(crate) receipts: Option<ReceiptTimes>,
 }
 
 impl Tally {
     pub(crate) const fn new(now: Instant) -> Self {
-        Self { began: now, steps: VecDeque::new(), last_error: None }
+        Self { began: now, steps: VecDeque::new(), last_error: None, receipts: None }
     }
 
     fn step(&self, now: Instant) -> u64 {
@@ -67,8 +70,17 @@ impl Tally {
         self.last_error = Some(LastError { code, detail, at: at.as_millis() });
     }
 
+    /// All that is reported.
+    pub(crate) fn figures(&self, now: Instant) -> Figures {
+        let (minute, mut quarter) = self.counts(now);
+        if let Some(receipts) = self.receipts {
+            (quarter.delivered, quarter.undelivered) = (receipts.delivered, receipts.undelivered);
+        }
+        Figures { minute, quarter, receipt_median_s: self.receipts.map(|receipts| receipts.median_s) }
+    }
+
     /// The last minute and the last quarter of an hour.
-    pub(crate) fn counts(&self, now: Instant) -> (Counts, Counts) {
+    fn counts(&self, now: Instant) -> (Counts, Counts) {
         let step = self.step(now);
         let of_last = |steps: u64| {
             let recent = self.steps.iter().filter(|(at, _)| at + steps > step);

@@ -29,7 +29,7 @@ use klaroen_store::replies::{AutoReply, AutoReplyTexts};
 use klaroen_store::retention::Retention;
 use klaroen_store::seal::Keys;
 use klaroen_store::{Actor, Store, StoreOptions};
-use klaroen_worker::{ChannelHealth, ChannelSpec, Worker, WorkerError, WorkerSettings};
+use klaroen_worker::{ChannelHealth, ChannelSpec, GatewayRoute, Worker, WorkerError, WorkerSettings};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -139,17 +139,23 @@ fn rules() -> MatchRules {
 
 impl World {
     pub async fn new(participants: u32) -> Self {
+        Self::of((0..participants).map(phone).collect()).await
+    }
+
+    /// With these numbers.
+    pub async fn of(phones: Vec<PhoneNumber>) -> Self {
+        let participants = phones.len();
         let directory = TempDir::new().unwrap();
         let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
         let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
         let now = SystemClock.now();
         let organisation = store.create_organisation("utrecht", "Utrecht", now).await.unwrap().unwrap().id;
         let center = Point::wgs84(52.0907, 5.1214).unwrap();
-        for n in 0..participants {
+        for phone in phones {
             let draft = ParticipantDraft {
                 kind: ParticipantKind::Resident,
                 name: None,
-                phone: phone(n),
+                phone,
                 language: Language::Nl,
                 places: vec![Place { label: "home".into(), location: center, hours: None }],
                 groups: vec![],
@@ -182,7 +188,7 @@ impl World {
         let Once::Done(taken) = store.take_incident(&intake, &incident, Some(&alert)).await.unwrap() else {
             panic!("the incident is new")
         };
-        assert_eq!(taken.recipients, u64::from(participants));
+        assert_eq!(taken.recipients, participants as u64);
         Self { store, organisation, alert: taken.alert.unwrap(), _directory: directory }
     }
 
@@ -207,6 +213,51 @@ impl World {
     }
 }
 
+/// A connection of a gateway that follows a script, and the provider's side of it.
+pub fn connection(
+    gateway: &str,
+    window: usize,
+    segments_per_second: u32,
+    script: Script,
+) -> (ChannelSpec, Provider) {
+    let name = ChannelName { gateway: gateway.into(), channel: 0 };
+    let (submitted, seen) = mpsc::channel(50_000);
+    let (events, heard) = mpsc::channel(100);
+    let (status, shown) = watch::channel(ChannelStatus::Up);
+    let gateway = Arc::new(Scripted { script, count: AtomicU32::new(0), submitted });
+    let heard = Arc::new(Mutex::new(Some(heard)));
+    let connect = move || {
+        Ok(Channel {
+            gateway: Arc::clone(&gateway) as Arc<dyn SmsGateway>,
+            events: heard.try_lock().unwrap().take().expect("the tests connect once"),
+            status: shown.clone(),
+        })
+    };
+    let spec = ChannelSpec { name, window, segments_per_second, connect: Box::new(connect) };
+    (spec, Provider { submitted: seen, events, status })
+}
+
+pub fn settings(
+    channels: Vec<ChannelSpec>,
+    routes: Vec<GatewayRoute>,
+    drain_deadline: Duration,
+) -> WorkerSettings {
+    WorkerSettings {
+        channels,
+        routes,
+        country: Country::NL,
+        receipt_grace: Duration::from_hours(1),
+        rules: rules(),
+        texts: Arc::new(Texts),
+        drain_deadline,
+        retention: Retention {
+            idempotency: Duration::from_hours(24),
+            parked_receipts: Duration::from_hours(24),
+            receipts: Duration::from_hours(24),
+        },
+    }
+}
+
 /// A worker that runs.
 pub struct Running {
     pub provider: Provider,
@@ -226,40 +277,24 @@ impl Running {
     }
 
     pub fn on(gateway: &str, world: &World, window: usize, script: Script, drain_deadline: Duration) -> Self {
-        let name = ChannelName { gateway: gateway.into(), channel: 0 };
-        let (submitted, seen) = mpsc::channel(50_000);
-        let (events, heard) = mpsc::channel(100);
-        let (status, shown) = watch::channel(ChannelStatus::Up);
-        let gateway = Arc::new(Scripted { script, count: AtomicU32::new(0), submitted });
-        let heard = Arc::new(Mutex::new(Some(heard)));
-        let connect = move || {
-            Ok(Channel {
-                gateway: Arc::clone(&gateway) as Arc<dyn SmsGateway>,
-                events: heard.try_lock().unwrap().take().expect("the tests connect once"),
-                status: shown.clone(),
-            })
-        };
-        let spec = ChannelSpec { name, window, segments_per_second: 0, connect: Box::new(connect) };
-        let settings = WorkerSettings {
-            channels: vec![spec],
-            routes: vec![],
-            country: Country::NL,
-            receipt_grace: Duration::from_hours(1),
-            rules: rules(),
-            texts: Arc::new(Texts),
-            drain_deadline,
-            retention: Retention {
-                idempotency: Duration::from_hours(24),
-                parked_receipts: Duration::from_hours(24),
-                receipts: Duration::from_hours(24),
-            },
-        };
+        let (spec, provider) = connection(gateway, window, 0, script);
+        Self::of(world, vec![spec], vec![], provider, drain_deadline)
+    }
+
+    fn of(
+        world: &World,
+        channels: Vec<ChannelSpec>,
+        routes: Vec<GatewayRoute>,
+        provider: Provider,
+        drain_deadline: Duration,
+    ) -> Self {
+        let settings = settings(channels, routes, drain_deadline);
         let wake = Arc::new(Notify::new());
         let worker = Worker::new(world.store.clone(), Arc::new(SystemClock), Arc::clone(&wake), settings);
         let health = Box::new(worker.health());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(worker.run(shutdown.clone()));
-        Self { provider: Provider { submitted: seen, events, status }, wake, health, shutdown, task }
+        Self { provider, wake, health, shutdown, task }
     }
 
     /// Waits until the worker holds its channel no more.

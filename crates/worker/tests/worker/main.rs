@@ -2,4 +2,5 @@
 
 mod events;
 mod fixture;
+mod gateways;
 mod submits;
