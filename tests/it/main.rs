@@ -3,12 +3,15 @@
 #![expect(clippy::cast_precision_loss, reason = "small counts become metres and angles")]
 
 mod api;
+mod behind_kannel;
 mod client;
 mod cluster;
 mod contract;
 mod control_room;
 mod crash;
 mod desk;
+mod failover;
+mod front;
 mod gateways;
 mod pipeline;
 mod program;

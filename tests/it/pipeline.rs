@@ -16,7 +16,7 @@ use crate::service::{SENDER, Service, in_states, smsc, until};
 use crate::world::{World, at_metres_east, draft, phone, text};
 
 /// A world whose clock is the real one, with `count` people.
-async fn world(engine: Engine, count: usize) -> World {
+pub async fn world(engine: Engine, count: usize) -> World {
     let now = SystemClock.now();
     let world = World::at(engine, now).await;
     #[expect(clippy::cast_precision_loss, reason = "metres")]

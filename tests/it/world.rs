@@ -129,7 +129,12 @@ impl World {
 
     /// An alert for everybody within 10 km, written to its end.
     pub async fn alert_all(&self) -> AlertId {
-        let taken = self.take(&self.alert_draft(10_000.0)).await;
+        self.raise(&self.alert_draft(10_000.0)).await
+    }
+
+    /// An alert, written to its end.
+    pub async fn raise(&self, draft: &AlertDraft) -> AlertId {
+        let taken = self.take(draft).await;
         let alert = taken.alert.unwrap();
         if taken.more {
             self.store.continue_fanout(alert, &self.rules, self.now(), || {}).await.unwrap();

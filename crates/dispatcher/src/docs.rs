@@ -29,11 +29,12 @@ const DESCRIPTION: &str = "Citizen alert dispatch by SMS: take an incident, ask 
 const NO_IDEMPOTENCY_KEY: &str = "Takes no `Idempotency-Key`: a request with one is refused, because a repetition would make \
     a second one.";
 
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     ("incidents", "What was reported"),
     ("alerts", "The calls to participants"),
     ("replies", "What participants sent back"),
     ("registry", "Participants, groups and areas"),
+    ("gateways", "How SMS leave"),
     ("keys", "Who may call"),
     ("audit", "Who did what"),
     ("operations", "For those who run the service; no key needed"),
@@ -110,8 +111,8 @@ fn problems_of(method: &Method, path: &str, operation: &Operation) -> Vec<(&'sta
         ("503", "The database is away; `Retry-After` says how long to wait"),
     ];
     let has_body = operation.request_body.is_some();
-    // A cancellation takes an empty object, which is read and needs no media type.
-    let reads_body = has_body || path.ends_with("/cancel");
+    // These take an empty object, which is read and needs no media type.
+    let reads_body = has_body || ["/cancel", "/resume", "/test"].iter().any(|verb| path.ends_with(verb));
     if reads_body {
         problems.extend([("400", "The body cannot be read"), ("408", "The body did not arrive in time")]);
     }
@@ -128,6 +129,9 @@ fn problems_of(method: &Method, path: &str, operation: &Operation) -> Vec<(&'sta
     let changes = ["/update", "/retract", "/end", "/extend", "/cancel"];
     if changes.iter().any(|verb| path.ends_with(verb)) {
         problems.push(("409", "The state of the alert does not allow it"));
+    }
+    if path.ends_with("/test") {
+        problems.push(("409", "Another test of this gateway is under way"));
     }
     problems
 }

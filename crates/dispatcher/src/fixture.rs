@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::app::{App, Dispatcher, GatewayHealth};
+use crate::gateways::ConfiguredGateway;
 use crate::router;
 use crate::settings::DispatcherSettings;
 use crate::v1::callbacks::CallbackGateways;
@@ -63,7 +64,7 @@ fn gateways() -> [GatewayConfig; 2] {
     [
         json!({"type": "kannel", "name": "kannel", "base_url": "http://127.0.0.1:9", "sender": "1000", "username": "u",
                "password": "p", "callback_token": TOKEN, "callback_url": "http://127.0.0.1:8080",
-               "callback_addresses": ["192.0.2.0/24"]}),
+               "callback_addresses": ["192.0.2.0/24"], "test_number": "+31612345678", "test_at": "06:30"}),
         json!({"type": "log", "name": "dry"}),
     ]
     .map(|table| serde_json::from_value(table).unwrap())
@@ -89,6 +90,7 @@ pub(crate) async fn dispatcher() -> (Dispatcher, TempDir) {
     settings.price_per_segment = 0.07;
     settings.segments_per_second = 100.0;
     settings.burst_per_key = 1_000;
+    settings.gateways = gateways().iter().map(|config| ConfiguredGateway::of(config).unwrap()).collect();
     let dispatcher = Dispatcher {
         store,
         clock: Arc::new(ManualClock::new(NOW)),

@@ -7,6 +7,7 @@ pub mod app;
 mod authentication;
 mod described;
 mod docs;
+mod gateways;
 mod health;
 mod heavy;
 pub mod import;
@@ -34,6 +35,7 @@ mod matrix;
 
 pub use app::{Dispatcher, GatewayHealth};
 pub use docs::openapi;
+pub use gateways::ConfiguredGateway;
 pub use import::{CsvImport, ImportError, ImportReport, Progress, import_csv};
 pub use server::{ServeError, serve, serve_operations};
 pub use settings::DispatcherSettings;

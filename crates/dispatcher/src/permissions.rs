@@ -3,7 +3,9 @@
 use axum::http::Method;
 use klaroen_domain::role::{Permission, Role};
 
-use Permission::{ManageKeys, ManageRegistry, ReadAlerts, ReadAudit, ReadLibrary, RunAlerts};
+use Permission::{
+    ManageGateways, ManageKeys, ManageRegistry, ReadAlerts, ReadAudit, ReadGateways, ReadLibrary, RunAlerts,
+};
 
 /// Every call under `/v1` with what it takes.
 pub const CALLS: &[(Method, &str, Permission)] = &[
@@ -39,6 +41,13 @@ pub const CALLS: &[(Method, &str, Permission)] = &[
     (Method::GET, "/v1/keys", ManageKeys),
     (Method::POST, "/v1/keys", ManageKeys),
     (Method::DELETE, "/v1/keys/{id}", ManageKeys),
+    (Method::GET, "/v1/gateways", ReadGateways),
+    (Method::GET, "/v1/gateways/{name}", ReadGateways),
+    (Method::POST, "/v1/gateways/{name}/pause", ManageGateways),
+    (Method::POST, "/v1/gateways/{name}/resume", ManageGateways),
+    (Method::POST, "/v1/gateways/{name}/test", ManageGateways),
+    (Method::GET, "/v1/gateways/{name}/tests", ReadGateways),
+    (Method::GET, "/v1/gateways/{name}/tests/{id}", ReadGateways),
     (Method::GET, "/v1/audit", ReadAudit),
 ];
 

@@ -42,6 +42,13 @@ pub fn keyed() -> OpenApiRouter<App> {
         .routes(routes!(v1::areas::get, v1::areas::put))
         .routes(routes!(v1::keys::list, v1::keys::create))
         .routes(routes!(v1::keys::revoke))
+        .routes(routes!(v1::gateways::list))
+        .routes(routes!(v1::gateways::get))
+        .routes(routes!(v1::gateway_pauses::pause))
+        .routes(routes!(v1::gateway_pauses::resume))
+        .routes(routes!(v1::gateway_tests::request))
+        .routes(routes!(v1::gateway_tests::list))
+        .routes(routes!(v1::gateway_tests::get))
         .routes(routes!(v1::audit::list))
 }
 

@@ -3,6 +3,8 @@
 use klaroen_domain::phone::Country;
 use klaroen_store::matching::MatchRules;
 
+use crate::gateways::ConfiguredGateway;
+
 /// What the configuration says to the dispatcher.
 #[derive(Clone, Debug)]
 pub struct DispatcherSettings {
@@ -18,6 +20,8 @@ pub struct DispatcherSettings {
     pub price_per_segment: f64,
     /// SMS that all gateways hand over in a second; 0: no limit.
     pub segments_per_second: f64,
+    /// Every gateway, in the order of the configuration.
+    pub gateways: Vec<ConfiguredGateway>,
     /// Requests that one API key may make in a second, on average.
     pub requests_per_second_per_key: u32,
     /// Requests that one API key may make at once.
@@ -53,6 +57,7 @@ impl DispatcherSettings {
             max_segments: Self::MAX_SEGMENTS,
             price_per_segment: 0.0,
             segments_per_second: 0.0,
+            gateways: Vec::new(),
             requests_per_second_per_key: Self::REQUESTS_PER_SECOND_PER_KEY,
             burst_per_key: Self::BURST_PER_KEY,
             connections_max: Self::CONNECTIONS_MAX,

@@ -55,8 +55,8 @@ impl TestState {
             (Self::Delivered, _) | (_, ReceiptStatus::Delivered) => Self::Delivered,
             (Self::Refused, _) => Self::Refused,
             (_, ReceiptStatus::Undelivered) => Self::Undelivered,
-            // The provider has it, whatever became of our request.
-            (Self::Requested | Self::Submitting | Self::Unknown, ReceiptStatus::Underway) => Self::Accepted,
+            // It was quicker than the answer.
+            (Self::Submitting, ReceiptStatus::Underway) => Self::Accepted,
             (state, _) => state,
         }
     }
@@ -94,7 +94,8 @@ mod tests {
                 assert_eq!(state.after(receipt).after(receipt), state.after(receipt), "{state}");
             }
         }
-        assert_eq!(TestState::Unknown.after(Underway), TestState::Accepted);
+        assert_eq!(TestState::Submitting.after(Underway), TestState::Accepted);
+        assert_eq!(TestState::Unknown.after(Underway), TestState::Unknown);
         assert_eq!(TestState::NoReceipt.after(Underway), TestState::NoReceipt);
         assert_eq!(TestState::NoReceipt.after(Undelivered), TestState::Undelivered);
         assert_eq!(TestState::Refused.after(Undelivered), TestState::Refused);

@@ -31,6 +31,10 @@ pub enum Permission {
     ManageRegistry,
     /// See, make and revoke keys.
     ManageKeys,
+    /// See how the gateways do.
+    ReadGateways,
+    /// Take gateways out of use and put them back, and test them.
+    ManageGateways,
     /// Read the audit log.
     ReadAudit,
 }
@@ -54,12 +58,13 @@ impl Role {
     #[must_use]
     pub const fn permissions(self) -> &'static [Permission] {
         use Permission::{
-            ApproveAlerts, ManageKeys, ManageRegistry, ReadAlerts, ReadAudit, ReadLibrary, RunAlerts,
+            ApproveAlerts, ManageGateways, ManageKeys, ManageRegistry, ReadAlerts, ReadAudit, ReadGateways,
+            ReadLibrary, RunAlerts,
         };
         match self {
-            Self::Operator => &[ReadAlerts, RunAlerts, ReadLibrary],
+            Self::Operator => &[ReadAlerts, RunAlerts, ReadLibrary, ReadGateways],
             Self::Approver => &[ReadAlerts, ApproveAlerts, ReadLibrary],
-            Self::Admin => &[ReadLibrary, ManageRegistry, ManageKeys],
+            Self::Admin => &[ReadLibrary, ManageRegistry, ManageKeys, ReadGateways, ManageGateways],
             Self::Auditor => &[ReadAudit],
         }
     }

@@ -222,7 +222,7 @@ pub enum SimulateCommand {
     /// PUT /simulator/faults {"throttled": 0.5, …}, PUT /simulator/balance {"balance": 100},
     /// POST /simulator/mishaps {"mishap": "lost_response", "times": 3} for the next submits,
     /// POST /simulator/inbound {"from": "316…", "to": "1000", "text": "…"}.
-    /// Mishaps: throttled, internal_error, bare_error, bare_error_after_taking, garbled_response, lost_response,
+    /// Mishaps: throttled, internal_error, bare_error, bare_error_after_taking, garbled_response, ignored, lost_response,
     /// close_before_taking, close_after_taking.
     ///
     /// The contract "http": POST /messages with "Authorization: Bearer SECRET" and {"from", "to", "text", "reference",

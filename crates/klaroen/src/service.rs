@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use klaroen_dispatcher::{CallbackGateways, Dispatcher, DispatcherSettings, GatewayHealth};
+use klaroen_dispatcher::{
+    CallbackGateways, ConfiguredGateway, Dispatcher, DispatcherSettings, GatewayHealth,
+};
 use klaroen_domain::time::Clock;
 use klaroen_gateway::ChannelStatus;
 use klaroen_gateway::config::GatewayConfig;
 use klaroen_store::Store;
 use klaroen_store::matching::MatchRules;
 use klaroen_store::retention::Retention;
-use klaroen_worker::{ChannelHealth, ChannelSpec, GatewayRoute, Worker, WorkerSettings};
+use klaroen_worker::{ChannelHealth, ChannelSpec, GatewayRoute, SelfTest, Worker, WorkerSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -92,7 +94,7 @@ impl Service {
             max_alerts_per_day: checked.sending.max_alerts_per_day,
         };
         let (metrics, upkeep) = metrics::recorder()?;
-        let dispatcher_settings = dispatcher_settings(&checked, rules.clone());
+        let dispatcher_settings = dispatcher_settings(&checked, rules.clone())?;
         let callbacks = callbacks(&checked)?;
         let worker = if parts == Parts::Dispatcher {
             None
@@ -207,9 +209,11 @@ fn run_parts(
     running
 }
 
-fn dispatcher_settings(checked: &Checked, rules: MatchRules) -> DispatcherSettings {
+fn dispatcher_settings(checked: &Checked, rules: MatchRules) -> Result<DispatcherSettings, Failure> {
     let requests = checked.http.requests_per_second;
-    DispatcherSettings {
+    let gateways: Result<Vec<_>, _> = checked.gateways.iter().map(ConfiguredGateway::of).collect();
+    Ok(DispatcherSettings {
+        gateways: gateways.because("gateways")?,
         public_url: Some(checked.http.public_url.trim_end_matches('/').to_owned()),
         country: checked.sending.country,
         rules,
@@ -220,7 +224,7 @@ fn dispatcher_settings(checked: &Checked, rules: MatchRules) -> DispatcherSettin
         burst_per_key: requests.saturating_mul(2),
         connections_max: CONNECTIONS_MAX,
         connections_max_per_peer: checked.http.connections_per_client,
-    }
+    })
 }
 
 /// What reads the callbacks of the gateways; nothing is connected for it.
@@ -237,6 +241,8 @@ fn worker_settings(
 ) -> Result<WorkerSettings, Failure> {
     let routes: Result<Vec<_>, _> = checked.gateways.iter().map(GatewayRoute::of).collect();
     let routes = routes.map_err(|fault| Failure::new(format!("gateways: {fault}")))?;
+    let self_tests: Result<Vec<_>, _> = checked.gateways.iter().filter_map(SelfTest::of).collect();
+    let self_tests = self_tests.map_err(|fault| Failure::new(format!("gateways: {fault}")))?;
     let sending = checked.sending;
     let gateways = checked.gateways.into_iter().map(Arc::new);
     Ok(WorkerSettings {
@@ -252,6 +258,7 @@ fn worker_settings(
             parked_receipts: KEEP_PARKED_RECEIPTS,
             receipts: KEEP_RECEIPTS,
         },
+        self_tests,
     })
 }
 

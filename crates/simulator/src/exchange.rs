@@ -70,6 +70,8 @@ pub(crate) struct Exchange {
     pub config: SmscConfig,
     pub faults: watch::Sender<Arc<Faults>>,
     pub counters: Counters,
+    /// Messages taken so far, for whoever waits for so many.
+    pub taken: watch::Sender<u64>,
     pub agenda: Agenda<Task>,
     /// The accounts of all connections that can receive, one entry a connection.
     pub receivers: watch::Sender<Vec<Arc<Account>>>,
@@ -91,6 +93,7 @@ impl Exchange {
         Self {
             faults: watch::Sender::new(Arc::new(config.faults.clone())),
             counters: Counters::default(),
+            taken: watch::Sender::new(0),
             agenda: Agenda::new(),
             receivers: watch::Sender::new(Vec::new()),
             accounts: Mutex::default(),
@@ -183,6 +186,7 @@ impl Exchange {
         now: Instant,
     ) -> (u64, bool) {
         count(&self.counters.taken);
+        self.taken.send_modify(|taken| *taken += 1);
         let id = self.next_message_id.fetch_add(1, Ordering::Relaxed);
         let delivered = fate.state == FinalState::Delivered;
         let early =

@@ -77,6 +77,7 @@ pub(crate) enum Question {
     UnknownStatus = 19,
     NumberBlocked = 20,
     Partial = 21,
+    Ignored = 22,
 }
 
 impl Dice {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,7 +33,14 @@ pub struct Smsc {
     addr: SocketAddr,
     stop: CancellationToken,
     tasks: TaskTracker,
+    listening: Mutex<Option<Listening>>,
     connections: Arc<Mutex<Connections>>,
+}
+
+/// The listener, while there is one.
+struct Listening {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
 }
 
 /// The connections that are dropped together.
@@ -81,12 +89,20 @@ impl Smsc {
             let (stop, exchange) = (stop.clone(), Arc::clone(&exchange));
             async move { stop.run_until_cancelled(exchange.work_off()).await }
         });
-        tasks.spawn({
-            let (stop, exchange) = (stop.clone(), Arc::clone(&exchange));
-            let connections = Arc::clone(&connections);
-            async move { stop.run_until_cancelled(accept(listener, exchange, connections)).await }
+        let smsc = Self { exchange, addr, stop, tasks, listening: Mutex::default(), connections };
+        smsc.serve(listener);
+        Ok(smsc)
+    }
+
+    fn serve(&self, listener: TcpListener) {
+        let stop = self.stop.child_token();
+        let (exchange, connections) = (Arc::clone(&self.exchange), Arc::clone(&self.connections));
+        let until = stop.clone();
+        let task = tokio::spawn(async move {
+            // It is over when it is cancelled, which is all that the answer says.
+            let _ = until.run_until_cancelled(accept(listener, exchange, connections)).await;
         });
-        Ok(Self { exchange, addr, stop, tasks, connections })
+        *lock(&self.listening) = Some(Listening { stop, task });
     }
 
     /// Where it listens.
@@ -98,6 +114,13 @@ impl Smsc {
     /// Changes what goes wrong, for every submit, receipt and bind from now on. Messages that were taken keep their fate.
     pub fn set_faults(&self, faults: Faults) {
         self.exchange.faults.send_replace(Arc::new(faults));
+    }
+
+    /// Waits until so many messages were taken since the start, in order to change what goes wrong then.
+    pub async fn until_taken(&self, messages: u64) {
+        let mut taken = self.exchange.taken.subscribe();
+        // The exchange lives as long as this, and with it the other end.
+        let _ = taken.wait_for(|taken| *taken >= messages).await;
     }
 
     /// What happened so far.
@@ -167,12 +190,35 @@ impl Smsc {
         old.tasks.wait().await;
     }
 
+    /// Drops every connection and refuses new ones, until [`Smsc::listen_again`]. What is due goes on.
+    pub async fn stop_listening(&self) {
+        let listening = lock(&self.listening).take();
+        if let Some(Listening { stop, task }) = listening {
+            stop.cancel();
+            if task.await.is_err() {
+                tracing::error!("the listener panicked");
+            }
+        }
+        self.disconnect_all().await;
+    }
+
+    /// Listens again where it did before.
+    ///
+    /// # Errors
+    /// Where the port was taken in the meantime.
+    pub async fn listen_again(&self) -> io::Result<()> {
+        if lock(&self.listening).is_none() {
+            self.serve(TcpListener::bind(self.addr).await?);
+        }
+        Ok(())
+    }
+
     /// Stops listening, drops every connection and waits until all is still. What was counted can still be asked for.
     pub async fn shutdown(&self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.disconnect_all().await;
+        self.stop_listening().await;
     }
 }
 
@@ -182,9 +228,9 @@ impl Drop for Smsc {
     }
 }
 
-/// Swapping two handles cannot be left half done.
-fn lock(connections: &Mutex<Connections>) -> MutexGuard<'_, Connections> {
-    connections.lock().unwrap_or_else(PoisonError::into_inner)
+/// A handle is put in, taken out or swapped, and nothing is left half done in between.
+fn lock<T>(handles: &Mutex<T>) -> MutexGuard<'_, T> {
+    handles.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn accept(listener: TcpListener, exchange: Arc<Exchange>, connections: Arc<Mutex<Connections>>) {

@@ -3,6 +3,7 @@
 //! Reports are advice: each worker routes by its own and by those of the others that are still good. A pause by hand is an
 //! order, and holds until it is taken back.
 
+use klaroen_domain::alert::Priority;
 use klaroen_domain::gateway::GatewayState;
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
@@ -102,6 +103,23 @@ pub struct GatewayPause {
     pub reason: Option<String>,
 }
 
+/// How many deliveries wait that are due, of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The priority of their alert.
+    pub priority: Priority,
+    /// Whose numbers they are (ISO 3166-1 alpha-2); empty where that is not known.
+    pub country: String,
+    /// How many.
+    pub count: u64,
+}
+
+const DUE: Sql = Sql::new(
+    "SELECT m.priority, COALESCE(p.country, ''), COUNT(*) FROM messages m
+         JOIN deliveries d ON d.message_id = m.id AND d.state = 'queued' AND d.due_at <= $1
+         LEFT JOIN participants p ON p.id = d.participant_id
+     WHERE NOT m.settled AND m.expires_at > $1 GROUP BY 1, 2 ORDER BY 1, 2",
+);
 /// Columns of the JSON: gateway, worker, state, since, reason, paused until, usable, channels up, channels held, rate, in flight,
 /// figures, last error. The older of two that come out of order changes nothing that matters: the next is a second away.
 const REPORT: Sql = Sql::each(
@@ -228,6 +246,21 @@ impl Store {
         let rows: Vec<ReportRow> = on_db!(read self.db, pool, d =>
             sqlx::query_as(REPORTS.of(d)).bind(now.as_millis()).fetch_all(pool).await?);
         rows.into_iter().map(ReportRow::into_report).collect()
+    }
+
+    /// What is due and waits for a gateway.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn due_for_gateways(&self, now: Timestamp) -> Result<Vec<Due>> {
+        let rows: Vec<(String, String, i64)> = on_db!(read self.db, pool, d =>
+            sqlx::query_as(DUE.of(d)).bind(now.as_millis()).fetch_all(pool).await?);
+        let corrupt = || StoreError::Corrupt { table: "messages", column: "priority" };
+        let due = |(priority, country, count): (String, String, i64)| {
+            let priority = priority.parse().map_err(|_| corrupt())?;
+            Ok(Due { priority, country, count: u64::try_from(count).unwrap_or(0) })
+        };
+        rows.into_iter().map(due).collect()
     }
 
     /// Deletes the reports of a worker that ends, and those that are not good any more.

@@ -19,6 +19,7 @@ pub mod export;
 pub mod fanout;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod gateway_tests;
 pub mod gateways;
 pub mod groups;
 mod hex;

@@ -1,6 +1,6 @@
 //! Receipts: stored as they came, merged by `advance`, parked where their delivery is not known yet.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use klaroen_domain::delivery::{DeliveryEvent, DeliveryState, advance, merge_parts, stronger};
@@ -14,7 +14,7 @@ use crate::db::{Sql, Tx, on_tx};
 use crate::doubts::{self, Resolution};
 use crate::outcomes::reopen;
 use crate::seal::{Keys, Recipient};
-use crate::{Result, Store, StoreError, hex, opt_outs};
+use crate::{Result, Store, StoreError, gateway_tests, hex, opt_outs};
 
 /// One receipt.
 #[derive(Clone, Debug, PartialEq)]
@@ -213,10 +213,16 @@ pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt])
     }
     let found = find(tx, gateway, batch).await?;
     let known = known_references(tx, batch).await?;
+    let unowned: Vec<usize> = (0..batch.len())
+        .filter(|i| found[*i].is_none() && !batch[*i].delivery.is_some_and(|d| known.contains(&d.0)))
+        .collect();
+    let tests: HashMap<usize, i64> =
+        gateway_tests::find(tx, gateway, batch, &unowned).await?.into_iter().collect();
     let mut rows = Vec::with_capacity(batch.len());
     let mut receipts = Vec::with_capacity(batch.len());
-    let mut stopped = Vec::new();
+    let (mut stopped, mut joined) = (Vec::new(), 0);
     for (index, receipt) in batch.iter().enumerate() {
+        let test = tests.get(&index).copied();
         // Our own reference outranks an id that the provider may use again.
         let ours = receipt.delivery.filter(|d| known.contains(&d.0));
         let owner = match (ours, found.get(index).copied().flatten()) {
@@ -231,8 +237,14 @@ pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt])
             receipt.recipient.map(|r| hex::encode(&r.0)),
             receipt.raw,
             receipt.received_at.as_millis(),
-            owner.map(|(delivery, _)| delivery),
+            test.map(|number| DeliveryId::of_test(number).0).or(owner.map(|(delivery, _)| delivery)),
         ]));
+        if let Some(number) = test {
+            let error = receipt.error.as_deref();
+            gateway_tests::settle(tx, number, receipt.status, error, receipt.received_at).await?;
+            joined += 1;
+            continue;
+        }
         // The delivery tells the phone, where there is one: see `apply`.
         if owner.is_none() && receipt.error.as_deref() == Some(Failure::OPTED_OUT) {
             stopped.extend(receipt.recipient.map(|phone| (phone, receipt.received_at)));
@@ -249,7 +261,7 @@ pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt])
     }
     on_tx!(&mut *tx, conn, d => sqlx::query(INSERT.of(d))
         .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?.rows_affected());
-    let joined = receipts.len() as u64;
+    joined += receipts.len() as u64;
     let moved = apply(tx, &receipts).await?;
     if let Some(now) = stopped.iter().map(|(_, at)| *at).max() {
         opt_outs::stopped_at_provider(tx, &[], stopped.into_iter().map(|(phone, _)| phone), now).await?;

@@ -6,6 +6,7 @@ use klaroen_domain::time::Timestamp;
 
 use crate::callbacks::KEEP_REPLAYS;
 use crate::db::{Sql, on_db};
+use crate::gateway_tests::KEEP_TESTS;
 use crate::{Result, Store};
 
 const PRUNE_KEYS: Sql = Sql::new(
@@ -24,6 +25,10 @@ const PRUNE_ALL_RECEIPTS: Sql =
 const PRUNE_REPLAYS: Sql = Sql::new(
     "DELETE FROM callback_replays WHERE (gateway, key) IN
          (SELECT gateway, key FROM callback_replays WHERE seen_at < $1 LIMIT $2)",
+);
+
+const PRUNE_TESTS: Sql = Sql::new(
+    "DELETE FROM gateway_tests WHERE number IN (SELECT number FROM gateway_tests WHERE requested_at < $1 LIMIT $2)",
 );
 
 /// Rows of one kind that a call deletes at most: the one writer is not held up for longer than some milliseconds.
@@ -50,7 +55,8 @@ impl Store {
         let receipts = self.delete_before(PRUNE_RECEIPTS, now.minus(retention.parked_receipts)).await?;
         let raw = self.delete_before(PRUNE_ALL_RECEIPTS, now.minus(retention.receipts)).await?;
         let replays = self.delete_before(PRUNE_REPLAYS, now.minus(KEEP_REPLAYS)).await?;
-        Ok(keys + receipts + raw + replays)
+        let tests = self.delete_before(PRUNE_TESTS, now.minus(KEEP_TESTS)).await?;
+        Ok(keys + receipts + raw + replays + tests)
     }
 
     async fn delete_before(&self, statement: Sql, end: Timestamp) -> Result<u64> {

@@ -19,6 +19,7 @@ use crate::inbound::Inbound;
 use crate::instruments::ChannelInstruments;
 use crate::lease::{Applicant, Lease};
 use crate::replies::{self, Replies};
+use crate::self_test::SelfTester;
 use crate::session::{Ended, Parts, Session};
 use crate::settler::Settler;
 use crate::switchboard::Switchboard;
@@ -101,6 +102,8 @@ impl ChannelTask {
         let stop_events = CancellationToken::new();
         let inbound = self.listen(events, &finisher, &in_doubt, instruments, &stop_events);
         let asking = AbortOnDropHandle::new(tokio::spawn(self.settler(&gateway, instruments).run()));
+        let stop_tests = CancellationToken::new();
+        let tester = self.tester(&gateway, &status, &stop_tests);
         let mut session = Session::new(Parts {
             claimer: self.claimer(&finisher),
             control: Arc::clone(&self.control),
@@ -126,7 +129,13 @@ impl ChannelTask {
         let patience = if ended == Ended::LeaseLost { patience.min(LOST) } else { patience };
         let drained_by = Instant::now() + patience;
         let (heard_by, closed_by) = (drained_by + EVENTS, drained_by + EVENTS + FAREWELL);
+        stop_tests.cancel();
         session.wind_down(drained_by).await;
+        if let Some(tester) = tester
+            && tokio::time::timeout_at(drained_by, tester).await.is_err()
+        {
+            tracing::warn!("a test message was not answered in time: it is in doubt");
+        }
         // While the connection is open, so that what is stored is acknowledged.
         stop_events.cancel();
         for task in inbound {
@@ -148,6 +157,26 @@ impl ChannelTask {
         };
         finisher.close(give_up).await;
         if ended == Ended::Broken { broken(stop).await } else { ended }
+    }
+
+    /// Starts what hands over test messages, where the gateway has a number to test with.
+    fn tester(
+        &self,
+        gateway: &Arc<dyn SmsGateway>,
+        status: &watch::Receiver<ChannelStatus>,
+        stop: &CancellationToken,
+    ) -> Option<AbortOnDropHandle<()>> {
+        let own = self.shared.self_tests.iter().find(|test| test.gateway == self.spec.name.gateway)?;
+        let tester = SelfTester {
+            store: self.shared.store.clone(),
+            clock: Arc::clone(&self.shared.clock),
+            channel: self.spec.name.clone(),
+            control: Arc::clone(&self.control),
+            gateway: Arc::clone(gateway),
+            status: status.clone(),
+            number: own.number.clone(),
+        };
+        Some(AbortOnDropHandle::new(tokio::spawn(tester.run(stop.clone()))))
     }
 
     fn claimer(&self, finisher: &Finisher) -> Claimer {

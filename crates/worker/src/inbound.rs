@@ -20,7 +20,7 @@ use crate::in_doubt::InDoubt;
 use crate::instruments::{self, ChannelInstruments};
 use crate::replies::Received;
 use crate::switchboard::Switchboard;
-use crate::{batch, jitter};
+use crate::{batch, jitter, self_test};
 
 /// No event waits for others: a message centre sends only so many before it wants an answer, so that would be waiting for
 /// nobody. While a batch is written, the next one gathers.
@@ -131,6 +131,25 @@ impl Inbound {
         tokio::time::timeout(TOGETHER, store).await.ok().flatten()
     }
 
+    /// Settles a test message whose lease is its fence.
+    async fn late_answer_to_a_test(
+        &self,
+        number: i64,
+        attempt: i64,
+        outcome: SubmitOutcome,
+        ack: oneshot::Sender<Ack>,
+    ) {
+        // Connections that have late answers have receipts.
+        let what = self_test::answer_of(outcome, true);
+        match self.store.finish_gateway_test(number, attempt, &what, self.clock.now()).await {
+            Ok(_) => answer(ack, Ack::Stored),
+            Err(error) => {
+                tracing::warn!(number, %error, "a late answer to a test is not stored");
+                answer(ack, Ack::Retry);
+            }
+        }
+    }
+
     /// Settles an attempt whose caller had given up. Without a memory of the attempt nothing can be written: the fence is
     /// missing, and a receipt or the policy settles it.
     async fn late_answer(
@@ -143,6 +162,9 @@ impl Inbound {
         self.instruments.late.increment(1);
         if self.control.answered_late() {
             self.switchboard.changed();
+        }
+        if let Some(number) = delivery.test_number() {
+            return self.late_answer_to_a_test(number, attempt, outcome, ack).await;
         }
         if let Some(attempt) = self.in_doubt.recall(delivery, attempt) {
             let finished = attempt.conclude(outcome, self.clock.now(), jitter::signed(), false);

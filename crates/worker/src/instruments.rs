@@ -95,3 +95,8 @@ pub(crate) fn restarted(task: &str) {
 pub(crate) fn paused(gateway: &str) {
     counter!("klaroen_gateway_pauses_total", "gateway" => gateway.to_owned()).increment(1);
 }
+
+/// How the newest test of a gateway that has come to an end went.
+pub(crate) fn tested(gateway: &str, succeeded: bool) {
+    gauge!("klaroen_gateway_test_ok", "gateway" => gateway.to_owned()).set(f64::from(u8::from(succeeded)));
+}

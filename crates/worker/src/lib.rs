@@ -23,6 +23,7 @@ mod messages;
 mod pace;
 mod replies;
 mod route;
+mod self_test;
 mod session;
 mod settler;
 mod share;
@@ -46,6 +47,7 @@ use klaroen_store::refusals::Serving;
 use klaroen_store::replies::AutoReplyTexts;
 use klaroen_store::retention::Retention;
 pub use route::GatewayRoute;
+pub use self_test::SelfTest;
 pub use spec::ChannelSpec;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -78,6 +80,8 @@ pub struct WorkerSettings {
     pub drain_deadline: Duration,
     /// How long things are kept.
     pub retention: Retention,
+    /// How gateways are tested; one without a number to test with is not among them.
+    pub self_tests: Vec<SelfTest>,
 }
 
 /// Why a worker stopped before it was asked to.
@@ -106,6 +110,7 @@ struct Shared {
     retention: Retention,
     /// The gateways that are configured, whoever holds them.
     gateways: Vec<Serving>,
+    self_tests: Vec<SelfTest>,
 }
 
 /// Sends what is queued, until it is told to stop.
@@ -133,6 +138,7 @@ impl Worker {
             drain_deadline: settings.drain_deadline,
             retention: settings.retention,
             gateways: serving(&channels, &settings.routes),
+            self_tests: settings.self_tests,
         };
         Self { shared: Arc::new(shared), channels, routes: settings.routes }
     }
@@ -186,6 +192,11 @@ impl Worker {
                 (name, kept)
             });
         }
+        let (shared, tests_stop) = (Arc::clone(&self.shared), stop.clone());
+        tasks.spawn(async move {
+            let start = || self_test::upkeep::run(Arc::clone(&shared), tests_stop.clone());
+            ("self-tests".to_owned(), supervise("self-tests", &tests_stop, start).await)
+        });
         let (shared, sweeper_stop) = (self.shared, stop.clone());
         tasks.spawn(async move {
             let start = || sweeper::run(Arc::clone(&shared), sweeper_stop.clone());

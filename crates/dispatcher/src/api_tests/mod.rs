@@ -2,4 +2,5 @@
 
 mod access;
 mod alerts;
+mod gateways;
 mod registry;

@@ -2,6 +2,7 @@
 
 use klaroen_domain::alert::{AlertState, Outcome, Priority, SubjectKind};
 use klaroen_domain::delivery::DeliveryState;
+use klaroen_domain::gateway::{GatewayState, TestState};
 use klaroen_domain::role::Role;
 use klaroen_store::doubts::Resolution;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type};
@@ -52,6 +53,11 @@ pub(crate) fn alert_state() -> Object {
 /// How urgent an alert is.
 pub(crate) fn priority() -> Object {
     words(Priority::ALL.iter().map(|w| w.as_str()))
+}
+
+/// How urgent alerts are.
+pub(crate) fn priorities() -> Array {
+    ArrayBuilder::new().items(priority()).build()
 }
 
 /// How urgent an alert is to be.
@@ -129,6 +135,16 @@ pub(crate) fn geometry() -> Object {
         .property("coordinates", ObjectBuilder::new().schema_type(Type::Array))
         .required("coordinates")
         .build()
+}
+
+/// How a gateway stands.
+pub(crate) fn gateway_state() -> Object {
+    words(GatewayState::ALL.iter().map(|w| w.as_str()).chain([crate::gateways::UNSERVED]))
+}
+
+/// Where the test of a gateway stands.
+pub(crate) fn test_state() -> Object {
+    words(TestState::ALL.iter().map(|w| w.as_str()))
 }
 
 /// Any object.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::calls::Job;
@@ -38,6 +38,8 @@ pub(crate) struct Desk {
     balance: Mutex<Option<u64>>,
     script: Mutex<VecDeque<Mishap>>,
     stats: Mutex<HttpStats>,
+    /// Messages taken so far, for whoever waits for so many.
+    pub taken: watch::Sender<u64>,
     ledger: Mutex<Ledger>,
     records: Mutex<Records>,
     pace: Mutex<Pace>,
@@ -103,6 +105,7 @@ impl Desk {
             balance: Mutex::new(config.balance),
             script: Mutex::default(),
             stats: Mutex::default(),
+            taken: watch::Sender::new(0),
             ledger: Mutex::new(Ledger::new(config.record_texts)),
             records: Mutex::new(Records::new(config.kept_max)),
             pace: Mutex::default(),
@@ -256,6 +259,10 @@ impl Desk {
                 self.count(|stats| stats.connections_dropped += 1);
                 Outcome::Close
             }
+            Mishap::Ignored => {
+                self.count(|stats| stats.ignored += 1);
+                Outcome::Silence
+            }
             Mishap::BareError => {
                 self.count(|stats| stats.errors += 1);
                 Outcome::Reply(Reply::html(503))
@@ -336,6 +343,7 @@ impl Desk {
                 continue;
             }
             self.count(|stats| stats.taken += 1);
+            self.taken.send_modify(|taken| *taken += 1);
             let partial = fate.partial && self.traits.by_part && message.parts() > 1;
             let sms = Arc::new(Sms { id: id.clone(), message: message.clone(), created_ms, partial });
             self.with_records(|records| records.insert(&sms, now));

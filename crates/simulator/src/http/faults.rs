@@ -56,6 +56,8 @@ pub struct HttpFaults {
     pub close_before_taking: f64,
     /// Share of submits at which the connection drops although the message was taken.
     pub close_after_taking: f64,
+    /// Share of submits that are neither taken nor answered: a provider that hangs.
+    pub ignored: f64,
     /// Share of submits that are taken, ring and are never answered.
     pub lost_response: f64,
     /// Share of submits that are taken and answered late, after `late_response_delay_ms`.
@@ -99,6 +101,7 @@ impl Default for HttpFaults {
             blocked_number: 0.0,
             close_before_taking: 0.0,
             close_after_taking: 0.0,
+            ignored: 0.0,
             lost_response: 0.0,
             late_response: 0.0,
             late_response_delay_ms: (5_000, 5_000),
@@ -125,6 +128,8 @@ pub enum Mishap {
     BareErrorAfterTaking,
     /// The answer breaks off in its body; taken.
     GarbledResponse,
+    /// No answer ever; not taken.
+    Ignored,
     /// No answer ever; taken.
     LostResponse,
     /// The connection drops; not taken.
@@ -189,6 +194,7 @@ impl HttpFaults {
             ("garbled_response", self.garbled_response),
             ("partial_failure", self.partial_failure),
             ("blocked_number", self.blocked_number),
+            ("ignored", self.ignored),
         ] {
             if !(0.0..=1.0).contains(&share) {
                 return Err(FaultsError::Share(name));
@@ -213,6 +219,8 @@ impl HttpFate {
         let bare = faults.bare_error;
         let own = if dice.hits(Question::Throttled, faults.throttled) {
             Some(Mishap::Throttled)
+        } else if dice.hits(Question::Ignored, faults.ignored) {
+            Some(Mishap::Ignored)
         } else if dice.hits(Question::Bare, bare) {
             Some(Mishap::BareError)
         } else if dice.hits(Question::Bare, bare + faults.bare_error_after_taking) {
@@ -241,7 +249,11 @@ impl Mishap {
     /// Whether the messages of the submit are taken all the same.
     pub(crate) const fn takes(self) -> bool {
         match self {
-            Self::Throttled | Self::InternalError | Self::BareError | Self::CloseBeforeTaking => false,
+            Self::Throttled
+            | Self::InternalError
+            | Self::BareError
+            | Self::CloseBeforeTaking
+            | Self::Ignored => false,
             Self::BareErrorAfterTaking
             | Self::GarbledResponse
             | Self::LostResponse
@@ -262,6 +274,7 @@ mod tests {
     #[case(HttpFaults { bare_error: 0.1, bare_error_after_taking: 0.3, ..HttpFaults::default() }, |f: HttpFate| f.mishap == Some(Mishap::BareError))]
     #[case(HttpFaults { bare_error: 0.3, bare_error_after_taking: 0.1, ..HttpFaults::default() }, |f: HttpFate| f.mishap == Some(Mishap::BareErrorAfterTaking))]
     #[case(HttpFaults { garbled_response: 0.1, ..HttpFaults::default() }, |f: HttpFate| f.mishap == Some(Mishap::GarbledResponse))]
+    #[case(HttpFaults { ignored: 0.1, ..HttpFaults::default() }, |f: HttpFate| f.mishap == Some(Mishap::Ignored))]
     #[case(HttpFaults { lost_response: 0.1, ..HttpFaults::default() }, |f: HttpFate| f.mishap == Some(Mishap::LostResponse))]
     #[case(HttpFaults { close_after_taking: 0.1, ..HttpFaults::default() }, |f: HttpFate| f.mishap == Some(Mishap::CloseAfterTaking))]
     #[case(HttpFaults { never_settled: 0.1, ..HttpFaults::default() }, |f: HttpFate| f.never_settled)]

@@ -173,6 +173,13 @@ impl HttpProvider {
         self.desk.stats()
     }
 
+    /// Waits until so many messages were taken since the start, in order to change what goes wrong then.
+    pub async fn until_taken(&self, messages: u64) {
+        let mut taken = self.desk.taken.subscribe();
+        // The desk lives as long as this, and with it the other end.
+        let _ = taken.wait_for(|taken| *taken >= messages).await;
+    }
+
     /// The rings of one number (with or without its plus sign), oldest first.
     #[must_use]
     pub fn rings_of(&self, number: &str) -> Vec<Ring> {

@@ -19,6 +19,8 @@ pub struct HttpStats {
     pub throttled: u64,
     /// Submits answered with an internal error, the contract's or a bare one, and not taken.
     pub errors: u64,
+    /// Submits that were neither taken nor answered.
+    pub ignored: u64,
     /// Submits that were taken and not answered as such: silence, a bare error, a body that breaks off, a connection
     /// that drops.
     pub answers_lost: u64,

@@ -127,3 +127,19 @@ async fn all_connections_can_be_dropped_and_made_again() {
     assert!(tokio::net::TcpStream::connect(smsc.addr()).await.is_err());
     assert_eq!(smsc.total_rings(), 1, "what was counted stays");
 }
+
+#[tokio::test(start_paused = true)]
+async fn it_goes_away_after_so_many_messages_and_comes_back_where_it_was() {
+    let smsc = smsc(Faults::default()).await;
+    let mut client = Client::bound(&smsc).await;
+    client.run(0..3).await;
+    smsc.until_taken(3).await;
+    smsc.stop_listening().await;
+    assert!(client.next().await.is_none(), "its connections drop");
+    assert!(tokio::net::TcpStream::connect(smsc.addr()).await.is_err(), "refused");
+    smsc.listen_again().await.unwrap();
+    smsc.listen_again().await.unwrap();
+    let mut again = Client::bound(&smsc).await;
+    assert_eq!(again.run(3..4).await.answers.len(), 1);
+    assert_eq!((smsc.total_rings(), smsc.stats().binds), (4, 2), "it remembers");
+}

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use klaroen_domain::alert::Priority;
 use klaroen_domain::delivery::DeliveryState;
 use klaroen_domain::geofence::Geofence;
+use klaroen_domain::hours::{DailyTime, Today};
 use klaroen_domain::id::{AlertId, DeliveryId, KeyId, OrganisationId};
 use klaroen_domain::outcome::{Failure, ProviderId, Scope, SubmitOutcome};
 use klaroen_domain::participant::{Language, ParticipantKind};
@@ -29,7 +30,9 @@ use klaroen_store::replies::{AutoReply, AutoReplyTexts};
 use klaroen_store::retention::Retention;
 use klaroen_store::seal::Keys;
 use klaroen_store::{Actor, Store, StoreOptions};
-use klaroen_worker::{ChannelHealth, ChannelSpec, GatewayRoute, Worker, WorkerError, WorkerSettings};
+use klaroen_worker::{
+    ChannelHealth, ChannelSpec, GatewayRoute, SelfTest, Worker, WorkerError, WorkerSettings,
+};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -131,6 +134,12 @@ pub struct World {
 
 pub fn phone(n: u32) -> PhoneNumber {
     PhoneNumber::from_sealed(format!("+316{:08}", 10_000_000 + n))
+}
+
+/// Whether another day has begun since `then` where the tests are.
+pub fn midnight_passed(then: klaroen_domain::time::Timestamp) -> bool {
+    let zone = rules().zone;
+    Today::at(then, &zone).date != Today::at(SystemClock.now(), &zone).date
 }
 
 fn rules() -> MatchRules {
@@ -255,6 +264,7 @@ pub fn settings(
             parked_receipts: Duration::from_hours(24),
             receipts: Duration::from_hours(24),
         },
+        self_tests: vec![],
     }
 }
 
@@ -278,17 +288,18 @@ impl Running {
 
     pub fn on(gateway: &str, world: &World, window: usize, script: Script, drain_deadline: Duration) -> Self {
         let (spec, provider) = connection(gateway, window, 0, script);
-        Self::of(world, vec![spec], vec![], provider, drain_deadline)
+        Self::of(world, settings(vec![spec], vec![], drain_deadline), provider)
     }
 
-    fn of(
-        world: &World,
-        channels: Vec<ChannelSpec>,
-        routes: Vec<GatewayRoute>,
-        provider: Provider,
-        drain_deadline: Duration,
-    ) -> Self {
-        let settings = settings(channels, routes, drain_deadline);
+    /// A worker of gateway `main` that may test it, every day at `at`.
+    pub fn testing(world: &World, script: Script, at: Option<DailyTime>) -> Self {
+        let (spec, provider) = connection("main", 10, 0, script);
+        let test = SelfTest { gateway: "main".into(), number: phone(99), at };
+        let settings = settings(vec![spec], vec![], Duration::from_secs(1));
+        Self::of(world, WorkerSettings { self_tests: vec![test], ..settings }, provider)
+    }
+
+    fn of(world: &World, settings: WorkerSettings, provider: Provider) -> Self {
         let wake = Arc::new(Notify::new());
         let worker = Worker::new(world.store.clone(), Arc::new(SystemClock), Arc::clone(&wake), settings);
         let health = Box::new(worker.health());

@@ -3,4 +3,5 @@
 mod events;
 mod fixture;
 mod gateways;
+mod self_tests;
 mod submits;

@@ -69,6 +69,9 @@ pub struct HttpFaultArgs {
     /// Submits at which the connection drops, although the message was taken.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     close_after_taking: f64,
+    /// Submits that are neither taken nor answered.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    ignored: f64,
     /// Submits that are taken and never answered.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     lost_response: f64,
@@ -119,6 +122,7 @@ impl HttpFaultArgs {
             blocked_number: self.blocked_number,
             close_before_taking: self.close_before_taking,
             close_after_taking: self.close_after_taking,
+            ignored: self.ignored,
             lost_response: self.lost_response,
             late_response: self.late_response,
             late_response_delay_ms: self.late_response_delay_ms,

@@ -1,5 +1,6 @@
 //! Every fault does what it says, as often as it says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use klaroen_simulator::{Contract, HttpConfig, HttpFaults, HttpProvider, Mishap};
@@ -119,6 +120,38 @@ async fn a_lost_answer_rings_and_the_connection_stays_until_the_client_goes() {
     // A silent request does not hold the provider up.
     provider.shutdown().await;
     assert_eq!(stream.read(&mut octets).await.unwrap_or(0), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_hangs_takes_nothing_until_it_is_well_again() {
+    let provider = provider(HTTP, faults(|f| f.ignored = 1.0)).await;
+    let mut stream = TcpStream::connect(provider.addr()).await.unwrap();
+    stream.write_all(submit(&number(1), "r").as_bytes()).await.unwrap();
+    let mut octets = [0; 1];
+    let waited = timeout(Duration::from_mins(1), stream.read(&mut octets)).await;
+    assert!(waited.is_err(), "neither answer nor end");
+    provider.set_faults(HttpFaults::default());
+    assert_eq!(exchange(&provider, &submit(&number(2), "r")).await.unwrap().status, 201);
+    assert_eq!((provider.total_rings(), provider.stats().ignored, provider.stats().taken), (1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_begins_after_so_many_messages() {
+    let provider = Arc::new(provider(HTTP, HttpFaults::default()).await);
+    let switch = tokio::spawn({
+        let provider = Arc::clone(&provider);
+        async move {
+            provider.until_taken(2).await;
+            provider.set_faults(faults(|f| f.internal_error = 1.0));
+        }
+    });
+    for n in 0..2 {
+        assert!(!switch.is_finished());
+        assert_eq!(exchange(&provider, &submit(&number(n), "r")).await.unwrap().status, 201);
+    }
+    switch.await.unwrap();
+    assert_eq!(exchange(&provider, &submit(&number(3), "r")).await.unwrap().status, 500);
+    provider.until_taken(1).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,180 @@
+//! The first of two gateways fails in the middle of an alert: the second takes over what is not in doubt, nobody is given up,
+//! nobody rings twice unseen, and the first comes back by itself.
+
+mod program;
+mod stage;
+mod time;
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use klaroen_domain::alert::Priority;
+use klaroen_domain::delivery::DeliveryState as S;
+use klaroen_domain::id::AlertId;
+use klaroen_simulator::HttpFaults;
+use klaroen_test_databases::Engine;
+use rstest::rstest;
+use tokio::time::Instant;
+
+use self::stage::{Stage, WINDOW, well};
+use crate::service::{PATIENCE, in_states};
+
+/// They live some 10 cm apart.
+const ALL_WITHIN_M: f64 = 10_000.0;
+/// In which what is not in doubt goes out by the second gateway, on top of what sending it takes.
+const TAKE_OVER: Duration = Duration::from_secs(10);
+/// What a busy machine may take longer for the rest than it took for the beginning.
+const SLOWER: u32 = 3;
+/// Who gets the alert that shows that the first gateway is back.
+const FEW: u32 = 200;
+const FEW_WITHIN_M: f64 = 19.99;
+/// Longer than what is in doubt waits for its receipt where life is at stake.
+const RECEIPT_WAIT: Duration = Duration::from_secs(11);
+/// The longest pause; then a probe, and the pace of before.
+const PAUSE: Duration = Duration::from_mins(1);
+const TRIES: u32 = 6;
+const BETWEEN_TRIES: Duration = Duration::from_secs(5);
+/// A gateway that does not answer is tried by one message after 5 s and, each time, twice as long: as often at the most while
+/// a busy machine sends the rest.
+const PROBES: u64 = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Nothing listens any more; what was under way breaks off.
+    Refuses,
+    /// Connections are accepted and nothing is answered. Half of it rings all the same, and no receipt tells.
+    Hangs,
+    /// It answers that there is no credit left.
+    OutOfCredit,
+    /// It takes ten a second and says so.
+    Throttles,
+}
+
+impl Fault {
+    async fn begin(self, stage: &Stage) {
+        match self {
+            Self::Refuses => stage.first.stop_listening().await,
+            Self::Hangs => stage.first.set_faults(HttpFaults {
+                ignored: 0.5,
+                lost_response: 1.0,
+                no_receipt: 1.0,
+                ..well()
+            }),
+            Self::OutOfCredit => stage.first.set_balance(Some(0)),
+            Self::Throttles => {
+                stage.first.set_faults(HttpFaults { throttle_above_per_second: Some(10), ..well() });
+            }
+        }
+    }
+
+    async fn end(self, stage: &Stage) {
+        match self {
+            Self::Refuses => stage.first.listen_again().await.unwrap(),
+            Self::Hangs | Self::Throttles => stage.first.set_faults(well()),
+            Self::OutOfCredit => stage.first.set_balance(None),
+        }
+    }
+
+    /// A second ring is for those alone whose life is at stake: there the policy has something to do.
+    fn priority(self) -> Priority {
+        if self == Self::Hangs { Priority::LifeThreatening } else { Priority::Urgent }
+    }
+}
+
+/// The numbers of those in doubt at the moment.
+async fn in_doubt(stage: &Stage, alert: AlertId) -> HashSet<String> {
+    let unknown = stage.deliveries(alert, Some(S::Unknown)).await;
+    unknown.iter().map(|delivery| delivery.phone.as_ref().unwrap().expose_digits().to_owned()).collect()
+}
+
+/// Nobody rang twice but those who were in doubt and are shown as sent again; everybody else rang once.
+async fn check_rings(stage: &Stage, alert: AlertId, people: u32, doubted: &HashSet<String>) {
+    let rings = stage.rings();
+    let deliveries = stage.deliveries(alert, None).await;
+    assert_eq!(deliveries.len(), people as usize);
+    for delivery in deliveries {
+        let number = delivery.phone.as_ref().unwrap().expose_digits();
+        let rang = rings.get(number).copied().unwrap_or(0);
+        let told = format!("{:?} (in doubt {}), rang {rang} times", delivery.state, delivery.in_doubt);
+        match delivery.state {
+            S::Delivered if rang > 1 => {
+                assert!(rang == 2 && delivery.in_doubt && doubted.contains(number), "{told}");
+            }
+            S::Delivered => assert_eq!(rang, 1, "{told}"),
+            S::Unknown => assert!(rang <= 1 && doubted.contains(number), "{told}"),
+            _ => panic!("{told}"),
+        }
+    }
+}
+
+/// Small alerts until one goes through the first gateway alone; each rings everybody once.
+async fn until_it_is_back(stage: &Stage) {
+    stage.time.leap(PAUSE).await;
+    for _ in 0..TRIES {
+        let (before, taken) = (stage.rings(), stage.first.stats().taken);
+        let alert = stage.raise(FEW_WITHIN_M, FEW, Priority::Urgent).await;
+        stage.until(alert, PATIENCE, |view| in_states(view, 0, &[S::Delivered]) == u64::from(FEW)).await;
+        let mut more: HashMap<u32, u32> = HashMap::new();
+        for (number, times) in stage.rings() {
+            *more.entry(times - before.get(&number).copied().unwrap_or(0)).or_default() += 1;
+        }
+        more.remove(&0);
+        assert_eq!(more, HashMap::from([(1, FEW)]), "each of them once");
+        if stage.first.stats().taken - taken == u64::from(FEW) {
+            return;
+        }
+        stage.time.leap(BETWEEN_TRIES).await;
+    }
+    panic!("the first gateway does not come back: {:?}", stage.first.stats());
+}
+
+/// On one thread, so that time can leap; everything else is real.
+#[rstest]
+#[tokio::test]
+async fn the_second_gateway_takes_over_and_the_first_comes_back(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    #[values(Fault::Refuses, Fault::Hangs, Fault::OutOfCredit, Fault::Throttles)] fault: Fault,
+) {
+    // It happens when the first gateway has taken so many. What differs between the databases does not show in numbers.
+    let (people, before) = if engine == Engine::Sqlite { (10_000, 3_000) } else { (4_000, 1_200) };
+    let stage = Stage::set(engine, people as usize).await;
+    let began = Instant::now();
+    let alert = stage.raise(ALL_WITHIN_M, people, fault.priority()).await;
+    stage.until_taken(before.into()).await;
+    assert_eq!(stage.second.submits(), 0, "it is the reserve");
+    fault.begin(&stage).await;
+    let rest = began.elapsed() * (people - before) / before;
+
+    // What is under way at a provider that does not answer is not known to be in doubt before the time-out.
+    let hanging = if fault == Fault::Hangs { WINDOW + PROBES } else { 0 };
+    let out =
+        |view: &_| in_states(view, 0, &[S::Queued]) == 0 && in_states(view, 0, &[S::Sending]) <= hanging;
+    stage.until(alert, TAKE_OVER + SLOWER * rest, out).await;
+    let settled = |view: &_| in_states(view, 0, &[S::Sending]) == 0;
+    stage.until(alert, PATIENCE, settled).await;
+    let doubted = in_doubt(&stage, alert).await;
+    let most = match fault {
+        Fault::Refuses => WINDOW,
+        Fault::Hangs => WINDOW + PROBES,
+        Fault::OutOfCredit | Fault::Throttles => 0,
+    };
+    assert!(doubted.len() as u64 <= most, "{} are in doubt", doubted.len());
+    assert!(fault != Fault::Hangs || !doubted.is_empty(), "those under way when it began to hang");
+    assert!(stage.second.total_rings() > 0);
+
+    if fault == Fault::Hangs {
+        // The policy for lost answers sends them again, by the second gateway.
+        stage.time.leap(RECEIPT_WAIT).await;
+    }
+    let all = u64::from(people);
+    let done = |view: &_| {
+        let unknown = in_states(view, 0, &[S::Unknown]);
+        in_states(view, 0, &[S::Delivered]) + unknown == all && (fault != Fault::Hangs || unknown == 0)
+    };
+    stage.until(alert, PATIENCE, done).await;
+    check_rings(&stage, alert, people, &doubted).await;
+
+    fault.end(&stage).await;
+    until_it_is_back(&stage).await;
+    stage.close().await;
+}
