@@ -67,7 +67,6 @@ impl Service {
         let settings = WorkerSettings {
             routes: gateways.iter().map(|config| GatewayRoute::of(config).unwrap()).collect(),
             channels,
-            routes: Vec::new(),
             country: Country::NL,
             receipt_grace: Duration::from_hours(24),
             rules: world.rules.clone(),
