@@ -54,10 +54,11 @@ pub fn of(gateway: &GatewayConfig, country: Country) -> Result<Sheet, ConnectErr
 
 /// One column for each gateway: a column of facts is read in one go, and there are few gateways.
 pub fn table(sheets: &[Sheet]) -> String {
+    let label_width = ROWS.iter().map(|row| row.len()).max().unwrap_or_default();
     let line = |label: &str, words: &mut dyn Iterator<Item = (&str, usize)>| {
-        let label_width = ROWS.iter().map(|row| row.len()).max().unwrap_or_default();
-        let cells: String = words.map(|(word, width)| format!("  {word:width$}")).collect();
-        format!("{label:label_width$}{cells}").trim_end().to_owned()
+        let cells = words.map(|(word, width)| format!("{word:width$}"));
+        let cells: Vec<String> = std::iter::once(format!("{label:label_width$}")).chain(cells).collect();
+        cells.join("  ").trim_end().to_owned()
     };
     let width = |sheet: &Sheet| {
         sheet.words.iter().chain([&sheet.name]).map(|word| word.chars().count()).max().unwrap_or_default()
