@@ -2,6 +2,7 @@
 
 mod alerts;
 mod matching;
+mod parts;
 mod queue;
 mod receipts;
 mod replies;
