@@ -1,6 +1,7 @@
 //! Every adapter for a provider over HTTP, from the alert to the handset and back through the callback routes.
 
 mod relay;
+mod self_tests;
 mod site;
 
 use klaroen_domain::alert::Outcome;

@@ -11,7 +11,9 @@ use klaroen_gateway::config::GatewayConfig;
 use klaroen_simulator::{Faults, Smsc, SmscConfig};
 use klaroen_store::alerts::AlertView;
 use klaroen_store::retention::Retention;
-use klaroen_worker::{ChannelHealth, ChannelSpec, GatewayRoute, Worker, WorkerError, WorkerSettings};
+use klaroen_worker::{
+    ChannelHealth, ChannelSpec, GatewayRoute, SelfTest, Worker, WorkerError, WorkerSettings,
+};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -77,6 +79,7 @@ impl Service {
                 parked_receipts: Duration::from_hours(168),
                 receipts: Duration::from_hours(2160),
             },
+            self_tests: gateways.iter().filter_map(SelfTest::of).collect::<Result<_, _>>().unwrap(),
         };
         let worker = Worker::new(world.store.clone(), clock, Arc::clone(&wake), settings);
         let health = Arc::new(worker.health());
@@ -91,7 +94,7 @@ impl Service {
     }
 }
 
-fn gateway(smsc: &Smsc, more: serde_json::Value) -> GatewayConfig {
+pub fn gateway(smsc: &Smsc, more: serde_json::Value) -> GatewayConfig {
     let mut json = serde_json::json!({
         "type": "smpp", "name": "main", "sender": SENDER, "host": "127.0.0.1", "port": smsc.addr().port(),
         "system_id": "klaroen", "password": "geheim", "window": 50,

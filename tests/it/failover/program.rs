@@ -24,7 +24,12 @@ async fn message_centre(seed: u64) -> Smsc {
     Smsc::start(SmscConfig { seed, faults, ..SmscConfig::default() }).await.unwrap()
 }
 
-async fn installation(engine: Engine, directory: &tempfile::TempDir, first: &Smsc, second: &Smsc) -> Installation {
+async fn installation(
+    engine: Engine,
+    directory: &tempfile::TempDir,
+    first: &Smsc,
+    second: &Smsc,
+) -> Installation {
     let url = match engine {
         Engine::Sqlite => "sqlite:klaroen.db".to_owned(),
         Engine::Postgres => engine.database(directory.path()).await,
@@ -54,7 +59,8 @@ fn rings(centres: [&Smsc; 2], reference: &str) -> HashMap<String, u32> {
     let mut rings = HashMap::new();
     for centre in centres {
         for number in centre.ring_counts().into_keys() {
-            let of = centre.rings_of(&number).into_iter().filter(|ring| ring.text.contains(reference)).count();
+            let of =
+                centre.rings_of(&number).into_iter().filter(|ring| ring.text.contains(reference)).count();
             *rings.entry(number).or_default() += u32::try_from(of).unwrap();
         }
     }
