@@ -6,6 +6,7 @@ mod bad_input;
 mod canary;
 mod city;
 mod control;
+mod gateways;
 mod idempotency;
 mod members;
 mod one_alert;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use klaroen_dispatcher::{
-    CallbackGateways, Dispatcher, DispatcherSettings, GatewayHealth, ServeError, serve,
+    CallbackGateways, ConfiguredGateway, Dispatcher, DispatcherSettings, GatewayHealth, ServeError, serve,
 };
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::phone::Country;
@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::client::plain_http;
 use crate::desk::Desk;
-use crate::service::{PATIENCE, Service, smsc};
+use crate::service::{PATIENCE, Service, gateway, smsc};
 use crate::world::{Answers, World};
 
 /// Runs like the system's clock, from a Wednesday at noon, so that hours and dates are always the same.
@@ -85,13 +85,15 @@ impl ControlRoom {
         let clock: Arc<dyn Clock> = Arc::new(FromNoon { noon, begun: Instant::now() });
         let world = World::at(engine, noon).await;
         let smsc = smsc(setup.faults).await;
-        let service = Service::start_with_clock(&world, &smsc, setup.gateway, Arc::clone(&clock));
+        let config = gateway(&smsc, setup.gateway);
+        let service = Service::start_gateway(&world, &config, Arc::clone(&clock));
         let tasks = TaskTracker::new();
         let settings = DispatcherSettings {
             price_per_segment: 0.07,
             segments_per_second: 500.0,
             requests_per_second_per_key: setup.requests_per_second,
             burst_per_key: setup.burst,
+            gateways: vec![ConfiguredGateway::of(&config).unwrap()],
             ..DispatcherSettings::new(Country::NL, world.rules.clone())
         };
         let channels = Arc::clone(&service.health);

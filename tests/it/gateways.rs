@@ -2,6 +2,7 @@
 
 mod lost;
 mod relay;
+mod self_tests;
 mod site;
 
 use klaroen_domain::alert::Outcome;

@@ -20,6 +20,7 @@ const OPERATOR: &[&str] = &["operator"];
 const SEES_ALERTS: &[&str] = &["operator", "approver"];
 /// A request for an alert names areas and groups.
 const SEES_LIBRARY: &[&str] = &["operator", "approver", "admin"];
+const SEES_GATEWAYS: &[&str] = &["operator", "admin"];
 const ADMIN: &[&str] = &["admin"];
 const AUDITOR: &[&str] = &["auditor"];
 const MATRIX: &[(&str, &str, &[&str])] = &[
@@ -55,11 +56,19 @@ const MATRIX: &[(&str, &str, &[&str])] = &[
     ("GET", "/v1/keys", ADMIN),
     ("POST", "/v1/keys", ADMIN),
     ("DELETE", "/v1/keys/{id}", ADMIN),
+    ("GET", "/v1/gateways", SEES_GATEWAYS),
+    ("GET", "/v1/gateways/{name}", SEES_GATEWAYS),
+    ("POST", "/v1/gateways/{name}/pause", ADMIN),
+    ("POST", "/v1/gateways/{name}/resume", ADMIN),
+    ("POST", "/v1/gateways/{name}/test", ADMIN),
+    ("GET", "/v1/gateways/{name}/tests", SEES_GATEWAYS),
+    ("GET", "/v1/gateways/{name}/tests/{id}", SEES_GATEWAYS),
     ("GET", "/v1/audit", AUDITOR),
 ];
 
 fn call(desk: &Desk, operation: &Operation) -> reqwest::RequestBuilder {
-    let path = operation.path.replace("{id}", ABSENT).replace("{code}", "NERGENS");
+    let path =
+        operation.path.replace("{id}", ABSENT).replace("{code}", "NERGENS").replace("{name}", "nergens");
     let request = desk.request(&operation.method, &path);
     if ["POST", "PUT", "PATCH"].contains(&operation.method.as_str()) {
         request.json(&json!({}))

@@ -69,8 +69,10 @@ async fn what_is_described_is_served_and_nothing_else(
     let nobody = room.stranger(None);
     for path in &paths {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
-            let filled =
-                path.replace("{id}", "01890000-0000-7000-8000-000000000000").replace("{code}", "BU1");
+            let filled = path
+                .replace("{id}", "01890000-0000-7000-8000-000000000000")
+                .replace("{code}", "BU1")
+                .replace("{name}", "main");
             let answer = nobody.send(nobody.request(method, &filled)).await;
             let known = described.contains(&(method.to_owned(), path.clone()));
             assert_eq!(answer.status != 405, known, "{method} {path}: {}", answer.status);

@@ -27,6 +27,8 @@ use crate::world::{Answers, World, phone};
 
 /// The unguessable part of the callback addresses.
 pub const TOKEN: &str = "token-0123456789-abcdef";
+/// Where test messages go.
+pub const TEST_NUMBER: &str = "+31687654321";
 const SECRET: &str = "secret-of-the-account";
 const SIGNING: &str = "secret-of-signatures";
 
@@ -119,7 +121,7 @@ async fn provider(contract: Contract, relay: &Relay, faults: HttpFaults) -> Http
 fn gateway(contract: Contract, provider: SocketAddr, relay: &Relay) -> GatewayConfig {
     let mut table = json!({
         "type": contract.as_str(), "name": "main", "sender": SENDER, "base_url": format!("http://{provider}"),
-        "callback_token": TOKEN, "callback_url": relay.base_url(),
+        "callback_token": TOKEN, "callback_url": relay.base_url(), "test_number": TEST_NUMBER,
     });
     let Value::Object(more) = account(contract) else { panic!("members") };
     table.as_object_mut().unwrap().extend(more);
