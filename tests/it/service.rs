@@ -10,9 +10,8 @@ use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_gateway::config::GatewayConfig;
 use klaroen_simulator::{Faults, Smsc, SmscConfig};
 use klaroen_store::alerts::AlertView;
-use klaroen_store::channels::ChannelName;
 use klaroen_store::retention::Retention;
-use klaroen_worker::{ChannelHealth, ChannelSpec, Worker, WorkerError, WorkerSettings};
+use klaroen_worker::{ChannelHealth, ChannelSpec, GatewayRoute, Worker, WorkerError, WorkerSettings};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -57,23 +56,17 @@ impl Service {
 
     /// The same with a gateway of any type.
     pub fn start_gateway(world: &World, config: &GatewayConfig, clock: Arc<dyn Clock>) -> Self {
+        Self::start_gateways(world, std::slice::from_ref(config), clock)
+    }
+
+    /// The same with several of them.
+    pub fn start_gateways(world: &World, gateways: &[GatewayConfig], clock: Arc<dyn Clock>) -> Self {
         let wake = Arc::new(Notify::new());
-        let channels = (0..config.channels().get())
-            .map(|channel| {
-                let (config, clock) = (config.clone(), Arc::clone(&clock));
-                ChannelSpec {
-                    name: ChannelName { gateway: config.name().to_owned(), channel },
-                    window: usize::from(config.window()),
-                    segments_per_second: config.segments_per_second(),
-                    connect: Box::new(move || {
-                        klaroen_gateway::connect(&config, channel, Country::NL, Arc::clone(&clock))
-                    }),
-                }
-            })
-            .collect();
+        let shared = gateways.iter().cloned().map(Arc::new);
+        let channels = shared.flat_map(|config| ChannelSpec::of(&config, Country::NL, &clock)).collect();
         let settings = WorkerSettings {
+            routes: gateways.iter().map(|config| GatewayRoute::of(config).unwrap()).collect(),
             channels,
-            routes: Vec::new(),
             country: Country::NL,
             receipt_grace: Duration::from_hours(24),
             rules: world.rules.clone(),

@@ -3,6 +3,7 @@
 mod alerts;
 mod doubts;
 mod matching;
+mod parts;
 mod queue;
 mod receipts;
 mod refusals;

@@ -15,6 +15,8 @@ use uuid::Uuid;
 use crate::channels::ChannelName;
 use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::{Result, Store, StoreError, hex};
+#[cfg(test)]
+pub(crate) use part::{HANDED, SHARE};
 pub use part::{Part, Role, Roles, SLOTS, Scan};
 
 /// What a gateway handed over is left to others for so long; then it may have it again, because they may be gone.

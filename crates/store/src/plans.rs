@@ -45,6 +45,8 @@ async fn a_claim_costs_what_it_takes() {
     let fixture = Fixture::new(Engine::Sqlite).await;
     for statement in [
         claims::CANDIDATES,
+        claims::SHARE,
+        claims::HANDED,
         claims::LEASE,
         outcomes::SENT,
         outcomes::SUBMITTED_WHOLE,
@@ -55,11 +57,11 @@ async fn a_claim_costs_what_it_takes() {
         receipts::MOVE,
     ] {
         let plan = plan(&fixture, statement).await;
-        // `d` is the bounded selection of candidates, `s` the messages of a batch.
+        // `d`, `w` and `f` are bounded selections of candidates, `s` the messages of a batch.
         let unbounded = |step: &String| {
             step.starts_with("SCAN")
                 && !step.starts_with("SCAN j ")
-                && !["SCAN d", "SCAN s"].contains(&step.as_str())
+                && !["SCAN d", "SCAN s", "SCAN w", "SCAN f"].contains(&step.as_str())
                 && !step.contains("json_each")
         };
         assert!(!plan.iter().any(unbounded), "{plan:#?}");

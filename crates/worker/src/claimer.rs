@@ -49,6 +49,9 @@ pub(crate) struct Batch {
     pub(crate) next_due: Option<Duration>,
 }
 
+/// A part of the queue, and what of it was looked at.
+type Scanned = (Arc<Part>, Scan);
+
 /// What claiming needs.
 #[derive(Clone)]
 pub(crate) struct Claimer {
@@ -58,7 +61,7 @@ pub(crate) struct Claimer {
     pub(crate) results: mpsc::Sender<Finished>,
     pub(crate) channel: ChannelName,
     /// What this channel has looked at, of which part of the queue.
-    pub(crate) scan: Arc<Mutex<Option<(Arc<Part>, Scan)>>>,
+    pub(crate) scan: Arc<Mutex<Option<Scanned>>>,
 }
 
 impl Claimer {

@@ -65,6 +65,7 @@ enum Phase {
 
 /// How one gateway is doing in this process.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 pub(crate) struct Condition {
     started: Instant,
     phase: Phase,
@@ -214,12 +215,14 @@ impl Condition {
         }
     }
 
-    /// What came of it, and how long that took.
+    /// What came of it, and how long that took. `connected`: its connection is up, so that what was not taken says something
+    /// about the provider and not about a connection that has just been lost.
     pub(crate) fn ended(
         &mut self,
         id: DeliveryId,
         outcome: &SubmitOutcome,
         took: Duration,
+        connected: bool,
         now: Instant,
     ) -> Option<Change> {
         self.under_way = self.under_way.saturating_sub(1);
@@ -244,7 +247,7 @@ impl Condition {
                 }
             }
             SubmitOutcome::NotTaken(failure) => {
-                self.not_taken += 1;
+                self.not_taken += u32::from(connected);
                 let run = matches!(self.phase, Phase::Well | Phase::Suspect { .. })
                     && self.not_taken >= NOT_TAKEN_RUN;
                 if run || probe {
@@ -465,7 +468,7 @@ mod tests {
         fn answers(&mut self, count: u32, outcome: &SubmitOutcome) -> GatewayState {
             for _ in 0..count {
                 self.condition.begun(ID, self.now);
-                self.condition.ended(ID, outcome, QUICK, self.now);
+                self.condition.ended(ID, outcome, QUICK, true, self.now);
             }
             self.condition.state()
         }
@@ -492,13 +495,13 @@ mod tests {
         // The rest of the window: refused too, which makes the pause no longer, or taken, which makes it no shorter.
         play.wait_s(20);
         assert_eq!(play.answers(3, &refused()), Paused);
-        play.condition.ended(DeliveryId(2), &good(), QUICK, play.now);
+        play.condition.ended(DeliveryId(2), &good(), QUICK, true, play.now);
         assert_eq!((play.condition.state(), play.condition.paused_until()), (Paused, until));
         assert_eq!(play.wait(GATEWAY_PAUSE), Probing);
         assert!(play.condition.wants_probe());
         play.condition.begun(ID, play.now);
         assert!(!play.condition.wants_probe(), "one is enough");
-        play.condition.ended(ID, &refused(), QUICK, play.now);
+        play.condition.ended(ID, &refused(), QUICK, true, play.now);
         assert_eq!(play.condition.state(), Paused);
         assert_eq!(play.wait(GATEWAY_PAUSE), Probing);
         assert_eq!(play.answers(1, &good()), Up);
@@ -510,6 +513,10 @@ mod tests {
         let mut play = Play::new();
         assert_eq!(play.answers(NOT_TAKEN_RUN - 1, &not_taken()), Up);
         assert_eq!(play.answers(1, &good()), Up, "a run is broken by an answer");
+        for _ in 0..NOT_TAKEN_RUN {
+            play.condition.ended(ID, &not_taken(), QUICK, false, play.now);
+        }
+        assert_eq!(play.condition.state(), Up, "one of its connections was lost");
         assert_eq!(play.answers(NOT_TAKEN_RUN, &not_taken()), Paused);
         for seconds in [5, 10, 20, 40, 60, 60] {
             assert_eq!(play.wait_s(seconds - 1), Paused, "{seconds}");
@@ -551,12 +558,12 @@ mod tests {
         play.answers(20, &good());
         play.condition.begun(ID, play.now);
         play.condition.begun(DeliveryId(2), play.now);
-        assert_eq!(play.wait(SILENT - QUICK), Up);
+        assert_eq!(play.wait(SILENT.saturating_sub(QUICK)), Up);
         assert_eq!(play.wait(QUICK), Suspect);
         // In doubt is no answer.
-        play.condition.ended(ID, &unknown(), QUICK, play.now);
+        play.condition.ended(ID, &unknown(), QUICK, true, play.now);
         assert_eq!(play.condition.state(), Suspect);
-        play.condition.ended(DeliveryId(2), &good(), QUICK, play.now);
+        play.condition.ended(DeliveryId(2), &good(), QUICK, true, play.now);
         assert_eq!(play.condition.state(), Up);
         // Nothing under way is no silence.
         assert_eq!(play.wait_s(3600), Up);
@@ -567,7 +574,7 @@ mod tests {
         let mut play = Play::new();
         for _ in 0..50 {
             play.condition.begun(ID, play.now);
-            play.condition.ended(ID, &good(), Duration::from_secs(2), play.now);
+            play.condition.ended(ID, &good(), Duration::from_secs(2), true, play.now);
         }
         play.condition.begun(ID, play.now);
         assert_eq!(play.wait_s(7), Up);

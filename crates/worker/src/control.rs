@@ -119,18 +119,19 @@ impl GatewayControl {
         lock(&self.condition).begun(id, Instant::now());
     }
 
-    /// What came of it; whether that changed how the gateway stands.
+    /// What came of it; whether that changed how the gateway stands. See [`Condition::ended`].
     pub(crate) fn ended(
         &self,
         id: DeliveryId,
         outcome: &SubmitOutcome,
         took: Duration,
+        connected: bool,
         at: Timestamp,
     ) -> bool {
         let now = Instant::now();
         lock(&self.tally).count(outcome, now, at);
         let probing = self.probing.load(Ordering::Acquire);
-        self.with(|condition, now| condition.ended(id, outcome, took, now))
+        self.with(|condition, now| condition.ended(id, outcome, took, connected, now))
             || probing != self.probing.load(Ordering::Acquire)
     }
 

@@ -78,10 +78,10 @@ impl Routes<'_> {
     /// Whether a gateway other than number `of` can take such a message now.
     pub(crate) fn elsewhere(&self, of: usize, priority: Priority, country: Option<Country>) -> bool {
         let country = country.filter(|country| self.countries().contains(country));
-        self.serving(priority, country).any(|(index, standing)| {
-            // One that is on probation takes a single message; that is no place for a queue.
-            index != of && standing < Standing::Probing
-        })
+        // One that is on probation takes a single message; that is no place for a queue.
+        self.best(priority, country)
+            .iter()
+            .any(|(index, standing)| *index != of && *standing < Standing::Probing)
     }
 
     /// What no usable gateway serves though some gateway is configured for it: a word for the operator; empty where all is well.
@@ -120,16 +120,22 @@ impl Routes<'_> {
         usable.filter(move |(index, _)| self.gateways[*index].serves(priority, country))
     }
 
-    fn role(&self, of: usize, own: Standing, priority: Priority, country: Option<Country>) -> Role {
-        if own == Standing::Out || !self.gateways[of].serves(priority, country) {
-            return Role::Nothing;
-        }
-        let mut candidates: Vec<(usize, Standing)> = self.serving(priority, country).collect();
+    /// Of those, the ones that are well; or, where none is, the ones that stand best.
+    fn best(&self, priority: Priority, country: Option<Country>) -> Vec<(usize, Standing)> {
+        let mut candidates: Vec<_> = self.serving(priority, country).collect();
         let best = candidates.iter().map(|(_, standing)| *standing).min();
         candidates.retain(|(_, standing)| match best {
             Some(best) if best.is_well() => standing.is_well(),
             best => Some(*standing) == best,
         });
+        candidates
+    }
+
+    fn role(&self, of: usize, own: Standing, priority: Priority, country: Option<Country>) -> Role {
+        if own == Standing::Out || !self.gateways[of].serves(priority, country) {
+            return Role::Nothing;
+        }
+        let mut candidates = self.best(priority, country);
         if own == Standing::Probing && !candidates.iter().any(|(index, _)| *index == of) {
             // It tries one message of those that it would have if it were well.
             candidates.push((of, Standing::Well));
@@ -160,7 +166,7 @@ impl Routes<'_> {
             return Role::Own { lo: slot(before), hi: slot(before + weight(of)) };
         }
         if !candidates.iter().any(|(index, _)| *index == of) {
-            return Role::Handed;
+            return Role::Nothing;
         }
         // The tier is slowed down: who comes after it helps.
         let helps = members().all(|(_, standing)| *standing == Standing::Slowed);
@@ -206,12 +212,12 @@ mod tests {
             ([Well, Well], [WHOLE, Handed]),
             ([Out, Well], [Nothing, WHOLE]),
             ([Well, Out], [WHOLE, Nothing]),
-            ([Suspect, Well], [Handed, WHOLE]),
+            ([Suspect, Well], [Nothing, WHOLE]),
             ([Suspect, Suspect], [WHOLE, Handed]),
             ([Suspect, Out], [WHOLE, Nothing]),
             ([Slowed, Well], [WHOLE, Beside]),
             ([Slowed, Slowed], [WHOLE, Beside]),
-            ([Slowed, Suspect], [WHOLE, Handed]),
+            ([Slowed, Suspect], [WHOLE, Nothing]),
             ([Probing, Well], [WHOLE, WHOLE]),
             ([Well, Probing], [WHOLE, Handed]),
             ([Probing, Probing], [WHOLE, Handed]),
@@ -252,6 +258,8 @@ mod tests {
         assert_eq!(routes.role(1, Well, Priority::LifeThreatening, Some(country("BE"))), WHOLE);
         assert!(routes.elsewhere(2, Priority::Urgent, Some(country("BE"))));
         assert!(!routes.elsewhere(2, Priority::Urgent, Some(country("NL"))));
+        let suspect = Routes { gateways: &gateways, standings: &[Suspect, Well, Well] };
+        assert!(!suspect.elsewhere(2, Priority::Urgent, Some(country("BE"))));
         assert_eq!(routes.unserved(), Vec::<String>::new());
         let routes = Routes { gateways: &gateways, standings: &[Well, Out, Out] };
         assert!(routes.unserved().contains(&"normal: other countries".to_owned()));

@@ -141,7 +141,7 @@ mod tests {
         let failure = Failure { scope: Scope::Gateway, code: "refused".into(), detail: "no".into() };
         let decision = |claims, retries, elsewhere| {
             let outcome = SubmitOutcome::NotTaken(failure.clone());
-            Attempt { claims, retries, ..ATTEMPT }.conclude(outcome, NOW, 0.0, elsewhere).decision
+            Attempt { retries, claims, ..ATTEMPT }.conclude(outcome, NOW, 0.0, elsewhere).decision
         };
         let handed = Decision::HandOver { due_at: NOW, code: Some("refused".into()) };
         assert_eq!(decision(0, 0, true), handed);

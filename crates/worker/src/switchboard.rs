@@ -141,10 +141,11 @@ impl Switchboard {
         let plan: Vec<Taking> = own
             .iter()
             .enumerate()
-            .map(|(index, own)| match state.informed {
-                true => taking(routes.part(index, *own)),
-                false => Taking::Nothing,
-            })
+            .map(
+                |(index, own)| {
+                    if state.informed { taking(routes.part(index, *own)) } else { Taking::Nothing }
+                },
+            )
             .collect();
         let unserved = routes.unserved();
         if state.informed && unserved != state.unserved && !unserved.is_empty() {

@@ -308,3 +308,26 @@ async fn sent_without_a_receipt_in_time_is_no_receipt_and_a_late_one_still_count
     world.store.store_receipts("main", &[late]).await.unwrap();
     assert_eq!(world.count(alert, 0, DeliveryState::Delivered).await, 1);
 }
+
+#[rstest]
+#[tokio::test]
+async fn the_newest_receipts_say_how_a_gateway_does(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
+    world.enrol(4).await;
+    world.alert_all().await;
+    let claimed = world.claim(4).await.claimed;
+    let sent: Vec<_> = claimed.iter().map(|claimed| world.accepted(claimed)).collect();
+    world.store.finish("main", &sent).await.unwrap();
+    for (claimed, status) in claimed.iter().zip([Delivered, Underway, Undelivered, Delivered]) {
+        world.clock.advance(Duration::from_secs(2));
+        let receipt = receipt(&world, &provider_id(claimed), status);
+        world.store.store_receipts("main", &[receipt]).await.unwrap();
+    }
+    let times = world.store.receipt_times(world.now()).await.unwrap();
+    assert_eq!((times["main"].delivered, times["main"].undelivered), (2, 1));
+    assert!((times["main"].median_s - 6.0).abs() < 1e-9, "of 2, 6 and 8 s");
+    world.clock.advance(Duration::from_mins(15));
+    assert!(world.store.receipt_times(world.now()).await.unwrap().is_empty());
+}

@@ -6,6 +6,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use klaroen_domain::outcome::SubmitOutcome;
+use klaroen_gateway::ChannelStatus;
 use tokio::time::Instant;
 
 use crate::jitter;
@@ -27,7 +28,8 @@ impl Session {
         self.parts.instruments.submitted(&done.outcome, done.took);
         let now = self.parts.claimer.clock.now();
         self.learn(&done.outcome);
-        if self.parts.control.ended(done.id, &done.outcome, done.took, now) {
+        let connected = *self.parts.status.borrow() == ChannelStatus::Up;
+        if self.parts.control.ended(done.id, &done.outcome, done.took, connected, now) {
             self.parts.switchboard.changed();
         }
         let elsewhere = match &done.outcome {

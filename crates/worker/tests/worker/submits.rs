@@ -128,7 +128,7 @@ async fn at_shutdown_what_has_not_left_goes_back_and_the_rest_is_waited_for() {
 async fn what_a_shutdown_abandons_is_in_doubt_at_once() {
     let world = World::new(5).await;
     let (_gate, script) = gated();
-    let mut running = Running::with_drain(&world, 2, script, Duration::from_millis(10));
+    let mut running = Running::with_drain(&world, 2, script, Duration::from_millis(500));
     running.provider.next().await;
     running.provider.next().await;
     running.stop().await;
