@@ -186,7 +186,7 @@ impl Settler {
         self.instruments.submitted(&done.outcome, done.took);
         // Both now: we may be dropped while we wait.
         self.control.begun(doubt.id);
-        self.control.ended(doubt.id, &done.outcome, done.took, self.clock.now());
+        self.control.ended(doubt.id, &done.outcome, done.took, true, self.clock.now());
         match done.outcome {
             SubmitOutcome::Accepted { provider_ids, segments } => Found::Taken { provider_ids, segments },
             SubmitOutcome::Rejected(failure) if failure.scope == Scope::Recipient => Found::Refused(failure),
