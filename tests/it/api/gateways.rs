@@ -70,7 +70,7 @@ async fn a_gateway_out_of_use_sends_nothing_but_its_test_and_everything_once_it_
         }
     };
     tokio::time::timeout(PATIENCE, heard).await.expect("the worker hears of it");
-    let made = room.operator().post("/v1/incidents", &incident(circle(1_500))).await.ok(201);
+    let made = room.operator().post("/v1/incidents", &incident(&circle(1_500.0))).await.ok(201);
     until(&room, GATEWAY, |g| g["queue"]["due"] == 3).await;
 
     let asked = room.admin().post(&format!("{GATEWAY}/test"), &json!({})).await;
