@@ -85,7 +85,7 @@ impl GatewayTest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TestRequest {
     /// It is waiting for a worker.
-    Made(GatewayTest),
+    Made(Box<GatewayTest>),
     /// Another one of this gateway is under way.
     UnderWay,
     /// There were [`TESTS_PER_HOUR`] in the last hour.
@@ -262,7 +262,7 @@ impl Store {
         let detail = json!({ "test": id });
         audit::append(&mut tx, organisation, actor, "gateway.tested", gateway, detail, now).await?;
         tx.commit().await?;
-        Ok(TestRequest::Made(test))
+        Ok(TestRequest::Made(Box::new(test)))
     }
 
     /// Asks for the test of `day`, once over all processes.

@@ -99,23 +99,23 @@ impl SelfTester {
 
     async fn look(&self, text: &Arc<MessageText>, stop: &CancellationToken) -> Result<(), StoreError> {
         let (now, began) = (self.clock.now(), Instant::now());
-        let Some(test) = self.store.claim_gateway_test(&self.channel, now.plus(LEASE), now).await? else {
+        let Some(claimed) = self.store.claim_gateway_test(&self.channel, now.plus(LEASE), now).await? else {
             return Ok(());
         };
         let in_turn = tokio::select! {
             in_turn = tokio::time::timeout_at(began + WAIT_FOR_RATE, self.wait_for_rate(text)) => in_turn.is_ok(),
-            () = stop.cancelled() => return self.store.release_gateway_test(&test).await,
+            () = stop.cancelled() => return self.store.release_gateway_test(&claimed).await,
         };
         let answer = if !in_turn {
             let detail = "the rate of the gateway was used up by other messages";
             refused("rate_used_up", detail)
-        } else if !self.store.begin_gateway_test(&test, self.clock.now()).await? {
+        } else if !self.store.begin_gateway_test(&claimed, self.clock.now()).await? {
             return Ok(());
         } else {
-            tracing::info!(channel = %self.channel, test = %test.id, "a test message leaves");
+            tracing::info!(channel = %self.channel, test = %claimed.id, "a test message leaves");
             let sms = OutboundSms {
-                delivery: DeliveryId::of_test(test.number),
-                attempt: test.lease_token,
+                delivery: DeliveryId::of_test(claimed.number),
+                attempt: claimed.lease_token,
                 to: self.number.clone(),
                 text: Arc::clone(text),
                 validity: VALIDITY,
@@ -123,7 +123,7 @@ impl SelfTester {
             let done = submit(Arc::clone(&self.gateway), sms, began + LEASE.saturating_sub(SKEW)).await;
             answer_of(done.outcome, self.gateway.capabilities().receipts)
         };
-        self.write_down(&test, &answer, began + LEASE).await;
+        self.write_down(&claimed, &answer, began + LEASE).await;
         Ok(())
     }
 

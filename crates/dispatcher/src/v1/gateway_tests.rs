@@ -109,7 +109,7 @@ pub(crate) async fn request(
     }
     let asked = app.store.request_gateway_test(caller.organisation(), caller.actor(), &name, app.now());
     let test = match asked.await? {
-        TestRequest::Made(test) => test,
+        TestRequest::Made(test) => *test,
         TestRequest::UnderWay => return Err(Problem::conflict("another test of this gateway is under way")),
         TestRequest::TooMany { wait } => {
             let detail = "this gateway was tested often enough in the last hour: each test is an SMS";

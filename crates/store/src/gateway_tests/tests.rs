@@ -53,7 +53,7 @@ impl Fixture {
 
     async fn made(&self, at: Timestamp) -> GatewayTest {
         match self.ask(at).await {
-            TestRequest::Made(test) => test,
+            TestRequest::Made(test) => *test,
             other => panic!("{other:?}"),
         }
     }
@@ -103,7 +103,7 @@ async fn a_test_goes_its_way_and_keeps_its_times(#[values(Engine::Sqlite, Engine
     );
     let times = [test.submitted_at, test.answered_at, test.receipt_at];
     assert_eq!(times, [2, 3, 5].map(|s| Some(NOW.plus(s * SECOND))));
-    assert_eq!(f.store.latest_gateway_tests().await.unwrap(), [test.clone()]);
+    assert_eq!(f.store.latest_gateway_tests().await.unwrap(), std::slice::from_ref(&test));
     let newer = f.made(NOW.plus(LEASE)).await;
     let page = f.store.list_gateway_tests("main", &first(1)).await.unwrap();
     assert_eq!((page.items[0].id, page.next_cursor.is_some()), (newer.id, true));
@@ -167,7 +167,7 @@ async fn a_test_of_a_worker_that_died_is_in_doubt_and_leaves_no_second_time(
     let f = Fixture::new(engine).await;
     f.made(NOW).await;
     let claimed = f.claimed(NOW).await;
-    f.store.tend_gateway_tests(NOW.plus(LEASE - SECOND)).await.unwrap();
+    f.store.tend_gateway_tests(NOW.plus(LEASE).minus(SECOND)).await.unwrap();
     assert_eq!(f.test(claimed.id).await.state, TestState::Submitting);
     f.store.tend_gateway_tests(NOW.plus(LEASE)).await.unwrap();
     let test = f.test(claimed.id).await;
