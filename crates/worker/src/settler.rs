@@ -184,7 +184,7 @@ impl Settler {
         }
         let done = submit(Arc::clone(&self.gateway), sms, deadline.min(Instant::now() + ANSWER_WITHIN)).await;
         self.instruments.submitted(&done.outcome, done.took);
-        // Both now: we may be dropped while we wait.
+        // Both now: we may be dropped while we wait. What can be asked has no connection that could be down.
         self.control.begun(doubt.id);
         self.control.ended(doubt.id, &done.outcome, done.took, true, self.clock.now());
         match done.outcome {
