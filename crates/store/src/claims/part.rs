@@ -146,12 +146,22 @@ impl Scan {
     }
 }
 
+// SQLite does not use the id in an index for `(due_at, id) > ($4, $5)`: it would read all that is due at the same moment, which is
+// a whole alert. So there are two parts, one for that moment.
+//
 // `w` is what is looked at and `f` what of it is ours. The answer is a JSON array: the candidates as in `CANDIDATES`, how many
 // rows `w` has, due time and id of its last, the same for `f`. `$11` to `$13` are the role for other countries.
 pub(crate) const SHARE: Sql = Sql::each(
     "WITH w AS (
-         SELECT id, due_at, retries, attempt, participant_id, recipient, lane, handed_by FROM deliveries
-         WHERE message_id = $1 AND state = 'queued' AND due_at <= $2 AND (due_at, id) > ($4, $5)
+         SELECT * FROM (
+             SELECT * FROM (
+                 SELECT id, due_at, retries, attempt, participant_id, recipient, lane, handed_by FROM deliveries
+                 WHERE message_id = $1 AND state = 'queued' AND due_at = $4 AND id > $5
+                 ORDER BY id LIMIT $6)
+             UNION ALL SELECT * FROM (
+                 SELECT id, due_at, retries, attempt, participant_id, recipient, lane, handed_by FROM deliveries
+                 WHERE message_id = $1 AND state = 'queued' AND due_at > $4 AND due_at <= $2
+                 ORDER BY due_at, id LIMIT $6))
          ORDER BY due_at, id LIMIT $6),
      f AS (
          SELECT w.*, p.phone FROM w LEFT JOIN participants p ON p.id = w.participant_id AND p.recipient = w.recipient
