@@ -18,7 +18,7 @@ use klaroen_test_databases::Engine;
 use rstest::rstest;
 use serde_json::json;
 
-use self::boxes::{Kannel, PASSWORD, USERNAME};
+use self::boxes::{FIRST, Kannel, PASSWORD, USERNAME};
 use crate::front::{Door, TOKEN};
 use crate::pipeline::world;
 use crate::service::{PATIENCE, SENDER, Service, in_states, smsc, until};
@@ -101,7 +101,9 @@ async fn everybody_rings_once_and_everything_comes_back(
     service.wake.notify_waiters();
     until(&world, alert, |v| in_states(v, 0, &[S::Delivered]) == PEOPLE).await;
     let all_once: HashMap<String, u32> = (0..PEOPLE).map(|n| (digits(n.try_into().unwrap()), 1)).collect();
-    assert_eq!(smsc.ring_counts(), all_once);
+    let mut rings = smsc.ring_counts();
+    let before = u64::from(rings.remove(FIRST).unwrap_or(0));
+    assert_eq!(rings, all_once);
     assert_eq!(smsc.rings_of(&digits(0))[0].text, "Let op: man, rode jas, te voet richting station.".into());
 
     assert_eq!(smsc.send_inbound(&digits(7), SENDER, REPLY).await, Ok(0));
@@ -119,7 +121,7 @@ async fn everybody_rings_once_and_everything_comes_back(
     }
     // Each start and each end, what STOP and the reply were answered with, and nothing of Kannel's own.
     let answers = rang(8, "OptOutConfirmed nl") + smsc.rings_of(&digits(7)).len() - 2;
-    assert_eq!(smsc.total_rings(), 2 * PEOPLE - 1 + u64::try_from(answers).unwrap());
+    assert_eq!(smsc.total_rings() - before, 2 * PEOPLE - 1 + u64::try_from(answers).unwrap());
     service.stop().await;
     front.close().await;
     drop(kannel);
