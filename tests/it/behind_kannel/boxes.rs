@@ -63,7 +63,7 @@ impl Kannel {
         kannel.smsbox = Some(Box::spawn(&smsbox, kannel.directory.path()));
         kannel.wait("smsbox listens", async || listens(outer).await).await;
         kannel.wait("Kannel is bound", async || smsc.stats().binds > 0).await;
-        // What smsbox takes before bearerbox knows it is never answered.
+        // A busy machine was seen to leave the first requests of all unanswered.
         kannel.wait("a first message passes", async || kannel.passes(smsc).await).await;
         kannel
     }
