@@ -50,7 +50,7 @@ pub struct Alert {
     /// When it was closed.
     #[schema(schema_with = schemas::time_or_null)]
     pub closed_at: Option<Timestamp>,
-    /// How many people were asked: those of the start messages.
+    /// How many people were asked: those of the start messages. It still grows while a very large alert is being written.
     pub recipients: u64,
     /// Its messages, oldest first.
     pub messages: Vec<Message>,

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use klaroen_domain::id::IncidentId;
+use klaroen_domain::id::{AlertId, IncidentId};
 use klaroen_domain::time::Timestamp;
 use klaroen_store::alerts::{AlertDraft, Intake, Taken};
 use klaroen_store::idempotency::{Idempotency, Once};
 use klaroen_store::incidents::IncidentDraft;
+use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use crate::app::App;
@@ -16,6 +17,9 @@ use crate::problem::Problem;
 /// Tries of a page of deliveries while the database is away; after that a worker goes on.
 const FAN_OUT_TRIES: u32 = 10;
 const FAN_OUT_PAUSE: Duration = Duration::from_millis(500);
+/// How long an answer waits until all deliveries are written: half of what a request may take. A million take longer on a small
+/// machine.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// Who asks, in a form that outlives the request.
 #[derive(Clone, Debug)]
@@ -78,30 +82,68 @@ impl Request {
         Ok(once)
     }
 
-    /// Wakes the worker for the first page and writes the others.
+    /// Wakes the worker for the first page and has the others written. Waits for them, so that the answer has the whole number
+    /// of recipients; but not for as long as a client waits: one that hears nothing may ask for the same alert again.
     pub(crate) async fn fan_out(&self, once: &Once<Taken>) {
         let Once::Done(taken) = once else { return };
         let Some(alert) = taken.alert else { return };
-        let wake = &self.app.wake;
-        wake.notify_waiters();
+        self.app.wake.notify_waiters();
         if !taken.more {
             return;
         }
-        for attempt in 1..=FAN_OUT_TRIES {
-            let rules = &self.app.settings.rules;
-            let written =
-                self.app.store.continue_fanout(alert, rules, self.now, || wake.notify_waiters()).await;
-            match written {
-                Ok(()) => return,
-                Err(error) if error.is_retryable() && attempt < FAN_OUT_TRIES => {
-                    tracing::warn!(%alert, %error, attempt, "a fan-out waits for the database");
-                    tokio::time::sleep(FAN_OUT_PAUSE).await;
-                }
-                Err(error) => {
-                    tracing::error!(%alert, %error, "a fan-out stopped; the sweep of a worker goes on with it");
-                    return;
-                }
+        let rest = self.app.tasks.spawn(write_rest(self.app.clone(), alert, self.now).in_current_span());
+        if !is_done_within(ANSWER_WITHIN, rest).await {
+            tracing::info!(%alert, "answered while the rest of the alert is being written");
+        }
+    }
+}
+
+/// Waits for a task, which goes on by itself when the time is over; whether it came to its end.
+async fn is_done_within(time: Duration, task: JoinHandle<()>) -> bool {
+    tokio::time::timeout(time, task).await.is_ok()
+}
+
+/// Writes the pages after the first, and wakes the worker for each.
+async fn write_rest(app: App, alert: AlertId, now: Timestamp) {
+    let wake = &app.wake;
+    for attempt in 1..=FAN_OUT_TRIES {
+        let rules = &app.settings.rules;
+        match app.store.continue_fanout(alert, rules, now, || wake.notify_waiters()).await {
+            Ok(()) => return,
+            Err(error) if error.is_retryable() && attempt < FAN_OUT_TRIES => {
+                tracing::warn!(%alert, %error, attempt, "a fan-out waits for the database");
+                tokio::time::sleep(FAN_OUT_PAUSE).await;
+            }
+            Err(error) => {
+                tracing::error!(%alert, %error, "a fan-out stopped; the sweep of a worker goes on with it");
+                return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_longer_than_the_answer_waits_is_done_all_the_same() {
+        let written = Arc::new(AtomicBool::new(false));
+        let write = |after: Duration| {
+            let written = Arc::clone(&written);
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                written.store(true, Ordering::Release);
+            })
+        };
+        assert!(is_done_within(ANSWER_WITHIN, write(ANSWER_WITHIN / 2)).await);
+        assert!(written.swap(false, Ordering::AcqRel));
+        assert!(!is_done_within(ANSWER_WITHIN, write(ANSWER_WITHIN * 2)).await);
+        assert!(!written.load(Ordering::Acquire));
+        tokio::time::sleep(ANSWER_WITHIN * 2).await;
+        assert!(written.load(Ordering::Acquire));
     }
 }

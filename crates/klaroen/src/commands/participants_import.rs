@@ -53,14 +53,16 @@ fn bar(length: u64) -> ProgressBar {
     } else {
         ProgressDrawTarget::hidden()
     };
-    let style = ProgressStyle::with_template("  [{bar:40}] {percent:>3} %  {msg}  {elapsed_precise}");
+    let style = ProgressStyle::with_template("  [{bar:40}] {percent:>3} %  {msg}, {eta} left");
     ProgressBar::with_draw_target(Some(length), target)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
 }
 
 fn show(bar: &ProgressBar, progress: Progress) {
     bar.set_position(progress.bytes);
-    bar.set_message(format!("{} rows, {} rejected", progress.rows, progress.rejected));
+    #[expect(clippy::cast_precision_loss, reason = "shown in whole rows")]
+    let rate = progress.rows as f64 / bar.elapsed().as_secs_f64().max(0.001);
+    bar.set_message(format!("{} rows ({rate:.0}/s), {} rejected", progress.rows, progress.rejected));
 }
 
 fn told(error: ImportError, file: &Path) -> Failure {
