@@ -104,9 +104,10 @@ pub fn gateway(smsc: &Smsc, more: serde_json::Value) -> GatewayConfig {
     serde_json::from_value(json).unwrap()
 }
 
-/// Looks at an alert until it is as wanted. Sums are checked at every look.
+/// Looks at an alert until it is as wanted, as long as it goes on: a busy machine takes its time. Sums are checked at every look.
 pub async fn until(world: &World, alert: AlertId, wanted: impl Fn(&AlertView) -> bool) -> AlertView {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut queued = u64::MAX;
     loop {
         let view = world.view(alert).await;
         for message in &view.messages {
@@ -114,6 +115,10 @@ pub async fn until(world: &World, alert: AlertId, wanted: impl Fn(&AlertView) ->
         }
         if wanted(&view) {
             return view;
+        }
+        let still = (0..view.messages.len()).map(|n| in_states(&view, n, &[DeliveryState::Queued])).sum();
+        if still < queued {
+            (queued, deadline) = (still, tokio::time::Instant::now() + PATIENCE);
         }
         let counts: Vec<_> = view.messages.iter().map(|m| (m.kind, &m.counts)).collect();
         assert!(tokio::time::Instant::now() < deadline, "waited too long: {} {counts:?}", view.state);

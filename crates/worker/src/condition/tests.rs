@@ -1,0 +1,257 @@
+use super::*;
+
+const ID: DeliveryId = DeliveryId(1);
+const QUICK: Duration = Duration::from_millis(20);
+
+fn failure(scope: Scope) -> Failure {
+    Failure { scope, code: "x".into(), detail: "it is".into() }
+}
+
+fn good() -> SubmitOutcome {
+    SubmitOutcome::Accepted { provider_ids: vec![], segments: 1 }
+}
+
+fn not_taken() -> SubmitOutcome {
+    SubmitOutcome::NotTaken(failure(Scope::Gateway))
+}
+
+fn refused() -> SubmitOutcome {
+    SubmitOutcome::Rejected(failure(Scope::Gateway))
+}
+
+fn unknown() -> SubmitOutcome {
+    SubmitOutcome::Unknown(failure(Scope::Recipient))
+}
+
+/// A gateway and its time, which only the test moves.
+struct Play {
+    condition: Condition,
+    now: Instant,
+}
+
+impl Play {
+    /// Connected, with another gateway beside it.
+    fn new() -> Self {
+        let now = Instant::now();
+        let mut condition = Condition::new(now);
+        condition.connections(1, now);
+        Self { condition, now }
+    }
+
+    fn alone() -> Self {
+        let mut play = Self::new();
+        play.condition.set_alone(true);
+        play
+    }
+
+    fn answers(&mut self, count: u32, outcome: &SubmitOutcome) -> GatewayState {
+        for _ in 0..count {
+            self.condition.begun(ID, self.now);
+            self.condition.ended(ID, outcome, QUICK, true, self.now);
+        }
+        self.condition.state()
+    }
+
+    fn wait(&mut self, time: Duration) -> GatewayState {
+        self.now += time;
+        self.condition.tick(1.0, self.now);
+        self.condition.state()
+    }
+
+    fn wait_s(&mut self, seconds: u64) -> GatewayState {
+        self.wait(Duration::from_secs(seconds))
+    }
+}
+
+use GatewayState::{Down, Paused, Probing, Stopped, Suspect, Throttled, Up};
+
+#[tokio::test]
+async fn a_refusal_pauses_at_once_then_one_message_tries() {
+    let mut play = Play::new();
+    play.condition.begun(DeliveryId(2), play.now);
+    assert_eq!(play.answers(1, &refused()), Paused);
+    let until = play.condition.paused_until();
+    // The rest of the window: refused too, which makes the pause no longer, or taken, which makes it no shorter.
+    play.wait_s(20);
+    assert_eq!(play.answers(3, &refused()), Paused);
+    play.condition.ended(DeliveryId(2), &good(), QUICK, true, play.now);
+    assert_eq!((play.condition.state(), play.condition.paused_until()), (Paused, until));
+    assert_eq!(play.wait(GATEWAY_PAUSE), Probing);
+    assert!(play.condition.wants_probe());
+    play.condition.begun(ID, play.now);
+    assert!(!play.condition.wants_probe(), "one is enough");
+    play.condition.ended(ID, &refused(), QUICK, true, play.now);
+    assert_eq!(play.condition.state(), Paused);
+    assert_eq!(play.wait(GATEWAY_PAUSE), Probing);
+    assert_eq!(play.answers(1, &good()), Up);
+    assert_eq!(play.condition.reason(), "");
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_is_tried_less_and_less_often_and_forgiven_in_time() {
+    let mut play = Play::new();
+    assert_eq!(play.answers(NOT_TAKEN_RUN - 1, &not_taken()), Up);
+    assert_eq!(play.answers(1, &good()), Up, "a run is broken by an answer");
+    for _ in 0..NOT_TAKEN_RUN {
+        play.condition.ended(ID, &not_taken(), QUICK, false, play.now);
+    }
+    assert_eq!(play.condition.state(), Up, "one of its connections was lost");
+    assert_eq!(play.answers(NOT_TAKEN_RUN, &not_taken()), Paused);
+    for seconds in [5, 10, 20, 40, 60, 60] {
+        assert_eq!(play.wait_s(seconds - 1), Paused, "{seconds}");
+        assert_eq!(play.wait_s(1), Probing, "{seconds}");
+        assert_eq!(play.answers(1, &not_taken()), Paused);
+    }
+    assert_eq!(play.wait(LONGEST_WAIT), Probing);
+    assert_eq!(play.answers(1, &good()), Up);
+    play.wait(FORGIVEN);
+    play.answers(NOT_TAKEN_RUN, &not_taken());
+    assert_eq!(play.wait(FIRST_WAIT), Probing);
+}
+
+#[tokio::test]
+async fn the_only_gateway_is_tried_every_few_seconds() {
+    let mut play = Play::alone();
+    play.answers(NOT_TAKEN_RUN, &not_taken());
+    for _ in 0..5 {
+        assert_eq!(play.wait(FIRST_WAIT), Probing);
+        assert_eq!(play.answers(1, &not_taken()), Paused);
+    }
+}
+
+#[tokio::test]
+async fn a_new_connection_ends_a_pause_for_the_lack_of_one_but_not_a_refusal() {
+    for (outcome, after) in [(not_taken(), Up), (refused(), Paused)] {
+        let mut play = Play::new();
+        play.answers(NOT_TAKEN_RUN, &outcome);
+        play.condition.connections(0, play.now);
+        assert_eq!(play.condition.state(), Down);
+        play.condition.connections(1, play.now);
+        assert_eq!(play.condition.state(), after);
+    }
+}
+
+#[tokio::test]
+async fn silence_makes_it_suspect_and_the_first_answer_clears_it() {
+    let mut play = Play::new();
+    play.answers(20, &good());
+    play.condition.begun(ID, play.now);
+    play.condition.begun(DeliveryId(2), play.now);
+    assert_eq!(play.wait(SILENT.saturating_sub(QUICK)), Up);
+    assert_eq!(play.wait(QUICK), Suspect);
+    // In doubt is no answer.
+    play.condition.ended(ID, &unknown(), QUICK, true, play.now);
+    assert_eq!(play.condition.state(), Suspect);
+    play.condition.ended(DeliveryId(2), &good(), QUICK, true, play.now);
+    assert_eq!(play.condition.state(), Up);
+    // Nothing under way is no silence.
+    assert_eq!(play.wait_s(3600), Up);
+}
+
+#[tokio::test]
+async fn a_slow_gateway_is_silent_later() {
+    let mut play = Play::new();
+    for _ in 0..50 {
+        play.condition.begun(ID, play.now);
+        play.condition.ended(ID, &good(), Duration::from_secs(2), true, play.now);
+    }
+    play.condition.begun(ID, play.now);
+    assert_eq!(play.wait_s(7), Up);
+    assert_eq!(play.wait_s(1), Suspect);
+}
+
+#[tokio::test]
+async fn a_silent_gateway_is_tried_by_one_message_while_the_rest_hangs() {
+    let mut play = Play::new();
+    play.condition.begun(DeliveryId(2), play.now);
+    play.wait(SILENT);
+    assert_eq!(play.wait(FIRST_WAIT), Probing);
+    play.condition.begun(ID, play.now);
+    assert_eq!(play.wait_s(1), Probing, "the one that hangs says nothing about the probe");
+    assert_eq!(play.wait(SILENT), Suspect);
+    assert_eq!(play.wait(FIRST_WAIT), Suspect, "the next try is later");
+    assert_eq!(play.wait(FIRST_WAIT), Probing);
+    assert!(play.condition.wants_probe());
+    assert_eq!(play.answers(1, &good()), Up);
+    let mut alone = Play::alone();
+    alone.condition.begun(ID, alone.now);
+    alone.wait(SILENT);
+    assert_eq!(alone.wait(LONGEST_WAIT), Suspect, "it stays in use with its whole window");
+}
+
+#[tokio::test]
+async fn many_errors_make_it_suspect_and_a_few_do_not() {
+    let mut play = Play::new();
+    play.answers(100, &good());
+    play.answers(ERRORS_LEAST - 1, &unknown());
+    assert_eq!(play.wait_s(1), Up);
+    play.answers(30, &unknown());
+    assert_eq!(play.wait_s(1), Suspect);
+    play.answers(5, &good());
+    assert_eq!(play.condition.state(), Suspect, "others go first for a while");
+    assert_eq!(play.wait(FIRST_WAIT), Probing);
+    assert_eq!(play.answers(1, &good()), Up);
+    assert_eq!(play.wait_s(1), Up, "what led to it is forgotten");
+}
+
+#[tokio::test]
+async fn errors_of_the_only_gateway_pass_by_themselves() {
+    let mut play = Play::alone();
+    play.answers(30, &unknown());
+    assert_eq!(play.wait_s(1), Suspect);
+    play.answers(200, &good());
+    assert_eq!(play.wait_s(60), Up);
+}
+
+#[tokio::test]
+async fn receipts_shift_work_once_in_some_minutes() {
+    let mut play = Play::new();
+    let bad = |play: &mut Play| {
+        play.condition.receipts_stay_away("nothing arrives".into(), play.now);
+        play.condition.state()
+    };
+    assert_eq!(bad(&mut play), Up, "it has just begun");
+    play.wait(RECEIPTS_HOLD);
+    assert_eq!(bad(&mut play), Suspect);
+    assert_eq!(play.wait(RECEIPTS_HOLD), Probing);
+    assert_eq!(play.answers(1, &good()), Up);
+    assert_eq!(bad(&mut play), Up);
+}
+
+#[tokio::test]
+async fn a_slower_pace_shows_below_half_and_until_it_was_whole_for_seconds() {
+    let mut play = Play::new();
+    let pace = |play: &mut Play, factor, seconds| {
+        play.now += Duration::from_secs(seconds);
+        play.condition.tick(factor, play.now);
+        play.condition.state()
+    };
+    assert_eq!(pace(&mut play, 0.6, 1), Up);
+    assert_eq!(pace(&mut play, 0.4, 1), Throttled);
+    assert_eq!(pace(&mut play, 0.8, 1), Throttled);
+    assert_eq!(pace(&mut play, 1.0, 1), Throttled);
+    assert_eq!(pace(&mut play, 1.0, 2), Throttled);
+    assert_eq!(pace(&mut play, 1.0, 1), Up);
+}
+
+#[tokio::test]
+async fn an_order_and_a_lost_connection_are_above_all_else() {
+    let mut play = Play::new();
+    play.condition.stop(true, play.now);
+    assert_eq!(play.answers(1, &refused()), Stopped);
+    play.condition.connections(0, play.now);
+    assert_eq!((play.condition.state(), play.condition.reason()), (Stopped, "paused by hand"));
+    play.condition.stop(false, play.now);
+    assert_eq!(play.condition.state(), Down);
+}
+
+#[tokio::test]
+async fn a_gateway_that_has_just_started_is_waited_for() {
+    let now = Instant::now();
+    let mut condition = Condition::new(now);
+    assert_eq!((condition.state(), condition.standing(now)), (Down, Standing::Well));
+    assert_eq!(condition.standing(now + STARTING), Standing::Out);
+    condition.connections(1, now);
+    condition.connections(0, now);
+    assert_eq!(condition.standing(now), Standing::Out, "one that was there is followed at once");
+}
