@@ -187,8 +187,14 @@ pub trait SmsGateway: Send + Sync {
     /// Dropping the future leaves the attempt in doubt.
     async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome;
 
-    /// Hands over several messages: one outcome for each, in their order. At most [`Capabilities::batch_max`] at once where
-    /// that is not 0; where it is, they go one after the other.
+    /// Whether two messages may go in one request, where there are batches. Messages of which each goes with the first all
+    /// go together.
+    fn together(&self, _a: &OutboundSms, _b: &OutboundSms) -> bool {
+        true
+    }
+
+    /// Hands over several messages: one outcome for each, in their order. It is one request for up to
+    /// [`Capabilities::batch_max`] messages that go [together](Self::together); others go one after the other.
     async fn submit_batch(&self, batch: &[OutboundSms]) -> Vec<SubmitOutcome> {
         let mut outcomes = Vec::with_capacity(batch.len());
         for sms in batch {

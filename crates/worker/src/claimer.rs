@@ -24,6 +24,8 @@ const LEASE: Duration = Duration::from_mins(1);
 const SKEW: Duration = Duration::from_secs(10);
 /// A delivery that could not be handed over in this time goes back: under its lease nobody else can send it.
 const HANDOVER_MOST: Duration = Duration::from_secs(2);
+/// What goes again under the same lease has at least so long for its answer.
+const AGAIN_LEAST: Duration = Duration::from_secs(20);
 /// When a text could not be read: the database is asked again then.
 const READ_AGAIN: Duration = Duration::from_secs(5);
 
@@ -37,6 +39,16 @@ pub(crate) struct Ready {
     pub(crate) hand_over_by: Instant,
     /// Its submit is given up at this time.
     pub(crate) deadline: Instant,
+    /// Messages that its request may have, itself included.
+    pub(crate) together: u16,
+}
+
+impl Ready {
+    /// To be handed over once more in a request of up to `together` messages, after one of which nothing was taken.
+    pub(crate) fn again(self, together: u16, now: Instant) -> Self {
+        let last = self.deadline.checked_sub(AGAIN_LEAST).unwrap_or(now);
+        Self { together, hand_over_by: last.min(now + HANDOVER_MOST), ..self }
+    }
 }
 
 /// What a claim brought.
@@ -95,6 +107,7 @@ impl Claimer {
                     message,
                     hand_over_by: started + HANDOVER_MOST,
                     deadline: started + LEASE.saturating_sub(SKEW),
+                    together: u16::MAX,
                 }),
                 Err(finished) => {
                     if self.results.send(finished).await.is_err() {

@@ -63,6 +63,14 @@ enum Phase {
     },
 }
 
+/// One request to a provider: a message, or a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// Its first message, which no other request under way has.
+    pub(crate) first: DeliveryId,
+    pub(crate) messages: u32,
+}
+
 /// How one gateway is doing in this process.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
@@ -204,28 +212,29 @@ impl Condition {
         self.shown(now)
     }
 
-    /// A message is handed over.
-    pub(crate) fn begun(&mut self, id: DeliveryId, now: Instant) {
-        self.under_way += 1;
+    /// A request leaves.
+    pub(crate) fn begun(&mut self, request: Request, now: Instant) {
+        self.under_way += request.messages;
         self.waiting_since.get_or_insert(now);
         if let Phase::Probing { probe: probe @ None } = &mut self.phase {
-            *probe = Some(id);
+            *probe = Some(request.first);
             // What left before it says nothing about it.
             self.waiting_since = Some(now);
         }
     }
 
-    /// What came of it, and how long that took. `connected`: its connection is up, so that what was not taken says something
+    /// What came of it ([`evidence`](crate::evidence)), and how long that took. It counts once, however many messages were in
+    /// it. `connected`: its connection is up, so that what was not taken says something
     /// about the provider and not about a connection that has just been lost.
     pub(crate) fn ended(
         &mut self,
-        id: DeliveryId,
+        request: Request,
         outcome: &SubmitOutcome,
         took: Duration,
         connected: bool,
         now: Instant,
     ) -> Option<Change> {
-        self.under_way = self.under_way.saturating_sub(1);
+        self.under_way = self.under_way.saturating_sub(request.messages);
         let unknown = matches!(outcome, SubmitOutcome::Unknown(_));
         if self.under_way == 0 {
             self.waiting_since = None;
@@ -233,7 +242,7 @@ impl Condition {
             self.waiting_since = Some(now);
         }
         let probe = match self.phase {
-            Phase::Probing { probe } => probe == Some(id),
+            Phase::Probing { probe } => probe == Some(request.first),
             _ => false,
         };
         let bad = matches!(outcome, SubmitOutcome::Unknown(_) | SubmitOutcome::NotTaken(_));

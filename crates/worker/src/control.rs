@@ -14,8 +14,9 @@ use metrics::gauge;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::condition::{Change, Condition};
+use crate::condition::{Change, Condition, Request};
 use crate::crew::Crew;
+use crate::evidence;
 use crate::instruments;
 use crate::pace::Pace;
 use crate::route::Standing;
@@ -114,24 +115,31 @@ impl GatewayControl {
         }
     }
 
-    /// A message is handed over.
-    pub(crate) fn begun(&self, id: DeliveryId) {
-        lock(&self.condition).begun(id, Instant::now());
+    /// A request leaves, with `messages` of which this is the first.
+    pub(crate) fn begun(&self, first: DeliveryId, messages: usize) {
+        lock(&self.condition).begun(request(first, messages), Instant::now());
     }
 
-    /// What came of it; whether that changed how the gateway stands. See [`Condition::ended`].
+    /// What came of each of its messages, for the figures.
+    pub(crate) fn count_outcomes(&self, outcomes: &[&SubmitOutcome], at: Timestamp) {
+        let (now, mut tally) = (Instant::now(), lock(&self.tally));
+        for outcome in outcomes {
+            tally.count(outcome, now, at);
+        }
+    }
+
+    /// The same for how the gateway stands; whether that changed it. See [`Condition::ended`].
     pub(crate) fn ended(
         &self,
-        id: DeliveryId,
-        outcome: &SubmitOutcome,
+        first: DeliveryId,
+        outcomes: &[&SubmitOutcome],
         took: Duration,
         connected: bool,
-        at: Timestamp,
     ) -> bool {
-        let now = Instant::now();
-        lock(&self.tally).count(outcome, now, at);
+        let Some(outcome) = evidence::of(outcomes) else { return false };
+        let request = request(first, outcomes.len());
         let probing = self.probing.load(Ordering::Acquire);
-        self.with(|condition, now| condition.ended(id, outcome, took, connected, now))
+        self.with(|condition, now| condition.ended(request, outcome, took, connected, now))
             || probing != self.probing.load(Ordering::Acquire)
     }
 
@@ -204,6 +212,10 @@ impl GatewayControl {
             last_error,
         }
     }
+}
+
+fn request(first: DeliveryId, messages: usize) -> Request {
+    Request { first, messages: u32::try_from(messages).unwrap_or(u32::MAX) }
 }
 
 /// Fewer receipts say nothing.

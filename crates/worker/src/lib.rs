@@ -12,6 +12,7 @@ mod condition;
 mod control;
 mod crew;
 mod demand;
+mod evidence;
 mod finisher;
 mod health;
 mod in_doubt;

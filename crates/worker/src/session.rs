@@ -1,10 +1,11 @@
 //! Feeding one connection: claim ahead, keep the window full, pass on every answer.
 //!
-//! One task owns everything in here. A submit is a future that this task polls; the number of futures is the number of
-//! messages under way, so a window cannot leak. A message begins only with a place for its result reserved, so a result
+//! One task owns everything in here. A request is a future that this task polls; the number of futures is the number of
+//! requests under way, so a window cannot leak. A message begins only with a place for its result reserved, so a result
 //! always has somewhere to go and a database that is away stops the sending, not the answers.
 
 mod answers;
+mod handing;
 mod wind_down;
 
 use std::collections::{HashMap, VecDeque};
@@ -14,9 +15,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use klaroen_domain::decide::Decision;
 use klaroen_domain::id::DeliveryId;
-use klaroen_gateway::{ChannelStatus, OutboundSms, SmsGateway};
+use klaroen_gateway::{ChannelStatus, SmsGateway};
 use klaroen_store::StoreError;
 use klaroen_store::outcomes::Finished;
 use tokio::sync::futures::OwnedNotified;
@@ -33,7 +33,7 @@ use crate::in_doubt::InDoubt;
 use crate::instruments::ChannelInstruments;
 use crate::jitter;
 use crate::lease::Lease;
-use crate::submit::{Attempt, Done, submit};
+use crate::submit::Answers;
 use crate::switchboard::{Plan, Switchboard, Taking};
 
 /// The queue is looked at this often even if nobody wakes us: another process may have filled it.
@@ -78,8 +78,10 @@ pub(crate) struct Session {
     /// Leased and not submitted.
     queue: VecDeque<Ready>,
     /// Under way, with the place that is reserved for the result.
-    attempts: HashMap<DeliveryId, (Attempt, mpsc::OwnedPermit<Finished>)>,
-    in_flight: FuturesUnordered<BoxFuture<'static, Done>>,
+    attempts: HashMap<DeliveryId, (Ready, mpsc::OwnedPermit<Finished>)>,
+    in_flight: FuturesUnordered<BoxFuture<'static, Answers>>,
+    /// Messages in one request; 1 where each goes by itself.
+    batch_max: u16,
     claiming: Option<Claiming>,
     last_claim: usize,
     /// What was leased had to be put back: nothing more is leased before an answer comes.
@@ -104,6 +106,7 @@ enum Hold {
 impl Session {
     pub(crate) fn new(parts: Parts) -> Self {
         let work = Box::pin(Arc::clone(&parts.wake).notified_owned());
+        let batch_max = parts.gateway.capabilities().batch_max.max(1);
         let (seat, plan) = parts.switchboard.seat(&parts.claimer.channel.gateway);
         Self {
             parts,
@@ -114,6 +117,7 @@ impl Session {
             queue: VecDeque::new(),
             attempts: HashMap::new(),
             in_flight: FuturesUnordered::new(),
+            batch_max,
             claiming: None,
             last_claim: 0,
             stalled: false,
@@ -183,50 +187,6 @@ impl Session {
         }
     }
 
-    /// Submits what window, rate and the places for results allow.
-    fn submit_ready(&mut self, now: Instant) -> Hold {
-        let probing = self.parts.control.is_probing();
-        // The one message that tries a gateway does not wait for those that hang in it.
-        let window = if probing { usize::MAX } else { self.parts.window };
-        let wall = self.parts.claimer.clock.now();
-        while let Some(next) = self.queue.front() {
-            let Ok(place) = self.parts.claimer.results.clone().try_reserve_owned() else {
-                return Hold::Results;
-            };
-            let attempt = next.attempt;
-            if wall >= attempt.expires_at {
-                place.send(attempt.unsubmitted(Decision::Expired, wall));
-                self.queue.pop_front();
-                continue;
-            }
-            if now >= next.hand_over_by {
-                place.send(attempt.put_back(wall));
-                self.queue.pop_front();
-                self.stalled = true;
-                continue;
-            }
-            if self.in_flight.len() >= window || (probing && !self.parts.control.wants_probe()) {
-                return Hold::Until(next.hand_over_by);
-            }
-            if let Err(wait) = self.parts.control.pace.try_take(next.message.segments) {
-                return Hold::Until(now + wait);
-            }
-            let Some(ready) = self.queue.pop_front() else { break };
-            let sms = OutboundSms {
-                delivery: attempt.id,
-                attempt: attempt.lease_token,
-                to: ready.phone,
-                text: Arc::clone(&ready.message.text),
-                validity: attempt.expires_at.since(wall),
-            };
-            self.meter.begin(now);
-            self.parts.control.begun(attempt.id);
-            self.in_flight.push(submit(Arc::clone(&self.parts.gateway), sms, ready.deadline));
-            self.attempts.insert(attempt.id, (attempt, place));
-        }
-        Hold::Nothing
-    }
-
     /// Starts the next claim before the queue is empty, so that the wire does not wait for the disk.
     fn claim_ahead(&mut self, now: Instant) {
         if self.idle_until.is_some_and(|until| now >= until) {
@@ -246,7 +206,8 @@ impl Session {
             // One message tries a gateway that had failed; its answer decides about the rest.
             return;
         }
-        let limit = if probing { 1 } else { claim_size(self.meter.rate(), control.pace.rate(), window) };
+        let room = window.saturating_mul(usize::from(self.batch_max));
+        let limit = if probing { 1 } else { claim_size(self.meter.rate(), control.pace.rate(), room) };
         self.work = Box::pin(Arc::clone(&self.parts.wake).notified_owned());
         self.work.as_mut().enable();
         let (claimer, taking) = (self.parts.claimer.clone(), self.taking.clone());

@@ -185,8 +185,9 @@ impl Settler {
         let done = submit(Arc::clone(&self.gateway), sms, deadline.min(Instant::now() + ANSWER_WITHIN)).await;
         self.instruments.submitted(&done.outcome, done.took);
         // Both now: we may be dropped while we wait. What can be asked has no connection that could be down.
-        self.control.begun(doubt.id);
-        self.control.ended(doubt.id, &done.outcome, done.took, true, self.clock.now());
+        self.control.begun(doubt.id, 1);
+        self.control.count_outcomes(&[&done.outcome], self.clock.now());
+        self.control.ended(doubt.id, &[&done.outcome], done.took, true);
         match done.outcome {
             SubmitOutcome::Accepted { provider_ids, segments } => Found::Taken { provider_ids, segments },
             SubmitOutcome::Rejected(failure) if failure.scope == Scope::Recipient => Found::Refused(failure),

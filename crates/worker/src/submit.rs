@@ -10,7 +10,6 @@ use klaroen_domain::alert::Priority;
 use klaroen_domain::decide::{Decision, SubmitContext, decide, hand_over};
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::{Failure, Scope, SubmitOutcome};
-use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Timestamp;
 use klaroen_gateway::{OutboundSms, SmsGateway};
 use klaroen_store::outcomes::Finished;
@@ -79,9 +78,14 @@ impl Attempt {
 /// The answer to one attempt.
 #[derive(Debug)]
 pub(crate) struct Done {
-    pub(crate) id: DeliveryId,
-    pub(crate) to: PhoneNumber,
     pub(crate) outcome: SubmitOutcome,
+    pub(crate) took: Duration,
+}
+
+/// The answer to one request: what came of each of its messages, in their order.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    pub(crate) each: Vec<(DeliveryId, SubmitOutcome)>,
     pub(crate) took: Duration,
 }
 
@@ -97,17 +101,45 @@ pub(crate) fn submit(
     sms: OutboundSms,
     deadline: Instant,
 ) -> BoxFuture<'static, Done> {
+    let answers = submit_together(gateway, vec![sms], deadline);
     async move {
-        let started = Instant::now();
-        let answer = AssertUnwindSafe(gateway.submit(&sms)).catch_unwind();
-        let outcome = match tokio::time::timeout_at(deadline, answer).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_panic)) => in_doubt("panic", "the gateway adapter failed while it was sending"),
-            Err(_elapsed) => in_doubt("lease", "no answer before the lease ran out"),
-        };
-        Done { id: sms.delivery, to: sms.to, outcome, took: started.elapsed() }
+        let Answers { mut each, took } = answers.await;
+        Done { outcome: each.pop().map_or_else(unnamed, |(_, outcome)| outcome), took }
     }
     .boxed()
+}
+
+/// The same for messages that go in one request. What is lost with it is in doubt for each of them.
+pub(crate) fn submit_together(
+    gateway: Arc<dyn SmsGateway>,
+    batch: Vec<OutboundSms>,
+    deadline: Instant,
+) -> BoxFuture<'static, Answers> {
+    async move {
+        let started = Instant::now();
+        let asked = async {
+            match batch.as_slice() {
+                [sms] => vec![gateway.submit(sms).await],
+                several => gateway.submit_batch(several).await,
+            }
+        };
+        let alike = |outcome: SubmitOutcome| vec![outcome; batch.len()];
+        let answer = AssertUnwindSafe(asked).catch_unwind();
+        let outcomes = match tokio::time::timeout_at(deadline, answer).await {
+            Ok(Ok(outcomes)) if outcomes.len() == batch.len() => outcomes,
+            // Whose outcome is missing is not known.
+            Ok(Ok(_)) => alike(unnamed()),
+            Ok(Err(_panic)) => alike(in_doubt("panic", "the gateway adapter failed while it was sending")),
+            Err(_elapsed) => alike(in_doubt("lease", "no answer before the lease ran out")),
+        };
+        let each = batch.iter().map(|sms| sms.delivery).zip(outcomes).collect();
+        Answers { each, took: started.elapsed() }
+    }
+    .boxed()
+}
+
+fn unnamed() -> SubmitOutcome {
+    in_doubt("no_outcome", "the gateway adapter does not say what came of it")
 }
 
 #[cfg(test)]

@@ -110,6 +110,24 @@ pub(super) fn by_status(answer: &Answer) -> SubmitOutcome {
     }
 }
 
+/// The same for a request with `messages` in it. One that is malformed or too large in other words than the contract's may be so
+/// for one message or for their number: it is a refusal of these messages, which go again in smaller company, and says
+/// something of the gateway only where one message alone is answered so.
+pub(super) fn of_request(answer: &Answer, messages: usize) -> SubmitOutcome {
+    match answer.status {
+        400 | 413 | 422 if messages > 1 => {
+            let code = format!("http_{}", answer.status);
+            outcome(
+                Meaning::Message,
+                &code,
+                "the request is refused, and not in the words of the contract",
+                None,
+            )
+        }
+        _ => by_status(answer),
+    }
+}
+
 /// A provider's code as it may be shown: short, plain, and too short for a phone number.
 pub(super) fn presentable(code: &str) -> String {
     let plain = code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));

@@ -57,6 +57,9 @@ pub struct CmConfig {
     /// A file with the token.
     #[serde(default)]
     pub product_token_file: Option<PathBuf>,
+    /// Messages in one request at most: 1 to 100, the default; 1 sends each by itself.
+    #[serde(default)]
+    pub batch_max: Option<u16>,
     /// Where the provider is.
     #[serde(default)]
     pub link: Link,
@@ -66,6 +69,7 @@ pub struct CmConfig {
 }
 
 struct Cm {
+    batch_max: u16,
     url: String,
     senders: Senders,
     token: SecretString,
@@ -78,13 +82,14 @@ impl HttpConfig for CmConfig {
     fn contract(&self, country: Country) -> Result<Box<dyn Contract>, Vec<ConfigFault>> {
         let mut faults = Faults::default();
         faults.sender(&self.sender);
+        let batch_max = faults.batch_max(self.batch_max, BATCH_MAX);
         let url = faults.take(self.link.base_url(Some(BASE_URL), false));
         let names = ["product_token", "product_token_file"];
         let token = faults.secret(names, self.product_token.as_ref(), self.product_token_file.as_ref());
         match (url, token) {
             (Some(url), Some(token)) if faults.0.is_empty() => {
                 let senders = Senders::new(&self.sender, &self.routing, |sender| sender.replace('+', "00"));
-                Ok(Box::new(Cm { url: format!("{url}/v1.0/message"), senders, token, country }))
+                Ok(Box::new(Cm { batch_max, url: format!("{url}/v1.0/message"), senders, token, country }))
             }
             _ => Err(faults.0),
         }
@@ -98,7 +103,7 @@ impl Contract for Cm {
             receipts: true,
             inbound: true,
             max_segments: SEGMENTS_MAX,
-            batch_max: BATCH_MAX,
+            batch_max: self.batch_max,
             ..Capabilities::default()
         }
     }

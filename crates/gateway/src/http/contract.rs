@@ -178,6 +178,15 @@ impl Faults {
         self.0.extend(crate::config::sender_fault(sender).map(|reason| ConfigFault::new("sender", reason)));
     }
 
+    /// How many messages one request may have, where the provider takes `most`.
+    pub(super) fn batch_max(&mut self, wanted: Option<u16>, most: u16) -> u16 {
+        let size = wanted.unwrap_or(most);
+        if !(1..=most).contains(&size) {
+            self.0.push(ConfigFault::new("batch_max", format!("must be 1 to {most}")));
+        }
+        size
+    }
+
     pub(super) fn require(&mut self, field: &'static str, value: &str) {
         if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic()) {
             self.0.push(ConfigFault::new(field, "must be printable ASCII without blanks, and not empty"));

@@ -80,6 +80,9 @@ pub struct InfobipConfig {
     /// A file with the key.
     #[serde(default)]
     pub api_key_file: Option<PathBuf>,
+    /// Messages in one request at most: 1 to 100, the default; 1 sends each by itself.
+    #[serde(default)]
+    pub batch_max: Option<u16>,
     /// Where the provider is: `base_url` is the account's own and has no default.
     #[serde(default)]
     pub link: Link,
@@ -89,6 +92,7 @@ pub struct InfobipConfig {
 }
 
 struct Infobip {
+    batch_max: u16,
     url: String,
     senders: Senders,
     key: SecretString,
@@ -102,6 +106,7 @@ impl HttpConfig for InfobipConfig {
     fn contract(&self, country: Country) -> Result<Box<dyn Contract>, Vec<ConfigFault>> {
         let mut faults = Faults::default();
         faults.sender(&self.sender);
+        let batch_max = faults.batch_max(self.batch_max, BATCH_MAX);
         let url = faults.take(self.link.base_url(None, false));
         let names = ["api_key", "api_key_file"];
         let key = faults.secret(names, self.api_key.as_ref(), self.api_key_file.as_ref());
@@ -111,7 +116,7 @@ impl HttpConfig for InfobipConfig {
                 let senders = Senders::new(&self.sender, &self.routing, |sender| {
                     sender.trim_start_matches('+').to_owned()
                 });
-                Ok(Box::new(Infobip { url, senders, key, receipts_url, country }))
+                Ok(Box::new(Infobip { batch_max, url, senders, key, receipts_url, country }))
             }
             _ => Err(faults.0),
         }
@@ -127,7 +132,7 @@ impl Contract for Infobip {
             status_query: true,
             inbound: true,
             max_segments: SEGMENTS_MAX,
-            batch_max: BATCH_MAX,
+            batch_max: self.batch_max,
         }
     }
 

@@ -186,7 +186,7 @@ impl HttpGateway {
                     .contract
                     .outcomes(batch, &answer)
                     .filter(|found| found.len() == batch.len());
-                read.unwrap_or_else(|| alike(classify::by_status(&answer)))
+                read.unwrap_or_else(|| alike(classify::of_request(&answer, batch.len())))
             }
         }
     }
@@ -203,13 +203,18 @@ impl SmsGateway for HttpGateway {
         outcomes.pop().unwrap_or_else(|| unknown("no_outcome", "the answer says nothing of the message"))
     }
 
-    async fn submit_batch(&self, batch: &[OutboundSms]) -> Vec<SubmitOutcome> {
+    fn together(&self, a: &OutboundSms, b: &OutboundSms) -> bool {
         let contract = &self.callbacks.contract;
         let can = contract.capabilities();
+        fits(a, can) == fits(b, can) && contract.together(a, b)
+    }
+
+    async fn submit_batch(&self, batch: &[OutboundSms]) -> Vec<SubmitOutcome> {
+        let can = self.callbacks.contract.capabilities();
         let size = usize::from(can.batch_max).max(1);
         let mut outcomes = Vec::with_capacity(batch.len());
         // What is too long would be cut or refused there: it stays here, and the others go without it.
-        for run in batch.chunk_by(|a, b| fits(a, can) == fits(b, can) && contract.together(a, b)) {
+        for run in batch.chunk_by(|a, b| self.together(a, b)) {
             if run.first().is_some_and(|sms| fits(sms, can)) {
                 for part in run.chunks(size) {
                     outcomes.append(&mut self.hand_over(part).await);

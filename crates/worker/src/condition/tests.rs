@@ -3,6 +3,10 @@ use super::*;
 const ID: DeliveryId = DeliveryId(1);
 const QUICK: Duration = Duration::from_millis(20);
 
+const fn one(first: DeliveryId) -> Request {
+    Request { first, messages: 1 }
+}
+
 fn failure(scope: Scope) -> Failure {
     Failure { scope, code: "x".into(), detail: "it is".into() }
 }
@@ -46,8 +50,8 @@ impl Play {
 
     fn answers(&mut self, count: u32, outcome: &SubmitOutcome) -> GatewayState {
         for _ in 0..count {
-            self.condition.begun(ID, self.now);
-            self.condition.ended(ID, outcome, QUICK, true, self.now);
+            self.condition.begun(one(ID), self.now);
+            self.condition.ended(one(ID), outcome, QUICK, true, self.now);
         }
         self.condition.state()
     }
@@ -68,19 +72,19 @@ use GatewayState::{Down, Paused, Probing, Stopped, Suspect, Throttled, Up};
 #[tokio::test]
 async fn a_refusal_pauses_at_once_then_one_message_tries() {
     let mut play = Play::new();
-    play.condition.begun(DeliveryId(2), play.now);
+    play.condition.begun(one(DeliveryId(2)), play.now);
     assert_eq!(play.answers(1, &refused()), Paused);
     let until = play.condition.paused_until();
     // The rest of the window: refused too, which makes the pause no longer, or taken, which makes it no shorter.
     play.wait_s(20);
     assert_eq!(play.answers(3, &refused()), Paused);
-    play.condition.ended(DeliveryId(2), &good(), QUICK, true, play.now);
+    play.condition.ended(one(DeliveryId(2)), &good(), QUICK, true, play.now);
     assert_eq!((play.condition.state(), play.condition.paused_until()), (Paused, until));
     assert_eq!(play.wait(GATEWAY_PAUSE), Probing);
     assert!(play.condition.wants_probe());
-    play.condition.begun(ID, play.now);
+    play.condition.begun(one(ID), play.now);
     assert!(!play.condition.wants_probe(), "one is enough");
-    play.condition.ended(ID, &refused(), QUICK, true, play.now);
+    play.condition.ended(one(ID), &refused(), QUICK, true, play.now);
     assert_eq!(play.condition.state(), Paused);
     assert_eq!(play.wait(GATEWAY_PAUSE), Probing);
     assert_eq!(play.answers(1, &good()), Up);
@@ -93,7 +97,7 @@ async fn what_cannot_be_reached_is_tried_less_and_less_often_and_forgiven_in_tim
     assert_eq!(play.answers(NOT_TAKEN_RUN - 1, &not_taken()), Up);
     assert_eq!(play.answers(1, &good()), Up, "a run is broken by an answer");
     for _ in 0..NOT_TAKEN_RUN {
-        play.condition.ended(ID, &not_taken(), QUICK, false, play.now);
+        play.condition.ended(one(ID), &not_taken(), QUICK, false, play.now);
     }
     assert_eq!(play.condition.state(), Up, "one of its connections was lost");
     assert_eq!(play.answers(NOT_TAKEN_RUN, &not_taken()), Paused);
@@ -135,14 +139,14 @@ async fn a_new_connection_ends_a_pause_for_the_lack_of_one_but_not_a_refusal() {
 async fn silence_makes_it_suspect_and_the_first_answer_clears_it() {
     let mut play = Play::new();
     play.answers(20, &good());
-    play.condition.begun(ID, play.now);
-    play.condition.begun(DeliveryId(2), play.now);
+    play.condition.begun(one(ID), play.now);
+    play.condition.begun(one(DeliveryId(2)), play.now);
     assert_eq!(play.wait(SILENT.saturating_sub(QUICK)), Up);
     assert_eq!(play.wait(QUICK), Suspect);
     // In doubt is no answer.
-    play.condition.ended(ID, &unknown(), QUICK, true, play.now);
+    play.condition.ended(one(ID), &unknown(), QUICK, true, play.now);
     assert_eq!(play.condition.state(), Suspect);
-    play.condition.ended(DeliveryId(2), &good(), QUICK, true, play.now);
+    play.condition.ended(one(DeliveryId(2)), &good(), QUICK, true, play.now);
     assert_eq!(play.condition.state(), Up);
     // Nothing under way is no silence.
     assert_eq!(play.wait_s(3600), Up);
@@ -152,10 +156,10 @@ async fn silence_makes_it_suspect_and_the_first_answer_clears_it() {
 async fn a_slow_gateway_is_silent_later() {
     let mut play = Play::new();
     for _ in 0..50 {
-        play.condition.begun(ID, play.now);
-        play.condition.ended(ID, &good(), Duration::from_secs(2), true, play.now);
+        play.condition.begun(one(ID), play.now);
+        play.condition.ended(one(ID), &good(), Duration::from_secs(2), true, play.now);
     }
-    play.condition.begun(ID, play.now);
+    play.condition.begun(one(ID), play.now);
     assert_eq!(play.wait_s(7), Up);
     assert_eq!(play.wait_s(1), Suspect);
 }
@@ -163,10 +167,10 @@ async fn a_slow_gateway_is_silent_later() {
 #[tokio::test]
 async fn a_silent_gateway_is_tried_by_one_message_while_the_rest_hangs() {
     let mut play = Play::new();
-    play.condition.begun(DeliveryId(2), play.now);
+    play.condition.begun(one(DeliveryId(2)), play.now);
     play.wait(SILENT);
     assert_eq!(play.wait(FIRST_WAIT), Probing);
-    play.condition.begun(ID, play.now);
+    play.condition.begun(one(ID), play.now);
     assert_eq!(play.wait_s(1), Probing, "the one that hangs says nothing about the probe");
     assert_eq!(play.wait(SILENT), Suspect);
     assert_eq!(play.wait(FIRST_WAIT), Suspect, "the next try is later");
@@ -174,7 +178,7 @@ async fn a_silent_gateway_is_tried_by_one_message_while_the_rest_hangs() {
     assert!(play.condition.wants_probe());
     assert_eq!(play.answers(1, &good()), Up);
     let mut alone = Play::alone();
-    alone.condition.begun(ID, alone.now);
+    alone.condition.begun(one(ID), alone.now);
     alone.wait(SILENT);
     assert_eq!(alone.wait(LONGEST_WAIT), Suspect, "it stays in use with its whole window");
 }
@@ -254,4 +258,16 @@ async fn a_gateway_that_has_just_started_is_waited_for() {
     condition.connections(1, now);
     condition.connections(0, now);
     assert_eq!(condition.standing(now), Standing::Out, "one that was there is followed at once");
+}
+
+#[tokio::test]
+async fn a_batch_without_an_answer_is_one_piece_of_evidence() {
+    let mut play = Play::new();
+    let batch = Request { first: ID, messages: 100 };
+    play.condition.begun(batch, play.now);
+    assert_eq!(play.condition.under_way(), 100);
+    play.condition.ended(batch, &unknown(), QUICK, true, play.now);
+    assert_eq!((play.condition.under_way(), play.wait_s(1)), (0, Up));
+    play.answers(ERRORS_LEAST - 1, &unknown());
+    assert_eq!(play.wait_s(1), Suspect, "ten requests are enough");
 }

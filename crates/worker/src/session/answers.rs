@@ -1,72 +1,104 @@
 //! Answers: each is passed on to be written down, and what it says about the gateway is learnt.
 
 use std::task::Poll;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::SubmitOutcome;
+use klaroen_domain::time::Timestamp;
 use klaroen_gateway::ChannelStatus;
 use tokio::time::Instant;
 
-use crate::jitter;
+use crate::claimer::Ready;
 use crate::session::Session;
-use crate::submit::Done;
+use crate::submit::Answers;
+use crate::{evidence, jitter};
 
 impl Session {
-    pub(super) fn settle_all(&mut self, done: Vec<Done>) {
-        self.meter.record(Instant::now(), done.len(), !self.in_flight.is_empty());
-        for done in done {
-            self.settle(done);
+    pub(super) fn settle_all(&mut self, done: Vec<Answers>) {
+        let messages = done.iter().map(|answers| answers.each.len()).sum();
+        self.meter.record(Instant::now(), messages, !self.in_flight.is_empty());
+        for answers in done {
+            self.settle(answers);
         }
-        #[expect(clippy::cast_precision_loss, reason = "at most the window")]
-        self.parts.instruments.in_flight.set(self.in_flight.len() as f64);
+        #[expect(clippy::cast_precision_loss, reason = "at most some windows of batches")]
+        self.parts.instruments.in_flight.set(self.attempts.len() as f64);
     }
 
-    fn settle(&mut self, done: Done) {
-        let Some((attempt, place)) = self.attempts.remove(&done.id) else { return };
-        self.parts.instruments.submitted(&done.outcome, done.took);
-        let now = self.parts.claimer.clock.now();
-        self.learn(&done.outcome);
+    fn settle(&mut self, Answers { each, took }: Answers) {
+        let Some(first) = each.first().map(|(id, _)| *id) else { return };
+        let outcomes: Vec<&SubmitOutcome> = each.iter().map(|(_, outcome)| outcome).collect();
+        self.learn(&outcomes);
         let connected = *self.parts.status.borrow() == ChannelStatus::Up;
-        if self.parts.control.ended(done.id, &done.outcome, done.took, connected, now) {
+        if self.parts.control.ended(first, &outcomes, took, connected) {
             self.parts.switchboard.changed();
         }
-        let elsewhere = match &done.outcome {
+        if let Some(together) = evidence::halved(&outcomes) {
+            return self.turn_back(each, together);
+        }
+        let now = self.parts.claimer.clock.now();
+        self.parts.control.count_outcomes(&outcomes, now);
+        for (id, outcome) in each {
+            self.conclude(id, outcome, took, now);
+        }
+    }
+
+    /// Nothing of a batch was taken, and it is not known for whose sake: it goes again before all others, in smaller company.
+    fn turn_back(&mut self, each: Vec<(DeliveryId, SubmitOutcome)>, together: u16) {
+        tracing::debug!(channel = %self.parts.claimer.channel, messages = each.len(), "a batch was refused as a whole");
+        let now = Instant::now();
+        for (id, _) in each.into_iter().rev() {
+            if let Some((ready, _place)) = self.attempts.remove(&id) {
+                self.queue.push_front(ready.again(together, now));
+            }
+        }
+    }
+
+    fn conclude(&mut self, id: DeliveryId, outcome: SubmitOutcome, took: Duration, now: Timestamp) {
+        let Some((Ready { attempt, phone, .. }, place)) = self.attempts.remove(&id) else { return };
+        self.parts.instruments.submitted(&outcome, took);
+        let elsewhere = match &outcome {
             SubmitOutcome::Accepted { .. } | SubmitOutcome::Unknown(_) => false,
-            _ => self.parts.switchboard.elsewhere(self.seat, attempt.priority, || done.to.country()),
+            _ => self.parts.switchboard.elsewhere(self.seat, attempt.priority, || phone.country()),
         };
-        let unknown = matches!(done.outcome, SubmitOutcome::Unknown(_));
-        place.send(attempt.conclude(done.outcome, now, jitter::signed(), elsewhere));
+        let unknown = matches!(outcome, SubmitOutcome::Unknown(_));
+        place.send(attempt.conclude(outcome, now, jitter::signed(), elsewhere));
         if unknown {
             // After its result is on its way, so that the late answer is written after the doubt.
             self.parts.in_doubt.remember(attempt);
         }
     }
 
-    /// What an answer says about the gateway rather than the message.
-    fn learn(&self, outcome: &SubmitOutcome) {
+    /// What an answer says about the pace rather than the message. The complaint that slows us down is one, however many
+    /// messages the request had; later ones are counted as what was taken is, by message.
+    fn learn(&self, outcomes: &[&SubmitOutcome]) {
         let control = &self.parts.control;
-        match outcome {
-            SubmitOutcome::Throttled { .. } => {
-                let measured = self.meter.guess() * f64::from(control.fed());
-                if let Some(rate) = control.pace.throttled(measured) {
-                    let gateway = &self.parts.claimer.channel.gateway;
-                    tracing::warn!(
-                        gateway,
-                        segments_per_second = rate,
-                        "the provider says too fast: slowing down"
-                    );
+        for outcome in outcomes {
+            match outcome {
+                SubmitOutcome::Throttled { .. } => {
+                    let measured = self.meter.guess() * f64::from(control.fed());
+                    if let Some(rate) = control.pace.throttled(measured) {
+                        let gateway = &self.parts.claimer.channel.gateway;
+                        tracing::warn!(
+                            gateway,
+                            segments_per_second = rate,
+                            "the provider says too fast: slowing down"
+                        );
+                        return;
+                    }
                 }
+                SubmitOutcome::Accepted { segments, .. } => control.pace.taken(*segments),
+                SubmitOutcome::Rejected(_) | SubmitOutcome::NotTaken(_) | SubmitOutcome::Unknown(_) => {}
             }
-            SubmitOutcome::Accepted { segments, .. } => control.pace.taken(*segments),
-            SubmitOutcome::Rejected(_) | SubmitOutcome::NotTaken(_) | SubmitOutcome::Unknown(_) => {}
         }
     }
 }
 
 /// Waits for an answer, and takes all that are there: one pass through the loop for many.
-pub(super) async fn next_done(in_flight: &mut FuturesUnordered<BoxFuture<'static, Done>>) -> Vec<Done> {
+pub(super) async fn next_done(in_flight: &mut FuturesUnordered<BoxFuture<'static, Answers>>) -> Vec<Answers> {
     let mut all = Vec::new();
     std::future::poll_fn(|context| {
         while let Poll::Ready(Some(done)) = in_flight.poll_next_unpin(context) {

@@ -28,6 +28,8 @@ impl Session {
                 Ok(done) => self.settle_all(done),
                 Err(_) => break,
             }
+            // A batch that was refused as a whole is in the queue again.
+            self.put_back_by(deadline).await;
         }
         self.abandon();
     }
@@ -54,13 +56,13 @@ impl Session {
         tracing::error!(%channel, count, ?ids, "submits abandoned: these deliveries are in doubt");
         let now = self.parts.claimer.clock.now();
         self.in_flight.clear();
-        for (_, (attempt, place)) in self.attempts.drain() {
+        for (_, (ready, place)) in self.attempts.drain() {
             let failure = Failure {
                 scope: Scope::Recipient,
                 code: "shutdown".into(),
                 detail: "we stopped before the provider answered".into(),
             };
-            place.send(attempt.conclude(SubmitOutcome::Unknown(failure), now, 0.0, false));
+            place.send(ready.attempt.conclude(SubmitOutcome::Unknown(failure), now, 0.0, false));
         }
     }
 }

@@ -1,0 +1,101 @@
+//! Handing over: what window, rate and the places for results allow at this moment, in as few requests as the provider takes.
+//!
+//! A batch is what is leased and has its tokens now. Nothing waits for company: where the pace lets one message go, one goes.
+
+use std::sync::Arc;
+
+use klaroen_domain::decide::Decision;
+use klaroen_domain::time::Timestamp;
+use klaroen_gateway::OutboundSms;
+use klaroen_store::outcomes::Finished;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::claimer::Ready;
+use crate::session::{Hold, Session};
+use crate::submit::submit_together;
+
+/// A message of the next request, with the place that is reserved for its result.
+type Chosen = (OutboundSms, Ready, mpsc::OwnedPermit<Finished>);
+
+impl Session {
+    /// Submits what window, rate and the places for results allow.
+    pub(super) fn submit_ready(&mut self, now: Instant) -> Hold {
+        let wall = self.parts.claimer.clock.now();
+        loop {
+            let (batch, hold) = self.choose(now, wall);
+            let none = batch.is_empty();
+            self.hand_over(batch, now);
+            if none || !matches!(hold, Hold::Nothing) {
+                return hold;
+            }
+        }
+    }
+
+    /// Takes the messages of one request out of the queue; none where something holds them up, or the queue is empty.
+    fn choose(&mut self, now: Instant, wall: Timestamp) -> (Vec<Chosen>, Hold) {
+        let probing = self.parts.control.is_probing();
+        // The one message that tries a gateway does not wait for those that hang in it.
+        let window = if probing { usize::MAX } else { self.parts.window };
+        let mut most = if probing { 1 } else { self.batch_max };
+        let mut chosen: Vec<Chosen> = Vec::new();
+        while let Some(next) = self.queue.front() {
+            let Ok(place) = self.parts.claimer.results.clone().try_reserve_owned() else {
+                return (chosen, Hold::Results);
+            };
+            let attempt = next.attempt;
+            if wall >= attempt.expires_at {
+                place.send(attempt.unsubmitted(Decision::Expired, wall));
+                self.queue.pop_front();
+                continue;
+            }
+            if now >= next.hand_over_by {
+                place.send(attempt.put_back(wall));
+                self.queue.pop_front();
+                self.stalled = true;
+                continue;
+            }
+            let full = self.in_flight.len() >= window || (probing && !self.parts.control.wants_probe());
+            if chosen.is_empty() && full {
+                return (chosen, Hold::Until(next.hand_over_by));
+            }
+            most = most.min(next.together.max(1));
+            let sms = outbound(next, wall);
+            let fits = |(first, ..): &Chosen| {
+                chosen.len() < usize::from(most) && self.parts.gateway.together(first, &sms)
+            };
+            if !chosen.first().is_none_or(fits) {
+                return (chosen, Hold::Nothing);
+            }
+            if let Err(wait) = self.parts.control.pace.try_take(next.message.segments) {
+                return (chosen, Hold::Until(now + wait));
+            }
+            let Some(ready) = self.queue.pop_front() else { break };
+            chosen.push((sms, ready, place));
+        }
+        (chosen, Hold::Nothing)
+    }
+
+    fn hand_over(&mut self, chosen: Vec<Chosen>, now: Instant) {
+        let Some(first) = chosen.first().map(|(sms, ..)| sms.delivery) else { return };
+        let deadline = chosen.iter().map(|(_, ready, _)| ready.deadline).min().unwrap_or(now);
+        self.meter.begin(now);
+        self.parts.control.begun(first, chosen.len());
+        let mut batch = Vec::with_capacity(chosen.len());
+        for (sms, ready, place) in chosen {
+            self.attempts.insert(sms.delivery, (ready, place));
+            batch.push(sms);
+        }
+        self.in_flight.push(submit_together(Arc::clone(&self.parts.gateway), batch, deadline));
+    }
+}
+
+fn outbound(ready: &Ready, wall: Timestamp) -> OutboundSms {
+    OutboundSms {
+        delivery: ready.attempt.id,
+        attempt: ready.attempt.lease_token,
+        to: ready.phone.clone(),
+        text: Arc::clone(&ready.message.text),
+        validity: ready.attempt.expires_at.since(wall),
+    }
+}
