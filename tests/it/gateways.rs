@@ -1,5 +1,6 @@
 //! Every adapter for a provider over HTTP, from the alert to the handset and back through the callback routes.
 
+mod batches;
 mod lost;
 mod relay;
 mod self_tests;

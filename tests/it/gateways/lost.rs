@@ -16,6 +16,7 @@ use klaroen_store::deliveries::DeliveryView;
 use klaroen_store::doubts::{DoubtCounts, Resolution};
 use klaroen_test_databases::Engine;
 use rstest::rstest;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::site::Site;
@@ -59,8 +60,12 @@ struct Lost {
 impl Lost {
     async fn open(engine: Engine, contract: Contract, priority: Priority, faults: HttpFaults) -> Self {
         let clock = Arc::new(Leaping::default());
+        // What befalls a request here befalls one message.
+        let alone = contract == Contract::Infobip;
+        let keys = if alone { json!({"batch_max": 1}) } else { json!({}) };
         let site =
-            Site::open_at(engine, contract, PEOPLE, faults, Arc::clone(&clock) as Arc<dyn Clock>).await;
+            Site::open_with(engine, contract, PEOPLE, faults, Arc::clone(&clock) as Arc<dyn Clock>, &keys)
+                .await;
         site.provider.order(Mishap::CloseAfterTaking, TAKEN);
         site.provider.order(Mishap::CloseBeforeTaking, NOT_TAKEN);
         let mut draft = site.world.alert_draft(10_000.0);

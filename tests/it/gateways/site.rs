@@ -44,16 +44,17 @@ pub struct Site {
 
 impl Site {
     pub async fn open(engine: Engine, contract: Contract, people: usize, faults: HttpFaults) -> Self {
-        Self::open_at(engine, contract, people, faults, Arc::new(SystemClock)).await
+        Self::open_with(engine, contract, people, faults, Arc::new(SystemClock), &json!({})).await
     }
 
-    /// The same by a clock of the test's.
-    pub async fn open_at(
+    /// The same by a clock of the test's, with these keys in the gateway's table.
+    pub async fn open_with(
         engine: Engine,
         contract: Contract,
         people: usize,
         faults: HttpFaults,
         clock: Arc<dyn Clock>,
+        keys: &Value,
     ) -> Self {
         let world = World::at(engine, SystemClock.now()).await;
         world.enrol(people).await;
@@ -63,7 +64,7 @@ impl Site {
         ];
         let relay = Relay::start(outside, inside.local_addr().unwrap());
         let provider = provider(contract, &relay, faults).await;
-        let config = gateway(contract, provider.addr(), &relay);
+        let config = gateway(contract, provider.addr(), &relay, keys);
         assert_eq!(config.validate(), []);
         let service = Service::start_gateway(&world, &config, Arc::clone(&clock));
         let dispatcher = Dispatcher {
@@ -118,13 +119,14 @@ async fn provider(contract: Contract, relay: &Relay, faults: HttpFaults) -> Http
     HttpProvider::start(config).await.unwrap()
 }
 
-fn gateway(contract: Contract, provider: SocketAddr, relay: &Relay) -> GatewayConfig {
+fn gateway(contract: Contract, provider: SocketAddr, relay: &Relay, keys: &Value) -> GatewayConfig {
     let mut table = json!({
         "type": contract.as_str(), "name": "main", "sender": SENDER, "base_url": format!("http://{provider}"),
         "callback_token": TOKEN, "callback_url": relay.base_url(), "test_number": TEST_NUMBER,
     });
-    let Value::Object(more) = account(contract) else { panic!("members") };
-    table.as_object_mut().unwrap().extend(more);
+    for more in [&account(contract), keys] {
+        table.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    }
     serde_json::from_value(table).unwrap()
 }
 

@@ -2,7 +2,8 @@
 //!
 //! * `POST /messages` with `Authorization: Bearer TOKEN` and
 //!   `{"from", "to", "text", "reference"?, "callback"?, "validity_seconds"?}`; numbers have their plus sign.
-//! * 201 `{"id", "status": "accepted", "parts"}`; else `{"error": {"code", "message"}}` with 400 `invalid_request`,
+//!   Several go as `{"messages": [..]}`: all are taken or none.
+//! * 201 `{"id", "status": "accepted", "parts", "messages": [{"reference", "parts"}]}`; else `{"error": {"code", "message"}}` with 400 `invalid_request`,
 //!   `invalid_sender` or `invalid_text`, 401 `unauthorized`, 402 `balance`, 422 `invalid_number` or `opted_out`,
 //!   429 `throttled`, 500 `internal`.
 //! * `GET /messages?reference=…` gives `{"messages": [{"id", "reference", "to", "status", "parts"}]}`, `GET /balance`
@@ -23,6 +24,8 @@ use crate::http::form::Form;
 use crate::http::message::{Message, Refusal, Stage, is_originator};
 use crate::http::wire::{Callback, Reply, Request, utc};
 
+/// Messages in one request.
+const MESSAGES_MAX: usize = 100;
 const TIME: &str = "%Y-%m-%dT%H:%M:%SZ";
 
 const fn fault(refusal: Refusal) -> (u16, &'static str, &'static str) {
@@ -55,7 +58,7 @@ impl Wire for Plain {
             return Err(error(401, "unauthorized", "the token is not valid"));
         }
         match (request.method, request.path) {
-            (&Method::POST, "/messages") => read_submit(request).map(|message| Asked::Send(vec![message])),
+            (&Method::POST, "/messages") => read_submit(request).map(Asked::Send),
             (&Method::GET, "/messages") => {
                 let reference = Form::parse(request.query.as_bytes()).text("reference");
                 Ok(Asked::Find(Search { reference, ..Search::default() }))
@@ -71,7 +74,11 @@ impl Wire for Plain {
         let Some((one, Ok(id))) = answered.first().map(|one| (one, &one.outcome)) else {
             return Reply::text(500, "");
         };
-        Reply::json(201, &json!({"id": id, "status": "accepted", "parts": one.message.parts()}))
+        let view =
+            |one: &Answered<'_>| json!({"reference": one.message.reference, "parts": one.message.parts()});
+        let messages: Vec<Value> = answered.iter().map(view).collect();
+        let parts = one.message.parts();
+        Reply::json(201, &json!({"id": id, "status": "accepted", "parts": parts, "messages": messages}))
     }
 
     fn refuse(&self, refusal: Refusal) -> Reply {
@@ -119,9 +126,22 @@ fn error(status: u16, code: &str, words: &str) -> Reply {
     Reply::json(status, &json!({"error": {"code": code, "message": words}}))
 }
 
-fn read_submit(request: &Request<'_>) -> Result<Message, Reply> {
-    let invalid = |words: &str| error(400, "invalid_request", words);
+fn invalid(words: &str) -> Reply {
+    error(400, "invalid_request", words)
+}
+
+fn read_submit(request: &Request<'_>) -> Result<Vec<Message>, Reply> {
     let body = request.json().ok_or_else(|| invalid("the body is not a JSON object"))?;
+    match body["messages"].as_array() {
+        Some(several) if (1..=MESSAGES_MAX).contains(&several.len()) => {
+            several.iter().map(read_one).collect()
+        }
+        Some(_) => Err(invalid("none, or too many messages")),
+        None => read_one(&body).map(|message| vec![message]),
+    }
+}
+
+fn read_one(body: &Value) -> Result<Message, Reply> {
     let field = |name: &str| body[name].as_str().filter(|value| !value.is_empty());
     let to = field("to").ok_or_else(|| invalid("to is missing"))?;
     let (from, text) = (field("from").unwrap_or_default(), field("text").unwrap_or_default());
@@ -154,7 +174,14 @@ mod tests {
     fn a_message_is_taken_found_and_reported() {
         let bench = Bench::new(Contract::Http);
         let (status, body) = bench.json(&format!("{HEAD}{GOOD}"));
-        assert_eq!((status, body), (201, json!({"id": bench.first_id(), "status": "accepted", "parts": 1})));
+        assert_eq!(
+            (status, body),
+            (
+                201,
+                json!({"id": bench.first_id(), "status": "accepted", "parts": 1,
+            "messages": [{"reference": "018f", "parts": 1}]})
+            )
+        );
         let get = "GET /messages?reference=018f HTTP/1.1\r\nauthorization: Bearer secret\r\n\r\n";
         let found = json!({"messages": [{"id": bench.first_id(), "reference": "018f", "to": "+31612345678", "status": "delivered", "parts": 1}]});
         assert_eq!(bench.json(get), (200, found));
