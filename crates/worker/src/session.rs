@@ -206,7 +206,9 @@ impl Session {
             // One message tries a gateway that had failed; its answer decides about the rest.
             return;
         }
-        let room = window.saturating_mul(usize::from(self.batch_max));
+        // Two full requests, not a window of them: a crash leaves in doubt what is leased, and a claim is soon repeated.
+        let batches = if self.batch_max > 1 { 2 * usize::from(self.batch_max) } else { 0 };
+        let room = window.max(batches);
         let limit = if probing { 1 } else { claim_size(self.meter.rate(), control.pace.rate(), room) };
         self.work = Box::pin(Arc::clone(&self.parts.wake).notified_owned());
         self.work.as_mut().enable();

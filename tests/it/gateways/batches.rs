@@ -128,8 +128,9 @@ async fn a_paced_gateway_keeps_its_rate_in_every_second(
     at.sort_unstable();
     assert_eq!(at.len(), people);
     let second = std::time::Duration::from_secs(1);
-    // The rate and what may be saved up; of the first and the last token of a second some part lies outside it.
-    let most = rate + 10 + 1;
+    // The rate and what may be saved up, which is also the longest request here; two of these may have been late. Of the first
+    // and the last token of a second some part lies outside it.
+    let most = rate + 10 + 2 * 10 + 1;
     for (first, begin) in at.iter().enumerate() {
         let within = at[first..].iter().take_while(|ring| ring.duration_since(*begin) < second).count();
         assert!(within <= most, "{within} within a second");

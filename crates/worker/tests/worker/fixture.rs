@@ -56,6 +56,18 @@ pub fn at_once(answer: impl Fn(u32) -> SubmitOutcome + Send + Sync + 'static) ->
     Arc::new(move |n| Box::pin(std::future::ready(answer(n))))
 }
 
+/// A script that answers after a moment, so that what it says is written down before everything was claimed.
+pub fn in_a_moment(answer: impl Fn(u32) -> SubmitOutcome + Send + Sync + 'static) -> Script {
+    let answer = Arc::new(answer);
+    Arc::new(move |n| {
+        let answer = Arc::clone(&answer);
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            answer(n)
+        })
+    })
+}
+
 /// A script that takes each message when the test adds a permit.
 pub fn gated() -> (Arc<Semaphore>, Script) {
     let gate = Arc::new(Semaphore::new(0));
@@ -92,6 +104,37 @@ impl SmsGateway for Scripted {
         let n = self.count.fetch_add(1, Ordering::SeqCst);
         self.submitted.try_send(sms.clone()).expect("the test has room for every submit");
         (self.script)(n).await
+    }
+}
+
+/// How a gateway answers a request of one or several messages, and which it takes together.
+pub struct BatchGateway {
+    pub answer: Box<dyn Fn(&[OutboundSms]) -> Vec<SubmitOutcome> + Send + Sync>,
+    pub together: fn(&OutboundSms, &OutboundSms) -> bool,
+}
+
+struct Batching {
+    batch_max: u16,
+    gateway: BatchGateway,
+}
+
+#[async_trait]
+impl SmsGateway for Batching {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { max_segments: 6, batch_max: self.batch_max, ..Capabilities::default() }
+    }
+
+    async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome {
+        self.submit_batch(std::slice::from_ref(sms)).await.pop().expect("one outcome")
+    }
+
+    fn together(&self, a: &OutboundSms, b: &OutboundSms) -> bool {
+        (self.gateway.together)(a, b)
+    }
+
+    async fn submit_batch(&self, batch: &[OutboundSms]) -> Vec<SubmitOutcome> {
+        assert!(batch.len() <= usize::from(self.batch_max));
+        (self.gateway.answer)(batch)
     }
 }
 
@@ -297,6 +340,19 @@ impl Running {
         let test = SelfTest { gateway: "main".into(), number: phone(99), at };
         let settings = settings(vec![spec], vec![], Duration::from_secs(1));
         Self::of(world, WorkerSettings { self_tests: vec![test], ..settings }, provider)
+    }
+
+    /// A worker whose gateway takes up to `batch_max` messages at once and answers them by `answer`.
+    pub fn batching(world: &World, window: usize, batch_max: u16, gateway: BatchGateway) -> Self {
+        let (mut spec, provider) = connection("main", window, 0, at_once(accepted));
+        let status = provider.status.subscribe();
+        let gateway = Arc::new(Batching { batch_max, gateway });
+        spec.connect = Box::new(move || {
+            let (_silent, events) = mpsc::channel(1);
+            let gateway = Arc::clone(&gateway) as Arc<dyn SmsGateway>;
+            Ok(Channel { gateway, events, status: status.clone() })
+        });
+        Self::of(world, settings(vec![spec], vec![], PATIENCE), provider)
     }
 
     fn of(world: &World, settings: WorkerSettings, provider: Provider) -> Self {

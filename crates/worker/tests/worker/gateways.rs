@@ -18,7 +18,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{
-    PATIENCE, Provider, Script, World, accepted, at_once, connection, failure, gated, phone, settings,
+    PATIENCE, Provider, Script, World, accepted, at_once, connection, failure, gated, in_a_moment, phone,
+    settings,
 };
 
 fn route(name: &str, priority: u16, weight: u16) -> GatewayRoute {
@@ -267,7 +268,8 @@ async fn without_any_gateway_everything_waits_until_one_is_put_back() {
 async fn a_message_that_one_gateway_refuses_for_everybody_goes_out_by_the_other() {
     let world = World::new(300).await;
     let refused = |_| SubmitOutcome::Rejected(failure(Scope::Message));
-    let both = vec![(route("main", 1, 100), at_once(refused)), (route("spare", 2, 100), at_once(accepted))];
+    let both =
+        vec![(route("main", 1, 100), in_a_moment(refused)), (route("spare", 2, 100), at_once(accepted))];
     let team = Team::start(&world, both);
     world.until(S::Sent, 300).await;
     let handed = team.stop().await;

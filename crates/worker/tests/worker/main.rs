@@ -1,5 +1,6 @@
 //! The worker between a real database and a scripted gateway.
 
+mod batches;
 mod events;
 mod fixture;
 mod gateways;

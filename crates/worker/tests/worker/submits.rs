@@ -11,7 +11,7 @@ use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_store::channels::{ChannelName, Lease};
 use uuid::Uuid;
 
-use crate::fixture::{PATIENCE, Running, World, accepted, at_once, failure, gated};
+use crate::fixture::{PATIENCE, Running, World, accepted, at_once, failure, gated, in_a_moment};
 
 #[tokio::test]
 async fn everybody_gets_it_once() {
@@ -50,7 +50,7 @@ async fn a_gateway_that_refuses_us_is_left_alone_and_the_queue_waits() {
 async fn a_message_that_is_refused_for_everybody_fails_as_one() {
     let world = World::new(400).await;
     let refused = |_| SubmitOutcome::Rejected(failure(Scope::Message));
-    let running = Running::start(&world, 5, at_once(refused));
+    let running = Running::start(&world, 5, in_a_moment(refused));
     world.until(S::Failed, 400).await;
     let submitted = running.stop().await;
     let message =
