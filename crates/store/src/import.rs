@@ -1,6 +1,7 @@
 //! Bulk enrolment: batches of drafts, written set by set.
 
 mod plan;
+mod prepared;
 
 use klaroen_domain::id::{OrganisationId, ParticipantId};
 use klaroen_domain::time::Timestamp;
@@ -14,7 +15,9 @@ use crate::participants::ParticipantDraft;
 use crate::participants::write::put;
 use crate::seal::Recipient;
 use crate::{Actor, Result, Store, StoreError, audit, groups, hex};
-use plan::{Keyed, Plan, Registered};
+use plan::{Plan, Registered};
+pub use prepared::ImportBatch;
+use prepared::Prepared;
 
 // Two index look-ups for each key, whatever the size of the registry.
 const EXISTING: Sql = Sql::each(
@@ -57,18 +60,31 @@ impl Store {
         dry_run: bool,
         now: Timestamp,
     ) -> Result<Vec<Imported>> {
-        let keyed: Vec<Keyed<'_>> =
-            batch.iter().map(|draft| Keyed { draft, recipient: self.keys.recipient(&draft.phone) }).collect();
+        self.import_batch(organisation, &self.prepare_import(batch, false), dry_run, now).await
+    }
+
+    /// [`Store::import_participants`] of a batch that is prepared.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn import_batch(
+        &self,
+        organisation: OrganisationId,
+        batch: &ImportBatch<'_>,
+        dry_run: bool,
+        now: Timestamp,
+    ) -> Result<Vec<Imported>> {
+        let prepared = batch.prepared();
         let mut tx = self.db.begin().await?;
         Lock::Registry(organisation).take(&mut tx).await?;
-        let codes = batch.iter().flat_map(|draft| &draft.groups);
+        let codes = batch.drafts().iter().flat_map(|draft| &draft.groups);
         let known = groups::ids_by_code(&mut tx, organisation, codes).await?;
-        let registered = registered(&mut tx, organisation, &keyed).await?;
-        let plan = Plan::new(&self.keys, &keyed, registered, &known);
+        let registered = registered(&mut tx, organisation, &prepared).await?;
+        let plan = Plan::new(&self.keys, &prepared, registered, &known);
         if dry_run {
             return Ok(plan.results);
         }
-        put(&mut tx, &self.keys, organisation, &plan.writes(&keyed), &known, now).await?;
+        put(&mut tx, &self.keys, organisation, &plan.writes(&prepared), &known, now).await?;
         tx.commit().await?;
         Ok(plan.results)
     }
@@ -106,11 +122,11 @@ struct Row {
 async fn registered(
     tx: &mut Tx,
     organisation: OrganisationId,
-    keyed: &[Keyed<'_>],
+    batch: &[Prepared<'_>],
 ) -> Result<Vec<Registered>> {
-    let external_ids: Vec<&str> = keyed.iter().filter_map(|k| k.draft.external_id.as_deref()).collect();
+    let external_ids: Vec<&str> = batch.iter().filter_map(|k| k.draft.external_id.as_deref()).collect();
     let recipients: Vec<String> =
-        keyed.iter().filter(|k| k.draft.external_id.is_none()).map(|k| hex::encode(&k.recipient.0)).collect();
+        batch.iter().filter(|k| k.draft.external_id.is_none()).map(|k| hex::encode(&k.recipient.0)).collect();
     let rows: Vec<Row> = on_tx!(tx, conn, d => sqlx::query_as(EXISTING.of(d))
         .bind(organisation.0).bind(json!(external_ids).to_string()).bind(json!(recipients).to_string())
         .fetch_all(conn).await?);

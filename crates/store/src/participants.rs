@@ -226,6 +226,7 @@ impl Store {
             paused_until: draft.paused_until,
             recipient: self.keys.recipient(&draft.phone),
             fingerprint: write::fingerprint(&self.keys, draft, external_id),
+            rows: None,
         };
         write::put(tx, &self.keys, organisation, &[write], &known, now).await?;
         Ok(Ok(has_opted_out(tx, write.recipient).await?))

@@ -19,7 +19,7 @@ use futures::{Stream, StreamExt};
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
-use klaroen_store::import::Imported;
+use klaroen_store::import::{ImportBatch, Imported};
 use klaroen_store::participants::ParticipantDraft;
 use klaroen_store::{Actor, PageRequest, Store, StoreError};
 use serde::Serialize;
@@ -135,7 +135,7 @@ pub async fn import_csv<B: AsRef<[u8]>>(
     let mut session = Session::new(import);
     let result = session.run(source, &mut progress).await;
     // What is under way is written whatever stopped the reading, and it counts.
-    let result = match (result, session.settle().await) {
+    let result = match (result, session.finish().await) {
         (Ok(()), settled) => settled,
         (broken, _) => broken,
     };
@@ -159,16 +159,28 @@ struct Session<'a> {
     rows: Option<Rows>,
     columns: Option<Columns>,
     window: Window,
-    /// What is being written while the next rows are read.
+    /// What is made ready while the batch before is written and the next rows are read.
+    preparing: Option<Preparing>,
     writing: Option<Writing>,
+    /// What the last batch was, the next is likely to be.
+    mostly_new: bool,
     bytes: u64,
     report: ImportReport,
 }
 
-/// Registrations on their way into the database, and the lines that each came from.
+/// The lines that a registration came from, and whether an earlier batch wrote it too.
+type Origin = (Vec<u64>, bool);
+
+/// Registrations that are made ready for the database.
+struct Preparing {
+    batch: JoinHandle<ImportBatch<'static>>,
+    origins: Vec<Origin>,
+}
+
+/// Registrations on their way into the database.
 struct Writing {
     results: JoinHandle<Result<Vec<Imported>, StoreError>>,
-    origins: Vec<(Vec<u64>, bool)>,
+    origins: Vec<Origin>,
 }
 
 impl<'a> Session<'a> {
@@ -180,7 +192,9 @@ impl<'a> Session<'a> {
             rows: None,
             columns: None,
             window: Window::default(),
+            preparing: None,
             writing: None,
+            mostly_new: false,
             bytes: 0,
             report: ImportReport::default(),
         }
@@ -269,43 +283,68 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Begins to write what is gathered, in one transaction, once what was gathered before it is written.
+    /// Makes ready what is gathered, and begins to write what was.
     async fn write(&mut self) -> Result<(), ImportError> {
-        let import = self.import;
-        let mut gathered = Vec::new();
-        let taken = self.window.take();
+        let mut gathered = self.window.take();
+        // Nothing is there to add to where nothing is written.
+        if !self.import.dry_run && gathered.iter().any(|one| one.again) {
+            self.finish().await?;
+            gathered = self.add_all_to_earlier(gathered).await?;
+        }
+        self.advance().await?;
+        if gathered.is_empty() {
+            return Ok(());
+        }
+        let (drafts, origins): (Vec<ParticipantDraft>, Vec<Origin>) =
+            gathered.into_iter().map(|Gathered { draft, lines, again }| (draft, (lines, again))).unzip();
+        let (store, likely_new) = (self.import.store.clone(), self.mostly_new && !self.import.dry_run);
+        let batch = tokio::task::spawn_blocking(move || store.prepare_import(drafts, likely_new));
+        self.preparing = Some(Preparing { batch, origins });
+        Ok(())
+    }
+
+    /// Begins to write what is ready, in one transaction, once the batch before is written.
+    async fn advance(&mut self) -> Result<(), ImportError> {
+        let Some(Preparing { batch, origins }) = self.preparing.take() else { return Ok(()) };
+        let batch = batch.await.map_err(|_| StoreError::Stopped)?;
         self.settle().await?;
-        for mut one in taken {
-            // Nothing is there to add to where nothing is written.
+        let (store, organisation) = (self.import.store.clone(), self.import.organisation);
+        let (dry_run, now) = (self.import.dry_run, self.import.now);
+        let results = tokio::spawn(
+            async move { store.import_batch(organisation, &batch, dry_run, now).await }.in_current_span(),
+        );
+        self.writing = Some(Writing { results, origins });
+        Ok(())
+    }
+
+    /// Waits until all that was gathered before is written.
+    async fn finish(&mut self) -> Result<(), ImportError> {
+        self.advance().await?;
+        self.settle().await
+    }
+
+    /// Completes those that an earlier window wrote, which must be in the database by now.
+    async fn add_all_to_earlier(&mut self, gathered: Vec<Gathered>) -> Result<Vec<Gathered>, StoreError> {
+        let mut complete = Vec::with_capacity(gathered.len());
+        for mut one in gathered {
             if one.again
-                && !import.dry_run
                 && let Err(problem) = self.add_to_earlier(&mut one).await?
             {
                 let row = one.lines.first().copied().unwrap_or_default();
                 self.reject(row, one.lines.len() as u64, vec![problem]);
                 continue;
             }
-            gathered.push(one);
+            complete.push(one);
         }
-        if gathered.is_empty() {
-            return Ok(());
-        }
-        let (drafts, origins): (Vec<ParticipantDraft>, Vec<(Vec<u64>, bool)>) =
-            gathered.into_iter().map(|Gathered { draft, lines, again }| (draft, (lines, again))).unzip();
-        let (store, organisation) = (import.store.clone(), import.organisation);
-        let (dry_run, now) = (import.dry_run, import.now);
-        let results = tokio::spawn(
-            async move { store.import_participants(organisation, &drafts, dry_run, now).await }
-                .in_current_span(),
-        );
-        self.writing = Some(Writing { results, origins });
-        Ok(())
+        Ok(complete)
     }
 
     /// Waits until nothing is being written, and counts what was.
     async fn settle(&mut self) -> Result<(), ImportError> {
         let Some(Writing { results, origins }) = self.writing.take() else { return Ok(()) };
         let results = results.await.map_err(|_| StoreError::Stopped)??;
+        let new = results.iter().filter(|result| **result == Imported::Created).count();
+        self.mostly_new = new * 2 > results.len();
         for (result, (lines, again)) in results.into_iter().zip(origins) {
             self.count(result, &lines, again);
         }

@@ -8,17 +8,10 @@ use klaroen_domain::time::Timestamp;
 use uuid::Uuid;
 
 use super::Imported;
+use super::prepared::Prepared;
 use crate::groups;
-use crate::participants::ParticipantDraft;
 use crate::participants::write::{Write, fingerprint};
 use crate::seal::{Keys, Recipient};
-
-/// A draft and who rings.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Keyed<'a> {
-    pub(super) draft: &'a ParticipantDraft,
-    pub(super) recipient: Recipient,
-}
 
 /// A registration, as far as an import looks at it.
 #[derive(Clone, Debug)]
@@ -50,7 +43,7 @@ impl Plan {
     /// Decides. `known` holds the groups that exist.
     pub(super) fn new(
         keys: &Keys,
-        batch: &[Keyed<'_>],
+        batch: &[Prepared<'_>],
         registered: Vec<Registered>,
         known: &HashMap<String, Uuid>,
     ) -> Self {
@@ -58,10 +51,10 @@ impl Plan {
         let results = batch
             .iter()
             .enumerate()
-            .map(|(index, keyed)| {
-                let unknown = groups::missing(&keyed.draft.groups, known);
+            .map(|(index, prepared)| {
+                let unknown = groups::missing(&prepared.draft.groups, known);
                 if unknown.is_empty() {
-                    planner.take(keys, index, keyed)
+                    planner.take(keys, index, prepared)
                 } else {
                     Imported::UnknownGroups(unknown)
                 }
@@ -71,18 +64,21 @@ impl Plan {
     }
 
     /// One write for each registration that is new or changes.
-    pub(super) fn writes<'a>(&'a self, batch: &[Keyed<'a>]) -> Vec<Write<'a>> {
+    pub(super) fn writes<'a>(&'a self, batch: &'a [Prepared<'a>]) -> Vec<Write<'a>> {
         self.targets
             .iter()
             .filter_map(|target| {
+                let prepared = batch.get(target.draft?)?;
                 Some(Write {
                     id: target.now.id,
                     new: target.new,
-                    draft: batch.get(target.draft?)?.draft,
+                    draft: prepared.draft,
                     external_id: target.now.external_id.as_deref(),
                     paused_until: target.now.paused_until,
                     recipient: target.now.recipient,
                     fingerprint: target.now.fingerprint,
+                    // They hold for a new registration with the id that was thought of, and for no other.
+                    rows: prepared.rows.filter(|_| target.new && target.now.id == prepared.id),
                 })
             })
             .collect()
@@ -115,31 +111,35 @@ impl Planner {
         self.targets.push(target);
     }
 
-    fn find(&self, keyed: &Keyed<'_>) -> Option<usize> {
-        if let Some(external_id) = &keyed.draft.external_id {
+    fn find(&self, prepared: &Prepared<'_>) -> Option<usize> {
+        if let Some(external_id) = &prepared.draft.external_id {
             return self.by_external_id.get(external_id).copied();
         }
-        let candidates = self.by_recipient.get(&keyed.recipient)?.iter().copied();
+        let candidates = self.by_recipient.get(&prepared.recipient)?.iter().copied();
         // The oldest, so that the same file means the same registration each time.
         candidates
-            .filter(|index| self.targets[*index].now.recipient == keyed.recipient)
+            .filter(|index| self.targets[*index].now.recipient == prepared.recipient)
             .min_by_key(|index| self.targets[*index].now.id)
     }
 
-    fn take(&mut self, keys: &Keys, index: usize, keyed: &Keyed<'_>) -> Imported {
-        let found = self.find(keyed);
+    fn take(&mut self, keys: &Keys, index: usize, prepared: &Prepared<'_>) -> Imported {
+        let found = self.find(prepared);
         let registered = found.map(|at| &self.targets[at].now);
-        let external_id = keyed
+        let external_id = prepared
             .draft
             .external_id
             .clone()
             .or_else(|| registered.and_then(|registered| registered.external_id.clone()));
         let now = Registered {
-            id: registered.map_or_else(ParticipantId::generate, |registered| registered.id),
-            recipient: keyed.recipient,
-            fingerprint: fingerprint(keys, keyed.draft, external_id.as_deref()),
+            id: registered.map_or(prepared.id, |registered| registered.id),
+            recipient: prepared.recipient,
+            fingerprint: if external_id == prepared.draft.external_id {
+                prepared.fingerprint
+            } else {
+                fingerprint(keys, prepared.draft, external_id.as_deref())
+            },
             external_id,
-            paused_until: keyed.draft.paused_until.or(registered.and_then(|r| r.paused_until)),
+            paused_until: prepared.draft.paused_until.or(registered.and_then(|r| r.paused_until)),
         };
         let Some(at) = found else {
             self.add(Target { now, new: true, draft: Some(index) });

@@ -2,16 +2,17 @@
 //!
 //! The rows travel as JSON arrays; bytes in them are hexadecimal digits.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use klaroen_domain::id::{OrganisationId, ParticipantId};
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Timestamp;
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use super::ParticipantDraft;
 use super::sealed::{seal_name, seal_phone};
+use super::{ParticipantDraft, Place};
 use crate::db::{Sql, Tx, on_tx};
 use crate::lock::OptOuts;
 use crate::record::Record;
@@ -100,32 +101,90 @@ pub(crate) struct Write<'a> {
     pub(crate) recipient: Recipient,
     /// What [`fingerprint`] gave.
     pub(crate) fingerprint: [u8; 16],
+    /// Its rows, where they were made before.
+    pub(crate) rows: Option<&'a RowTexts>,
+}
+
+/// Rows as the statements take them: sealed, and written as JSON.
+#[derive(Clone, Debug)]
+pub(crate) struct RowTexts {
+    participant: String,
+    /// One after the other, with commas between.
+    places: String,
+}
+
+impl RowTexts {
+    /// Seals and writes; needs no database.
+    pub(crate) fn new(keys: &Keys, write: &Write<'_>) -> Self {
+        let mut places = JsonRows::default();
+        for (position, place) in write.draft.places.iter().enumerate() {
+            places.push(&place_row(write, position, place));
+        }
+        Self { participant: json(&participant_row(keys, write)), places: places.0 }
+    }
+}
+
+/// Rows of a JSON array, written as they come: a tree of values first would take as long as all the rest.
+#[derive(Default)]
+struct JsonRows(String);
+
+impl JsonRows {
+    fn push(&mut self, row: &impl Serialize) {
+        self.push_text(&json(row));
+    }
+
+    /// Rows that are JSON already.
+    fn push_text(&mut self, rows: &str) {
+        if !self.0.is_empty() && !rows.is_empty() {
+            self.0.push(',');
+        }
+        self.0.push_str(rows);
+    }
+
+    fn finish(mut self) -> String {
+        self.0.insert(0, '[');
+        self.0.push(']');
+        self.0
+    }
+}
+
+/// Bytes in JSON.
+struct Hex<'a>(&'a [u8]);
+
+impl Serialize for Hex<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(self.0))
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| unreachable!("a row has no keys that are not texts"))
 }
 
 /// A keyed hash of all that an import can change. A pause is not among it: an import that says nothing of one leaves it.
 pub(crate) fn fingerprint(keys: &Keys, draft: &ParticipantDraft, external_id: Option<&str>) -> [u8; 16] {
     // The bits of a coordinate, because two that differ in the last one differ. The order of places counts: it is kept.
-    let places: Vec<Value> = draft
+    let places: Vec<_> = draft
         .places
         .iter()
         .map(|place| {
             let (latitude, longitude) = (place.location.latitude(), place.location.longitude());
             let hours = place.hours.as_ref().map(ToString::to_string);
-            json!([place.label, latitude.to_bits(), longitude.to_bits(), hours])
+            (&place.label, latitude.to_bits(), longitude.to_bits(), hours)
         })
         .collect();
-    let content = json!([
+    let content = json(&(
         draft.kind.as_str(),
-        draft.name,
+        &draft.name,
         draft.phone.expose(),
         draft.language.as_str(),
         external_id,
         draft.consent.given_at.as_millis(),
-        draft.consent.method,
+        &draft.consent.method,
         places,
         sorted_groups(draft),
-    ]);
-    keys.fingerprint(content.to_string().as_bytes())
+    ));
+    keys.fingerprint(content.as_bytes())
 }
 
 /// The codes of a draft's groups, sorted, each once.
@@ -150,50 +209,63 @@ pub(crate) async fn put(
         return Ok(());
     }
     OptOuts::Read.take(tx).await?;
-    let replaced: Vec<Value> = writes.iter().filter(|w| !w.new).map(|w| json!(id_hex(w))).collect();
-    if !replaced.is_empty() {
+    let mut replaced = JsonRows::default();
+    for write in writes.iter().filter(|w| !w.new) {
+        replaced.push(&id(write));
+    }
+    if !replaced.0.is_empty() {
+        let replaced = replaced.finish();
         run(tx, CLEAR_PLACES, organisation, &replaced).await?;
         run(tx, CLEAR_MEMBERSHIPS, organisation, &replaced).await?;
     }
-    let participants = Value::Array(writes.iter().map(|w| participant_row(keys, w)).collect()).to_string();
+    let (mut participants, mut places, mut memberships) =
+        (JsonRows::default(), JsonRows::default(), JsonRows::default());
+    for write in writes {
+        let rows = write.rows.map_or_else(|| Cow::Owned(RowTexts::new(keys, write)), Cow::Borrowed);
+        participants.push_text(&rows.participant);
+        places.push_text(&rows.places);
+        for group in sorted_groups(write.draft).into_iter().filter_map(|code| groups.get(code)) {
+            memberships.push(&(Hex(group.as_bytes()), id(write)));
+        }
+    }
     on_tx!(&mut *tx, conn, d => sqlx::query(PUT.of(d))
-        .bind(participants).bind(organisation.0).bind(now.as_millis()).execute(conn).await?.rows_affected());
-    let places: Vec<Value> = writes.iter().flat_map(place_rows).collect();
-    run(tx, INSERT_PLACES, organisation, &places).await?;
-    let memberships: Vec<Value> = writes.iter().flat_map(|w| membership_rows(w, groups)).collect();
-    if memberships.is_empty() {
+        .bind(participants.finish()).bind(organisation.0).bind(now.as_millis())
+        .execute(conn).await?.rows_affected());
+    run(tx, INSERT_PLACES, organisation, &places.finish()).await?;
+    if memberships.0.is_empty() {
         return Ok(());
     }
-    run(tx, INSERT_MEMBERSHIPS, organisation, &memberships).await
+    run(tx, INSERT_MEMBERSHIPS, organisation, &memberships.finish()).await
 }
 
-async fn run(tx: &mut Tx, statement: Sql, organisation: OrganisationId, rows: &[Value]) -> Result<()> {
-    let rows = json!(rows).to_string();
+async fn run(tx: &mut Tx, statement: Sql, organisation: OrganisationId, rows: &str) -> Result<()> {
     on_tx!(tx, conn, d =>
         sqlx::query(statement.of(d)).bind(rows).bind(organisation.0).execute(conn).await?.rows_affected());
     Ok(())
 }
 
-fn id_hex(write: &Write<'_>) -> String {
-    hex::encode(write.id.0.as_bytes())
+fn id<'a>(write: &'a Write<'_>) -> Hex<'a> {
+    Hex(write.id.0.as_bytes())
 }
 
-fn participant_row(keys: &Keys, write: &Write<'_>) -> Value {
+fn participant_row(keys: &Keys, write: &Write<'_>) -> impl Serialize {
     let draft = write.draft;
-    json!([
-        id_hex(write),
+    let name = draft.name.as_ref().map(|name| hex::encode(&seal_name(keys, write.id, name)));
+    let phone = hex::encode(&seal_phone(keys, write.id, &draft.phone));
+    (
+        id(write),
         draft.kind.as_str(),
-        draft.name.as_ref().map(|name| hex::encode(&seal_name(keys, write.id, name))),
-        hex::encode(&seal_phone(keys, write.id, &draft.phone)),
-        hex::encode(&write.recipient.0),
+        name,
+        phone,
+        Hex(&write.recipient.0),
         draft.language.as_str(),
         write.external_id,
         write.paused_until.map(Timestamp::as_millis),
         draft.consent.given_at.as_millis(),
-        draft.consent.method,
-        hex::encode(&write.fingerprint),
+        &draft.consent.method,
+        Hex(&write.fingerprint),
         country(&draft.phone),
-    ])
+    )
 }
 
 /// As the column has it: empty where it cannot be told.
@@ -201,37 +273,22 @@ pub(crate) fn country(phone: &PhoneNumber) -> String {
     phone.country().map_or_else(String::new, |country| country.code().to_owned())
 }
 
-fn place_rows(write: &Write<'_>) -> impl Iterator<Item = Value> {
-    write.draft.places.iter().enumerate().map(|(position, place)| {
-        let location = &place.location;
-        let hours = place.hours.as_ref().map(ToString::to_string);
-        let record = Record {
-            cell: location.cell(),
-            latitude: location.latitude(),
-            longitude: location.longitude(),
-            participant: write.id.0,
-            recipient: write.recipient.0,
-            kind: write.draft.kind,
-            paused_until: write.paused_until.map(Timestamp::as_millis),
-            hours: hours.as_deref(),
-        };
-        json!([
-            id_hex(write),
-            position,
-            place.label,
-            record.latitude,
-            record.longitude,
-            record.cell,
-            hours,
-            hex::encode(&record.to_bytes()),
-            hex::encode(&write.recipient.0),
-        ])
-    })
-}
-
-fn membership_rows(write: &Write<'_>, groups: &HashMap<String, Uuid>) -> impl Iterator<Item = Value> {
-    let ids: Vec<&Uuid> = sorted_groups(write.draft).into_iter().filter_map(|c| groups.get(c)).collect();
-    ids.into_iter().map(|id| json!([hex::encode(id.as_bytes()), id_hex(write)]))
+fn place_row(write: &Write<'_>, position: usize, place: &Place) -> impl Serialize {
+    let location = &place.location;
+    let hours = place.hours.as_ref().map(ToString::to_string);
+    let record = Record {
+        cell: location.cell(),
+        latitude: location.latitude(),
+        longitude: location.longitude(),
+        participant: write.id.0,
+        recipient: write.recipient.0,
+        kind: write.draft.kind,
+        paused_until: write.paused_until.map(Timestamp::as_millis),
+        hours: hours.as_deref(),
+    };
+    let bytes = hex::encode(&record.to_bytes());
+    let (latitude, longitude, cell) = (record.latitude, record.longitude, record.cell);
+    (id(write), position, &place.label, latitude, longitude, cell, hours, bytes, Hex(&write.recipient.0))
 }
 
 #[cfg(test)]
