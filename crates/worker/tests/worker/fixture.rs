@@ -107,9 +107,12 @@ impl SmsGateway for Scripted {
     }
 }
 
+/// What a gateway answers to the messages of a request.
+pub type BatchScript = Box<dyn Fn(&[OutboundSms]) -> Vec<SubmitOutcome> + Send + Sync>;
+
 /// How a gateway answers a request of one or several messages, and which it takes together.
 pub struct BatchGateway {
-    pub answer: Box<dyn Fn(&[OutboundSms]) -> Vec<SubmitOutcome> + Send + Sync>,
+    pub answer: BatchScript,
     pub together: fn(&OutboundSms, &OutboundSms) -> bool,
 }
 
