@@ -226,10 +226,14 @@ impl<'a> Overview<'a> {
 
     /// The kinds of messages that wait because no gateway that serves them can take any, in words.
     pub(crate) fn without_gateway(&self) -> Vec<String> {
-        let open = self.kinds().into_iter().filter(|(p, country)| self.takers(*p, country).is_empty());
-        let word = |(priority, country): (Priority, &str)| {
-            let numbers = if country.is_empty() { "other countries" } else { country };
-            format!("{priority} alerts to numbers of {numbers}")
+        let kinds = self.kinds();
+        // There are others only where some are named.
+        let named = kinds.iter().any(|(_, country)| !country.is_empty());
+        let open = kinds.into_iter().filter(|(p, country)| self.takers(*p, country).is_empty());
+        let word = |(priority, country): (Priority, &str)| match country {
+            "" if named => format!("{priority} alerts to numbers of other countries"),
+            "" => format!("{priority} alerts"),
+            country => format!("{priority} alerts to numbers of {country}"),
         };
         open.map(word).collect()
     }

@@ -79,7 +79,8 @@ enum Table {
 impl<'de> Deserialize<'de> for GatewayConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let table = lift::lift(serde_json::Map::deserialize(deserializer)?);
-        table.and_then(Table::deserialize).map_err(serde::de::Error::custom)
+        let read = table.and_then(Table::deserialize);
+        read.map_err(|error| serde::de::Error::custom(lift::in_words_of_the_file(&error)))
     }
 }
 
@@ -366,6 +367,16 @@ mod tests {
             serde_json::from_value::<GatewayConfig>(table).unwrap_err().to_string().contains("`delivered`")
         );
         assert!(serde_json::from_value::<GatewayConfig>(json!({"type": "pigeon", "name": "p"})).is_err());
+    }
+
+    #[test]
+    fn who_is_told_the_keys_that_there_are_is_told_those_that_can_be_written() {
+        let table = json!({"type": "cm", "name": "cm", "sender": "1000", "prority": 5});
+        let error = serde_json::from_value::<GatewayConfig>(table).unwrap_err().to_string();
+        for key in ["product_token", "priority", "callback_token_file", "base_url", "window"] {
+            assert!(error.contains(&format!("`{key}`")), "{error}");
+        }
+        assert!(!error.contains("`routing`") && !error.contains("`link`"), "{error}");
     }
 
     #[test]

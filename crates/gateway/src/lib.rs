@@ -167,6 +167,25 @@ pub enum StatusAnswer {
         /// Why it did not arrive; [`Failure::OPTED_OUT`] where the recipient stopped messages at the provider.
         error: Option<String>,
     },
+    /// The provider knows no reference of ours, and has these with the same number and text since that time: it is one that no
+    /// other delivery of ours holds, if there is one.
+    Alike {
+        /// Each with its id, in the order of the provider.
+        candidates: Vec<Candidate>,
+        /// Whether there can be no others.
+        complete: bool,
+    },
+}
+
+/// A message at the provider that may be the one that is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// What the provider calls it.
+    pub provider_id: ProviderId,
+    /// What became of it.
+    pub status: ReceiptStatus,
+    /// As in [`StatusAnswer::Found`].
+    pub error: Option<String>,
 }
 
 impl StatusAnswer {

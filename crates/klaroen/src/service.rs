@@ -87,6 +87,7 @@ impl Service {
         let address = listener.local_addr()?;
 
         let sharing = Sharing::start(&store, parts).await?;
+        store.begin_references(sharing.clock.now()).await?;
         let ready = Arc::new(AtomicBool::new(true));
         let rules = MatchRules {
             zone: checked.sending.zone.clone(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use klaroen_domain::gateway::TestState;
 use klaroen_domain::id::{GatewayTestId, OrganisationId};
 use klaroen_domain::outcome::ProviderId;
+use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Timestamp;
 use rand::Rng;
 use serde_json::json;
@@ -152,7 +153,7 @@ const RELEASE: Sql = Sql::new(
      WHERE number = $1 AND lease_token = $2 AND state = 'submitting'",
 );
 const BEGIN: Sql = Sql::new(
-    "UPDATE gateway_tests SET submitted_at = $3 WHERE number = $1 AND lease_token = $2 AND state = 'submitting'",
+    "UPDATE gateway_tests SET submitted_at = $3, recipient = $4 WHERE number = $1 AND lease_token = $2 AND state = 'submitting'",
 );
 /// A receipt may have been quicker than the answer: then it has the last word, and the answer adds what it knows.
 const FINISH: Sql = Sql::each(
@@ -304,13 +305,21 @@ impl Store {
         Ok(id.map(|id| ClaimedTest { id: GatewayTestId(id), number, lease_token }))
     }
 
-    /// Notes that a test leaves now, and not when it was claimed; `false` where it is lost by now and may not leave.
+    /// Notes that a test leaves now, and not when it was claimed, and for which phone; `false` where it is lost by now and may
+    /// not leave.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn begin_gateway_test(&self, test: &ClaimedTest, now: Timestamp) -> Result<bool> {
+    pub async fn begin_gateway_test(
+        &self,
+        test: &ClaimedTest,
+        phone: &PhoneNumber,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let recipient = self.keys.recipient(phone).0.to_vec();
         let ours = on_db!(write self.db, pool, d => sqlx::query(BEGIN.of(d))
-            .bind(test.number).bind(test.lease_token).bind(now.as_millis()).execute(pool).await?.rows_affected());
+            .bind(test.number).bind(test.lease_token).bind(now.as_millis()).bind(recipient)
+            .execute(pool).await?.rows_affected());
         Ok(ours > 0)
     }
 

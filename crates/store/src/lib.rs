@@ -44,6 +44,7 @@ mod plans;
 pub mod receipt_times;
 pub mod receipts;
 mod record;
+mod references;
 pub mod refusals;
 pub mod replies;
 pub mod retention;

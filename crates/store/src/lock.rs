@@ -23,6 +23,8 @@ const DELIVERIES: &str = "SELECT id FROM deliveries
 /// What is locked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lock<'a> {
+    /// From where ids are counted.
+    References,
     /// A request with an idempotency key: two at once must not both be the first.
     Request(OrganisationId, &'a str),
     /// The registrations of an organisation: two must not find the same `external_id` free.
@@ -50,6 +52,7 @@ impl Lock<'_> {
     /// Waits for it.
     pub(crate) async fn take(self, tx: &mut Tx) -> Result<()> {
         let number = match self {
+            Self::References => number("references", &[]),
             Self::Request(organisation, key) => {
                 number("request", &[organisation.0.as_bytes(), key.as_bytes()])
             }

@@ -66,7 +66,8 @@ pub(crate) const PARKED_BY_ID: Sql = Sql::each(
 );
 /// A lost answer took the provider's id with it; but the receipt names the phone. It counts where exactly one submit to that
 /// phone through that gateway is in doubt and was there before the receipt, where none is under way whose answer may still
-/// claim it, and once it has been parked for [`PHONE_JOIN_AFTER`]. The doubts are few, so the search begins with them.
+/// claim it, where no test message to that phone through that gateway is without an answer either (it would be the receipt of
+/// that), and once it has been parked for [`PHONE_JOIN_AFTER`]. The doubts are few, so the search begins with them.
 pub(crate) const PARKED_BY_PHONE: Sql = Sql::each(
     "SELECT r.id, MIN(d.id) AS delivery_id, 0 AS part, r.status, r.error, r.received_at
      FROM (SELECT id, recipient, message_id, channel FROM deliveries
@@ -79,6 +80,9 @@ pub(crate) const PARKED_BY_PHONE: Sql = Sql::each(
      WHERE m.created_at <= r.received_at AND r.received_at <= $2
          AND substr(d.channel, 1, length(r.gateway) + 1) = r.gateway || '/'
          AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.recipient = r.recipient AND o.state = 'sending')
+         AND NOT EXISTS (SELECT 1 FROM gateway_tests t WHERE t.gateway = r.gateway AND t.recipient = r.recipient
+             AND t.provider_id IS NULL AND t.state IN ('submitting', 'accepted', 'unknown', 'no_receipt')
+             AND t.submitted_at BETWEEN r.received_at - 604800000 AND r.received_at + 60000)
      GROUP BY r.id HAVING COUNT(*) = 1 LIMIT $1",
     "SELECT r.id, MIN(d.id) AS delivery_id, 0::bigint AS part, r.status, r.error, r.received_at
      FROM (SELECT id, recipient, message_id, channel FROM deliveries
@@ -91,6 +95,9 @@ pub(crate) const PARKED_BY_PHONE: Sql = Sql::each(
      WHERE m.created_at <= r.received_at AND r.received_at <= $2
          AND substr(d.channel, 1, length(r.gateway) + 1) = r.gateway || '/'
          AND NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.recipient = r.recipient AND o.state = 'sending')
+         AND NOT EXISTS (SELECT 1 FROM gateway_tests t WHERE t.gateway = r.gateway AND t.recipient = r.recipient
+             AND t.provider_id IS NULL AND t.state IN ('submitting', 'accepted', 'unknown', 'no_receipt')
+             AND t.submitted_at BETWEEN r.received_at - 604800000 AND r.received_at + 60000)
      GROUP BY r.id HAVING COUNT(*) = 1 LIMIT $1",
 );
 /// Due for the policy: after their time, and where the provider can be asked, once it was asked in vain or nobody asks (`$3`).

@@ -19,7 +19,7 @@ use crate::submit::Attempt;
 use crate::switchboard::Taking;
 
 /// How long a delivery is leased: above any gateway's own time-out.
-const LEASE: Duration = Duration::from_mins(1);
+pub(crate) const LEASE: Duration = Duration::from_mins(1);
 /// Clocks may differ this much, and the result must be written before the lease ends.
 const SKEW: Duration = Duration::from_secs(10);
 /// A delivery that could not be handed over in this time goes back: under its lease nobody else can send it.

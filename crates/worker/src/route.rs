@@ -137,9 +137,14 @@ impl Routes<'_> {
         }
         let mut candidates = self.best(priority, country);
         if own == Standing::Probing && !candidates.iter().any(|(index, _)| *index == of) {
+            // Others can take such a message. Where a life is in danger, seconds are not for an experiment.
+            if priority == Priority::LifeThreatening {
+                return Role::Nothing;
+            }
             // It tries one message of those that it would have if it were well.
             candidates.push((of, Standing::Well));
             candidates.sort_unstable_by_key(|(index, _)| *index);
+            return self.among(of, &candidates).on_trial();
         }
         self.among(of, &candidates)
     }
@@ -200,10 +205,11 @@ mod tests {
         standings.iter().enumerate().map(role).collect()
     }
 
-    use Role::{Beside, Handed, Nothing};
+    use Role::{Beside, Handed, Nothing, Trial};
     use Standing::{Out, Probing, Slowed, Suspect, Well};
 
     const WHOLE: Role = Role::WHOLE;
+    const TRIAL: Role = Trial { lo: 0, hi: SLOTS, late: true };
 
     #[test]
     fn the_lowest_priority_that_is_well_takes_all_and_the_next_what_it_hands_over() {
@@ -218,13 +224,31 @@ mod tests {
             ([Slowed, Well], [WHOLE, Beside]),
             ([Slowed, Slowed], [WHOLE, Beside]),
             ([Slowed, Suspect], [WHOLE, Nothing]),
-            ([Probing, Well], [WHOLE, WHOLE]),
-            ([Well, Probing], [WHOLE, Handed]),
+            ([Probing, Well], [TRIAL, WHOLE]),
+            ([Well, Probing], [WHOLE, Trial { lo: 0, hi: 0, late: false }]),
+            ([Slowed, Probing], [WHOLE, Trial { lo: 0, hi: 0, late: true }]),
             ([Probing, Probing], [WHOLE, Handed]),
-            ([Probing, Suspect], [WHOLE, WHOLE]),
+            ([Probing, Suspect], [TRIAL, WHOLE]),
             ([Out, Out], [Nothing, Nothing]),
         ] {
             assert_eq!(roles(&two, &standings, None), expected, "{standings:?}");
+        }
+    }
+
+    #[test]
+    fn where_a_life_is_in_danger_nobody_tries_while_another_can_take_it() {
+        let two = [gateway("a", 1, 100), gateway("b", 2, 100)];
+        for (standings, expected) in [
+            ([Probing, Well], [Nothing, WHOLE]),
+            ([Probing, Slowed], [Nothing, WHOLE]),
+            ([Probing, Suspect], [Nothing, WHOLE]),
+            ([Well, Probing], [WHOLE, Nothing]),
+            ([Probing, Out], [WHOLE, Nothing]),
+            ([Probing, Probing], [WHOLE, Handed]),
+        ] {
+            let routes = Routes { gateways: &two, standings: &standings };
+            let role = |index| routes.role(index, standings[index], Priority::LifeThreatening, None);
+            assert_eq!([role(0), role(1)], expected, "{standings:?}");
         }
     }
 

@@ -109,7 +109,7 @@ impl SelfTester {
         let answer = if !in_turn {
             let detail = "the rate of the gateway was used up by other messages";
             refused("rate_used_up", detail)
-        } else if !self.store.begin_gateway_test(&claimed, self.clock.now()).await? {
+        } else if !self.store.begin_gateway_test(&claimed, &self.number, self.clock.now()).await? {
             return Ok(());
         } else {
             tracing::info!(channel = %self.channel, test = %claimed.id, "a test message leaves");

@@ -12,14 +12,16 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::join_all;
 use klaroen_domain::alert::Priority;
+use klaroen_domain::outcome::ProviderId;
 use klaroen_domain::outcome::{Scope, SubmitOutcome};
 use klaroen_domain::time::{Clock, Timestamp};
-use klaroen_gateway::{OutboundSms, SmsGateway, StatusAnswer};
+use klaroen_gateway::{Candidate, OutboundSms, SmsGateway, StatusAnswer};
 use klaroen_store::doubts::{Answered, Because, Doubt, Found};
 use klaroen_store::{Store, StoreError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::claimer::LEASE;
 use crate::control::GatewayControl;
 use crate::instruments::ChannelInstruments;
 use crate::jitter;
@@ -104,11 +106,12 @@ impl Settler {
             return Ok(0);
         }
         let deadline = Instant::now() + DONE_WITHIN;
-        let answered = join_all(doubts.into_iter().map(|doubt| async move {
+        let mut answered = join_all(doubts.into_iter().map(|doubt| async move {
             let found = self.ask(&doubt, deadline).await;
             Answered { doubt, found }
         }))
         .await;
+        self.each_once(&mut answered);
         let back = answered.iter().any(|answered| answered.found == Found::NotKnown);
         self.store.answer_doubts(&self.name, answered, self.clock.now()).await?;
         if back {
@@ -154,10 +157,16 @@ impl Settler {
         if !self.turn(1, deadline).await {
             return self.later(Duration::ZERO, Because::NotAsked);
         }
-        let asked = AssertUnwindSafe(self.gateway.query_status(sms, doubt.since)).catch_unwind();
+        // It was not submitted before it was leased, however old its message is.
+        let since = doubt.lease_until.map_or(doubt.since, |until| until.minus(LEASE).max(doubt.since));
+        let asked = AssertUnwindSafe(self.gateway.query_status(sms, since)).catch_unwind();
         let answer = tokio::time::timeout(ANSWER_WITHIN, asked).await;
-        let answer = answer.ok().and_then(Result::ok).unwrap_or(StatusAnswer::NoAnswer);
+        let answer = match answer.ok().and_then(Result::ok).unwrap_or(StatusAnswer::NoAnswer) {
+            StatusAnswer::Alike { candidates, complete } => self.ours(doubt, candidates, complete).await,
+            answer => answer,
+        };
         match answer {
+            StatusAnswer::Alike { .. } => self.later(POLL, Because::NotAsked),
             StatusAnswer::Found { provider_id, status, error } => Found::Known {
                 provider_ids: provider_id.into_iter().collect(),
                 segments: sms.text.segments(),
@@ -169,6 +178,39 @@ impl Settler {
                 let tried = usize::try_from(doubt.unanswered).unwrap_or(usize::MAX);
                 let wait = look_again(doubt.priority).get(tried).copied().unwrap_or_default();
                 self.later(wait, Because::Unanswered)
+            }
+        }
+    }
+
+    /// The one among messages with the same number and text: the oldest that no other delivery of ours holds.
+    async fn ours(&self, doubt: &Doubt, candidates: Vec<Candidate>, complete: bool) -> StatusAnswer {
+        let ids: Vec<ProviderId> = candidates.iter().map(|c| c.provider_id.clone()).collect();
+        let held = match self.store.held_elsewhere(&self.name, &ids, doubt.id).await {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::warn!(gateway = self.name, %error, "whose messages these are could not be read yet");
+                return StatusAnswer::NoAnswer;
+            }
+        };
+        match candidates.into_iter().rfind(|candidate| !held.contains(&candidate.provider_id)) {
+            Some(Candidate { provider_id, status, error }) => {
+                StatusAnswer::Found { provider_id: Some(provider_id), status, error }
+            }
+            None if complete => StatusAnswer::NotFound,
+            None => StatusAnswer::NoAnswer,
+        }
+    }
+
+    /// Two that were lost may have found the same message: it is that of the first, and the other asks again, when that is
+    /// written down.
+    fn each_once(&self, answered: &mut [Answered]) {
+        let mut found: Vec<ProviderId> = Vec::new();
+        for answered in answered {
+            let Found::Known { provider_ids, .. } = &answered.found else { continue };
+            if provider_ids.iter().any(|id| found.contains(id)) {
+                answered.found = self.later(POLL, Because::NotAsked);
+            } else {
+                found.extend(provider_ids.iter().cloned());
             }
         }
     }

@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -86,7 +87,11 @@ impl Use {
                 // Out of reach of the signals that end a test.
                 .process_group(0)
                 .spawn();
-            guardian = Some(started.expect("a shell can be run"));
+            let mut started = started.expect("a shell can be run");
+            // Still under the lock: who comes next would take a server that does not listen yet for one that is gone, and
+            // remove its files.
+            await_listening(&socket(&directory), &mut started);
+            guardian = Some(started);
             File::create(&ready).expect("a file can be made");
             owner.own(&ready);
         }
@@ -112,6 +117,15 @@ fn lock_file(owner: Owner, path: &Path) -> File {
     let _ = file.set_permissions(std::fs::Permissions::from_mode(0o666));
     owner.own(path);
     file
+}
+
+/// Until the server listens, or has ended.
+fn await_listening(socket: &Path, guardian: &mut Child) {
+    while std::os::unix::net::UnixStream::connect(socket).is_err() {
+        let ended = guardian.try_wait().expect("a child can be waited for");
+        assert!(ended.is_none(), "the server ended: see the log beside its data");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn socket(directory: &Path) -> PathBuf {

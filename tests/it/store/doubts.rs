@@ -264,6 +264,35 @@ async fn the_policy_waits_for_who_asks_and_not_for_ever(
 
 #[rstest]
 #[tokio::test]
+async fn a_doubt_knows_its_lease_and_which_messages_at_the_provider_are_others(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
+    world.enrol(2).await;
+    world.alert_all().await;
+    hold(&world, true).await;
+    // Long after the message was written.
+    world.clock.advance(Duration::from_mins(5));
+    let claimed = world.claim(2).await.claimed;
+    let leased_until = world.now().plus(Duration::from_mins(1));
+    lose(&world, &claimed[..1]).await;
+    let sent = world.finished(&claimed[1], Decision::Sent, &["of-the-other"]);
+    world.store.finish("main", &[sent]).await.unwrap();
+    world.clock.advance(WAIT);
+    let doubt = take(&world).await.remove(0);
+    assert_eq!((doubt.id, doubt.lease_until), (claimed[0].id, Some(leased_until)));
+    let ids = ["of-the-other", "of-nobody"].map(|id| ProviderId(id.into()));
+    let held = |gateway: &'static str, but| {
+        let (store, ids) = (&world.store, &ids);
+        async move { store.held_elsewhere(gateway, ids, but).await.unwrap() }
+    };
+    assert_eq!(held("main", doubt.id).await, ids[..1]);
+    assert_eq!(held("main", claimed[1].id).await, [], "its own");
+    assert_eq!(held("another", doubt.id).await, []);
+}
+
+#[rstest]
+#[tokio::test]
 async fn a_lost_lease_is_a_doubt_too_and_a_second_loss_is_a_second_one(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
 ) {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use klaroen_domain::alert::Priority;
 use klaroen_domain::decide::Decision;
 use klaroen_domain::delivery::DeliveryState;
 use klaroen_domain::id::DeliveryId;
@@ -136,6 +137,35 @@ async fn what_one_hands_over_others_have_at_once_and_it_has_again_only_later(
     world.clock.advance(Duration::from_secs(2));
     assert_eq!(world.claim(3).await.claimed.len(), 1, "nobody else wanted it");
     assert!(world.claim_all("spare", 9, &handed).await.is_empty());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_gateway_on_trial_gets_nothing_that_is_in_doubt(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
+    world.enrol(2).await;
+    let mut draft = world.alert_draft(10_000.0);
+    draft.priority = Priority::LifeThreatening;
+    let alert = world.take(&draft).await.alert.unwrap();
+    let lost = world.claim(1).await.claimed[0].id;
+    for (wait, state) in [(60, DeliveryState::Unknown), (10, DeliveryState::Queued)] {
+        world.clock.advance(Duration::from_secs(wait));
+        world.store.sweep(Duration::from_hours(1), world.now()).await.unwrap();
+        assert!(world.count(alert, 0, state).await > 0, "{state}");
+    }
+    let trial = part(Role::WHOLE.on_trial(), Role::WHOLE.on_trial());
+    let tried = world.claim_all("trial", 9, &trial).await;
+    assert!(tried.len() == 1 && tried[0] != lost, "the policy sends {lost} again, and only once: {tried:?}");
+    let again = world.claim(9).await.claimed;
+    assert_eq!(again.iter().map(|claimed| claimed.id).collect::<Vec<_>>(), [lost]);
+    // Nor when another hands it over.
+    let over = world.finished(&again[0], Decision::HandOver { due_at: world.now(), code: None }, &[]);
+    world.store.finish("main", &[over]).await.unwrap();
+    let handed = part(Role::Handed.on_trial(), Role::Handed.on_trial());
+    assert!(world.claim_all("trial", 9, &handed).await.is_empty());
+    assert_eq!(world.claim_all("spare", 9, &part(Role::Handed, Role::Handed)).await, [lost]);
 }
 
 #[rstest]

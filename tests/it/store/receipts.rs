@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use klaroen_domain::decide::Decision;
 use klaroen_domain::delivery::DeliveryState;
+use klaroen_domain::gateway::TestState;
 use klaroen_domain::outcome::ProviderId;
 use klaroen_domain::outcome::ReceiptStatus::{self, Delivered, Undelivered, Underway};
+use klaroen_store::gateway_tests::TestAnswer;
 use klaroen_store::receipts::{IncomingReceipt, ReceiptCounts};
 
-use crate::world::{World, keys, phone, provider_id};
+use crate::world::{World, channel, keys, phone, provider_id};
 
 const GRACE: Duration = Duration::from_hours(24);
 
@@ -288,6 +290,45 @@ async fn a_receipt_about_the_phone_settles_nothing_where_two_answers_were_lost(
     world.clock.advance(Duration::from_secs(3));
     assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().receipts_joined, 0);
     assert_eq!(world.count(alert, 0, DeliveryState::Unknown).await, 1);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_receipt_that_may_be_of_a_test_message_settles_nobodys_alert(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
+    world.enrol(2).await;
+    let alert = world.alert_all().await;
+    world.claim(2).await;
+    // The phone that tests go to is that of a participant, and both answers are lost.
+    let (now, store) = (world.now(), &world.store);
+    store.request_daily_test("main", "2026-11-23", now).await.unwrap();
+    let lease_until = now.plus(Duration::from_mins(1));
+    let test = store.claim_gateway_test(&channel(0), lease_until, now).await.unwrap().unwrap();
+    assert!(store.begin_gateway_test(&test, &phone(0), now).await.unwrap());
+    world.clock.advance(Duration::from_secs(61));
+    store.tend_gateway_tests(world.now()).await.unwrap();
+    store.sweep(GRACE, world.now()).await.unwrap();
+    let about = |n| IncomingReceipt {
+        recipient: Some(keys().recipient(&phone(n))),
+        ..receipt(&world, &format!("never-seen-{n}"), ReceiptStatus::Delivered)
+    };
+    store.store_receipts("main", &[about(0), about(1)]).await.unwrap();
+    world.clock.advance(Duration::from_secs(3));
+    assert_eq!(store.sweep(GRACE, world.now()).await.unwrap().receipts_joined, 1, "only of the other phone");
+    assert_eq!(world.count(alert, 0, DeliveryState::Delivered).await, 1);
+    assert_eq!(world.count(alert, 0, DeliveryState::Unknown).await, 1);
+    // Once the test is known at the provider, the receipt is known to be none of its own.
+    let accepted = TestAnswer {
+        state: TestState::Accepted,
+        provider_id: Some(ProviderId("of-the-test".into())),
+        awaits_receipt: true,
+        failure: None,
+    };
+    assert!(store.finish_gateway_test(test.number, test.lease_token, &accepted, world.now()).await.unwrap());
+    assert_eq!(store.sweep(GRACE, world.now()).await.unwrap().receipts_joined, 1);
+    assert_eq!(world.count(alert, 0, DeliveryState::Delivered).await, 2);
 }
 
 #[rstest]

@@ -89,6 +89,18 @@ fn what_waits_is_counted_where_it_may_go_and_said_where_it_cannot() {
     assert_eq!(all.gateways[0].state(), UNSERVED);
 }
 
+/// Where no gateway names a country there are no others that it could be about.
+#[test]
+fn what_waits_everywhere_is_not_said_to_wait_in_other_countries() {
+    let normal = json!({"priorities": ["normal"]});
+    let one = [gateway("all", &normal)];
+    assert_eq!(Overview::of(&one, &[], &[], &[]).without_gateway(), ["normal alerts"]);
+    let two =
+        [gateway("all", &normal), gateway("nl", &json!({"priorities": ["normal"], "countries": ["NL"]}))];
+    let said = ["normal alerts to numbers of other countries", "normal alerts to numbers of NL"];
+    assert_eq!(Overview::of(&two, &[], &[], &[]).without_gateway(), said);
+}
+
 #[test]
 fn several_workers_are_one_gateway() {
     let mut up = report("a", GatewayState::Up);

@@ -33,3 +33,18 @@ pub(super) fn lift(mut table: Map<String, Value>) -> Result<Value, serde_json::E
     }
     Ok(Value::Object(table))
 }
+
+/// An error in the words of the file: where it lists the keys that there are, those that were moved take the places of their
+/// tables, which nobody can write.
+pub(super) fn in_words_of_the_file(error: &serde_json::Error) -> String {
+    let listed = |keys: &[&str]| keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+    let error = error.to_string();
+    match error.split_once(", expected one of ") {
+        Some((fault, keys)) => {
+            let keys =
+                keys.replace("`routing`", &listed(&Routing::KEYS)).replace("`link`", &listed(&Link::KEYS));
+            format!("{fault}, expected one of {keys}")
+        }
+        None => error,
+    }
+}

@@ -23,7 +23,8 @@ use super::fields::{Fields, ReceiptParts, at, inbound, status_of};
 use super::twilio_signature;
 use crate::config::{ConfigFault, Link, Routing, Senders};
 use crate::{
-    CallbackAnswer, CallbackError, CallbackKind, Capabilities, OutboundSms, RawCallback, StatusAnswer,
+    CallbackAnswer, CallbackError, CallbackKind, Candidate, Capabilities, OutboundSms, RawCallback,
+    StatusAnswer,
 };
 
 const BASE_URL: &str = "https://api.twilio.com";
@@ -34,6 +35,9 @@ const VALIDITY_S: std::ops::RangeInclusive<u64> = 1..=36_000;
 /// Messages to one number that a look-up reads.
 const PAGE: usize = 100;
 /// How much earlier than our submit the provider's clock may say it was.
+///
+/// What remains: somebody else who uses the account, or an earlier attempt that was lost as well, and sent the same text to the
+/// same number within this time, may be taken for the one that is asked about. Messages that deliveries of ours hold are not.
 const SKEW_S: i64 = 60;
 
 /// `code` of an error.
@@ -252,21 +256,25 @@ impl Contract for Twilio {
             let time = rfc2822::parse(&at(message, "/date_created")?).ok()?;
             Some(time.timestamp().as_millisecond())
         };
-        let ours = messages.iter().find(|message| {
+        let alike = messages.iter().filter(|message| {
             at(message, "/to").as_deref() == Some(sms.to.expose())
                 && at(message, "/body").as_deref() == Some(sms.text.as_str())
                 && created(message).is_some_and(|time| time >= since)
         });
-        match ours {
-            Some(message) => StatusAnswer::Found {
-                provider_id: at(message, "/sid").map(ProviderId),
+        let candidates = alike.filter_map(|message| {
+            Some(Candidate {
+                provider_id: ProviderId(at(message, "/sid")?),
                 status: status_of(STATUSES, &at(message, "/status").unwrap_or_default()),
                 error: at(message, "/error_code").and_then(|code| error_of(&code)),
-            },
-            None if messages.len() < PAGE => StatusAnswer::NotFound,
-            // The newest come first: with an older one on the page, ours would stand before it.
-            None if messages.iter().filter_map(created).any(|time| time < since) => StatusAnswer::NotFound,
-            None => StatusAnswer::NoAnswer,
+            })
+        });
+        let candidates: Vec<_> = candidates.collect();
+        // The newest come first: with an older one on the page, ours would stand before it.
+        let complete = messages.len() < PAGE || messages.iter().filter_map(created).any(|time| time < since);
+        match (candidates.is_empty(), complete) {
+            (true, true) => StatusAnswer::NotFound,
+            (true, false) => StatusAnswer::NoAnswer,
+            (false, complete) => StatusAnswer::Alike { candidates, complete },
         }
     }
 

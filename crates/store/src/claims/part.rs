@@ -44,20 +44,49 @@ pub enum Role {
         /// The one after the last slot.
         hi: u16,
     },
+    /// For a gateway on trial while others work: what it would have if it were well, but nothing that is in doubt. A delivery
+    /// whose answer was lost is sent once more and no third time, so it must not be lost to an experiment.
+    Trial {
+        /// The first slot.
+        lo: u16,
+        /// The one after the last slot.
+        hi: u16,
+        /// Whether also what its owner leaves lying.
+        late: bool,
+    },
 }
 
 impl Role {
     /// All of it.
     pub const WHOLE: Self = Self::Own { lo: 0, hi: SLOTS };
 
-    /// Slots, whether what is late, whether what was handed over.
-    const fn numbers(self) -> [u16; 4] {
+    /// The same for a gateway on trial.
+    #[must_use]
+    pub const fn on_trial(self) -> Self {
         match self {
-            Self::Nothing => [0, 0, 0, 0],
-            Self::Handed => [0, 0, 0, 1],
-            Self::Beside => [0, 0, 1, 1],
-            Self::Own { lo, hi } => [lo, hi, 1, 1],
+            Self::Nothing => Self::Nothing,
+            Self::Handed => Self::Trial { lo: 0, hi: 0, late: false },
+            Self::Beside => Self::Trial { lo: 0, hi: 0, late: true },
+            Self::Own { lo, hi } => Self::Trial { lo, hi, late: true },
+            Self::Trial { .. } => self,
         }
+    }
+
+    /// Slots, whether what is late, whether what was handed over, whether what is in doubt.
+    const fn numbers(self) -> [u16; 5] {
+        match self {
+            Self::Nothing => [0, 0, 0, 0, 0],
+            Self::Handed => [0, 0, 0, 1, 1],
+            Self::Beside => [0, 0, 1, 1, 1],
+            Self::Own { lo, hi } => [lo, hi, 1, 1, 1],
+            Self::Trial { lo, hi, late } => [lo, hi, late as u16, 1, 0],
+        }
+    }
+
+    /// Whether it takes more than what others hand over.
+    const fn takes_by_itself(self) -> bool {
+        let [lo, hi, late, ..] = self.numbers();
+        late == 1 || lo < hi
     }
 }
 
@@ -111,7 +140,7 @@ impl Part {
 
     /// Whether it takes more than what others hand over.
     pub(super) fn takes_by_itself(&self) -> bool {
-        self.all().any(|role| matches!(role, Role::Beside | Role::Own { .. }))
+        self.all().any(Role::takes_by_itself)
     }
 }
 
@@ -150,16 +179,16 @@ impl Scan {
 // a whole alert. So there are two parts, one for that moment.
 //
 // `w` is what is looked at and `f` what of it is ours. The answer is a JSON array: the candidates as in `CANDIDATES`, how many
-// rows `w` has, due time and id of its last, the same for `f`. `$11` to `$13` are the role for other countries.
+// rows `w` has, due time and id of its last, the same for `f`. `$11` to `$14` are the role for other countries.
 pub(crate) const SHARE: Sql = Sql::each(
     "WITH w AS (
          SELECT * FROM (
              SELECT * FROM (
-                 SELECT id, due_at, retries, attempt, participant_id, recipient, lane, handed_by FROM deliveries
+                 SELECT id, due_at, retries, attempt, participant_id, recipient, lane, handed_by, in_doubt FROM deliveries
                  WHERE message_id = $1 AND state = 'queued' AND due_at = $4 AND id > $5
                  ORDER BY id LIMIT $6)
              UNION ALL SELECT * FROM (
-                 SELECT id, due_at, retries, attempt, participant_id, recipient, lane, handed_by FROM deliveries
+                 SELECT id, due_at, retries, attempt, participant_id, recipient, lane, handed_by, in_doubt FROM deliveries
                  WHERE message_id = $1 AND state = 'queued' AND due_at > $4 AND due_at <= $2
                  ORDER BY due_at, id LIMIT $6))
          ORDER BY due_at, id LIMIT $6),
@@ -167,6 +196,7 @@ pub(crate) const SHARE: Sql = Sql::each(
          SELECT w.*, p.phone FROM w LEFT JOIN participants p ON p.id = w.participant_id AND p.recipient = w.recipient
              LEFT JOIN json_each($10) j ON j.key = p.country
          WHERE (w.handed_by IS NULL OR w.handed_by <> $7 OR w.due_at <= $8)
+             AND (COALESCE(j.value ->> 4, $14) = 1 OR NOT w.in_doubt)
              AND ((w.id * 6181 % 10000 >= COALESCE(j.value ->> 0, $11) AND w.id * 6181 % 10000 < COALESCE(j.value ->> 1, $12))
                  OR (COALESCE(j.value ->> 2, $13) = 1 AND w.due_at <= $9))
          ORDER BY w.due_at, w.id LIMIT $3)
@@ -178,13 +208,14 @@ pub(crate) const SHARE: Sql = Sql::each(
          (SELECT COUNT(*) FROM f),
          (SELECT due_at FROM f ORDER BY due_at DESC, id DESC LIMIT 1), (SELECT id FROM f ORDER BY due_at DESC, id DESC LIMIT 1))",
     "WITH w AS MATERIALIZED (
-         SELECT id, due_at, participant_id, recipient, handed_by FROM deliveries
+         SELECT id, due_at, participant_id, recipient, handed_by, in_doubt FROM deliveries
          WHERE message_id = $1 AND state = 'queued' AND due_at <= $2 AND (due_at, id) > ($4, $5)
          ORDER BY due_at, id LIMIT $6),
      f AS MATERIALIZED (
          SELECT w.id, w.due_at FROM w LEFT JOIN participants p ON p.id = w.participant_id AND p.recipient = w.recipient
              LEFT JOIN json_each($10::json) AS j(key, value) ON j.key = p.country
          WHERE (w.handed_by IS NULL OR w.handed_by <> $7 OR w.due_at <= $8)
+             AND (COALESCE((j.value ->> 4)::bigint, $14) = 1 OR NOT w.in_doubt)
              AND ((w.id * 6181 % 10000 >= COALESCE((j.value ->> 0)::bigint, $11)
                      AND w.id * 6181 % 10000 < COALESCE((j.value ->> 1)::bigint, $12))
                  OR (COALESCE((j.value ->> 2)::bigint, $13) = 1 AND w.due_at <= $9))
@@ -211,14 +242,14 @@ pub(crate) const HANDED: Sql = Sql::each(
            FROM deliveries q LEFT JOIN participants p ON p.id = q.participant_id AND p.recipient = q.recipient
                LEFT JOIN json_each($5) j ON j.key = p.country
            WHERE q.message_id = $1 AND q.state = 'queued' AND q.handed_by IS NOT NULL AND q.due_at <= $2 AND q.handed_by <> $4
-               AND COALESCE(j.value ->> 3, $6) = 1
+               AND COALESCE(j.value ->> 3, $6) = 1 AND (COALESCE(j.value ->> 4, $7) = 1 OR NOT q.in_doubt)
            ORDER BY q.due_at, q.id LIMIT $3) d",
     "WITH d AS (
          SELECT q.id, q.retries, q.attempt, q.participant_id, q.recipient, q.lane, p.phone
          FROM deliveries q LEFT JOIN participants p ON p.id = q.participant_id AND p.recipient = q.recipient
              LEFT JOIN json_each($5::json) AS j(key, value) ON j.key = p.country
          WHERE q.message_id = $1 AND q.state = 'queued' AND q.handed_by IS NOT NULL AND q.due_at <= $2 AND q.handed_by <> $4
-             AND COALESCE((j.value ->> 3)::bigint, $6) = 1
+             AND COALESCE((j.value ->> 3)::bigint, $6) = 1 AND (COALESCE((j.value ->> 4)::bigint, $7) = 1 OR NOT q.in_doubt)
          ORDER BY q.due_at, q.id LIMIT $3 FOR UPDATE OF q SKIP LOCKED)
      SELECT COALESCE(json_agg(json_build_array(d.id, d.retries, d.attempt, d.participant_id,
          COALESCE(encode(d.phone, 'hex'), ''),
@@ -276,12 +307,13 @@ pub(super) async fn candidates(
         .map(|(country, role)| (country.code().to_owned(), json!(role.numbers())))
         .collect();
     let by_country = Value::Object(by_country).to_string();
+    let [.., handed_over, in_doubt] = roles.others.numbers();
     let handed: String = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(HANDED.of(d))
         .bind(message).bind(request.now.as_millis()).bind(limit(share)).bind(&request.channel.gateway)
-        .bind(&by_country).bind(i64::from(roles.others.numbers()[3]))
+        .bind(&by_country).bind(i64::from(handed_over)).bind(i64::from(in_doubt))
         .fetch_one(conn).await?);
     let mut rows = serde_json::from_str::<Vec<Candidate<'_>>>(&handed).map_err(|_| corrupt("id"))?;
-    let own = roles.all().any(|role| matches!(role, Role::Beside | Role::Own { .. }));
+    let own = roles.all().any(Role::takes_by_itself);
     let Some(place) = scan.0.get_mut(&message).filter(|_| rows.len() < share) else {
         let more = rows.len() >= share;
         return Ok((Candidates::of(message, rows)?, more));
@@ -332,11 +364,11 @@ async fn share_of(
     (wanted, window): (usize, usize),
 ) -> Result<String> {
     let now = request.now;
-    let [lo, hi, late, _] = roles.others.numbers().map(i64::from);
+    let [lo, hi, late, _, in_doubt] = roles.others.numbers().map(i64::from);
     Ok(on_tx!(tx, conn, d => sqlx::query_scalar(SHARE.of(d))
         .bind(message).bind(now.as_millis()).bind(limit(wanted))
         .bind(place.after.0).bind(place.after.1).bind(limit(window))
         .bind(&request.channel.gateway).bind(now.minus(RELUCTANCE).as_millis()).bind(now.minus(LATE).as_millis())
-        .bind(by_country).bind(lo).bind(hi).bind(late)
+        .bind(by_country).bind(lo).bind(hi).bind(late).bind(in_doubt)
         .fetch_one(conn).await?))
 }

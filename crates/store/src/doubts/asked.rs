@@ -33,6 +33,8 @@ pub struct Doubt {
     pub priority: Priority,
     /// Not submitted before this time.
     pub since: Timestamp,
+    /// When the lease of the attempt ended, or would have.
+    pub lease_until: Option<Timestamp>,
     /// When the answer was lost.
     pub lost_at: Timestamp,
     /// Look-ups in vain.
@@ -120,7 +122,7 @@ const ASK: Sql = Sql::each(
 /// The policy's condition stands in `may_ring`; automatic answers pass the opt-out, which they are about.
 const ASKED: Sql = Sql::new(
     "SELECT x.delivery_id, x.lease_token, x.lost_at, x.unanswered, x.missed_at, x.resent, d.message_id, d.participant_id,
-         p.phone, m.priority, m.created_at,
+         p.phone, m.priority, m.created_at, d.lease_until,
          m.expires_at > $3 AND COALESCE(a.state = 'active' OR m.kind IN ('end', 'retract'), TRUE)
              AND (d.lane = 0 OR NOT EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient)) AS may_ring
      FROM doubts x JOIN deliveries d ON d.id = x.delivery_id AND d.lease_token = x.lease_token
@@ -149,6 +151,19 @@ const ASK_AGAIN: Sql = Sql::each(
      WHERE doubts.delivery_id = (j.value ->> 0)::bigint AND doubts.lease_token = (j.value ->> 1)::bigint
          AND doubts.asker = (j.value ->> 2)::bigint",
 );
+/// `$1`: provider ids, `$2`: the gateway, `$3`: the delivery that is asked about.
+const HELD: Sql = Sql::each(
+    "SELECT s.provider_id FROM json_each($1) j
+         CROSS JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value AND s.delivery_id <> $3",
+    "SELECT s.provider_id FROM json_array_elements_text($1::json) AS j(value)
+         JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value AND s.delivery_id <> $3",
+);
+const HELD_BY_TEST: Sql = Sql::each(
+    "SELECT t.provider_id FROM json_each($1) j
+         CROSS JOIN gateway_tests t ON t.gateway = $2 AND t.provider_id = j.value",
+    "SELECT t.provider_id FROM json_array_elements_text($1::json) AS j(value)
+         JOIN gateway_tests t ON t.gateway = $2 AND t.provider_id = j.value",
+);
 #[derive(sqlx::FromRow)]
 struct AskedRow {
     delivery_id: i64,
@@ -162,6 +177,7 @@ struct AskedRow {
     phone: Option<Vec<u8>>,
     priority: String,
     created_at: i64,
+    lease_until: Option<i64>,
     may_ring: bool,
 }
 
@@ -204,12 +220,32 @@ impl Store {
             phone,
             priority: row.priority.parse().unwrap_or(Priority::Normal),
             since: Timestamp::from_millis(row.created_at),
+            lease_until: row.lease_until.map(Timestamp::from_millis),
             lost_at: Timestamp::from_millis(row.lost_at),
             unanswered: count(row.unanswered),
             missed_at: row.missed_at.map(Timestamp::from_millis),
             resent: count(row.resent),
             may_ring: row.may_ring,
         }
+    }
+
+    /// Which of these ids of a provider's are those of other deliveries of ours, or of test messages.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn held_elsewhere(
+        &self,
+        gateway: &str,
+        ids: &[ProviderId],
+        but: DeliveryId,
+    ) -> Result<Vec<ProviderId>> {
+        let ids = json!(ids).to_string();
+        let mut held: Vec<String> = on_db!(read self.db, pool, d => sqlx::query_scalar(HELD.of(d))
+            .bind(&ids).bind(gateway).bind(but.0).fetch_all(pool).await?);
+        let by_tests: Vec<String> = on_db!(read self.db, pool, d => sqlx::query_scalar(HELD_BY_TEST.of(d))
+            .bind(&ids).bind(gateway).fetch_all(pool).await?);
+        held.extend(by_tests);
+        Ok(held.into_iter().map(ProviderId).collect())
     }
 
     /// Writes down what came of asking, in one transaction. What was settled meanwhile, or is another's to ask by now, stays as

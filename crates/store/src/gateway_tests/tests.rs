@@ -9,7 +9,7 @@ use rstest::rstest;
 
 use super::upkeep::{KEEP_TESTS, PATIENCE};
 use super::*;
-use crate::fixture::{ACTOR, Fixture, NOW, first};
+use crate::fixture::{ACTOR, Fixture, NOW, first, phone};
 use crate::receipts::{IncomingReceipt, ReceiptCounts};
 use crate::retention::Retention;
 
@@ -83,9 +83,9 @@ async fn a_test_goes_its_way_and_keeps_its_times(#[values(Engine::Sqlite, Engine
     let given_back = f.claimed(NOW).await;
     f.store.release_gateway_test(&given_back).await.unwrap();
     let claimed = f.claimed(NOW.plus(SECOND)).await;
-    assert!(!f.store.begin_gateway_test(&given_back, NOW).await.unwrap(), "it is another's now");
+    assert!(!f.store.begin_gateway_test(&given_back, &phone(1), NOW).await.unwrap(), "it is another's now");
     assert_eq!(f.store.claim_gateway_test(&channel(), NOW.plus(LEASE), NOW).await.unwrap(), None, "once");
-    assert!(f.store.begin_gateway_test(&claimed, NOW.plus(2 * SECOND)).await.unwrap());
+    assert!(f.store.begin_gateway_test(&claimed, &phone(1), NOW.plus(2 * SECOND)).await.unwrap());
     let stranger = ClaimedTest { lease_token: claimed.lease_token ^ 1, ..claimed };
     assert!(!f.finish(&stranger, &accepted("p"), NOW).await, "the fence");
     assert!(f.finish(&claimed, &accepted("p"), NOW.plus(3 * SECOND)).await);
@@ -161,6 +161,36 @@ async fn a_receipt_of_another_gateway_or_of_no_test_changes_nothing(
 
 #[rstest]
 #[tokio::test]
+async fn a_receipt_about_another_phone_or_from_before_the_test_is_not_its_own(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    #[values(true, false)] answered: bool,
+) {
+    let f = Fixture::new(engine).await;
+    f.made(NOW).await;
+    let claimed = f.claimed(NOW).await;
+    assert!(f.store.begin_gateway_test(&claimed, &phone(1), NOW).await.unwrap());
+    if answered {
+        assert!(f.finish(&claimed, &accepted("p"), NOW).await);
+    }
+    let about = |n| Some(f.store.keys.recipient(&phone(n)));
+    // A provider that uses its ids again: what is somebody else's under the same id.
+    let another =
+        IncomingReceipt { recipient: about(2), ..receipt("p", None, ReceiptStatus::Delivered, NOW) };
+    let before = receipt("p", None, ReceiptStatus::Delivered, NOW.minus(2 * LEASE));
+    let counts = f.store.store_receipts("main", &[another, before]).await.unwrap();
+    assert_eq!(counts.parked, 2);
+    if !answered {
+        assert!(f.finish(&claimed, &accepted("p"), NOW).await);
+    }
+    f.store.tend_gateway_tests(NOW).await.unwrap();
+    assert_eq!(f.test(claimed.id).await.state, TestState::Accepted);
+    let own = IncomingReceipt { recipient: about(1), ..receipt("p", None, ReceiptStatus::Delivered, NOW) };
+    assert_eq!(f.store.store_receipts("main", &[own]).await.unwrap().parked, 0);
+    assert_eq!(f.test(claimed.id).await.state, TestState::Delivered);
+}
+
+#[rstest]
+#[tokio::test]
 async fn a_test_of_a_worker_that_died_is_in_doubt_and_leaves_no_second_time(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
 ) {
@@ -172,7 +202,10 @@ async fn a_test_of_a_worker_that_died_is_in_doubt_and_leaves_no_second_time(
     f.store.tend_gateway_tests(NOW.plus(LEASE)).await.unwrap();
     let test = f.test(claimed.id).await;
     assert_eq!((test.state, test.succeeded()), (TestState::Unknown, Some(false)));
-    assert!(!f.store.begin_gateway_test(&claimed, NOW).await.unwrap(), "it may not leave any more");
+    assert!(
+        !f.store.begin_gateway_test(&claimed, &phone(1), NOW).await.unwrap(),
+        "it may not leave any more"
+    );
     let later = NOW.plus(LEASE);
     assert_eq!(f.store.claim_gateway_test(&channel(), later.plus(LEASE), later).await.unwrap(), None);
     let failed = f.store.failed_gateway_tests(later).await.unwrap();

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{GatewayTest, Row};
 use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::receipts::{self, IncomingReceipt};
-use crate::{Result, Store, StoreError};
+use crate::{Result, Store, StoreError, hex};
 
 /// A test that no worker takes in this time did not leave: somebody is waiting for it, and one that leaves in the middle of the
 /// night after an outage tells nobody anything.
@@ -53,13 +53,23 @@ const FAILED: Sql = Sql::new(
 const PARKED: Sql = Sql::new(
     "SELECT r.id, r.status, r.error, r.received_at, t.number FROM gateway_tests t
          JOIN receipts r ON r.gateway = t.gateway AND r.provider_id = t.provider_id
-     WHERE t.awaits_receipt AND r.delivery_id IS NULL AND r.received_at >= t.submitted_at - 60000 ORDER BY r.id",
+     WHERE t.awaits_receipt AND r.delivery_id IS NULL AND r.received_at >= t.submitted_at - 60000
+         AND (r.recipient IS NULL OR t.recipient IS NULL OR r.recipient = t.recipient)
+     ORDER BY r.id",
 );
+/// Columns of the JSON: the provider's id, whose phone, when it came. A provider may use an id again: what came before a test
+/// left, or is about another phone, is not about the test.
 const BY_PROVIDER_ID: Sql = Sql::each(
-    "SELECT t.provider_id, MAX(t.number) FROM json_each($1) j
-         CROSS JOIN gateway_tests t ON t.gateway = $2 AND t.provider_id = j.value GROUP BY t.provider_id",
-    "SELECT t.provider_id, MAX(t.number) FROM json_array_elements_text($1::json) AS j(value)
-         JOIN gateway_tests t ON t.gateway = $2 AND t.provider_id = j.value GROUP BY t.provider_id",
+    "SELECT j.key, MAX(t.number) FROM json_each($1) j
+         CROSS JOIN gateway_tests t ON t.gateway = $2 AND t.provider_id = j.value ->> 0
+             AND t.submitted_at <= (j.value ->> 2) + 60000
+             AND (j.value ->> 1 IS NULL OR t.recipient IS NULL OR t.recipient = unhex(j.value ->> 1))
+     GROUP BY j.key",
+    "SELECT j.nth - 1, MAX(t.number) FROM json_array_elements($1::json) WITH ORDINALITY AS j(value, nth)
+         JOIN gateway_tests t ON t.gateway = $2 AND t.provider_id = j.value ->> 0
+             AND t.submitted_at <= (j.value ->> 2)::bigint + 60000
+             AND (j.value ->> 1 IS NULL OR t.recipient IS NULL OR t.recipient = decode(j.value ->> 1, 'hex'))
+     GROUP BY j.nth",
 );
 const BY_NUMBER: Sql = Sql::each(
     "SELECT t.number FROM json_each($1) j CROSS JOIN gateway_tests t ON t.number = j.value AND t.gateway = $2",
@@ -103,15 +113,19 @@ pub(crate) async fn find(
         found.extend(named.into_iter().filter(|(_, number)| known.contains(number)));
     }
     if !unowned.is_empty() {
-        let ids: Vec<&str> =
-            unowned.iter().filter_map(|i| batch.get(*i)).map(|r| r.provider_id.0.as_str()).collect();
-        let known: Vec<(String, i64)> = on_tx!(&mut *tx, conn, d => sqlx::query_as(BY_PROVIDER_ID.of(d))
-            .bind(json!(ids).to_string()).bind(gateway).fetch_all(conn).await?);
-        for index in
-            unowned.iter().copied().filter(|i| batch.get(*i).is_some_and(|r| test_of(r.delivery).is_none()))
-        {
-            let theirs = known.iter().find(|(id, _)| *id == batch[index].provider_id.0);
-            found.extend(theirs.map(|(_, number)| (index, *number)));
+        let asked: Vec<usize> =
+            unowned.iter().copied().filter(|i| test_of(batch[*i].delivery).is_none()).collect();
+        let receipts = asked.iter().map(|index| {
+            let receipt = &batch[*index];
+            let phone = receipt.recipient.map(|recipient| hex::encode(&recipient.0));
+            json!([receipt.provider_id.0, phone, receipt.received_at.as_millis()])
+        });
+        let receipts = json!(receipts.collect::<Vec<_>>()).to_string();
+        let known: Vec<(i64, i64)> = on_tx!(&mut *tx, conn, d => sqlx::query_as(BY_PROVIDER_ID.of(d))
+            .bind(receipts).bind(gateway).fetch_all(conn).await?);
+        for (nth, number) in known {
+            let index = usize::try_from(nth).ok().and_then(|nth| asked.get(nth));
+            found.extend(index.map(|index| (*index, number)));
         }
     }
     Ok(found)

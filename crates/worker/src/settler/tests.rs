@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use klaroen_domain::id::{DeliveryId, MessageId};
-use klaroen_domain::outcome::{Failure, ProviderId, ReceiptStatus};
+use klaroen_domain::outcome::{Failure, ReceiptStatus};
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::ManualClock;
@@ -28,6 +28,8 @@ struct Scripted {
     statuses: Mutex<VecDeque<StatusAnswer>>,
     outcomes: Mutex<VecDeque<SubmitOutcome>>,
     hangs: bool,
+    /// Since when it was last asked for a message.
+    since: Arc<Mutex<Option<Timestamp>>>,
 }
 
 #[async_trait]
@@ -40,7 +42,8 @@ impl SmsGateway for Scripted {
         self.outcomes.lock().unwrap().pop_front().expect("a scripted outcome")
     }
 
-    async fn query_status(&self, _sms: &OutboundSms, _since: Timestamp) -> StatusAnswer {
+    async fn query_status(&self, _sms: &OutboundSms, since: Timestamp) -> StatusAnswer {
+        *self.since.lock().unwrap() = Some(since);
         if self.hangs {
             std::future::pending::<()>().await;
         }
@@ -57,6 +60,7 @@ fn doubt() -> Doubt {
         phone: Some(PhoneNumber::from_sealed("+31612345678".into())),
         priority: Priority::Urgent,
         since: NOW,
+        lease_until: None,
         lost_at: NOW,
         unanswered: 0,
         missed_at: None,
@@ -130,6 +134,43 @@ async fn a_look_up_says_what_the_provider_has() {
     assert_eq!(looked_up(LOOKS_UP, StatusAnswer::NotFound, doubt()).await, again(5, Because::Missed));
     let missed = Doubt { missed_at: Some(NOW.minus(MISSES_APART)), ..doubt() };
     assert_eq!(looked_up(LOOKS_UP, StatusAnswer::NotFound, missed).await, Found::NotKnown);
+}
+
+fn candidate(id: &str) -> Candidate {
+    Candidate { provider_id: ProviderId(id.into()), status: ReceiptStatus::Delivered, error: None }
+}
+
+#[tokio::test]
+async fn of_messages_that_are_alike_each_is_taken_for_one_lost_submit_only() {
+    let alike =
+        |complete| StatusAnswer::Alike { candidates: vec![candidate("new"), candidate("old")], complete };
+    let found = looked_up(LOOKS_UP, alike(true), doubt()).await;
+    let provider_ids = vec![ProviderId("old".into())];
+    let known = Found::Known { provider_ids, segments: 1, status: ReceiptStatus::Delivered, error: None };
+    assert_eq!(found, known);
+
+    let (settler, _directory) = settler(Scripted::default()).await;
+    let mut answered: Vec<Answered> = [1, 2]
+        .map(|id| Answered { doubt: Doubt { id: DeliveryId(id), ..doubt() }, found: known.clone() })
+        .into();
+    settler.each_once(&mut answered);
+    assert_eq!(answered[0].found, known);
+    assert!(matches!(answered[1].found, Found::Again { because: Because::NotAsked, .. }));
+}
+
+#[tokio::test]
+async fn a_message_from_before_the_lease_is_not_asked_for() {
+    let gateway = Scripted {
+        can: LOOKS_UP,
+        statuses: Mutex::new([StatusAnswer::NotFound].into()),
+        ..Scripted::default()
+    };
+    let since = Arc::clone(&gateway.since);
+    let (settler, _directory) = settler(gateway).await;
+    let leased_at = NOW.plus(Duration::from_mins(30));
+    let doubt = Doubt { lease_until: Some(leased_at.plus(LEASE)), ..doubt() };
+    settler.ask(&doubt, Instant::now() + DONE_WITHIN).await;
+    assert_eq!(*since.lock().unwrap(), Some(leased_at));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use super::super::specimen::{
     Body, Callback, Called, Event, Expect, FORM, INBOUND, RECEIPTS, REFERENCE, Request, Specimen, TEXT, case,
     posted, receipts_url,
 };
-use crate::StatusAnswer;
+use crate::{Candidate, StatusAnswer};
 
 const TOKEN: &str = "canary-auth-token";
 const SHARED: &str = "canary-shared-key";
@@ -103,24 +103,12 @@ pub(crate) fn specimen() -> Specimen {
         ],
         batch: None,
         questions: vec![
-            (
-                QUESTION,
-                listed(TEXT, "Mon, 23 Nov 2026 12:00:00 +0000", "delivered"),
-                StatusAnswer::found(SID, Delivered),
-            ),
-            (
-                QUESTION,
-                listed(TEXT, "Mon, 23 Nov 2026 12:00:00 +0000", "queued"),
-                StatusAnswer::found(SID, Underway),
-            ),
+            (QUESTION, listed(TEXT, "Mon, 23 Nov 2026 12:00:00 +0000", "delivered"), alike(Delivered, None)),
+            (QUESTION, listed(TEXT, "Mon, 23 Nov 2026 12:00:00 +0000", "queued"), alike(Underway, None)),
             (
                 QUESTION,
                 listed(TEXT, "Mon, 23 Nov 2026 12:00:00 +0000", "failed"),
-                StatusAnswer::Found {
-                    provider_id: Some(ProviderId(SID.into())),
-                    status: Undelivered,
-                    error: Some(Failure::OPTED_OUT.into()),
-                },
+                alike(Undelivered, Some(Failure::OPTED_OUT)),
             ),
             // The same text, but of the day before.
             (QUESTION, listed(TEXT, "Sun, 22 Nov 2026 12:00:00 +0000", "delivered"), StatusAnswer::NotFound),
@@ -160,4 +148,11 @@ pub(crate) fn specimen() -> Specimen {
         sign: Some(sign),
         unknown_status: (called_back("odd", "teleported", "", &[]), Unknown),
     }
+}
+
+/// The only message with that number and text.
+fn alike(status: ReceiptStatus, error: Option<&str>) -> StatusAnswer {
+    let error = error.map(str::to_owned);
+    let candidates = vec![Candidate { provider_id: ProviderId(SID.into()), status, error }];
+    StatusAnswer::Alike { candidates, complete: true }
 }
