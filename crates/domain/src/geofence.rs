@@ -2,6 +2,7 @@
 //!
 //! Edges of polygons are straight lines in longitude and latitude (RFC 7946 §3.1.1).
 
+mod chord;
 mod circle;
 pub mod cover;
 mod frozen;

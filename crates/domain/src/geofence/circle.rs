@@ -3,6 +3,7 @@
 use geo::{Coord, Destination, Geodesic};
 
 use super::GeofenceError;
+use super::chord::Reach;
 use crate::point::Point;
 
 /// Smaller than the error of a good GPS fix is a typing error.
@@ -17,20 +18,22 @@ const CORNERS: u32 = 64;
 pub(super) struct Circle {
     pub(super) center: Point,
     pub(super) radius_m: f64,
+    /// Says of nearly every point what a geodesic would.
+    reach: Reach,
 }
 
 impl Circle {
     pub(super) fn new(center: Point, radius_m: f64) -> Result<Self, GeofenceError> {
         // A range holds no NaN.
         if (RADIUS_M_MIN..=RADIUS_M_MAX).contains(&radius_m) {
-            return Ok(Self { center, radius_m });
+            return Ok(Self { center, radius_m, reach: Reach::new(&center, radius_m) });
         }
         let detail = format!("must be between {RADIUS_M_MIN} and {RADIUS_M_MAX} metres");
         Err(GeofenceError { pointer: "/radius_m".to_owned(), detail })
     }
 
     pub(super) fn contains(&self, point: &Point) -> bool {
-        self.center.distance_m(point) <= self.radius_m
+        self.reach.holds(point).unwrap_or_else(|| self.center.distance_m(point) <= self.radius_m)
     }
 
     /// Metres from `point` to the circle; 0 inside. Exact.
