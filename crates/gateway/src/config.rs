@@ -14,6 +14,7 @@ use std::num::NonZeroU16;
 use std::sync::LazyLock;
 
 use klaroen_domain::phone::Country;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use crate::http::HttpConfig;
@@ -59,9 +60,9 @@ pub enum GatewayConfig {
     Simulator(SimulatorConfig),
 }
 
-/// [`GatewayConfig`] as it stands in the file, once the keys that all have were moved.
+/// [`GatewayConfig`] as [`lift::lift`] gives it: the type, and in it the other keys.
 #[derive(Deserialize)]
-#[serde(remote = "GatewayConfig", tag = "type", rename_all = "snake_case")]
+#[serde(remote = "GatewayConfig", rename_all = "snake_case")]
 enum Table {
     Smpp(SmppConfig),
     Cm(CmConfig),
@@ -78,9 +79,10 @@ enum Table {
 
 impl<'de> Deserialize<'de> for GatewayConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let table = lift::lift(serde_json::Map::deserialize(deserializer)?);
-        let read = table.and_then(Table::deserialize);
-        read.map_err(|error| serde::de::Error::custom(lift::in_words_of_the_file(&error)))
+        let table = lift::lift(serde_json::Map::deserialize(deserializer)?).map_err(D::Error::custom)?;
+        let mut track = serde_path_to_error::Track::new();
+        let read = Table::deserialize(serde_path_to_error::Deserializer::new(table, &mut track));
+        read.map_err(|error| D::Error::custom(lift::in_words_of_the_file(&error, &track.path())))
     }
 }
 
@@ -377,6 +379,46 @@ mod tests {
             assert!(error.contains(&format!("`{key}`")), "{error}");
         }
         assert!(!error.contains("`routing`") && !error.contains("`link`"), "{error}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_told_with_its_key() {
+        let mut faults = Vec::new();
+        for (key, value) in [
+            ("sender", json!(5)),
+            ("priority", json!("first")),
+            ("base_url", json!(["x"])),
+            ("window", json!(-1)),
+            ("countries", json!(["NL", 31])),
+            ("answer", json!({"id": 7})),
+            ("headers", json!({"X-Key": 7})),
+        ] {
+            let mut table =
+                json!({"type": "http", "name": "h", "sender": "1000", "path": "/", "method": "GET"});
+            table[key] = value;
+            faults.push(serde_json::from_value::<GatewayConfig>(table).unwrap_err().to_string());
+        }
+        let keys = [
+            "sender: ",
+            "priority: ",
+            "base_url: ",
+            "window: ",
+            "countries[1]: ",
+            "answer.id: ",
+            "headers.X-Key: ",
+        ];
+        for (fault, key) in faults.iter().zip(keys) {
+            assert!(fault.starts_with(&format!("{key}invalid ")), "{fault}");
+        }
+        for (table, expected) in [
+            (json!({"name": "h"}), "missing field `type`"),
+            (json!({"type": 5, "name": "h"}), "type: must be text, such as \"smpp\""),
+            (json!({"type": "pigeon", "name": "h"}), "unknown variant `pigeon`, expected one of `smpp`"),
+            (json!({"type": "log"}), "missing field `name`"),
+        ] {
+            let fault = serde_json::from_value::<GatewayConfig>(table).unwrap_err().to_string();
+            assert!(fault.starts_with(expected), "{fault}");
+        }
     }
 
     #[test]

@@ -87,12 +87,14 @@ impl Routes<'_> {
     /// What no usable gateway serves though some gateway is configured for it: a word for the operator; empty where all is well.
     pub(crate) fn unserved(&self) -> Vec<String> {
         let mut unserved = Vec::new();
+        // There are others only where some are named.
+        let others = if self.countries().is_empty() { "all countries" } else { "other countries" };
         for priority in Priority::ALL {
             let countries = self.countries().into_iter().map(Some).chain([None]);
             for country in countries {
                 if self.serving(*priority, country).next().is_none() {
-                    let country = country.map_or_else(|| "other countries".to_owned(), |c| c.to_string());
-                    unserved.push(format!("{priority}: {country}"));
+                    let numbers = country.map_or_else(|| others.to_owned(), |c| c.to_string());
+                    unserved.push(format!("{priority}: {numbers}"));
                 }
             }
         }
@@ -287,6 +289,9 @@ mod tests {
         assert_eq!(routes.unserved(), Vec::<String>::new());
         let routes = Routes { gateways: &gateways, standings: &[Well, Out, Out] };
         assert!(routes.unserved().contains(&"normal: other countries".to_owned()));
+        let home = [gateway("home", 2, 100)];
+        let routes = Routes { gateways: &home, standings: &[Out] };
+        assert!(routes.unserved().contains(&"normal: all countries".to_owned()));
     }
 
     /// As the claim computes it.

@@ -1,24 +1,32 @@
-//! Moves the keys that all gateways have into tables of their own.
+//! A `[[gateways]]` table as it is read: the keys that all gateways have in tables of their own, the others under the type.
 
 use serde::de::Error;
 use serde_json::{Map, Value};
+use serde_path_to_error::{Path, Segment};
 
 use super::{Link, Routing, secret};
 
 /// Types that are no HTTP gateways: their `window` is their own.
 const WITHOUT_LINK: [&str; 3] = ["smpp", "log", "simulator"];
 
-/// A `[[gateways]]` table with its common keys under `routing` and, for a gateway over HTTP, `link`.
+/// `{type: keys}` of a `[[gateways]]` table, with its common keys under `routing` and, for a gateway over HTTP, `link`. The
+/// type goes outside so that an error knows its way to the value (serde forgets it behind a tag that is inside).
 ///
 /// # Errors
-/// Where a secret is no text, without quoting it; and where such a table is there already, which nobody is to write.
+/// Where there is no type; where a secret is no text, without quoting it; and where such a table is there already, which
+/// nobody is to write.
 pub(super) fn lift(mut table: Map<String, Value>) -> Result<Value, serde_json::Error> {
     for (key, value) in &table {
         if secret::is_secret(key) && !value.is_string() && !value.is_null() {
             return Err(Error::custom(format!("{key}: must be text: write it in quotes")));
         }
     }
-    let over_http = !table.get("type").and_then(Value::as_str).is_some_and(|t| WITHOUT_LINK.contains(&t));
+    let kind = match table.remove("type") {
+        Some(Value::String(kind)) => kind,
+        Some(_) => return Err(Error::custom("type: must be text, such as \"smpp\"")),
+        None => return Err(Error::missing_field("type")),
+    };
+    let over_http = !WITHOUT_LINK.contains(&kind.as_str());
     let groups: [(&str, &[&str], bool); 2] =
         [("routing", &Routing::KEYS, true), ("link", &Link::KEYS, over_http)];
     for (name, keys, wanted) in groups {
@@ -31,20 +39,39 @@ pub(super) fn lift(mut table: Map<String, Value>) -> Result<Value, serde_json::E
             table.insert(name.to_owned(), Value::Object(own));
         }
     }
-    Ok(Value::Object(table))
+    Ok(Value::Object(Map::from_iter([(kind, Value::Object(table))])))
 }
 
-/// An error in the words of the file: where it lists the keys that there are, those that were moved take the places of their
-/// tables, which nobody can write.
-pub(super) fn in_words_of_the_file(error: &serde_json::Error) -> String {
+/// An error in the words of the file: the way to the value before it, without tables that nobody wrote; and where it lists the
+/// keys that there are, those that were moved take the places of their tables.
+pub(super) fn in_words_of_the_file(error: &serde_json::Error, path: &Path) -> String {
     let listed = |keys: &[&str]| keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
     let error = error.to_string();
-    match error.split_once(", expected one of ") {
+    let error = match error.split_once(", expected one of ") {
         Some((fault, keys)) => {
             let keys =
                 keys.replace("`routing`", &listed(&Routing::KEYS)).replace("`link`", &listed(&Link::KEYS));
             format!("{fault}, expected one of {keys}")
         }
         None => error,
+    };
+    let key = key_of(path);
+    if key.is_empty() { error } else { format!("{key}: {error}") }
+}
+
+/// The way to a value below its type: `answer.id`, `countries[1]`.
+fn key_of(path: &Path) -> String {
+    let mut way = String::new();
+    for segment in path.iter().skip(1) {
+        match segment {
+            Segment::Map { key } if way.is_empty() && ["routing", "link"].contains(&key.as_str()) => {}
+            Segment::Map { key } | Segment::Enum { variant: key } => {
+                let dot = if way.is_empty() { "" } else { "." };
+                way.extend([dot, key]);
+            }
+            Segment::Seq { index } => way.push_str(&format!("[{index}]")),
+            Segment::Unknown => {}
+        }
     }
+    way
 }

@@ -82,8 +82,8 @@ impl HttpConfig for TemplateConfig {
         let url = faults.take(template("path", &format!("{base}{}", self.path), &PLACEHOLDERS, Escape::Url));
         let body = faults.take(template("body", &self.body, &with_items, escape));
         let item = faults.take(template("item", &self.item, &PLACEHOLDERS, escape));
-        let id = faults.take(place("id", self.answer.id.as_deref()));
-        let code = faults.take(place("code", self.answer.code.as_deref()));
+        let id = faults.take(place("answer.id", self.answer.id.as_deref()));
+        let code = faults.take(place("answer.code", self.answer.code.as_deref()));
         let headers: Option<Vec<_>> =
             self.headers.iter().map(|(name, value)| faults.take(header(name, value))).collect();
         self.check(&mut faults, body.as_ref());

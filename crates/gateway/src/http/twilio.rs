@@ -33,7 +33,7 @@ const SEGMENTS_MAX: u8 = 10;
 /// `ValidityPeriod`, in seconds.
 const VALIDITY_S: std::ops::RangeInclusive<u64> = 1..=36_000;
 /// Messages to one number that a look-up reads.
-const PAGE: usize = 100;
+const PAGE: usize = 20;
 /// How much earlier than our submit the provider's clock may say it was.
 ///
 /// What remains: somebody else who uses the account, or an earlier attempt that was lost as well, and sent the same text to the

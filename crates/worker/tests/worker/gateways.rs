@@ -268,9 +268,10 @@ async fn without_any_gateway_everything_waits_until_one_is_put_back() {
 async fn a_message_that_one_gateway_refuses_for_everybody_goes_out_by_the_other() {
     let world = World::new(300).await;
     let refused = |_| SubmitOutcome::Rejected(failure(Scope::Message));
+    // Slowly, so that the first refusals are written down long before all have been handed over.
     let both =
-        vec![(route("main", 1, 100), in_a_moment(refused)), (route("spare", 2, 100), at_once(accepted))];
-    let team = Team::start(&world, both);
+        vec![(route("main", 1, 100), 50, at_once(refused)), (route("spare", 2, 100), 0, at_once(accepted))];
+    let team = Team::at(&world, both);
     world.until(S::Sent, 300).await;
     let handed = team.stop().await;
     assert_eq!(handed[1].len(), 300, "nobody got it twice");

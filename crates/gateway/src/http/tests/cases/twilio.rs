@@ -62,9 +62,9 @@ fn listed(body: &str, created: &str, status: &str) -> &'static str {
 }
 
 pub(crate) fn specimen() -> Specimen {
-    const QUESTION: &str = "/2010-04-01/Accounts/AC1/Messages.json?To=%2B31612345678&PageSize=100";
+    const QUESTION: &str = "/2010-04-01/Accounts/AC1/Messages.json?To=%2B31612345678&PageSize=20";
     let full = json!({"messages": vec![json!({"to": "+31612345678", "body": "x",
-        "date_created": "Mon, 23 Nov 2026 12:00:00 +0000"}); 100]});
+        "date_created": "Mon, 23 Nov 2026 12:00:00 +0000"}); 20]});
     Specimen {
         kind: "twilio",
         keys: json!({"account_sid": "AC1", "auth_token": TOKEN, "shared_key": SHARED}),
