@@ -87,6 +87,19 @@ impl Client {
         Self::answer(request.header("Idempotency-Key", key).json(body)).await
     }
 
+    /// A gateway as an operator sees it.
+    pub async fn gateway(&self, name: &str) -> Value {
+        self.get(&format!("/v1/gateways/{name}"), &self.operator).await
+    }
+
+    /// Takes a gateway out of use (`pause`) or back (`resume`), as admin.
+    pub async fn order(&self, gateway: &str, verb: &str) {
+        let path = format!("/v1/gateways/{gateway}/{verb}");
+        let request = self.request(Method::POST, &path, &self.admin).json(&serde_json::json!({}));
+        let (status, ordered) = Self::answer(request).await.expect("an answer");
+        assert_eq!(status, StatusCode::OK, "{ordered}");
+    }
+
     /// Stops what has not left of an alert.
     pub async fn cancel(&self, alert: &str) {
         let request = self.request(Method::POST, &format!("/v1/alerts/{alert}/cancel"), &self.operator);

@@ -88,6 +88,8 @@ pub(crate) struct Standing {
     pub(crate) counts: Counts,
     pub(crate) receipt_median_s: Option<f64>,
     pub(crate) last_error: Option<LastError>,
+    /// Every worker that serves it has heard that it is out of use by hand, and hands nothing over to it.
+    pub(crate) is_stopped: bool,
 }
 
 impl Standing {
@@ -118,6 +120,7 @@ impl Standing {
             counts,
             receipt_median_s: most.and_then(|r| r.figures.receipt_median_s),
             last_error: newest_error,
+            is_stopped: reports.iter().all(|report| report.state == GatewayState::Stopped),
         }
     }
 }
@@ -151,6 +154,15 @@ impl<'a> Overview<'a> {
         Ok(Self::of(configured, &reports, &pauses, &due))
     }
 
+    /// The same without what is due, which takes a look at the whole queue.
+    pub(crate) async fn read_standings(
+        configured: &'a [ConfiguredGateway],
+        store: &Store,
+        now: klaroen_domain::time::Timestamp,
+    ) -> Result<Self, Problem> {
+        Ok(Self::of(configured, &store.gateway_reports(now).await?, &store.gateway_pauses().await?, &[]))
+    }
+
     fn of(
         configured: &'a [ConfiguredGateway],
         reports: &[GatewayReport],
@@ -181,6 +193,27 @@ impl<'a> Overview<'a> {
         let all = Priority::ALL.iter().flat_map(|p| countries.iter().map(move |country| (*p, *country)));
         all.filter(|(p, country)| self.gateways.iter().any(|seen| seen.configured.serves(*p, country)))
             .collect()
+    }
+
+    /// Whether some number's messages of this priority would wait now.
+    pub(crate) fn leaves_any_waiting(&self, priority: Priority) -> bool {
+        let named = self.gateways.iter().flat_map(|seen| &seen.configured.countries).map(String::as_str);
+        named.chain([""]).any(|country| self.takers(priority, country).is_empty())
+    }
+
+    /// Why a message of this kind waits; `None` where a gateway takes it. `country`: empty where it is not known.
+    pub(crate) fn why_it_waits(&self, priority: Priority, country: &str) -> Option<String> {
+        if !self.takers(priority, country).is_empty() {
+            return None;
+        }
+        let serving = self.gateways.iter().filter(|seen| seen.configured.serves(priority, country));
+        let whys = serving.map(|seen| {
+            let why = seen.not_usable().unwrap_or_else(|| "it is in reserve".to_owned());
+            format!("{}: {why}", seen.configured.name)
+        });
+        let whys: Vec<String> = whys.collect();
+        let nobody = || format!("no gateway is configured for {priority} alerts to these numbers");
+        Some(if whys.is_empty() { nobody() } else { whys.join("; ") })
     }
 
     /// The gateways that take messages of a kind now: of those that can the best, of these the lowest priority, of these the

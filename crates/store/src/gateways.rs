@@ -5,7 +5,7 @@
 
 use klaroen_domain::alert::Priority;
 use klaroen_domain::gateway::GatewayState;
-use klaroen_domain::id::OrganisationId;
+use klaroen_domain::id::{MessageId, OrganisationId};
 use klaroen_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -119,6 +119,10 @@ const DUE: Sql = Sql::new(
          JOIN deliveries d ON d.message_id = m.id AND d.state = 'queued' AND d.due_at <= $1
          LEFT JOIN participants p ON p.id = d.participant_id
      WHERE NOT m.settled AND m.expires_at > $1 GROUP BY 1, 2 ORDER BY 1, 2",
+);
+const WAITING: Sql = Sql::new(
+    "SELECT COALESCE(p.country, ''), COUNT(*) FROM deliveries d LEFT JOIN participants p ON p.id = d.participant_id
+     WHERE d.message_id = $1 AND d.state = 'queued' GROUP BY 1 ORDER BY 1",
 );
 /// Columns of the JSON: gateway, worker, state, since, reason, paused until, usable, channels up, channels held, rate, in flight,
 /// figures, last error. The older of two that come out of order changes nothing that matters: the next is a second away.
@@ -261,6 +265,17 @@ impl Store {
             Ok(Due { priority, country, count: u64::try_from(count).unwrap_or(0) })
         };
         rows.into_iter().map(due).collect()
+    }
+
+    /// How many deliveries of a message are in the queue, by the country of the number (ISO 3166-1 alpha-2; empty: of none
+    /// that is known).
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn queued_by_country(&self, message: MessageId) -> Result<Vec<(String, u64)>> {
+        let rows: Vec<(String, i64)> = on_db!(read self.db, pool, d =>
+            sqlx::query_as(WAITING.of(d)).bind(message.0).fetch_all(pool).await?);
+        Ok(rows.into_iter().map(|(country, count)| (country, u64::try_from(count).unwrap_or(0))).collect())
     }
 
     /// Deletes the reports of a worker that ends, and those that are not good any more.

@@ -11,32 +11,34 @@ use crate::client::{Client, count, incident, registry, text};
 use crate::program::{Installation, PATIENCE};
 
 /// In neighbourhood 0.
-const PEOPLE: usize = 3_000;
-const BEFORE: u64 = 900;
+pub const PEOPLE: usize = 3_000;
+pub const BEFORE: u64 = 900;
 /// In neighbourhood 1, whom the alerts ask that show whether the first gateway is back.
-const FEW: usize = 200;
-const WINDOW: u64 = 50;
+pub const FEW: usize = 200;
+pub const WINDOW: u64 = 50;
 /// Where no delivery may ever stand: it would be lost to failover.
 const LOST: [&str; 4] = ["failed", "expired", "cancelled", "suppressed"];
 
-async fn message_centre(seed: u64) -> Smsc {
+pub async fn message_centre(seed: u64) -> Smsc {
     let faults = Faults { response_delay_ms: (5, 15), receipt_delay_ms: (10, 50), ..Faults::default() };
     Smsc::start(SmscConfig { seed, faults, ..SmscConfig::default() }).await.unwrap()
 }
 
-async fn installation(
+/// With `binds` at each of them; `first` goes first.
+pub async fn installation(
     engine: Engine,
     directory: &tempfile::TempDir,
     first: &Smsc,
     second: &Smsc,
+    binds: u16,
 ) -> Installation {
     let url = match engine {
         Engine::Sqlite => "sqlite:klaroen.db".to_owned(),
         Engine::Postgres => engine.database(directory.path()).await,
     };
     let more = format!(
-        "priority = 20\n[[gateways]]\nname = \"first\"\ntype = \"smpp\"\nhost = \"127.0.0.1\"\nport = {}\n\
-         system_id = \"klaroen\"\npassword = \"geheim\"\nsender = \"1000\"\npriority = 10\nwindow = {WINDOW}\n",
+        "priority = 20\nbinds = {binds}\n[[gateways]]\nname = \"first\"\ntype = \"smpp\"\nhost = \"127.0.0.1\"\nport = {}\n\
+         system_id = \"klaroen\"\npassword = \"geheim\"\nsender = \"1000\"\npriority = 10\nwindow = {WINDOW}\nbinds = {binds}\n",
         first.addr().port()
     );
     let installation = Installation::on(&url, second, &more);
@@ -47,7 +49,7 @@ async fn installation(
 }
 
 /// Reports an incident in a neighbourhood; gives its alert.
-async fn raise(client: &Client, reference: &str, neighbourhood: usize) -> String {
+pub async fn raise(client: &Client, reference: &str, neighbourhood: usize) -> String {
     let body = incident(reference, neighbourhood, "urgent");
     let (status, taken) = client.post("/v1/incidents", reference, &body).await.unwrap();
     assert_eq!(status, StatusCode::CREATED, "{taken}");
@@ -55,7 +57,7 @@ async fn raise(client: &Client, reference: &str, neighbourhood: usize) -> String
 }
 
 /// How often each phone rang at either message centre for the incident with this reference.
-fn rings(centres: [&Smsc; 2], reference: &str) -> HashMap<String, u32> {
+pub fn rings(centres: [&Smsc; 2], reference: &str) -> HashMap<String, u32> {
     let mut rings = HashMap::new();
     for centre in centres {
         for number in centre.ring_counts().into_keys() {
@@ -69,7 +71,7 @@ fn rings(centres: [&Smsc; 2], reference: &str) -> HashMap<String, u32> {
 }
 
 /// Waits until nothing is queued or under way, and nobody is given up meanwhile.
-async fn until_out(client: &Client, alert: &str) {
+pub async fn until_out(client: &Client, alert: &str) {
     let out = |alert: &serde_json::Value| {
         assert_eq!(count(alert, 0, &LOST), 0, "nobody is given up: {alert:#}");
         count(alert, 0, &["queued", "sending"]) == 0
@@ -84,7 +86,7 @@ async fn a_message_centre_that_goes_away_hands_over_and_takes_up_again(
 ) {
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = (message_centre(1).await, message_centre(2).await);
-    let installation = installation(engine, &directory, &first, &second).await;
+    let installation = installation(engine, &directory, &first, &second, 1).await;
     let program = installation.serve();
     let client = Client::new(&installation, &program);
     let deadline = tokio::time::Instant::now() + PATIENCE;

@@ -77,6 +77,29 @@ async fn gateways_are_shown_as_they_are_configured_and_as_workers_report_them() 
 }
 
 #[tokio::test]
+async fn an_alert_says_what_of_it_waits_for_a_gateway_and_why() {
+    let fixture = Fixture::new().await;
+    fixture.store.report_gateways(&[report("kannel"), report("dry")], NOW.plus(MINUTE)).await.unwrap();
+    fixture.enrol(3).await;
+    let made = fixture.post(Role::Operator, "/v1/incidents", &crate::fixture::incident()).await.json();
+    let path = format!("/v1/alerts/{}", made["alerts"][0]["id"].as_str().unwrap());
+    let waiting = async || {
+        let alert = fixture.get(Role::Operator, &path).await.json();
+        alert["messages"][0]["waiting"].clone()
+    };
+    assert_eq!(waiting().await, json!([]));
+    for name in ["kannel", "dry"] {
+        fixture.post(Role::Admin, &format!("/v1/gateways/{name}/pause"), &json!({})).await;
+    }
+    let reason = "kannel: taken out of use by hand; dry: taken out of use by hand";
+    assert_eq!(waiting().await, json!([{"country": "NL", "deliveries": 3, "reason": reason}]));
+    fixture.post(Role::Admin, "/v1/gateways/dry/resume", &json!({})).await;
+    assert_eq!(waiting().await, json!([]));
+    let list = fixture.get(Role::Operator, "/v1/alerts").await.json();
+    assert_eq!(list["items"][0]["messages"][0].get("waiting"), None);
+}
+
+#[tokio::test]
 async fn a_pause_holds_until_it_is_taken_back_and_says_what_has_no_gateway_then() {
     let fixture = Fixture::new().await;
     fixture.store.report_gateways(&[report("kannel"), report("dry")], NOW.plus(MINUTE)).await.unwrap();
@@ -94,6 +117,7 @@ async fn a_pause_holds_until_it_is_taken_back_and_says_what_has_no_gateway_then(
     for answer in [first.json(), again, fixture.get(Role::Operator, "/v1/gateways/kannel").await.json()] {
         assert_eq!((&answer["state"], &answer["in_use"]), (&json!("stopped"), &json!(false)));
         assert_eq!(answer["paused"]["reason"], "maintenance", "the first order stands");
+        assert_eq!(answer["paused"]["in_force"], false, "the worker has not said so");
         assert!(answer["paused"]["by"].as_str().unwrap().starts_with("key:"));
         assert_eq!(answer["not_in_use_because"], "taken out of use by hand");
     }

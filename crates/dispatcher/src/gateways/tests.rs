@@ -1,3 +1,4 @@
+use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::gateways::Figures;
 use rstest::rstest;
@@ -99,6 +100,32 @@ fn what_waits_everywhere_is_not_said_to_wait_in_other_countries() {
         [gateway("all", &normal), gateway("nl", &json!({"priorities": ["normal"], "countries": ["NL"]}))];
     let said = ["normal alerts to numbers of other countries", "normal alerts to numbers of NL"];
     assert_eq!(Overview::of(&two, &[], &[], &[]).without_gateway(), said);
+}
+
+#[test]
+fn a_message_that_waits_is_told_why() {
+    let gateways = [
+        gateway("home", &json!({"countries": ["NL"]})),
+        gateway("life", &json!({"priorities": ["life_threatening"]})),
+    ];
+    let pause = GatewayPause {
+        gateway: "home".into(),
+        paused_at: Timestamp::from_millis(1),
+        paused_by: "system".into(),
+        organisation: OrganisationId(Uuid::nil()),
+        reason: None,
+    };
+    let both = [report("home", GatewayState::Up), report("life", GatewayState::Up)];
+    let all = Overview::of(&gateways, &both, &[], &[]);
+    assert!(!all.leaves_any_waiting(Priority::LifeThreatening) && all.leaves_any_waiting(Priority::Urgent));
+    assert_eq!(all.why_it_waits(Priority::Urgent, "NL"), None);
+    let nobody = "no gateway is configured for urgent alerts to these numbers";
+    for country in ["BE", ""] {
+        assert_eq!(all.why_it_waits(Priority::Urgent, country).as_deref(), Some(nobody));
+    }
+    let all = Overview::of(&gateways, &both[..1], &[pause], &[]);
+    let whys = "home: taken out of use by hand; life: no worker that runs serves it";
+    assert_eq!(all.why_it_waits(Priority::LifeThreatening, "NL").as_deref(), Some(whys));
 }
 
 #[test]

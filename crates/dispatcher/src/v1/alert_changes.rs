@@ -72,7 +72,7 @@ impl Change {
         let id: AlertId = path_id(id, "alert")?;
         let path = format!("/v1/alerts/{id}/{verb}");
         let idempotency = idempotency::read(headers, &Method::POST, &path, body)?;
-        let alert = find(&app.store, caller.organisation(), id).await?;
+        let alert = find(app, caller.organisation(), id).await?;
         let request = Request { app: app.clone(), caller, idempotency, now: app.now() };
         Ok(Self { request, id, exercise: alert.exercise })
     }
@@ -99,7 +99,7 @@ impl Change {
         if matches!(once, Once::KeyReused) {
             return Err(idempotency::reused());
         }
-        find(&app.store, organisation, id).await.map(Json)
+        find(&app, organisation, id).await.map(Json)
     }
 }
 

@@ -95,6 +95,9 @@ pub struct Message {
     pub doubts: Doubts,
     /// Gateways that refused this text, or its sender, for everybody: they take no more of it.
     pub refused: Vec<Refusal>,
+    /// Queued deliveries that no gateway takes now, and why. Not in lists of alerts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Vec<Waiting>>,
     /// When the first one was handed over.
     #[schema(schema_with = schemas::time_or_null)]
     pub first_sent_at: Option<Timestamp>,
@@ -104,6 +107,17 @@ pub struct Message {
     /// When it was made.
     #[schema(schema_with = schemas::time)]
     pub created_at: Timestamp,
+}
+
+/// Queued deliveries that no gateway takes now. They go out as soon as one does, until the alert ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Waiting {
+    /// The country of the numbers (ISO 3166-1 alpha-2); null where it is not known.
+    pub country: Option<String>,
+    /// How many.
+    pub deliveries: u64,
+    /// What is the matter with each gateway that serves them, or that there is none.
+    pub reason: String,
 }
 
 /// Deliveries by state.
@@ -220,6 +234,7 @@ impl From<MessageView> for Message {
             in_doubt: view.in_doubt,
             doubts: Doubts::from(&view.doubts),
             refused: view.refused.into_iter().map(Refusal::from).collect(),
+            waiting: None,
             first_sent_at: view.first_sent_at,
             last_sent_at: view.last_sent_at,
             created_at: view.created_at,

@@ -4,28 +4,57 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
-use klaroen_domain::alert::AlertState;
-use klaroen_domain::id::{AlertId, IncidentId, OrganisationId};
+use klaroen_domain::alert::{AlertState, Priority};
+use klaroen_domain::id::{AlertId, IncidentId, MessageId, OrganisationId};
 use klaroen_store::Store;
 use klaroen_store::idempotency::Once;
 use utoipa::IntoParams;
 
 use super::alert_request::{AlertFields, AlertRequest};
-use super::alert_view::Alert;
+use super::alert_view::{Alert, Message, Waiting};
 use super::intake::Request;
 use super::{created, schemas};
 use crate::app::App;
 use crate::authentication::Caller;
+use crate::gateways::Overview;
 use crate::problem::Problem;
 use crate::request::body::JsonBody;
 use crate::request::fields::path_id;
 use crate::request::idempotency;
 use crate::request::query::{List, PageParameters, Parameters};
 
-/// The present state of one alert.
-pub(super) async fn find(store: &Store, organisation: OrganisationId, id: AlertId) -> Result<Alert, Problem> {
-    let alert = store.alert(organisation, id).await?;
-    alert.map(Alert::from).ok_or_else(|| Problem::not_found("alert"))
+/// The present state of one alert, with what keeps its messages waiting.
+pub(super) async fn find(app: &App, organisation: OrganisationId, id: AlertId) -> Result<Alert, Problem> {
+    let alert = app.store.alert(organisation, id).await?;
+    let mut alert = alert.map(Alert::from).ok_or_else(|| Problem::not_found("alert"))?;
+    let mut queued: Vec<&mut Message> = alert.messages.iter_mut().filter(|m| m.counts.queued > 0).collect();
+    if !queued.is_empty() {
+        let all = Overview::read_standings(&app.settings.gateways, &app.store, app.now()).await?;
+        // The queue is looked at only where something may be wrong: it may be long.
+        if all.leaves_any_waiting(alert.priority) {
+            for message in &mut queued {
+                message.waiting = Some(waiting(&app.store, &all, alert.priority, message.id).await?);
+            }
+        }
+    }
+    for message in &mut alert.messages {
+        message.waiting.get_or_insert_default();
+    }
+    Ok(alert)
+}
+
+async fn waiting(
+    store: &Store,
+    all: &Overview<'_>,
+    priority: Priority,
+    message: MessageId,
+) -> Result<Vec<Waiting>, Problem> {
+    let queued = store.queued_by_country(message).await?.into_iter();
+    let waiting = queued.filter_map(|(country, deliveries)| {
+        let reason = all.why_it_waits(priority, &country)?;
+        Some(Waiting { country: Some(country).filter(|c| !c.is_empty()), deliveries, reason })
+    });
+    Ok(waiting.collect())
 }
 
 /// Ask participants about an incident that is there
@@ -53,7 +82,7 @@ pub(crate) async fn create(
         Once::Repeated(id) => id.into(),
         Once::KeyReused => return Err(idempotency::reused()),
     };
-    let alert = find(&app.store, organisation, alert).await?;
+    let alert = find(&app, organisation, alert).await?;
     created(&format!("/v1/alerts/{}", alert.id), &alert)
 }
 
@@ -109,5 +138,5 @@ pub(crate) async fn get(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Alert>, Problem> {
-    find(&app.store, caller.organisation(), path_id(&id, "alert")?).await.map(Json)
+    find(&app, caller.organisation(), path_id(&id, "alert")?).await.map(Json)
 }

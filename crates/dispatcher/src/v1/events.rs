@@ -66,7 +66,7 @@ pub(crate) async fn stream(
 ) -> Result<impl IntoResponse, Problem> {
     let alert = path_id(&id, "alert")?;
     let organisation = caller.organisation();
-    alerts::find(&app.store, organisation, alert).await?;
+    alerts::find(&app, organisation, alert).await?;
     let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let place = app.streams.take(organisation, caller.key().id);
     let place = place.map_err(|full| Problem::try_later(StatusCode::SERVICE_UNAVAILABLE, 5, full))?;
@@ -147,7 +147,7 @@ impl Watch {
     /// Asks the database once and lines up what is new.
     async fn look(&mut self) -> Result<(), Problem> {
         let Alert { state, messages, replies, .. } =
-            alerts::find(&self.app.store, self.organisation, self.alert).await?;
+            alerts::find(&self.app, self.organisation, self.alert).await?;
         let counts = CountsEvent { state, messages, replies };
         if self.shown.as_ref() != Some(&counts) {
             self.waiting.push_back(event("counts", &counts)?);

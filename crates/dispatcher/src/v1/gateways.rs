@@ -158,6 +158,8 @@ pub struct Pause {
     pub by: String,
     /// Why.
     pub reason: Option<String>,
+    /// Whether every worker has heard of it: from then on nothing is handed over to the gateway.
+    pub in_force: bool,
 }
 
 /// How a gateway is tested.
@@ -228,6 +230,7 @@ impl Gateway {
             since: pause.paused_at,
             by: actor(&pause.paused_by, Some(pause.organisation), organisation),
             reason: pause.reason.clone(),
+            in_force: standing.is_stopped,
         };
         Self {
             name: configured.name.clone(),

@@ -69,7 +69,7 @@ fn key_of(path: &Path) -> String {
                 let dot = if way.is_empty() { "" } else { "." };
                 way.extend([dot, key]);
             }
-            Segment::Seq { index } => way.push_str(&format!("[{index}]")),
+            Segment::Seq { index } => way.extend(["[", &index.to_string(), "]"]),
             Segment::Unknown => {}
         }
     }

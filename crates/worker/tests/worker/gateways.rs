@@ -18,8 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{
-    PATIENCE, Provider, Script, World, accepted, at_once, connection, failure, gated, in_a_moment, phone,
-    settings,
+    PATIENCE, Provider, Script, World, accepted, at_once, connection, failure, gated, phone, settings,
 };
 
 fn route(name: &str, priority: u16, weight: u16) -> GatewayRoute {
