@@ -58,6 +58,8 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let url = engine.database(directory.path()).await;
         let store = Store::open(&StoreOptions::new(&url, keys())).await.unwrap();
+        // As the program does: references are as long in the tests as they are in use.
+        store.begin_references(now).await.unwrap();
         let clock = Arc::new(ManualClock::new(now));
         let organisation =
             store.create_organisation("utrecht", "Gemeente Utrecht", clock.now()).await.unwrap().unwrap();

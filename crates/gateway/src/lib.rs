@@ -206,6 +206,11 @@ pub trait SmsGateway: Send + Sync {
     /// Dropping the future leaves the attempt in doubt.
     async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome;
 
+    /// As how many segments a text goes out here: what its rate counts.
+    fn segments(&self, text: &MessageText) -> u8 {
+        text.segments()
+    }
+
     /// Whether two messages may go in one request, where there are batches. Messages of which each goes with the first all
     /// go together.
     fn together(&self, _a: &OutboundSms, _b: &OutboundSms) -> bool {

@@ -96,13 +96,17 @@ pub(crate) const CURRENT: Sql = Sql::each(
      FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
      ORDER BY d.id FOR UPDATE OF d",
 );
+/// On PostgreSQL also where it is not settled: this statement does not see what another transaction has just settled, but waits
+/// for it.
 const REOPEN: Sql = Sql::each(
     "UPDATE messages SET settled = FALSE
      WHERE settled AND id IN (SELECT d.message_id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value)",
     "UPDATE messages SET settled = FALSE
-     WHERE settled AND id IN (
-         SELECT d.message_id FROM deliveries d
-         WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json)))",
+     WHERE id IN (
+         SELECT m.id FROM messages m WHERE m.id IN (
+             SELECT d.message_id FROM deliveries d
+             WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json)))
+         ORDER BY m.id FOR NO KEY UPDATE)",
 );
 
 #[derive(sqlx::FromRow)]
@@ -284,3 +288,6 @@ pub(crate) async fn reopen(tx: &mut Tx, deliveries: &[i64]) -> Result<()> {
     on_tx!(&mut *tx, conn, d => sqlx::query(REOPEN.of(d)).bind(deliveries).execute(conn).await?.rows_affected());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

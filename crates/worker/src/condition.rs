@@ -283,6 +283,19 @@ impl Condition {
         self.shown(now)
     }
 
+    /// The answers to these messages are not waited for any more: nobody is to take it for silence that they stay away.
+    pub(crate) fn given_up(&mut self, messages: &[DeliveryId], now: Instant) {
+        self.under_way = self.under_way.saturating_sub(u32::try_from(messages.len()).unwrap_or(u32::MAX));
+        self.waiting_since = self.waiting_since.filter(|_| self.under_way > 0);
+        if let Phase::Probing { probe } = &mut self.phase
+            && probe.is_some_and(|id| messages.contains(&id))
+        {
+            // Another finds out.
+            *probe = None;
+            self.waiting_since = self.waiting_since.map(|_| now);
+        }
+    }
+
     /// An answer that came after its caller gave up: it lives.
     pub(crate) fn answered_late(&mut self, now: Instant) -> Option<Change> {
         if self.was_silent() {

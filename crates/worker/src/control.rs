@@ -143,6 +143,14 @@ impl GatewayControl {
             || probing != self.probing.load(Ordering::Acquire)
     }
 
+    /// The answers to these messages are not waited for any more.
+    pub(crate) fn given_up(&self, messages: impl Iterator<Item = DeliveryId>) {
+        let messages: Vec<_> = messages.collect();
+        if !messages.is_empty() {
+            lock(&self.condition).given_up(&messages, Instant::now());
+        }
+    }
+
     /// What time brings about.
     pub(crate) fn tick(&self) -> bool {
         let factor = self.pace.factor();

@@ -11,6 +11,9 @@ use crate::submit::Attempt;
 /// More than the window of any connection; the oldest are forgotten and settled by receipt or policy instead.
 const KEPT: usize = 10_000;
 
+/// More than are told late at one time.
+const EARLY: usize = 1_000;
+
 /// A delivery and the lease token of the attempt.
 type Key = (DeliveryId, i64);
 
@@ -18,6 +21,8 @@ type Key = (DeliveryId, i64);
 struct Entries {
     by_key: HashMap<Key, Attempt>,
     oldest_first: VecDeque<Key>,
+    /// Answers to attempts that were not remembered when they came, the oldest first.
+    early: VecDeque<Key>,
 }
 
 /// A bounded memory of attempts; the oldest leaves first.
@@ -36,6 +41,20 @@ impl InDoubt {
             let oldest = entries.oldest_first.pop_front();
             oldest.and_then(|key| entries.by_key.remove(&key));
         }
+    }
+
+    /// Whether an answer to an attempt that is not remembered came for the first time. It may have overtaken the one who is to
+    /// remember it: an attempt that is dropped tells at that moment what had not left yet. It is to come again then.
+    pub(crate) fn may_be_early(&self, id: DeliveryId, lease_token: i64) -> bool {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = !entries.early.contains(&(id, lease_token));
+        if first {
+            entries.early.push_back((id, lease_token));
+            if entries.early.len() > EARLY {
+                entries.early.pop_front();
+            }
+        }
+        first
     }
 
     /// The attempt of which a late answer came. It stays: the answer may be repeated, and the fence is in the database.
@@ -79,5 +98,12 @@ mod tests {
         in_doubt.remember(attempt(7, 2));
         let tokens = [1, 2, 3].map(|token| in_doubt.recall(DeliveryId(7), token).map(|a| a.lease_token));
         assert_eq!(tokens, [Some(1), Some(2), None]);
+    }
+
+    #[test]
+    fn an_answer_may_be_early_once() {
+        let in_doubt = InDoubt::default();
+        let first = [(7, 1), (7, 2), (7, 1)].map(|(id, token)| in_doubt.may_be_early(DeliveryId(id), token));
+        assert_eq!(first, [true, true, false]);
     }
 }

@@ -172,6 +172,8 @@ impl Inbound {
                 tracing::error!(%delivery, "a late answer has nowhere to go: the delivery stays in doubt");
                 return answer(ack, Ack::Retry);
             }
+        } else if self.in_doubt.may_be_early(delivery, attempt) {
+            return answer(ack, Ack::Retry);
         } else {
             tracing::info!(%delivery, "a late answer to an attempt that is not remembered");
         }

@@ -296,7 +296,8 @@ mod tests {
 
     /// As the claim computes it.
     fn slot(id: u64) -> u16 {
-        u16::try_from(id * 6181 % u64::from(SLOTS)).unwrap()
+        let slots = i64::from(SLOTS);
+        u16::try_from((i64::try_from(id).unwrap() % slots * 6181) % slots).unwrap()
     }
 
     fn falls_into(role: Role, id: u64) -> bool {
@@ -307,7 +308,7 @@ mod tests {
     fn weights_hold_for_a_large_alert_and_for_a_small_one() {
         let two = [gateway("a", 1, 30), gateway("b", 1, 70)];
         let first = roles(&two, &[Well, Well], None)[0];
-        for start in [1_u64, 777, 1_000_003, 4_000_000_000] {
+        for start in [1_u64, 777, 1_000_003, 4_000_000_000, 1_795_449_600_000_000] {
             let taken = |count| (start..start + count).filter(|id| falls_into(first, *id)).count();
             assert!((2_800..=3_200).contains(&taken(10_000)), "{}", taken(10_000));
             assert!((13..=17).contains(&taken(50)), "{} of 50", taken(50));

@@ -128,7 +128,7 @@ impl SelfTester {
     }
 
     async fn wait_for_rate(&self, text: &MessageText) {
-        while let Err(wait) = self.control.pace.try_take(text.segments()) {
+        while let Err(wait) = self.control.pace.try_take(self.gateway.segments(text)) {
             tokio::time::sleep(wait).await;
         }
     }

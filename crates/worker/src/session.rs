@@ -42,6 +42,10 @@ const POLL: Duration = Duration::from_secs(1);
 /// An empty claim is not repeated sooner, whatever the clock of another machine says is due.
 const BREATH: Duration = Duration::from_millis(5);
 
+/// While one message tries a gateway, the others look this often whether it is decided: where no other gateway could take what
+/// is due, the decision changes nobody's plan and so wakes nobody.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// Why feeding ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -150,17 +154,17 @@ impl Session {
                 self.parts.switchboard.changed();
             }
             self.look_at_plan();
-            let hold = if up && self.taking != Taking::Nothing {
+            let (hold, look_at) = if up && self.taking != Taking::Nothing {
                 let hold = self.submit_ready(now);
-                self.claim_ahead(now);
-                hold
+                (hold, self.claim_ahead(now))
             } else {
-                self.put_back_queue()
+                (self.put_back_queue(), None)
             };
             let timer = match hold {
                 Hold::Until(at) => Some(at),
                 _ => self.idle_until.filter(|_| up),
             };
+            let timer = timer.into_iter().chain(look_at).min();
             tokio::select! {
                 biased;
                 () = &mut stop => return Ended::Shutdown,
@@ -187,24 +191,26 @@ impl Session {
         }
     }
 
-    /// Starts the next claim before the queue is empty, so that the wire does not wait for the disk.
-    fn claim_ahead(&mut self, now: Instant) {
+    /// Starts the next claim before the queue is empty, so that the wire does not wait for the disk. Gives when to look again
+    /// where nothing else says so.
+    fn claim_ahead(&mut self, now: Instant) -> Option<Instant> {
         if self.idle_until.is_some_and(|until| now >= until) {
             self.idle_until = None;
         }
-        if self.claiming.is_some() || self.idle_until.is_some() || self.queue.len() > self.low_water() {
-            return;
-        }
         let (control, window) = (&self.parts.control, self.parts.window);
         let probing = control.is_probing();
+        let look_at = probing.then(|| now + LOOK);
+        if self.claiming.is_some() || self.idle_until.is_some() || self.queue.len() > self.low_water() {
+            return look_at;
+        }
         if self.stalled && self.in_flight.len() >= window && !probing {
             // A provider that does not answer holds its window, and not what others could send.
-            return;
+            return None;
         }
         self.stalled = false;
         if probing && !(self.queue.is_empty() && control.wants_probe()) {
             // One message tries a gateway that had failed; its answer decides about the rest.
-            return;
+            return look_at;
         }
         // Two full requests, not a window of them: a crash leaves in doubt what is leased, and a claim is soon repeated.
         let batches = if self.batch_max > 1 { 2 * usize::from(self.batch_max) } else { 0 };
@@ -214,6 +220,7 @@ impl Session {
         self.work.as_mut().enable();
         let (claimer, taking) = (self.parts.claimer.clone(), self.taking.clone());
         self.claiming = Some(tokio::spawn(async move { claimer.claim(limit, &taking).await }));
+        look_at
     }
 
     /// What may be left when the next claim begins: half of the last one, or what a claim's commit takes to be handed over.
@@ -263,6 +270,13 @@ impl Session {
         }
         self.last_claim = 0;
         Hold::Nothing
+    }
+}
+
+/// What is under way when a session ends in a panic is in doubt when its lease ends; the gateway is not to count it as waited for.
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.parts.control.given_up(self.attempts.keys().copied());
     }
 }
 

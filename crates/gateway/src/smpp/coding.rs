@@ -31,6 +31,15 @@ pub(super) fn encode(text: &MessageText, config: &SmppConfig) -> Option<(u8, Vec
     }
 }
 
+/// How many parts [`encode`] makes of a text.
+pub(super) fn segments(text: &MessageText, alphabet: Alphabet) -> u8 {
+    let fits = |text: &str| text.chars().all(|c| u8::try_from(u32::from(c)).is_ok());
+    if alphabet == Alphabet::Latin1 && text.encoding() == Encoding::Gsm7 && !fits(text.as_str()) {
+        return u8::try_from(ucs2_parts(text.as_str()).len()).unwrap_or(u8::MAX);
+    }
+    text.segments()
+}
+
 fn latin1(text: &str) -> Option<Vec<u8>> {
     text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
 }
@@ -104,6 +113,19 @@ mod tests {
         assert_eq!(encode("€@"), (8, vec![vec![0x20, 0xAC, 0x00, 0x40]]));
         let (data_coding, parts) = encode(&format!("€{}", "a".repeat(70)));
         assert_eq!((data_coding, parts.iter().map(Vec::len).collect::<Vec<_>>()), (8, vec![134, 8]));
+    }
+
+    #[test]
+    fn the_rate_counts_the_parts_that_leave() {
+        for alphabet in ["gsm7", "latin1"] {
+            let config = config(&json!({"alphabet": alphabet}));
+            for text in ["é@", "€", &"a".repeat(400), &format!("€{}", "a".repeat(300)), "😀", &"ж".repeat(80)]
+            {
+                let text = MessageText::from_stored(text.to_owned());
+                let (_, parts) = encode(&text, &config).unwrap();
+                assert_eq!(usize::from(segments(&text, config.alphabet)), parts.len(), "{}", text.as_str());
+            }
+        }
     }
 
     #[test]

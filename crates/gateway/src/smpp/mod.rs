@@ -33,6 +33,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use klaroen_domain::outcome::SubmitOutcome;
 use klaroen_domain::phone::Country;
+use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Clock;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -159,6 +160,10 @@ impl SmsGateway for SmppGateway {
             Ok(message) => link.submit(sms, &message).await,
             Err(failure) => SubmitOutcome::Rejected(failure),
         }
+    }
+
+    fn segments(&self, text: &MessageText) -> u8 {
+        coding::segments(text, self.config.alphabet)
     }
 
     async fn close(&self, deadline: Duration) {

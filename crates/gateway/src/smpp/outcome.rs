@@ -99,9 +99,10 @@ pub(crate) fn refused(status: u32) -> SubmitOutcome {
 
 /// What the outcomes of the parts of one message, in order, make of the message.
 ///
-/// Where one part was taken and another refused, nothing rang (a handset shows a long message when all its parts are
-/// there), but the taken part cannot be called back: that is `Unknown`, and left to the policy for such. A resend has the
-/// same concatenation reference, so it completes the message rather than doubling it.
+/// Where one part was taken and another not, nothing rang: a handset shows a long message when all its parts are there. Where
+/// the provider only said "not now", the message goes again as if nothing had been taken: it has the same concatenation
+/// reference, so it completes the message rather than doubling it. Where a part was refused for good, the taken one
+/// cannot be called back: that is `Unknown`, and left to the policy for such.
 pub(crate) fn fold(parts: Vec<SubmitOutcome>) -> SubmitOutcome {
     let count = parts.len();
     let segments = u8::try_from(count).unwrap_or(u8::MAX);
@@ -115,22 +116,16 @@ pub(crate) fn fold(parts: Vec<SubmitOutcome>) -> SubmitOutcome {
                 ids.extend(provider_ids);
             }
             SubmitOutcome::Unknown(failure) => return SubmitOutcome::Unknown(failure),
+            throttled @ SubmitOutcome::Throttled { .. } => refusal = Some((index, throttled)),
             other => refusal = refusal.or(Some((index, other))),
         }
     }
     match refusal {
         None => SubmitOutcome::Accepted { provider_ids: ids, segments },
-        Some((_, outcome)) if taken == 0 => outcome,
-        Some((index, outcome)) => {
-            let code = match &outcome {
-                SubmitOutcome::NotTaken(f) | SubmitOutcome::Rejected(f) | SubmitOutcome::Unknown(f) => {
-                    f.code.clone()
-                }
-                SubmitOutcome::Throttled { .. } => "throttled".to_owned(),
-                SubmitOutcome::Accepted { .. } => String::new(),
-            };
-            unknown(&code, &format!("part {} of {count} refused, others taken", index + 1))
+        Some((index, SubmitOutcome::Rejected(failure))) if taken > 0 => {
+            unknown(&failure.code, &format!("part {} of {count} refused, others taken", index + 1))
         }
+        Some((_, outcome)) => outcome,
     }
 }
 
@@ -203,6 +198,14 @@ mod tests {
             refused(0x58),
             "the first refusal where nothing was taken"
         );
+        for (not_now, parts) in [
+            (0x58, vec![taken("1"), refused(0x58)]),
+            (0x08, vec![refused(0x08), taken("2")]),
+            (0x58, vec![refused(0x08), taken("2"), refused(0x58)]),
+        ] {
+            assert_eq!(fold(parts), refused(not_now), "nothing rang, and it goes again");
+        }
+        assert!(matches!(fold(vec![refused(0x58), taken("2"), lost()]), SubmitOutcome::Unknown(_)));
         assert!(matches!(fold(vec![taken("1"), lost()]), SubmitOutcome::Unknown(_)));
         assert!(matches!(fold(vec![no(), lost()]), SubmitOutcome::Unknown(_)));
         let SubmitOutcome::Unknown(failure) = fold(vec![taken("1"), taken("2"), no()]) else {

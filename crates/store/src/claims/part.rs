@@ -178,6 +178,9 @@ impl Scan {
 // SQLite does not use the id in an index for `(due_at, id) > ($4, $5)`: it would read all that is due at the same moment, which is
 // a whole alert. So there are two parts, one for that moment.
 //
+// The slot of a delivery is `id % 10000 * 6181 % 10000`: of neighbours each lies far from the last. The remainder comes first because
+// an id has some 51 bits, and the product of a whole one has no room in 64.
+//
 // `w` is what is looked at and `f` what of it is ours. The answer is a JSON array: the candidates as in `CANDIDATES`, how many
 // rows `w` has, due time and id of its last, the same for `f`. `$11` to `$14` are the role for other countries.
 pub(crate) const SHARE: Sql = Sql::each(
@@ -197,7 +200,7 @@ pub(crate) const SHARE: Sql = Sql::each(
              LEFT JOIN json_each($10) j ON j.key = p.country
          WHERE (w.handed_by IS NULL OR w.handed_by <> $7 OR w.due_at <= $8)
              AND (COALESCE(j.value ->> 4, $14) = 1 OR NOT w.in_doubt)
-             AND ((w.id * 6181 % 10000 >= COALESCE(j.value ->> 0, $11) AND w.id * 6181 % 10000 < COALESCE(j.value ->> 1, $12))
+             AND ((w.id % 10000 * 6181 % 10000 >= COALESCE(j.value ->> 0, $11) AND w.id % 10000 * 6181 % 10000 < COALESCE(j.value ->> 1, $12))
                  OR (COALESCE(j.value ->> 2, $13) = 1 AND w.due_at <= $9))
          ORDER BY w.due_at, w.id LIMIT $3)
      SELECT json_array(
@@ -216,8 +219,8 @@ pub(crate) const SHARE: Sql = Sql::each(
              LEFT JOIN json_each($10::json) AS j(key, value) ON j.key = p.country
          WHERE (w.handed_by IS NULL OR w.handed_by <> $7 OR w.due_at <= $8)
              AND (COALESCE((j.value ->> 4)::bigint, $14) = 1 OR NOT w.in_doubt)
-             AND ((w.id * 6181 % 10000 >= COALESCE((j.value ->> 0)::bigint, $11)
-                     AND w.id * 6181 % 10000 < COALESCE((j.value ->> 1)::bigint, $12))
+             AND ((w.id % 10000 * 6181 % 10000 >= COALESCE((j.value ->> 0)::bigint, $11)
+                     AND w.id % 10000 * 6181 % 10000 < COALESCE((j.value ->> 1)::bigint, $12))
                  OR (COALESCE((j.value ->> 2)::bigint, $13) = 1 AND w.due_at <= $9))
          ORDER BY w.due_at, w.id LIMIT $3),
      d AS (

@@ -271,3 +271,30 @@ async fn a_batch_without_an_answer_is_one_piece_of_evidence() {
     play.answers(ERRORS_LEAST - 1, &unknown());
     assert_eq!(play.wait_s(1), Suspect, "ten requests are enough");
 }
+
+#[tokio::test]
+async fn what_was_given_up_is_not_waited_for() {
+    let mut play = Play::new();
+    for id in 1..=3 {
+        play.condition.begun(one(DeliveryId(id)), play.now);
+    }
+    play.condition.given_up(&[DeliveryId(1), DeliveryId(2)], play.now);
+    assert_eq!((play.condition.under_way(), play.wait_s(3)), (1, Suspect), "one is still waited for");
+    play.condition.ended(one(DeliveryId(3)), &good(), QUICK, true, play.now);
+    play.condition.begun(one(DeliveryId(4)), play.now);
+    play.condition.given_up(&[DeliveryId(4)], play.now);
+    assert_eq!((play.condition.under_way(), play.wait_s(60)), (0, Up), "nothing to be silent about");
+}
+
+#[tokio::test]
+async fn where_the_one_that_tries_was_given_up_another_tries() {
+    let mut play = Play::new();
+    play.answers(1, &refused());
+    assert_eq!(play.wait(GATEWAY_PAUSE), Probing);
+    play.condition.begun(one(ID), play.now);
+    play.condition.given_up(&[DeliveryId(2)], play.now);
+    assert!(!play.condition.wants_probe(), "it was another");
+    play.condition.given_up(&[ID], play.now);
+    assert!(play.condition.wants_probe());
+    assert_eq!(play.answers(1, &good()), Up);
+}

@@ -61,13 +61,14 @@ impl Session {
             }
             most = most.min(next.together.max(1));
             let sms = outbound(next, wall);
+            let segments = self.parts.gateway.segments(&sms.text);
             let fits = |(first, ..): &Chosen| {
                 chosen.len() < usize::from(most) && self.parts.gateway.together(first, &sms)
             };
             if !chosen.first().is_none_or(fits) {
                 return (chosen, Hold::Nothing);
             }
-            if let Err(wait) = self.parts.control.pace.try_take(next.message.segments) {
+            if let Err(wait) = self.parts.control.pace.try_take(segments) {
                 return (chosen, Hold::Until(now + wait));
             }
             let Some(ready) = self.queue.pop_front() else { break };

@@ -55,7 +55,7 @@ impl Session {
         let (channel, count) = (&self.parts.claimer.channel, self.attempts.len());
         tracing::error!(%channel, count, ?ids, "submits abandoned: these deliveries are in doubt");
         let now = self.parts.claimer.clock.now();
-        self.in_flight.clear();
+        self.parts.control.given_up(self.attempts.keys().copied());
         for (_, (ready, place)) in self.attempts.drain() {
             let failure = Failure {
                 scope: Scope::Recipient,
@@ -63,6 +63,9 @@ impl Session {
                 detail: "we stopped before the provider answered".into(),
             };
             place.send(ready.attempt.conclude(SubmitOutcome::Unknown(failure), now, 0.0, false));
+            self.parts.in_doubt.remember(ready.attempt);
         }
+        // Last: what had not left yet is told as a late answer, which settles the doubt.
+        self.in_flight.clear();
     }
 }

@@ -1,12 +1,14 @@
 //! What the provider tells us by itself.
 
+use std::sync::Arc;
+
 use klaroen_domain::delivery::DeliveryState as S;
 use klaroen_domain::outcome::{ProviderId, ReceiptStatus, Scope, SubmitOutcome};
 use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_gateway::{Ack, ChannelStatus, ClientReference, GatewayEvent, InboundSms, Receipt};
 use tokio::sync::oneshot::error::TryRecvError;
 
-use crate::fixture::{Running, World, accepted, at_once, failure, gated, phone};
+use crate::fixture::{Running, Script, World, accepted, at_once, failure, gated, phone};
 
 fn stop_from(number: &str, key: &str) -> GatewayEvent {
     GatewayEvent::Inbound(InboundSms {
@@ -28,7 +30,9 @@ async fn a_lost_answer_is_unknown_until_it_comes_late() {
     world.until(S::Unknown, 1).await;
     let late =
         |attempt, n| GatewayEvent::LateAnswer { delivery: lost.delivery, attempt, outcome: accepted(n) };
-    assert_eq!(running.provider.say(late(lost.attempt - 1, 76)).await.await, Ok(Ack::Stored));
+    for answer in [Ack::Retry, Ack::Stored] {
+        assert_eq!(running.provider.say(late(lost.attempt - 1, 76)).await.await, Ok(answer));
+    }
     assert_eq!(world.count(S::Unknown).await, 1, "the answer to another attempt settles nothing");
     assert_eq!(running.provider.say(late(lost.attempt, 77)).await.await, Ok(Ack::Stored));
     world.until(S::Sent, 3).await;
@@ -86,5 +90,31 @@ async fn a_stop_holds_for_what_is_queued() {
     gate.add_permits(100);
     world.until(S::Sent, 9).await;
     assert_eq!(world.count(S::Suppressed).await, 1);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_late_answer_that_comes_before_the_attempt_is_given_up_settles_it_when_it_comes_again() {
+    let world = World::new(1).await;
+    let (gate, gated) = gated();
+    let script: Script = Arc::new(move |n| {
+        let taken = gated(n);
+        Box::pin(async move {
+            taken.await;
+            SubmitOutcome::Unknown(failure(Scope::Recipient))
+        })
+    });
+    let mut running = Running::start(&world, 1, script);
+    let sms = running.provider.next().await;
+    let late = || GatewayEvent::LateAnswer {
+        delivery: sms.delivery,
+        attempt: sms.attempt,
+        outcome: SubmitOutcome::NotTaken(failure(Scope::Gateway)),
+    };
+    assert_eq!(running.provider.say(late()).await.await, Ok(Ack::Retry));
+    gate.add_permits(1);
+    world.until(S::Unknown, 1).await;
+    assert_eq!(running.provider.say(late()).await.await, Ok(Ack::Stored));
+    world.until(S::Queued, 1).await;
     running.stop().await;
 }

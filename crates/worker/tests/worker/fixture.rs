@@ -204,6 +204,7 @@ impl World {
         let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
         let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
         let now = SystemClock.now();
+        store.begin_references(now).await.unwrap();
         let organisation = store.create_organisation("utrecht", "Utrecht", now).await.unwrap().unwrap().id;
         let center = Point::wgs84(52.0907, 5.1214).unwrap();
         for phone in phones {
@@ -358,7 +359,7 @@ impl Running {
         Self::of(world, settings(vec![spec], vec![], PATIENCE), provider)
     }
 
-    fn of(world: &World, settings: WorkerSettings, provider: Provider) -> Self {
+    pub fn of(world: &World, settings: WorkerSettings, provider: Provider) -> Self {
         let wake = Arc::new(Notify::new());
         let worker = Worker::new(world.store.clone(), Arc::new(SystemClock), Arc::clone(&wake), settings);
         let health = Box::new(worker.health());

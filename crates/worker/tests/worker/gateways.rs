@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use klaroen_domain::alert::Priority;
@@ -13,12 +14,13 @@ use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_gateway::{ChannelStatus, OutboundSms};
 use klaroen_store::Actor;
 use klaroen_worker::{GatewayRoute, Worker, WorkerError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{
-    PATIENCE, Provider, Script, World, accepted, at_once, connection, failure, gated, phone, settings,
+    PATIENCE, Provider, Running, Script, World, accepted, at_once, connection, failure, gated, phone,
+    settings,
 };
 
 fn route(name: &str, priority: u16, weight: u16) -> GatewayRoute {
@@ -292,4 +294,43 @@ async fn what_no_other_gateway_serves_fails_when_its_own_refuses_the_message() {
     world.until(S::Failed, 40).await;
     world.until(S::Sent, 20).await;
     team.stop().await;
+}
+
+/// Cannot be reached for three messages; the fourth finds out whether it can, and hangs until the gate is opened. However many
+/// connections follow it.
+fn unreachable_at_first() -> (Arc<Semaphore>, Script) {
+    let (gate, hangs) = gated();
+    let count = AtomicU32::new(0);
+    let script: Script = Arc::new(move |_| match count.fetch_add(1, Ordering::SeqCst) {
+        n @ 0..3 => Box::pin(std::future::ready(not_taken(n, 0, 3))),
+        3 => hangs(3),
+        n => Box::pin(std::future::ready(accepted(n))),
+    });
+    (gate, script)
+}
+
+#[tokio::test]
+async fn the_only_gateway_is_used_again_although_the_message_that_tried_it_hangs() {
+    let world = World::new(40).await;
+    let (gate, script) = unreachable_at_first();
+    let running = Running::start(&world, 5, script);
+    world.until(S::Sent, 39).await;
+    gate.add_permits(1);
+    world.until(S::Sent, 40).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn the_connection_that_did_not_try_the_only_gateway_is_used_again() {
+    let world = World::new(40).await;
+    let (gate, script) = unreachable_at_first();
+    let (first, provider) = connection("main", 1, 0, Arc::clone(&script));
+    let (mut second, _second) = connection("main", 1, 0, script);
+    second.name.channel = 1;
+    let running = Running::of(&world, settings(vec![first, second], vec![], PATIENCE), provider);
+    // One connection is full of the message that hangs.
+    world.until(S::Sent, 39).await;
+    gate.add_permits(1);
+    world.until(S::Sent, 40).await;
+    running.stop().await;
 }
