@@ -31,6 +31,10 @@ const ANSWERED_MAX: usize = 1_000;
 /// window bounds the submits.
 const BACKLOG_MAX: u64 = 1024 * 1024;
 
+/// How long a message waits for a place in the window before its first part leaves. Messages that hang in a provider are not to keep
+/// others from going elsewhere.
+const ROOM_WITHIN: Duration = Duration::from_secs(5);
+
 /// The message id of a `deliver_sm_resp` is unused and empty (SMPP 3.4 §4.6.2).
 const NO_MESSAGE_ID: &[u8] = b"\0";
 
@@ -90,8 +94,20 @@ impl Link {
         let (flight, outcome) = Flight::new(sms, message.parts(), Arc::clone(&self.reporter));
         let mut launch = Launch { flight: Arc::new(flight), launched: 0, parts: message.parts(), outcome };
         while launch.launched < launch.parts {
-            let permit = Arc::clone(&self.window).acquire_owned().await.ok();
+            let room = Arc::clone(&self.window).acquire_owned();
             let part = launch.launched;
+            let permit = if part > 0 {
+                room.await.ok()
+            } else if let Ok(permit) = tokio::time::timeout(ROOM_WITHIN, room).await {
+                permit.ok()
+            } else {
+                // Nothing of it has left, and nobody is to be told so twice.
+                launch.launched = launch.parts;
+                return not_taken(
+                    "window_full",
+                    "the provider answers nothing, and no more may be under way",
+                );
+            };
             launch.launched += 1;
             if let Err(refusal) = self.launch(&launch.flight, part, permit, message) {
                 launch.flight.settle(part, refusal);

@@ -170,3 +170,19 @@ async fn a_provider_that_does_not_read_gets_no_more_answers() {
     }
     assert!(rig.outbox.backlog() <= BACKLOG_MAX + 100);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_finds_no_room_in_the_window_has_not_left_and_may_go_elsewhere() {
+    let rig = Rig::new(1);
+    let mut hangs = Box::pin(rig.submit(1, "een"));
+    assert!((&mut hangs).now_or_never().is_none());
+    rig.write();
+    for text in ["twee", &"a".repeat(200)] {
+        let waited = Instant::now();
+        let SubmitOutcome::NotTaken(failure) = rig.submit(2, text).await else { panic!("it left") };
+        assert_eq!((&*failure.code, waited.elapsed()), ("window_full", ROOM_WITHIN));
+    }
+    rig.accept(2, b"1\0");
+    assert_eq!(hangs.await, accepted("1"));
+    assert_eq!(rig.link.window.available_permits(), 1);
+}

@@ -23,8 +23,11 @@ pub const SLOTS: u16 = 10_000;
 const LATE: Duration = Duration::from_secs(1);
 /// Rows of others are looked at again this often: they may have become late, and ids do not commit in their order.
 const REVISIT: Duration = Duration::from_secs(1);
-/// Rows that one statement looks at, at the least; four for each that is wanted.
+/// Rows that one statement looks at, at the least.
 const WINDOW: usize = 1_000;
+/// The same for each that is wanted, at the most: as many as it took lately. What is late is all ours, and looking at more of it
+/// than is wanted is most of the work of a claim.
+const SPREAD: usize = 4;
 /// Statements of one claim that find too little.
 const WINDOWS: u32 = 4;
 
@@ -156,6 +159,8 @@ struct Place {
     began: Timestamp,
     /// Nothing was left.
     ended: bool,
+    /// Rows to look at for each that is wanted, 1 to [`SPREAD`].
+    spread: usize,
 }
 
 impl Scan {
@@ -169,7 +174,8 @@ impl Scan {
         let places = std::mem::take(&mut self.0);
         for (message, ..) in due {
             let place = places.get(message).filter(|place| !place.ended || now.since(place.began) < REVISIT);
-            let anew = Place { after: (i64::MIN, i64::MIN), began: now, ended: false };
+            let spread = places.get(message).map_or(SPREAD, |place| place.spread);
+            let anew = Place { after: (i64::MIN, i64::MIN), began: now, ended: false, spread };
             self.0.insert(*message, place.copied().unwrap_or(anew));
         }
     }
@@ -328,7 +334,7 @@ pub(super) async fn candidates(
     let mut texts = Vec::new();
     let mut wanted = share - rows.len();
     for _ in 0..WINDOWS {
-        let window = (4 * wanted).max(WINDOW);
+        let window = (place.spread * wanted).max(WINDOW);
         let text = share_of(tx, request, roles, &by_country, place, message, (wanted, window)).await?;
         let found: Found<'_> = serde_json::from_str(&text).map_err(|_| corrupt("id"))?;
         let Found(_, looked_at, due, id, ours, our_due, our_id) = found;
@@ -336,6 +342,7 @@ pub(super) async fn candidates(
         let last = if full { our_due.zip(our_id) } else { due.zip(id) };
         place.after = last.unwrap_or(place.after);
         place.ended = !full && looked_at < window;
+        place.spread = if full { place.spread / 2 } else { place.spread * 2 }.clamp(1, SPREAD);
         wanted -= ours.min(wanted);
         texts.push(text);
         if wanted == 0 || place.ended {
