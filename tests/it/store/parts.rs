@@ -204,3 +204,21 @@ async fn two_that_claim_the_same_part_at_once_share_it(
     let rest = world.claim_all("a", 50, &whole).await;
     assert_eq!(all.len() + rest.len(), 120);
 }
+
+#[rstest]
+#[tokio::test]
+async fn what_is_written_behind_a_look_is_found_by_the_next_one(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = crate::pipeline::world(engine, 8_000).await;
+    let alert = world.take(&world.alert_draft(10_000.0)).await.alert.unwrap();
+    let (own, mut scan) = (part(HALF, HALF), Scan::default());
+    let mut claim = async || world.claim_part("a", 10_000, &own, &mut scan).await.claimed.len();
+    let first = claim().await;
+    assert!((1..3_000).contains(&first), "{first}");
+    assert_eq!(claim().await, 0);
+    world.store.continue_fanout(alert, &world.rules, world.now(), || {}).await.unwrap();
+    // No time has passed.
+    let both = first + claim().await;
+    assert!((3_900..=4_100).contains(&both), "{both}");
+}

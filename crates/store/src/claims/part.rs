@@ -169,14 +169,16 @@ impl Scan {
         self.0.values().all(|place| place.ended)
     }
 
-    /// Forgets messages that have nothing due, and begins passes anew that have come to their end.
+    /// Forgets messages that have nothing due, and begins passes anew that have come to their end. One that is to be revisited later
+    /// goes on where it ended meanwhile: of an alert that is still being written, there is more by now.
     pub(super) fn begin(&mut self, due: &[DueMessage], now: Timestamp) {
         let places = std::mem::take(&mut self.0);
         for (message, ..) in due {
-            let place = places.get(message).filter(|place| !place.ended || now.since(place.began) < REVISIT);
-            let spread = places.get(message).map_or(SPREAD, |place| place.spread);
+            let known = places.get(message);
+            let going_on = known.filter(|place| !place.ended || now.since(place.began) < REVISIT);
+            let spread = known.map_or(SPREAD, |place| place.spread);
             let anew = Place { after: (i64::MIN, i64::MIN), began: now, ended: false, spread };
-            self.0.insert(*message, place.copied().unwrap_or(anew));
+            self.0.insert(*message, going_on.map_or(anew, |place| Place { ended: false, ..*place }));
         }
     }
 }
