@@ -66,7 +66,7 @@ pub struct ReceiptCounts {
 /// provider ids. Columns: which of them, the delivery, part, time of the submit, whose phone.
 ///
 /// `CROSS JOIN` keeps the order in SQLite: left to itself it reads every submit of the gateway and looks each one up in the
-/// batch, so that a receipt costs more the more was ever sent.
+/// batch, so that a receipt costs more the more was ever sent. `OFFSET 0` is the same for PostgreSQL.
 pub(crate) const FIND: Sql = Sql::each(
     "SELECT json_group_array(json_array(j.key, s.delivery_id, s.part, s.submitted_at, lower(hex(d.recipient))))
      FROM json_each($1) j
@@ -75,8 +75,8 @@ pub(crate) const FIND: Sql = Sql::each(
     "SELECT COALESCE(json_agg(json_build_array(j.nth - 1, s.delivery_id, s.part, s.submitted_at,
          encode(d.recipient, 'hex'))), '[]')::text
      FROM json_array_elements_text($1::json) WITH ORDINALITY AS j(value, nth)
-         JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value
-         JOIN deliveries d ON d.id = s.delivery_id",
+         CROSS JOIN LATERAL (SELECT * FROM submissions WHERE gateway = $2 AND provider_id = j.value OFFSET 0) s
+         CROSS JOIN LATERAL (SELECT recipient FROM deliveries WHERE id = s.delivery_id OFFSET 0) d",
 );
 /// References of ours that are real.
 const KNOWN: Sql = Sql::each(
@@ -144,8 +144,9 @@ pub(crate) const PARKED: Sql = Sql::each(
      ORDER BY r.id",
     "SELECT r.id, r.status, r.error, r.received_at, (j.value ->> 1)::bigint AS delivery_id, (j.value ->> 2)::bigint AS part
      FROM json_array_elements($1::json) AS j(value)
-         JOIN receipts r ON r.gateway = $2 AND r.provider_id = j.value ->> 0 AND r.delivery_id IS NULL
-             AND r.received_at >= (j.value ->> 5)::bigint - 60000
+         CROSS JOIN LATERAL (
+             SELECT * FROM receipts WHERE gateway = $2 AND provider_id = j.value ->> 0 AND delivery_id IS NULL
+                 AND received_at >= (j.value ->> 5)::bigint - 60000 OFFSET 0) r
          JOIN deliveries d ON d.id = (j.value ->> 1)::bigint AND (r.recipient IS NULL OR d.recipient = r.recipient)
      ORDER BY r.id",
 );

@@ -82,11 +82,11 @@ const BELIEVE: Sql = Sql::new(
     "INSERT INTO message_refusals (message_id, gateway, code, detail, at) VALUES ($1, $2, $3, $4, $5)
      ON CONFLICT (message_id, gateway) DO NOTHING",
 );
-const OPEN: Sql = Sql::new(
+pub(crate) const OPEN: Sql = Sql::new(
     "SELECT r.message_id, r.gateway, m.priority, m.organisation_id, m.alert_id
      FROM messages m JOIN message_refusals r ON r.message_id = m.id
      WHERE NOT m.settled
-         AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued')
+         AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' LIMIT 1 OFFSET 0)
      ORDER BY r.message_id, r.gateway",
 );
 /// What may have rung before it was put back is not known to have failed. `$4`: the countries for which somebody is left.

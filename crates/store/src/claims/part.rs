@@ -223,14 +223,15 @@ pub(crate) const SHARE: Sql = Sql::each(
          WHERE message_id = $1 AND state = 'queued' AND due_at <= $2 AND (due_at, id) > ($4, $5)
          ORDER BY due_at, id LIMIT $6),
      f AS MATERIALIZED (
-         SELECT w.id, w.due_at FROM w LEFT JOIN participants p ON p.id = w.participant_id AND p.recipient = w.recipient
-             LEFT JOIN json_each($10::json) AS j(key, value) ON j.key = p.country
-         WHERE (w.handed_by IS NULL OR w.handed_by <> $7 OR w.due_at <= $8)
-             AND (COALESCE((j.value ->> 4)::bigint, $14) = 1 OR NOT w.in_doubt)
-             AND ((w.id % 10000 * 6181 % 10000 >= COALESCE((j.value ->> 0)::bigint, $11)
-                     AND w.id % 10000 * 6181 % 10000 < COALESCE((j.value ->> 1)::bigint, $12))
-                 OR (COALESCE((j.value ->> 2)::bigint, $13) = 1 AND w.due_at <= $9))
-         ORDER BY w.due_at, w.id LIMIT $3),
+         SELECT c.id, c.due_at FROM (
+             SELECT *, id % 10000 * 6181 % 10000 AS slot, CASE WHEN $10 <> '{}' THEN (
+                 SELECT $10::json -> p.country FROM participants p WHERE p.id = w.participant_id AND p.recipient = w.recipient
+             ) END AS role FROM w OFFSET 0) c
+         WHERE (c.handed_by IS NULL OR c.handed_by <> $7 OR c.due_at <= $8)
+             AND (COALESCE((c.role ->> 4)::bigint, $14) = 1 OR NOT c.in_doubt)
+             AND ((c.slot >= COALESCE((c.role ->> 0)::bigint, $11) AND c.slot < COALESCE((c.role ->> 1)::bigint, $12))
+                 OR (COALESCE((c.role ->> 2)::bigint, $13) = 1 AND c.due_at <= $9))
+         ORDER BY c.due_at, c.id LIMIT $3),
      d AS (
          SELECT id, retries, attempt, participant_id, recipient, lane FROM deliveries
          WHERE id = ANY (ARRAY(SELECT id FROM f)) AND state = 'queued' FOR UPDATE SKIP LOCKED)
