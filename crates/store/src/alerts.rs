@@ -9,7 +9,7 @@ use klaroen_domain::time::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::db::{Sql, on_db};
+use crate::db::{Sql, on_db, on_tx};
 use crate::doubts::DoubtCounts;
 pub use crate::intake::{AlertDraft, ChangeRefused, Intake, Taken};
 use crate::matching::Audience;
@@ -83,7 +83,6 @@ pub struct AlertView {
     pub replies_new: u64,
 }
 
-const SNAPSHOT: Sql = Sql::each("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 const ALERT: Sql = Sql::new(
     "SELECT a.id, a.incident_id, a.state, a.priority, a.area, a.audience, a.exercise, a.expires_at, a.outcome,
          a.created_at, a.created_by, a.closed_at
@@ -234,20 +233,18 @@ impl Store {
         }
         let ids = json!(rows.iter().map(|row| row.id.simple().to_string()).collect::<Vec<_>>()).to_string();
         // One transaction, so that recipients and counts are of the same moment and add up.
-        let (messages, counts, doubts, refusals, replies) = on_db!(read self.db, pool, d => {
-            let mut tx = pool.begin_with(SNAPSHOT.of(d)).await?;
-            let messages: Vec<MessageRow> =
-                sqlx::query_as(MESSAGES.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
-            let counts: Vec<(Uuid, String, i64)> =
-                sqlx::query_as(COUNTS.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
-            let doubts: Vec<DoubtRow> =
-                sqlx::query_as(DOUBTS.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
-            let refusals: Vec<RefusalRow> =
-                sqlx::query_as(REFUSALS.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
-            let replies: Vec<(Uuid, i64, i64)> =
-                sqlx::query_as(REPLIES.of(d)).bind(&ids).fetch_all(&mut *tx).await?;
-            (messages, counts, doubts, refusals, replies)
-        });
+        let mut tx = self.db.snapshot().await?;
+        let messages: Vec<MessageRow> = on_tx!(&mut tx, conn, d =>
+            sqlx::query_as(MESSAGES.of(d)).bind(&ids).fetch_all(conn).await?);
+        let counts: Vec<(Uuid, String, i64)> = on_tx!(&mut tx, conn, d =>
+            sqlx::query_as(COUNTS.of(d)).bind(&ids).fetch_all(conn).await?);
+        let doubts: Vec<DoubtRow> = on_tx!(&mut tx, conn, d =>
+            sqlx::query_as(DOUBTS.of(d)).bind(&ids).fetch_all(conn).await?);
+        let refusals: Vec<RefusalRow> = on_tx!(&mut tx, conn, d =>
+            sqlx::query_as(REFUSALS.of(d)).bind(&ids).fetch_all(conn).await?);
+        let replies: Vec<(Uuid, i64, i64)> = on_tx!(&mut tx, conn, d =>
+            sqlx::query_as(REPLIES.of(d)).bind(&ids).fetch_all(conn).await?);
+        drop(tx);
         let mut views = rows.into_iter().map(AlertView::try_from).collect::<Result<Vec<_>>>()?;
         for row in messages {
             let owner = AlertId(row.alert_id);

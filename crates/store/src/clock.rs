@@ -70,13 +70,13 @@ impl DatabaseClock {
     }
 
     async fn measure(&self) -> Result<()> {
-        let Db::Postgres(pool) = &self.store.db else {
+        let Db::Postgres { pool, heartbeat } = &self.store.db else {
             return Ok(());
         };
         let mut samples = Vec::new();
         for _ in 0..SAMPLES {
             let asked = Instant::now();
-            let server: i64 = sqlx::query_scalar(SERVER_TIME).fetch_one(pool).await?;
+            let server: i64 = sqlx::query_scalar(SERVER_TIME).fetch_one(heartbeat.guarded(pool)).await?;
             samples.push(sample(asked.duration_since(self.began), self.began.elapsed(), server));
         }
         if let Some(best) = samples.into_iter().min_by_key(|sample| sample.way) {
@@ -111,7 +111,7 @@ impl Clock for DatabaseClock {
     fn now(&self) -> Timestamp {
         match self.store.db {
             Db::Sqlite { .. } => SystemClock.now(),
-            Db::Postgres(_) => {
+            Db::Postgres { .. } => {
                 let base = self.base.load(Ordering::Relaxed);
                 Timestamp::from_millis(base.saturating_add(millis(self.began.elapsed())))
             }
@@ -150,7 +150,7 @@ mod tests {
         let shown = clock.now();
         // Server and test share a machine: the way of the answer is all that can be between them.
         assert!(off(shown, before) < Duration::from_secs(10), "{shown} {before}");
-        if let Db::Postgres(_) = fixture.store.db {
+        if let Db::Postgres { .. } = fixture.store.db {
             clock.base.fetch_add(5_000_000, Ordering::Relaxed);
             assert!(off(clock.now(), before) > Duration::from_secs(1_000), "it does not show our own time");
             clock.measure().await.unwrap();

@@ -3,6 +3,7 @@
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 use crate::Result;
+use crate::heartbeat::Heartbeat;
 
 /// The engine. SQLite has one writer and many readers, so the two have pools of their own.
 #[derive(Clone, Debug)]
@@ -15,7 +16,12 @@ pub(crate) enum Db {
         readers: SqlitePool,
     },
     /// A server, which may serve many processes.
-    Postgres(PgPool),
+    Postgres {
+        /// For reading and writing.
+        pool: PgPool,
+        /// Ends what waits for a server that has vanished.
+        heartbeat: Heartbeat,
+    },
 }
 
 /// Which engine a statement's text is for.
@@ -52,12 +58,12 @@ impl Sql {
     }
 }
 
-/// A write transaction; it rolls back when it is dropped.
+/// A transaction; it rolls back when it is dropped.
 pub(crate) enum Tx {
-    /// `BEGIN IMMEDIATE` on the one writer: a transaction that began by reading could not be upgraded.
+    /// `BEGIN IMMEDIATE` on the one writer: a transaction that began by reading could not be upgraded. A snapshot: on a reader.
     Sqlite(Transaction<'static, Sqlite>),
     /// Read committed: a statement sees what is committed when it begins. What must not change meanwhile is locked.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(Transaction<'static, Postgres>, Heartbeat),
 }
 
 impl Tx {
@@ -65,18 +71,32 @@ impl Tx {
     pub(crate) async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
-            Self::Postgres(tx) => tx.commit().await?,
+            Self::Postgres(tx, heartbeat) => heartbeat.guard(tx.commit()).await?,
         }
         Ok(())
     }
 }
 
 impl Db {
+    /// Begins a transaction that only reads, and sees one moment.
+    pub(crate) async fn snapshot(&self) -> Result<Tx> {
+        match self {
+            Self::Sqlite { readers, .. } => Ok(Tx::Sqlite(readers.begin_with("BEGIN").await?)),
+            Self::Postgres { pool, heartbeat } => {
+                let begin = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+                Ok(Tx::Postgres(heartbeat.guard(begin).await?, heartbeat.clone()))
+            }
+        }
+    }
+
     /// Begins a write transaction.
     pub(crate) async fn begin(&self) -> Result<Tx> {
         match self {
             Self::Sqlite { writer, .. } => Ok(Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)),
-            Self::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
+            Self::Postgres { pool, heartbeat } => {
+                let tx = heartbeat.guard(pool.begin()).await?;
+                Ok(Tx::Postgres(tx, heartbeat.clone()))
+            }
         }
     }
 }
@@ -93,8 +113,9 @@ macro_rules! on_db {
                 let $dialect = $crate::db::Dialect::Sqlite;
                 $body
             }
-            $crate::db::Db::Postgres($pool) => {
+            $crate::db::Db::Postgres { pool, heartbeat } => {
                 let $dialect = $crate::db::Dialect::Postgres;
+                let $pool = heartbeat.guarded(pool);
                 $body
             }
         }
@@ -105,8 +126,9 @@ macro_rules! on_db {
                 let $dialect = $crate::db::Dialect::Sqlite;
                 $body
             }
-            $crate::db::Db::Postgres($pool) => {
+            $crate::db::Db::Postgres { pool, heartbeat } => {
                 let $dialect = $crate::db::Dialect::Postgres;
+                let $pool = heartbeat.guarded(pool);
                 $body
             }
         }
@@ -123,9 +145,9 @@ macro_rules! on_tx {
                 let $conn = &mut **transaction;
                 $body
             }
-            $crate::db::Tx::Postgres(transaction) => {
+            $crate::db::Tx::Postgres(transaction, heartbeat) => {
                 let $dialect = $crate::db::Dialect::Postgres;
-                let $conn = &mut **transaction;
+                let $conn = heartbeat.guarded(&mut **transaction);
                 $body
             }
         }

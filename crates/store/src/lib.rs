@@ -22,6 +22,7 @@ pub(crate) mod fixture;
 pub mod gateway_tests;
 pub mod gateways;
 pub mod groups;
+mod heartbeat;
 mod hex;
 pub mod idempotency;
 pub mod import;

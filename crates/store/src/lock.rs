@@ -81,8 +81,8 @@ impl OptOuts {
 pub(crate) async fn deliveries(tx: &mut Tx, ids: &str) -> Result<()> {
     match tx {
         Tx::Sqlite(_) => {}
-        Tx::Postgres(tx) => {
-            sqlx::query(DELIVERIES).bind(ids).execute(&mut **tx).await?;
+        Tx::Postgres(tx, heartbeat) => {
+            sqlx::query(DELIVERIES).bind(ids).execute(heartbeat.guarded(&mut **tx)).await?;
         }
     }
     Ok(())
@@ -91,8 +91,8 @@ pub(crate) async fn deliveries(tx: &mut Tx, ids: &str) -> Result<()> {
 async fn wait(tx: &mut Tx, statement: &'static str, number: i64) -> Result<()> {
     match tx {
         Tx::Sqlite(_) => {}
-        Tx::Postgres(tx) => {
-            sqlx::query(statement).bind(number).execute(&mut **tx).await?;
+        Tx::Postgres(tx, heartbeat) => {
+            sqlx::query(statement).bind(number).execute(heartbeat.guarded(&mut **tx)).await?;
         }
     }
     Ok(())

@@ -115,7 +115,7 @@ async fn generic_plan(db: &mut PgConnection, statement: Sql, types: &str) -> Vec
 /// they are in, all of them.
 async fn postgres_before_analyze(state: &str) -> Fixture {
     let fixture = Fixture::new(Engine::Postgres).await;
-    let Db::Postgres(pool) = &fixture.store.db else { panic!("this is about PostgreSQL") };
+    let Db::Postgres { pool, .. } = &fixture.store.db else { panic!("this is about PostgreSQL") };
     for text in [
         format!(
             "INSERT INTO deliveries (organisation_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
@@ -138,7 +138,7 @@ async fn postgres_before_analyze(state: &str) -> Fixture {
 #[tokio::test]
 async fn postgres_looks_each_receipt_up_instead_of_reading_what_the_gateway_ever_sent() {
     let fixture = postgres_before_analyze("sent").await;
-    let Db::Postgres(pool) = &fixture.store.db else { panic!("this is about PostgreSQL") };
+    let Db::Postgres { pool, .. } = &fixture.store.db else { panic!("this is about PostgreSQL") };
     let mut db = pool.acquire().await.unwrap();
     for statement in [receipts::FIND, receipts::PARKED] {
         let plan = generic_plan(&mut db, statement, "text, text").await.join("\n");
@@ -154,7 +154,7 @@ async fn postgres_looks_each_receipt_up_instead_of_reading_what_the_gateway_ever
 async fn postgres_looks_for_one_thing_that_is_due_and_no_more() {
     // The queue was empty when PostgreSQL last looked: what has come since is the worst it can be wrong by.
     let fixture = postgres_before_analyze("sent").await;
-    let Db::Postgres(pool) = &fixture.store.db else { panic!("this is about PostgreSQL") };
+    let Db::Postgres { pool, .. } = &fixture.store.db else { panic!("this is about PostgreSQL") };
     let mut db = pool.acquire().await.unwrap();
     for analyzed in [false, true] {
         if analyzed {

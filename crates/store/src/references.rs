@@ -44,9 +44,10 @@ impl Store {
                     }
                 }
             }
-            Tx::Postgres(tx) => {
+            Tx::Postgres(tx, heartbeat) => {
                 for statement in SEQUENCES {
-                    sqlx::query(statement).bind(first).execute(&mut **tx).await?;
+                    let conn = heartbeat.guarded(&mut **tx);
+                    sqlx::query(statement).bind(first).execute(conn).await?;
                 }
             }
         }

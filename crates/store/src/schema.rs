@@ -19,7 +19,7 @@ async fn columns(engine: Engine) -> Columns {
     let fixture = Fixture::new(engine).await;
     let rows: Vec<(String, String, String, bool)> = match &fixture.store.db {
         Db::Sqlite { writer, .. } => sqlx::query_as(SQLITE).fetch_all(writer).await.unwrap(),
-        Db::Postgres(pool) => sqlx::query_as(POSTGRES).fetch_all(pool).await.unwrap(),
+        Db::Postgres { pool, .. } => sqlx::query_as(POSTGRES).fetch_all(pool).await.unwrap(),
     };
     rows.into_iter()
         // The library's own, which differ.

@@ -66,7 +66,7 @@ async fn every_statement_is_understood(#[values(Engine::Sqlite, Engine::Postgres
         let [sqlite, postgres] = statement.texts.map(|text| AssertSqlSafe(text).into_sql_str());
         let prepared = match &fixture.store.db {
             Db::Sqlite { writer, .. } => writer.prepare(sqlite).await.map(drop),
-            Db::Postgres(pool) => pool.prepare(postgres).await.map(drop),
+            Db::Postgres { pool, .. } => pool.prepare(postgres).await.map(drop),
         };
         if let Err(error) = prepared {
             bad.push(format!("{}: {error}", statement.place));

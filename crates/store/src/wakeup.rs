@@ -25,7 +25,7 @@ impl Store {
     /// Whether other processes may share this database.
     #[must_use]
     pub const fn is_shared(&self) -> bool {
-        matches!(self.db, Db::Postgres(_))
+        matches!(self.db, Db::Postgres { .. })
     }
 
     /// Wakes the workers of other processes: to be called after what they shall see was committed, once for a batch. Nothing
@@ -34,8 +34,8 @@ impl Store {
     /// # Errors
     /// What the database says; the poll of the workers stands behind it.
     pub async fn announce(&self) -> Result<()> {
-        if let Db::Postgres(pool) = &self.db {
-            sqlx::query(NOTIFY).execute(pool).await?;
+        if let Db::Postgres { pool, heartbeat } = &self.db {
+            sqlx::query(NOTIFY).execute(heartbeat.guarded(pool)).await?;
         }
         Ok(())
     }
@@ -43,7 +43,7 @@ impl Store {
     /// Calls `woken` for every announcement (many at once: one call), and once each time listening begins or begins again,
     /// because something may have been missed. Runs until it is dropped.
     pub async fn listen(&self, woken: impl Fn()) {
-        let Db::Postgres(pool) = &self.db else { return std::future::pending().await };
+        let Db::Postgres { pool, .. } = &self.db else { return std::future::pending().await };
         // Beside the pool: a listener keeps its connection.
         let own = PgPoolOptions::new()
             .max_connections(1)

@@ -3,18 +3,21 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::db::Db;
+use crate::heartbeat::{Heartbeat, vanished};
 use crate::{Result, StoreError, StoreOptions};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/postgres");
 
 /// The oldest version that the statements are tested on.
 const OLDEST_VERSION: i32 = 150_000;
+
+/// A server that cannot be reached in this time is not there: the kernel would try for two minutes.
+const REACHED_WITHIN: Duration = Duration::from_secs(10);
 
 /// What every connection is told. A statement or a transaction that hangs must not hold locks or its connection for ever;
 /// what it wanted is tried again. `jit`: compiling costs more than any statement here runs. A server whose default is not to
@@ -32,6 +35,8 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
         connect = connect.password(password.expose_secret());
     }
     migrate(&connect).await?;
+    let heartbeat = Heartbeat::begin(connect.clone());
+    let (taken, returned) = (heartbeat.clone(), heartbeat.clone());
     let pool = PgPoolOptions::new()
         .max_connections(options.connections)
         .acquire_timeout(Duration::from_secs(3))
@@ -39,12 +44,20 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
         .idle_timeout(Duration::from_mins(1))
         // Instead of a ping: a primary that was demoted answers pings and refuses every write (25006).
         .test_before_acquire(false)
-        .before_acquire(|connection, _| is_writable(connection))
+        .before_acquire(move |connection, meta| {
+            let gone = taken.outlived(meta.age);
+            Box::pin(async move { if gone { Err(vanished()) } else { is_writable(connection).await } })
+        })
+        // It is asked whether it lives before it goes back; one whose server has vanished would never answer.
+        .after_release(move |_, meta| {
+            let gone = returned.outlived(meta.age);
+            Box::pin(async move { if gone { Err(vanished()) } else { Ok(true) } })
+        })
         .after_connect(|connection, _| {
             Box::pin(async { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
         })
         .connect_lazy_with(connect);
-    Ok(Db::Postgres(pool))
+    Ok(Db::Postgres { pool, heartbeat })
 }
 
 fn parse(url: &str) -> Result<PgConnectOptions> {
@@ -64,7 +77,8 @@ pub(super) fn shown(url: &str) -> Result<String> {
 
 /// On a connection of its own, where a statement may take its time; an advisory lock lets one process do it.
 async fn migrate(connect: &PgConnectOptions) -> Result<()> {
-    let mut connection = connect.connect().await?;
+    let reached = tokio::time::timeout(REACHED_WITHIN, connect.connect()).await;
+    let mut connection = reached.unwrap_or_else(|_| Err(vanished()))?;
     let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::integer")
         .fetch_one(&mut connection)
         .await?;
@@ -80,11 +94,8 @@ async fn migrate(connect: &PgConnectOptions) -> Result<()> {
 }
 
 /// A connection that fails here, or that cannot write, is dropped and another one is made.
-fn is_writable(connection: &mut PgConnection) -> BoxFuture<'_, sqlx::Result<bool>> {
-    Box::pin(async move {
-        let read_only: String = sqlx::query_scalar("SELECT current_setting('transaction_read_only')")
-            .fetch_one(connection)
-            .await?;
-        Ok(read_only == "off")
-    })
+async fn is_writable(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let read_only: String =
+        sqlx::query_scalar("SELECT current_setting('transaction_read_only')").fetch_one(connection).await?;
+    Ok(read_only == "off")
 }
