@@ -1,6 +1,7 @@
 //! One PostgreSQL: its programs, its files, its process.
 
-use std::os::unix::fs::{MetadataExt, chown};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -138,8 +139,13 @@ pub(crate) async fn execute(url: &str, statements: &str) {
 pub struct Server {
     directory: tempfile::TempDir,
     owner: Owner,
+    /// Beside those of every cluster.
+    settings: Vec<String>,
     process: Option<Child>,
 }
+
+/// Who comes over the network speaks TLS and has a password.
+const NETWORK: &str = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
 
 impl Server {
     /// Makes a cluster and starts it.
@@ -151,15 +157,48 @@ impl Server {
         let directory = tempfile::tempdir().expect("a directory can be made");
         owner.own(directory.path());
         init(owner, &directory.path().join("data"));
-        let mut server = Self { directory, owner, process: None };
+        let mut server = Self { directory, owner, settings: Vec::new(), process: None };
         server.resume().await;
         server
+    }
+
+    /// From now on it also listens on a port of 127.0.0.1, which is given back, to those who speak TLS (`certificate` and `key` are
+    /// PEM) and have the password.
+    ///
+    /// # Panics
+    /// When that cannot be done.
+    pub async fn open_to_network(&mut self, certificate: &str, key: &str, password: &str) -> u16 {
+        self.execute(&format!("ALTER ROLE klaroen PASSWORD '{password}'")).await;
+        self.stop();
+        let file = |name: &str, content: &str| {
+            let path = self.directory.path().join(name);
+            std::fs::write(&path, content).expect("a file can be written");
+            // The server refuses a key that others may read.
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+                .expect("and be made private");
+            self.owner.own(&path);
+            path.display().to_string()
+        };
+        let free = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+        let port = free.local_addr().expect("it has a number").port();
+        drop(free);
+        self.settings = vec![
+            "listen_addresses=127.0.0.1".into(),
+            format!("port={port}"),
+            "ssl=on".into(),
+            format!("ssl_cert_file={}", file("certificate.pem", certificate)),
+            format!("ssl_key_file={}", file("key.pem", key)),
+            format!("hba_file={}", file("hba.conf", NETWORK)),
+        ];
+        self.resume().await;
+        port
     }
 
     /// The address of its database.
     #[must_use]
     pub fn url(&self) -> String {
-        url(self.directory.path())
+        let port = self.settings.iter().find_map(|setting| setting.strip_prefix("port=")).unwrap_or("5432");
+        format!("{}&port={port}", url(self.directory.path()))
     }
 
     /// Starts it again after [`Self::stop`] or [`Self::kill`], and waits until it takes statements.
@@ -175,6 +214,7 @@ impl Server {
             .args(["--pdeathsig", "INT"])
             .arg(programs().join("postgres"))
             .args(arguments(&data, self.directory.path()))
+            .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
             .spawn()
             .expect("postgres can be run");
         self.process = Some(process);

@@ -99,3 +99,64 @@ async fn is_writable(connection: &mut PgConnection) -> sqlx::Result<bool> {
         sqlx::query_scalar("SELECT current_setting('transaction_read_only')").fetch_one(connection).await?;
     Ok(read_only == "off")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use klaroen_test_databases::{Engine, Server};
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+    use super::*;
+    use crate::fixture::NOW;
+    use crate::seal::Keys;
+    use crate::{Address, Store};
+
+    fn options(url: &str, password: &str) -> StoreOptions {
+        let password = Some(password.to_owned().into());
+        StoreOptions { password, ..StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32])) }
+    }
+
+    #[tokio::test]
+    async fn a_server_behind_tls_is_believed_by_its_certificate_and_believes_a_password() {
+        let directory = tempfile::tempdir().unwrap();
+        let trusted = |name: &str, pem: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, pem).unwrap();
+            path
+        };
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".into()]).unwrap();
+        let other = generate_simple_self_signed(["localhost".into()]).unwrap().cert;
+        let (own, other) = (trusted("own.pem", &cert.pem()), trusted("other.pem", &other.pem()));
+        let mut server = Server::start().await;
+        let port = server.open_to_network(&cert.pem(), &signing_key.serialize_pem(), "s3cret").await;
+        let url = |host: &str, mode: &str, ca: &Path| {
+            format!("postgres://klaroen@{host}:{port}/postgres?sslmode={mode}&sslrootcert={}", ca.display())
+        };
+
+        let store = Store::open(&options(&url("localhost", "verify-full", &own), "s3cret")).await.unwrap();
+        store.probe_write(NOW).await.unwrap();
+        let refused = [
+            ("a stranger's certificate", url("localhost", "verify-full", &other), "s3cret"),
+            ("another name than the certificate's", url("127.0.0.1", "verify-full", &own), "s3cret"),
+            ("no TLS", url("localhost", "disable", &own), "s3cret"),
+            ("another password", url("localhost", "verify-full", &own), "wrong"),
+        ];
+        for (why, url, password) in refused {
+            let error = Store::open(&options(&url, password)).await.expect_err(why).to_string();
+            assert!(!error.contains(password), "{error}");
+            let Address::Postgres { shown } = Address::of(&url).unwrap() else { panic!("{url}") };
+            assert!(shown.ends_with(&format!(":{port}/postgres")), "{shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_many_that_start_at_once_one_migrates() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options(&Engine::Postgres.database(directory.path()).await, "");
+        let opened = futures::future::join_all((0..8).map(|_| Store::open(&options))).await;
+        for store in opened {
+            store.unwrap().probe_write(NOW).await.unwrap();
+        }
+    }
+}
