@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::fanout::{PAGE, Target};
 use crate::idempotency::Once;
-use crate::intake::{ChangeRefused, FirstPage, Intake, Taken};
-use crate::matching::{Audience, MatchQuery, Matched};
+use crate::intake::{ChangeRefused, Intake, Taken};
+use crate::matching::{Audience, MatchQuery};
 use crate::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
 use crate::{Result, Store, StoreError};
 
@@ -38,7 +38,6 @@ const CLOSE_UPDATES: Sql = Sql::new(
 );
 const START_MESSAGE: Sql =
     Sql::new("SELECT id FROM messages WHERE alert_id = $1 AND kind = 'start' ORDER BY id LIMIT 1");
-const ALREADY_ASKED: Sql = Sql::new("SELECT recipient FROM deliveries WHERE message_id = $1");
 const REOPEN_UPDATES: Sql = Sql::new(
     "UPDATE messages SET awaits_start = TRUE, settled = FALSE WHERE alert_id = $1 AND kind = 'update'",
 );
@@ -174,8 +173,8 @@ impl Store {
         Ok(Ok(Once::Done(())))
     }
 
-    /// Asks more people, with the start message, about an alert that runs. Those already asked are not asked again.
-    /// `Taken::recipients` counts the new ones.
+    /// Asks more people, with the start message, about an alert that runs. Those already asked are not asked again: the database
+    /// has one delivery for each number. `Taken::recipients` counts the new ones of what was written.
     ///
     /// # Errors
     /// What the database says.
@@ -198,7 +197,7 @@ impl Store {
             priority: found.priority,
             as_of: intake.now,
         };
-        let matched = self.match_geofence(&query, intake.rules).await?.recipients;
+        let first = self.first_page(&query, intake.rules).await?;
         let mut tx = self.db.begin().await?;
         if let Some(answer) = intake.seen_before(&mut tx).await? {
             return Ok(Ok(answer));
@@ -208,14 +207,12 @@ impl Store {
         }
         let start: Uuid = on_tx!(&mut tx, conn, d =>
             sqlx::query_scalar(START_MESSAGE.of(d)).bind(id.0).fetch_one(conn).await?);
-        let mut new = not_yet_asked(&mut tx, start, matched).await?;
         let target = Target { organisation: intake.organisation, alert: id, message: MessageId(start) };
-        let recipients = new.len() as u64;
-        let more = new.len() > PAGE;
-        new.truncate(PAGE);
-        intake.begin_fanout(&mut tx, target, geofence, &FirstPage { recipients: new, more }).await?;
+        let recipients = intake.begin_fanout(&mut tx, target, geofence, &first).await?;
+        let more = first.more;
         on_tx!(&mut tx, conn, d => sqlx::query(REOPEN_UPDATES.of(d)).bind(id.0).execute(conn).await?.rows_affected());
-        let detail = json!({ "area": area, "recipients": recipients });
+        // Of a large area the number is not known yet: the message's follows when the last page is written.
+        let detail = json!({ "area": area, "recipients": (!more).then_some(recipients) });
         intake.audit(&mut tx, "alert.extended", id.0, detail).await?;
         intake.remember(&mut tx, id.0).await?;
         tx.commit().await?;
@@ -272,11 +269,4 @@ async fn cancel_unsent(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<
         .bind(id.0).bind(intake.now.as_millis()).execute(conn).await?.rows_affected());
     on_tx!(tx, conn, d => sqlx::query(CLOSE_UPDATES.of(d)).bind(id.0).execute(conn).await?.rows_affected());
     Ok(cancelled)
-}
-
-async fn not_yet_asked(tx: &mut Tx, start: Uuid, matched: Vec<Matched>) -> Result<Vec<Matched>> {
-    let asked: Vec<Vec<u8>> = on_tx!(tx, conn, d =>
-        sqlx::query_scalar(ALREADY_ASKED.of(d)).bind(start).fetch_all(conn).await?);
-    let asked: std::collections::HashSet<Vec<u8>> = asked.into_iter().collect();
-    Ok(matched.into_iter().filter(|m| !asked.contains(m.recipient.0.as_slice())).collect())
 }
