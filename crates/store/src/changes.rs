@@ -4,16 +4,17 @@ use klaroen_domain::alert::{self, AlertEvent, AlertState, MessageKind, Outcome, 
 use klaroen_domain::geofence::Geofence;
 use klaroen_domain::id::{AlertId, IncidentId, MessageId};
 use klaroen_domain::text::MessageText;
+use klaroen_domain::time::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
-use crate::fanout::{PAGE, Target};
+use crate::fanout::Target;
 use crate::idempotency::Once;
 use crate::intake::{ChangeRefused, Intake, Taken};
 use crate::matching::{Audience, MatchQuery};
 use crate::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
-use crate::{Result, Store, StoreError};
+use crate::{Result, Store, StoreError, follow_ups, unsent};
 
 const STATE: Sql = Sql::new(
     "SELECT state, priority, incident_id, audience FROM alerts WHERE organisation_id = $1 AND id = $2",
@@ -27,11 +28,6 @@ const LOCK: Sql = Sql::each(
 const SET_STATE: Sql = Sql::new(
     "UPDATE alerts SET state = $3, outcome = COALESCE($4, outcome), closed_at = $5 WHERE id = $1 AND state = $2",
 );
-/// A start that was put back after a lost answer may have rung: it stays in doubt, and its phone gets the follow-up.
-const CANCEL_UNSENT: Sql = Sql::new(
-    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'cancelled' END, changed_at = $2
-     WHERE state = 'queued' AND message_id IN (SELECT id FROM messages WHERE alert_id = $1)",
-);
 const CLOSE_FANOUTS: Sql = Sql::new("UPDATE fanouts SET done = TRUE WHERE alert_id = $1 AND NOT done");
 const CLOSE_UPDATES: Sql = Sql::new(
     "UPDATE messages SET awaits_start = FALSE WHERE alert_id = $1 AND kind = 'update' AND awaits_start",
@@ -41,6 +37,24 @@ const START_MESSAGE: Sql =
 const REOPEN_UPDATES: Sql = Sql::new(
     "UPDATE messages SET awaits_start = TRUE, settled = FALSE WHERE alert_id = $1 AND kind = 'update'",
 );
+
+/// A change to an alert that was made: it is on the disk and holds. What remains of a large one is
+/// [`Store::continue_change`]'s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The message that is not written yet for all that it goes to.
+    pub follow_up: Option<MessageId>,
+    /// Whether deliveries are left in the queue that are to be cancelled. None of them leaves.
+    pub unsent: bool,
+}
+
+impl Changed {
+    /// Whether anything remains.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.follow_up.is_none() && !self.unsent
+    }
+}
 
 /// What a change needs to know of its alert.
 struct Current {
@@ -60,7 +74,7 @@ struct FollowUp<'a> {
 }
 
 impl Store {
-    /// A text to those who were reached.
+    /// A text to those who were reached. What remains is [`Store::continue_change`]'s, as after every change.
     ///
     /// # Errors
     /// What the database says.
@@ -69,7 +83,7 @@ impl Store {
         intake: &Intake<'_>,
         id: AlertId,
         text: &MessageText,
-    ) -> Result<Result<Once<()>, ChangeRefused>> {
+    ) -> Result<Result<Once<Changed>, ChangeRefused>> {
         let (event, kind) = (AlertEvent::Change, MessageKind::Update);
         self.follow_up(intake, id, FollowUp { event, kind, text, outcome: None, action: "alert.updated" })
             .await
@@ -84,7 +98,7 @@ impl Store {
         intake: &Intake<'_>,
         id: AlertId,
         text: &MessageText,
-    ) -> Result<Result<Once<()>, ChangeRefused>> {
+    ) -> Result<Result<Once<Changed>, ChangeRefused>> {
         let (event, kind) = (AlertEvent::Retract, MessageKind::Retract);
         self.follow_up(intake, id, FollowUp { event, kind, text, outcome: None, action: "alert.retracted" })
             .await
@@ -100,7 +114,7 @@ impl Store {
         id: AlertId,
         text: &MessageText,
         outcome: Outcome,
-    ) -> Result<Result<Once<()>, ChangeRefused>> {
+    ) -> Result<Result<Once<Changed>, ChangeRefused>> {
         let (event, kind) = (AlertEvent::End, MessageKind::End);
         let outcome = Some(outcome);
         self.follow_up(intake, id, FollowUp { event, kind, text, outcome, action: "alert.ended" }).await
@@ -111,7 +125,7 @@ impl Store {
         intake: &Intake<'_>,
         id: AlertId,
         change: FollowUp<'_>,
-    ) -> Result<Result<Once<()>, ChangeRefused>> {
+    ) -> Result<Result<Once<Changed>, ChangeRefused>> {
         let mut tx = self.db.begin().await?;
         if let Some(answer) = intake.seen_before(&mut tx).await? {
             return Ok(Ok(answer));
@@ -121,9 +135,10 @@ impl Store {
             Err(refused) => return Ok(Err(refused)),
         };
         // An update leaves the unsent starts alone: their people get the start, and the update after it.
-        if change.kind != MessageKind::Update {
-            cancel_unsent(&mut tx, intake, id).await?;
-        }
+        let unsent = match change.kind {
+            MessageKind::Update => 0,
+            _ => cancel_unsent(&mut tx, intake, id).await?,
+        };
         let message = MessageId::generate();
         let new = NewMessage {
             id: message,
@@ -137,17 +152,13 @@ impl Store {
             now: intake.now,
         };
         messages::insert(&mut tx, &new).await?;
-        let added = messages::follow_up(&mut tx, message, id, intake.now).await?;
-        let reached = messages::reached(&mut tx, id).await?;
+        let more = follow_ups::first_page(&mut tx, message, id, intake.now).await?;
+        let reached = follow_ups::reached(&mut tx, id).await?;
         let detail = json!({ "message": message, "reached": reached, "outcome": change.outcome });
         intake.remember(&mut tx, id.0).await?;
         intake.audit(&mut tx, change.action, id.0, detail).await?;
         tx.commit().await?;
-        // What has been said is on the disk; whoever is not written yet is found by the sweeper, should this be cut off.
-        if added == PAGE {
-            self.follow_up_rest(message, id, intake.now).await?;
-        }
-        Ok(Ok(Once::Done(())))
+        Ok(Ok(Once::Done(Changed { follow_up: more.then_some(message), unsent: unsent::is_full(unsent) })))
     }
 
     /// Stops what has not left.
@@ -158,7 +169,7 @@ impl Store {
         &self,
         intake: &Intake<'_>,
         id: AlertId,
-    ) -> Result<Result<Once<()>, ChangeRefused>> {
+    ) -> Result<Result<Once<Changed>, ChangeRefused>> {
         let mut tx = self.db.begin().await?;
         if let Some(answer) = intake.seen_before(&mut tx).await? {
             return Ok(Ok(answer));
@@ -167,10 +178,35 @@ impl Store {
             return Ok(Err(refused));
         }
         let cancelled = cancel_unsent(&mut tx, intake, id).await?;
-        intake.audit(&mut tx, "alert.cancelled", id.0, json!({ "unsent": cancelled })).await?;
+        let unsent = unsent::is_full(cancelled);
+        // Of a large alert the number is not known yet: its own entry follows when the last page is cancelled.
+        let detail = json!({ "unsent": (!unsent).then_some(cancelled) });
+        intake.audit(&mut tx, "alert.cancelled", id.0, detail).await?;
         intake.remember(&mut tx, id.0).await?;
         tx.commit().await?;
-        Ok(Ok(Once::Done(())))
+        Ok(Ok(Once::Done(Changed { follow_up: None, unsent })))
+    }
+
+    /// Does what remains of a change, page by page; `wake` is called after each page that somebody is to be sent. Idempotent;
+    /// what a crash cuts off is done by the sweeper.
+    ///
+    /// # Errors
+    /// What the database says; the change holds all the same.
+    pub async fn continue_change(
+        &self,
+        alert: AlertId,
+        changed: &Changed,
+        now: Timestamp,
+        wake: impl Fn() + Sync,
+    ) -> Result<()> {
+        // People wait for the one, nobody for the other.
+        if let Some(message) = changed.follow_up {
+            self.follow_up_rest(message, alert, now, &wake).await?;
+        }
+        if changed.unsent {
+            self.cancel_rest(alert, now).await?;
+        }
+        Ok(())
     }
 
     /// Asks more people, with the start message, about an alert that runs. Those already asked are not asked again: the database
@@ -262,11 +298,11 @@ async fn change_state(
     Ok(Ok(current))
 }
 
-/// Takes out of the queue what has not left, and stops fan-outs and updates that are under way.
+/// Takes out of the queue a page of what has not left, and stops fan-outs and updates that are under way. What is behind the
+/// page does not leave either, once this is committed: the alert is closed.
 async fn cancel_unsent(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<u64> {
     on_tx!(&mut *tx, conn, d => sqlx::query(CLOSE_FANOUTS.of(d)).bind(id.0).execute(conn).await?.rows_affected());
-    let cancelled = on_tx!(&mut *tx, conn, d => sqlx::query(CANCEL_UNSENT.of(d))
-        .bind(id.0).bind(intake.now.as_millis()).execute(conn).await?.rows_affected());
+    let cancelled = unsent::cancel_page(tx, id, intake.now).await?;
     on_tx!(tx, conn, d => sqlx::query(CLOSE_UPDATES.of(d)).bind(id.0).execute(conn).await?.rows_affected());
     Ok(cancelled)
 }
