@@ -21,7 +21,7 @@ const PAGES_PER_SWEEP: usize = 5;
 /// Those whose start is settled and rang, or may have rung, and who did not get this message yet. `$1` is the follow-up.
 ///
 /// `OFFSET 0` keeps PostgreSQL from making a join of it, whose plan would rest on what it thinks of a message that is new.
-const FOLLOW: Sql = Sql::new(
+pub(crate) const FOLLOW: Sql = Sql::new(
     "INSERT INTO deliveries
          (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
      SELECT d.organisation_id, d.alert_id, $1, d.participant_id, d.recipient, 1, 'queued', $2, $2
@@ -33,7 +33,7 @@ const FOLLOW: Sql = Sql::new(
      ON CONFLICT (recipient, message_id) DO NOTHING",
 );
 /// The starts of the same people.
-const OWED: Sql = Sql::new(
+pub(crate) const OWED: Sql = Sql::new(
     "SELECT d.id FROM messages s JOIN deliveries d ON d.message_id = s.id
      WHERE s.alert_id = $2 AND s.kind = 'start' AND d.state IN ('sent', 'delivered', 'unknown', 'no_receipt')
          AND (d.state <> 'unknown' OR d.settle_at IS NULL)
@@ -41,7 +41,7 @@ const OWED: Sql = Sql::new(
      LIMIT $3",
 );
 /// Of the starts `$3`, those that are still what they were when they were looked up.
-const FOLLOW_THESE: Sql = Sql::each(
+pub(crate) const FOLLOW_THESE: Sql = Sql::each(
     "INSERT INTO deliveries
          (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
      SELECT d.organisation_id, d.alert_id, $1, d.participant_id, d.recipient, 1, 'queued', $2, $2

@@ -355,3 +355,42 @@ impl<'a> Filter<'a> {
         matches
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn hours_that_cannot_be_read_keep_nobody_from_an_alert() {
+        let home = Point::wgs84(52.0907, 5.1214).unwrap();
+        let geofence = Geofence::circle(home, 100.0).unwrap();
+        let query = MatchQuery {
+            organisation: OrganisationId::generate(),
+            geofence: &geofence,
+            audience: &Audience::default(),
+            priority: Priority::Urgent,
+            // A Monday, 17:00 in Amsterdam.
+            as_of: crate::fixture::NOW,
+        };
+        let zone = "Europe/Amsterdam".parse().unwrap();
+        let rules = MatchRules { zone, quiet_hours: None, max_alerts_per_day: 0 };
+        let ranges = cells(&geofence).await.unwrap();
+        let mut filter = Filter::new(&query, &rules, None, &ranges);
+        for (n, hours) in (0..).zip(["Mo 09:00-12:00", "Mo 26:00-late", "Mo 09:00-18:00", "Mo 26:00-late"]) {
+            let record = Record {
+                cell: home.cell(),
+                latitude: home.latitude(),
+                longitude: home.longitude(),
+                participant: Uuid::from_u128(n),
+                recipient: n.to_be_bytes(),
+                kind: ParticipantKind::Resident,
+                paused_until: None,
+                hours: Some(hours),
+            };
+            filter.take_all(&record.to_bytes()).unwrap();
+        }
+        let matches = filter.matches();
+        let asked: Vec<Uuid> = matches.recipients.iter().map(|matched| matched.participant.0).collect();
+        assert_eq!((asked, matches.off_hours), ([1, 2, 3].map(Uuid::from_u128).to_vec(), 1));
+    }
+}

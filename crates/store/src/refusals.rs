@@ -93,7 +93,7 @@ pub(crate) const OPEN: Sql = Sql::new(
 );
 /// What may have rung before it was put back is not known to have failed. `$4`: the countries for which somebody is left; `$5`: how
 /// many at most. See [`crate::unsent`] for why it is page by page, and how.
-const FAIL: Sql = Sql::each(
+pub(crate) const FAIL: Sql = Sql::each(
     "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'failed' END, changed_at = $2, reason = $3
      WHERE state = 'queued' AND id IN (
          SELECT d.id FROM deliveries d WHERE d.message_id = $1 AND d.state = 'queued'
@@ -110,7 +110,7 @@ const FAIL: Sql = Sql::each(
 );
 /// As if the gateway that refused had handed it over: gateways that would not take it by themselves may. What one of those
 /// handed over again goes the same way, because the one that refused is nobody to hand it to.
-const HAND_OVER: Sql = Sql::each(
+pub(crate) const HAND_OVER: Sql = Sql::each(
     "UPDATE deliveries SET handed_by = $2
      WHERE state = 'queued' AND id IN (
          SELECT id FROM deliveries WHERE message_id = $1 AND state = 'queued'

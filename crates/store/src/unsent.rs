@@ -17,7 +17,7 @@ pub(crate) const PAGES_PER_SWEEP: usize = 10;
 /// most. Deliveries that another holds are passed over: they are being claimed, or are on the page of another process.
 ///
 /// `ARRAY` makes PostgreSQL look each one up, whatever it thinks of how many they are.
-const EXPIRE: Sql = Sql::each(
+pub(crate) const EXPIRE: Sql = Sql::each(
     "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'expired' END, changed_at = $2
      WHERE state = 'queued' AND id IN (SELECT id FROM deliveries WHERE message_id = $1 AND state = 'queued' LIMIT $3)",
     "WITH page AS (
@@ -26,7 +26,7 @@ const EXPIRE: Sql = Sql::each(
      UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'expired' END, changed_at = $2
      WHERE state = 'queued' AND id = ANY (ARRAY(SELECT id FROM page))",
 );
-const NO_RECEIPT: Sql = Sql::each(
+pub(crate) const NO_RECEIPT: Sql = Sql::each(
     "UPDATE deliveries SET state = 'no_receipt', changed_at = $2
      WHERE state = 'sent' AND id IN (SELECT id FROM deliveries WHERE message_id = $1 AND state = 'sent' LIMIT $3)",
     "WITH page AS (
@@ -35,7 +35,7 @@ const NO_RECEIPT: Sql = Sql::each(
      WHERE state = 'sent' AND id = ANY (ARRAY(SELECT id FROM page))",
 );
 /// A start that was put back after a lost answer may have rung: it stays in doubt, and its phone gets the follow-up.
-const CANCEL: Sql = Sql::each(
+pub(crate) const CANCEL: Sql = Sql::each(
     "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'cancelled' END, changed_at = $2
      WHERE state = 'queued' AND id IN (SELECT id FROM deliveries WHERE message_id = $1 AND state = 'queued' LIMIT $3)",
     "WITH page AS (
