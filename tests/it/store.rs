@@ -2,6 +2,7 @@
 
 mod alerts;
 mod doubts;
+mod large;
 mod matching;
 mod parts;
 mod queue;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use klaroen_domain::id::{AlertId, OrganisationId};
 use klaroen_domain::time::{Clock, Timestamp};
 use klaroen_store::Store;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -12,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::heavy::Heavy;
+use crate::looks::Looks;
 use crate::probe::Probe;
 use crate::rate_limit::RateLimit;
 use crate::settings::DispatcherSettings;
 use crate::streams::Streams;
 use crate::v1::callbacks::CallbackGateways;
+use crate::v1::events::CountsEvent;
 
 /// Whether SMS can leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +73,8 @@ pub struct Inner {
     pub(crate) closing: CancellationToken,
     /// The event streams that are open.
     pub(crate) streams: Streams,
+    /// What they show.
+    pub(crate) looks: Looks<(OrganisationId, AlertId), CountsEvent>,
     /// Whether the database takes writes.
     pub(crate) probe: Probe,
     /// The shapes of alerts and single areas.
@@ -89,6 +94,7 @@ impl App {
             limit,
             closing,
             streams: Streams::default(),
+            looks: Looks::default(),
             probe: Probe::default(),
             shapes: Heavy::shapes(),
             libraries: Heavy::libraries(),

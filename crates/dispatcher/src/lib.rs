@@ -11,6 +11,7 @@ mod gateways;
 mod health;
 mod heavy;
 pub mod import;
+mod looks;
 mod permissions;
 mod probe;
 pub mod problem;

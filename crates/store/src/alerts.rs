@@ -9,6 +9,7 @@ use klaroen_domain::time::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
+pub use crate::changes::Changed;
 use crate::db::{Sql, on_db, on_tx};
 use crate::doubts::DoubtCounts;
 pub use crate::intake::{AlertDraft, ChangeRefused, Intake, Taken};

@@ -155,10 +155,10 @@ mod tests {
         assert_eq!(call(&f, "g", None, NOW).await, stored);
         let day = Duration::from_hours(24);
         let retention = Retention { idempotency: day, parked_receipts: day, receipts: day };
-        assert_eq!(f.store.prune(&retention, NOW.plus(KEEP_REPLAYS)).await.unwrap(), 0);
+        assert_eq!(f.store.prune(&retention, NOW.plus(KEEP_REPLAYS)).await.unwrap().rows, 0);
         assert_eq!(call(&f, "g", Some("once"), NOW).await, CallbackStored::Replayed);
         let later = NOW.plus(KEEP_REPLAYS + Duration::from_millis(1));
-        assert_eq!(f.store.prune(&retention, later).await.unwrap(), 3);
+        assert_eq!(f.store.prune(&retention, later).await.unwrap().rows, 3);
         assert_eq!(call(&f, "g", Some("once"), later).await, stored);
     }
 

@@ -4,16 +4,17 @@ use klaroen_domain::alert::{self, AlertEvent, AlertState, MessageKind, Outcome, 
 use klaroen_domain::geofence::Geofence;
 use klaroen_domain::id::{AlertId, IncidentId, MessageId};
 use klaroen_domain::text::MessageText;
+use klaroen_domain::time::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
-use crate::fanout::{PAGE, Target};
+use crate::fanout::Target;
 use crate::idempotency::Once;
-use crate::intake::{ChangeRefused, FirstPage, Intake, Taken};
-use crate::matching::{Audience, MatchQuery, Matched};
+use crate::intake::{ChangeRefused, Intake, Taken};
+use crate::matching::{Audience, MatchQuery};
 use crate::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
-use crate::{Result, Store, StoreError};
+use crate::{Result, Store, StoreError, follow_ups, unsent};
 
 const STATE: Sql = Sql::new(
     "SELECT state, priority, incident_id, audience FROM alerts WHERE organisation_id = $1 AND id = $2",
@@ -27,21 +28,33 @@ const LOCK: Sql = Sql::each(
 const SET_STATE: Sql = Sql::new(
     "UPDATE alerts SET state = $3, outcome = COALESCE($4, outcome), closed_at = $5 WHERE id = $1 AND state = $2",
 );
-/// A start that was put back after a lost answer may have rung: it stays in doubt, and its phone gets the follow-up.
-const CANCEL_UNSENT: Sql = Sql::new(
-    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'cancelled' END, changed_at = $2
-     WHERE state = 'queued' AND message_id IN (SELECT id FROM messages WHERE alert_id = $1)",
-);
 const CLOSE_FANOUTS: Sql = Sql::new("UPDATE fanouts SET done = TRUE WHERE alert_id = $1 AND NOT done");
 const CLOSE_UPDATES: Sql = Sql::new(
     "UPDATE messages SET awaits_start = FALSE WHERE alert_id = $1 AND kind = 'update' AND awaits_start",
 );
 const START_MESSAGE: Sql =
     Sql::new("SELECT id FROM messages WHERE alert_id = $1 AND kind = 'start' ORDER BY id LIMIT 1");
-const ALREADY_ASKED: Sql = Sql::new("SELECT recipient FROM deliveries WHERE message_id = $1");
 const REOPEN_UPDATES: Sql = Sql::new(
     "UPDATE messages SET awaits_start = TRUE, settled = FALSE WHERE alert_id = $1 AND kind = 'update'",
 );
+
+/// A change to an alert that was made: it is on the disk and holds. What remains of a large one is
+/// [`Store::continue_change`]'s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The message that is not written yet for all that it goes to.
+    pub follow_up: Option<MessageId>,
+    /// Whether deliveries are left in the queue that are to be cancelled. None of them leaves.
+    pub unsent: bool,
+}
+
+impl Changed {
+    /// Whether anything remains.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.follow_up.is_none() && !self.unsent
+    }
+}
 
 /// What a change needs to know of its alert.
 struct Current {
@@ -61,7 +74,7 @@ struct FollowUp<'a> {
 }
 
 impl Store {
-    /// A text to those who were reached.
+    /// A text to those who were reached. What remains is [`Store::continue_change`]'s, as after every change.
     ///
     /// # Errors
     /// What the database says.
@@ -70,7 +83,7 @@ impl Store {
         intake: &Intake<'_>,
         id: AlertId,
         text: &MessageText,
-    ) -> Result<Result<Once<()>, ChangeRefused>> {
+    ) -> Result<Result<Once<Changed>, ChangeRefused>> {
         let (event, kind) = (AlertEvent::Change, MessageKind::Update);
         self.follow_up(intake, id, FollowUp { event, kind, text, outcome: None, action: "alert.updated" })
             .await
@@ -85,7 +98,7 @@ impl Store {
         intake: &Intake<'_>,
         id: AlertId,
         text: &MessageText,
-    ) -> Result<Result<Once<()>, ChangeRefused>> {
+    ) -> Result<Result<Once<Changed>, ChangeRefused>> {
         let (event, kind) = (AlertEvent::Retract, MessageKind::Retract);
         self.follow_up(intake, id, FollowUp { event, kind, text, outcome: None, action: "alert.retracted" })
             .await
@@ -101,7 +114,7 @@ impl Store {
         id: AlertId,
         text: &MessageText,
         outcome: Outcome,
-    ) -> Result<Result<Once<()>, ChangeRefused>> {
+    ) -> Result<Result<Once<Changed>, ChangeRefused>> {
         let (event, kind) = (AlertEvent::End, MessageKind::End);
         let outcome = Some(outcome);
         self.follow_up(intake, id, FollowUp { event, kind, text, outcome, action: "alert.ended" }).await
@@ -112,7 +125,7 @@ impl Store {
         intake: &Intake<'_>,
         id: AlertId,
         change: FollowUp<'_>,
-    ) -> Result<Result<Once<()>, ChangeRefused>> {
+    ) -> Result<Result<Once<Changed>, ChangeRefused>> {
         let mut tx = self.db.begin().await?;
         if let Some(answer) = intake.seen_before(&mut tx).await? {
             return Ok(Ok(answer));
@@ -122,9 +135,10 @@ impl Store {
             Err(refused) => return Ok(Err(refused)),
         };
         // An update leaves the unsent starts alone: their people get the start, and the update after it.
-        if change.kind != MessageKind::Update {
-            cancel_unsent(&mut tx, intake, id).await?;
-        }
+        let unsent = match change.kind {
+            MessageKind::Update => 0,
+            _ => cancel_unsent(&mut tx, intake, id).await?,
+        };
         let message = MessageId::generate();
         let new = NewMessage {
             id: message,
@@ -138,17 +152,13 @@ impl Store {
             now: intake.now,
         };
         messages::insert(&mut tx, &new).await?;
-        let added = messages::follow_up(&mut tx, message, id, intake.now).await?;
-        let reached = messages::reached(&mut tx, id).await?;
+        let more = follow_ups::first_page(&mut tx, message, id, intake.now).await?;
+        let reached = follow_ups::reached(&mut tx, id).await?;
         let detail = json!({ "message": message, "reached": reached, "outcome": change.outcome });
         intake.remember(&mut tx, id.0).await?;
         intake.audit(&mut tx, change.action, id.0, detail).await?;
         tx.commit().await?;
-        // What has been said is on the disk; whoever is not written yet is found by the sweeper, should this be cut off.
-        if added == PAGE {
-            self.follow_up_rest(message, id, intake.now).await?;
-        }
-        Ok(Ok(Once::Done(())))
+        Ok(Ok(Once::Done(Changed { follow_up: more.then_some(message), unsent: unsent::is_full(unsent) })))
     }
 
     /// Stops what has not left.
@@ -159,7 +169,7 @@ impl Store {
         &self,
         intake: &Intake<'_>,
         id: AlertId,
-    ) -> Result<Result<Once<()>, ChangeRefused>> {
+    ) -> Result<Result<Once<Changed>, ChangeRefused>> {
         let mut tx = self.db.begin().await?;
         if let Some(answer) = intake.seen_before(&mut tx).await? {
             return Ok(Ok(answer));
@@ -168,14 +178,39 @@ impl Store {
             return Ok(Err(refused));
         }
         let cancelled = cancel_unsent(&mut tx, intake, id).await?;
-        intake.audit(&mut tx, "alert.cancelled", id.0, json!({ "unsent": cancelled })).await?;
+        let unsent = unsent::is_full(cancelled);
+        // Of a large alert the number is not known yet: its own entry follows when the last page is cancelled.
+        let detail = json!({ "unsent": (!unsent).then_some(cancelled) });
+        intake.audit(&mut tx, "alert.cancelled", id.0, detail).await?;
         intake.remember(&mut tx, id.0).await?;
         tx.commit().await?;
-        Ok(Ok(Once::Done(())))
+        Ok(Ok(Once::Done(Changed { follow_up: None, unsent })))
     }
 
-    /// Asks more people, with the start message, about an alert that runs. Those already asked are not asked again.
-    /// `Taken::recipients` counts the new ones.
+    /// Does what remains of a change, page by page; `wake` is called after each page that somebody is to be sent. Idempotent;
+    /// what a crash cuts off is done by the sweeper.
+    ///
+    /// # Errors
+    /// What the database says; the change holds all the same.
+    pub async fn continue_change(
+        &self,
+        alert: AlertId,
+        changed: &Changed,
+        now: Timestamp,
+        wake: impl Fn() + Sync,
+    ) -> Result<()> {
+        // People wait for the one, nobody for the other.
+        if let Some(message) = changed.follow_up {
+            self.follow_up_rest(message, alert, now, &wake).await?;
+        }
+        if changed.unsent {
+            self.cancel_rest(alert, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks more people, with the start message, about an alert that runs. Those already asked are not asked again: the database
+    /// has one delivery for each number. `Taken::recipients` counts the new ones of what was written.
     ///
     /// # Errors
     /// What the database says.
@@ -198,7 +233,7 @@ impl Store {
             priority: found.priority,
             as_of: intake.now,
         };
-        let matched = self.match_geofence(&query, intake.rules).await?.recipients;
+        let first = self.first_page(&query, intake.rules).await?;
         let mut tx = self.db.begin().await?;
         if let Some(answer) = intake.seen_before(&mut tx).await? {
             return Ok(Ok(answer));
@@ -208,14 +243,12 @@ impl Store {
         }
         let start: Uuid = on_tx!(&mut tx, conn, d =>
             sqlx::query_scalar(START_MESSAGE.of(d)).bind(id.0).fetch_one(conn).await?);
-        let mut new = not_yet_asked(&mut tx, start, matched).await?;
         let target = Target { organisation: intake.organisation, alert: id, message: MessageId(start) };
-        let recipients = new.len() as u64;
-        let more = new.len() > PAGE;
-        new.truncate(PAGE);
-        intake.begin_fanout(&mut tx, target, geofence, &FirstPage { recipients: new, more }).await?;
+        let recipients = intake.begin_fanout(&mut tx, target, geofence, &first).await?;
+        let more = first.more;
         on_tx!(&mut tx, conn, d => sqlx::query(REOPEN_UPDATES.of(d)).bind(id.0).execute(conn).await?.rows_affected());
-        let detail = json!({ "area": area, "recipients": recipients });
+        // Of a large area the number is not known yet: the message's follows when the last page is written.
+        let detail = json!({ "area": area, "recipients": (!more).then_some(recipients) });
         intake.audit(&mut tx, "alert.extended", id.0, detail).await?;
         intake.remember(&mut tx, id.0).await?;
         tx.commit().await?;
@@ -265,18 +298,11 @@ async fn change_state(
     Ok(Ok(current))
 }
 
-/// Takes out of the queue what has not left, and stops fan-outs and updates that are under way.
+/// Takes out of the queue a page of what has not left, and stops fan-outs and updates that are under way. What is behind the
+/// page does not leave either, once this is committed: the alert is closed.
 async fn cancel_unsent(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<u64> {
     on_tx!(&mut *tx, conn, d => sqlx::query(CLOSE_FANOUTS.of(d)).bind(id.0).execute(conn).await?.rows_affected());
-    let cancelled = on_tx!(&mut *tx, conn, d => sqlx::query(CANCEL_UNSENT.of(d))
-        .bind(id.0).bind(intake.now.as_millis()).execute(conn).await?.rows_affected());
+    let cancelled = unsent::cancel_page(tx, id, intake.now).await?;
     on_tx!(tx, conn, d => sqlx::query(CLOSE_UPDATES.of(d)).bind(id.0).execute(conn).await?.rows_affected());
     Ok(cancelled)
-}
-
-async fn not_yet_asked(tx: &mut Tx, start: Uuid, matched: Vec<Matched>) -> Result<Vec<Matched>> {
-    let asked: Vec<Vec<u8>> = on_tx!(tx, conn, d =>
-        sqlx::query_scalar(ALREADY_ASKED.of(d)).bind(start).fetch_all(conn).await?);
-    let asked: std::collections::HashSet<Vec<u8>> = asked.into_iter().collect();
-    Ok(matched.into_iter().filter(|m| !asked.contains(m.recipient.0.as_slice())).collect())
 }

@@ -4,9 +4,11 @@ use klaroen_domain::geofence::Geofence;
 use klaroen_domain::id::{AlertId, MessageId, OrganisationId};
 use klaroen_domain::time::Timestamp;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
+use crate::intake::FirstPage;
 use crate::matching::{Audience, MatchQuery, MatchRules, Matched};
 use crate::object::object;
 use crate::walk::Walk;
@@ -33,7 +35,7 @@ const INSERT_PAGE: Sql = Sql::each(
 );
 const LANE: Sql = Sql::new("SELECT lane FROM messages WHERE id = $1");
 const OPEN: Sql = Sql::new(
-    "SELECT f.id, f.organisation_id, f.message_id, f.geofence, f.as_of, a.audience, a.priority
+    "SELECT f.id, f.organisation_id, f.message_id, f.geofence, f.as_of, f.touched_at, f.next_cell, a.audience, a.priority
      FROM fanouts f JOIN alerts a ON a.id = f.alert_id
      WHERE f.alert_id = $1 AND NOT f.done ORDER BY f.id",
 );
@@ -43,12 +45,16 @@ const STILL_ACTIVE: Sql = Sql::each(
     "SELECT state = 'active' FROM alerts WHERE id = $1 FOR NO KEY UPDATE",
 );
 const INSERT: Sql = Sql::new(
-    "INSERT INTO fanouts (id, organisation_id, alert_id, message_id, geofence, as_of, done)
-     VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    "INSERT INTO fanouts (id, organisation_id, alert_id, message_id, geofence, as_of, done, touched_at, next_cell)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $6, $8)",
 );
+/// Of several processes that find a fan-out cut off, one goes on with it.
+const TAKE: Sql =
+    Sql::new("UPDATE fanouts SET touched_at = $2 WHERE id = $1 AND NOT done AND touched_at = $3");
+const TOUCH: Sql = Sql::new("UPDATE fanouts SET touched_at = $2, next_cell = $3 WHERE id = $1 AND NOT done");
 const DONE: Sql = Sql::new("UPDATE fanouts SET done = TRUE WHERE id = $1 AND NOT done");
 const ALERTS_WITH_OPEN: Sql =
-    Sql::new("SELECT DISTINCT alert_id FROM fanouts WHERE NOT done AND as_of <= $1");
+    Sql::new("SELECT DISTINCT alert_id FROM fanouts WHERE NOT done AND touched_at <= $1");
 
 #[derive(sqlx::FromRow)]
 struct OpenRow {
@@ -57,6 +63,8 @@ struct OpenRow {
     message_id: Uuid,
     geofence: String,
     as_of: i64,
+    touched_at: i64,
+    next_cell: Option<i64>,
     audience: String,
     priority: String,
 }
@@ -75,11 +83,11 @@ pub(crate) async fn begin(
     target: Target,
     geofence: &Geofence,
     as_of: Timestamp,
-    done: bool,
+    first: &FirstPage,
 ) -> Result<()> {
     on_tx!(tx, conn, d => sqlx::query(INSERT.of(d))
         .bind(Uuid::now_v7()).bind(target.organisation.0).bind(target.alert.0).bind(target.message.0)
-        .bind(geofence.to_json().to_string()).bind(as_of.as_millis()).bind(done)
+        .bind(geofence.to_json().to_string()).bind(as_of.as_millis()).bind(!first.more).bind(first.next_cell)
         .execute(conn).await?.rows_affected());
     Ok(())
 }
@@ -104,7 +112,8 @@ pub(crate) async fn write_page(tx: &mut Tx, target: Target, page: &[Matched], no
 
 impl Store {
     /// Writes what remains of an alert's deliveries; `wake` is called after each page that was committed. Idempotent: it
-    /// matches again, as of the alert's own moment, and adds who is missing.
+    /// matches as of the alert's own moment, from where it was left, and adds who is missing. What another process took in the
+    /// same moment is left to that one.
     ///
     /// # Errors
     /// What the database says; what was written stays, and the next call goes on.
@@ -147,12 +156,15 @@ impl Store {
             as_of: Timestamp::from_millis(row.as_of),
         };
         let target = Target { organisation, alert, message: MessageId(row.message_id) };
-        let mut walk = Walk::begin(self, &query, rules).await?;
+        let taken = on_db!(write self.db, pool, d => sqlx::query(TAKE.of(d))
+            .bind(row.id).bind(now.as_millis()).bind(row.touched_at).execute(pool).await?.rows_affected());
+        if taken == 0 {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let mut walk = Walk::begin(self, &query, rules, row.next_cell).await?;
         while !walk.is_done() {
             let page = walk.step(PLACES).await?;
-            if page.is_empty() {
-                continue;
-            }
             let mut tx = self.db.begin().await?;
             let active: bool = on_tx!(&mut tx, conn, d =>
                 sqlx::query_scalar(STILL_ACTIVE.of(d)).bind(alert.0).fetch_one(conn).await?);
@@ -160,7 +172,13 @@ impl Store {
             if !active {
                 break;
             }
-            write_page(&mut tx, target, &page, now).await?;
+            if !page.is_empty() {
+                write_page(&mut tx, target, &page, now).await?;
+            }
+            // Where nobody was found, too: who looks through a million places is not cut off.
+            on_tx!(&mut tx, conn, d => sqlx::query(TOUCH.of(d))
+                .bind(row.id).bind(now.plus(began.elapsed()).as_millis()).bind(walk.next_cell())
+                .execute(conn).await?.rows_affected());
             tx.commit().await?;
             wake();
         }
@@ -183,7 +201,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// Alerts whose deliveries were not all written although they began before `before`: a crash cut them off.
+    /// Alerts whose deliveries were not all written although nobody wrote a page since `before`: a crash cut them off.
     ///
     /// # Errors
     /// What the database says.

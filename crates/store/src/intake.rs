@@ -69,6 +69,8 @@ pub struct Taken {
 pub(crate) struct FirstPage {
     pub(crate) recipients: Vec<Matched>,
     pub(crate) more: bool,
+    /// Where the others begin.
+    pub(crate) next_cell: Option<i64>,
 }
 
 /// Why a change to an alert was not made.
@@ -100,7 +102,7 @@ impl Store {
         alert: Option<&AlertDraft>,
     ) -> Result<Once<Taken>> {
         let first = match alert {
-            Some(alert) => self.first_page(intake, alert).await?,
+            Some(alert) => self.first_page(&intake.query(alert), intake.rules).await?,
             None => FirstPage::default(),
         };
         let mut tx = self.db.begin().await?;
@@ -135,7 +137,7 @@ impl Store {
         if !exists {
             return Ok(Err(ChangeRefused::NotFound));
         }
-        let first = self.first_page(intake, alert).await?;
+        let first = self.first_page(&intake.query(alert), intake.rules).await?;
         let mut tx = self.db.begin().await?;
         if let Some(answer) = intake.seen_before(&mut tx).await? {
             return Ok(Ok(answer));
@@ -149,21 +151,25 @@ impl Store {
     }
 
     /// Looks up no more than the first page: the first SMS does not wait until the last recipient is found.
-    async fn first_page(&self, intake: &Intake<'_>, alert: &AlertDraft) -> Result<FirstPage> {
-        let query = MatchQuery {
-            organisation: intake.organisation,
-            geofence: &alert.geofence,
-            audience: &alert.audience,
-            priority: alert.priority,
-            as_of: intake.now,
-        };
-        let mut walk = Walk::begin(self, &query, intake.rules).await?;
+    pub(crate) async fn first_page(&self, query: &MatchQuery<'_>, rules: &MatchRules) -> Result<FirstPage> {
+        let mut walk = Walk::begin(self, query, rules, None).await?;
         let recipients = walk.step(FIRST_PLACES).await?;
-        Ok(FirstPage { recipients, more: !walk.is_done() })
+        Ok(FirstPage { recipients, more: !walk.is_done(), next_cell: walk.next_cell() })
     }
 }
 
 impl Intake<'_> {
+    /// Whom an alert is for.
+    fn query<'a>(&self, alert: &'a AlertDraft) -> MatchQuery<'a> {
+        MatchQuery {
+            organisation: self.organisation,
+            geofence: &alert.geofence,
+            audience: &alert.audience,
+            priority: alert.priority,
+            as_of: self.now,
+        }
+    }
+
     /// What to answer where the request was made before.
     pub(crate) async fn seen_before<T>(&self, tx: &mut Tx) -> Result<Option<Once<T>>> {
         let Some(key) = self.idempotency else { return Ok(None) };
@@ -225,8 +231,8 @@ impl Intake<'_> {
         };
         messages::insert(tx, &start).await?;
         let target = Target { organisation: self.organisation, alert: id, message };
-        self.begin_fanout(tx, target, &alert.geofence, first).await?;
-        Ok(Taken { incident, alert: Some(id), recipients: first.recipients.len() as u64, more: first.more })
+        let recipients = self.begin_fanout(tx, target, &alert.geofence, first).await?;
+        Ok(Taken { incident, alert: Some(id), recipients, more: first.more })
     }
 
     /// Says in the audit log that an alert was started, if one was.
@@ -241,16 +247,15 @@ impl Intake<'_> {
         self.audit(tx, "alert.started", id.0, detail).await
     }
 
-    /// Writes the first page of a fan-out and its record.
+    /// Writes the first page of a fan-out and its record; gives how many deliveries were new.
     pub(crate) async fn begin_fanout(
         &self,
         tx: &mut Tx,
         target: Target,
         geofence: &Geofence,
         first: &FirstPage,
-    ) -> Result<()> {
-        fanout::begin(tx, target, geofence, self.now, !first.more).await?;
-        fanout::write_page(tx, target, &first.recipients, self.now).await?;
-        Ok(())
+    ) -> Result<u64> {
+        fanout::begin(tx, target, geofence, self.now, first).await?;
+        fanout::write_page(tx, target, &first.recipients, self.now).await
     }
 }

@@ -19,6 +19,7 @@ pub mod export;
 pub mod fanout;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod follow_ups;
 pub mod gateway_tests;
 pub mod gateways;
 pub mod groups;
@@ -55,6 +56,7 @@ pub mod seal;
 #[cfg(test)]
 mod statements;
 pub mod sweep;
+mod unsent;
 mod wakeup;
 mod walk;
 pub mod workers;

@@ -292,7 +292,7 @@ impl<'a> Filter<'a> {
             return Ok(());
         }
         let (participant, recipient) = (ParticipantId(place.participant), Recipient(place.recipient));
-        let verdict = self.verdict(place)?;
+        let verdict = self.verdict(place);
         self.found.push((verdict, Matched { participant, recipient, kind }));
         Ok(())
     }
@@ -307,27 +307,34 @@ impl<'a> Filter<'a> {
         Ok(self.query.geofence.contains(&point))
     }
 
-    fn verdict(&mut self, place: &Record<'_>) -> Result<Verdict> {
+    fn verdict(&mut self, place: &Record<'_>) -> Verdict {
         if place.paused_until.is_some_and(|until| until > self.query.as_of.as_millis()) {
-            return Ok(Verdict::Paused);
+            return Verdict::Paused;
         }
         if self.query.priority == Priority::LifeThreatening {
-            return Ok(Verdict::Wanted);
+            return Verdict::Wanted;
         }
         if self.quiet {
-            return Ok(Verdict::OffHours);
+            return Verdict::OffHours;
         }
-        let Some(text) = place.hours else { return Ok(Verdict::Wanted) };
+        let Some(text) = place.hours else { return Verdict::Wanted };
         let open = if let Some(open) = self.hours.get(text) {
             *open
         } else {
-            let hours: WeeklyHours =
-                text.parse().map_err(|_| StoreError::Corrupt { table: "places", column: "hours" })?;
-            let open = hours.contains_minute(self.minute_of_week);
+            let open = self.is_open(text, place.participant);
             self.hours.insert(text.to_owned(), open);
             open
         };
-        Ok(if open { Verdict::Wanted } else { Verdict::OffHours })
+        if open { Verdict::Wanted } else { Verdict::OffHours }
+    }
+
+    /// Hours that cannot be read keep nobody from an alert: neither their own place, nor, by an error, everybody else's.
+    fn is_open(&self, hours: &str, participant: Uuid) -> bool {
+        let Ok(hours) = hours.parse::<WeeklyHours>() else {
+            tracing::error!(%participant, "the hours of a place cannot be read: it counts as open");
+            return true;
+        };
+        hours.contains_minute(self.minute_of_week)
     }
 
     /// One for each number. The same answer in whatever order the rows came: the most willing place, then the oldest
@@ -346,5 +353,44 @@ impl<'a> Filter<'a> {
         self.found.retain(|(verdict, _)| *verdict == Verdict::Wanted);
         matches.recipients = self.found.into_iter().map(|(_, matched)| matched).collect();
         matches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn hours_that_cannot_be_read_keep_nobody_from_an_alert() {
+        let home = Point::wgs84(52.0907, 5.1214).unwrap();
+        let geofence = Geofence::circle(home, 100.0).unwrap();
+        let query = MatchQuery {
+            organisation: OrganisationId::generate(),
+            geofence: &geofence,
+            audience: &Audience::default(),
+            priority: Priority::Urgent,
+            // A Monday, 17:00 in Amsterdam.
+            as_of: crate::fixture::NOW,
+        };
+        let zone = "Europe/Amsterdam".parse().unwrap();
+        let rules = MatchRules { zone, quiet_hours: None, max_alerts_per_day: 0 };
+        let ranges = cells(&geofence).await.unwrap();
+        let mut filter = Filter::new(&query, &rules, None, &ranges);
+        for (n, hours) in (0..).zip(["Mo 09:00-12:00", "Mo 26:00-late", "Mo 09:00-18:00", "Mo 26:00-late"]) {
+            let record = Record {
+                cell: home.cell(),
+                latitude: home.latitude(),
+                longitude: home.longitude(),
+                participant: Uuid::from_u128(n),
+                recipient: n.to_be_bytes(),
+                kind: ParticipantKind::Resident,
+                paused_until: None,
+                hours: Some(hours),
+            };
+            filter.take_all(&record.to_bytes()).unwrap();
+        }
+        let matches = filter.matches();
+        let asked: Vec<Uuid> = matches.recipients.iter().map(|matched| matched.participant.0).collect();
+        assert_eq!((asked, matches.off_hours), ([1, 2, 3].map(Uuid::from_u128).to_vec(), 1));
     }
 }

@@ -1,4 +1,4 @@
-//! Texts: what a worker sends, and the follow-ups (update, end, retract) to those who were reached.
+//! Texts: what a worker sends. Whom an update, end or retract goes to is in [`crate::follow_ups`].
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use klaroen_domain::time::Timestamp;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
-use crate::fanout::PAGE;
 use crate::{Result, Store, StoreError};
 
 /// What a worker needs to know of a message; it never changes, so it can be kept.
@@ -42,35 +41,8 @@ const INSERT: Sql = Sql::new(
          expires_at, created_at, created_by, awaits_start)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13)",
 );
-/// Those whose start is settled and rang, or may have rung, and who did not get this message yet. `$1` is the follow-up.
-const FOLLOW: Sql = Sql::new(
-    "INSERT INTO deliveries
-         (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
-     SELECT d.organisation_id, d.alert_id, $1, d.participant_id, d.recipient, 1, 'queued', $2, $2
-     FROM messages s JOIN deliveries d ON d.message_id = s.id
-     WHERE s.alert_id = $3 AND s.kind = 'start' AND d.state IN ('sent', 'delivered', 'unknown', 'no_receipt')
-         AND (d.state <> 'unknown' OR d.settle_at IS NULL)
-         AND NOT EXISTS (SELECT 1 FROM deliveries f WHERE f.recipient = d.recipient AND f.message_id = $1)
-     LIMIT $4
-     ON CONFLICT (recipient, message_id) DO NOTHING",
-);
 const COUNT_MORE: Sql =
     Sql::new("UPDATE messages SET recipients = recipients + $2, settled = FALSE WHERE id = $1");
-const LOCK: Sql = Sql::each(
-    "SELECT id FROM messages WHERE id = $1",
-    "SELECT id FROM messages WHERE id = $1 FOR NO KEY UPDATE",
-);
-const STARTS_OPEN: Sql = Sql::new(
-    "SELECT EXISTS (SELECT 1 FROM messages s JOIN deliveries d ON d.message_id = s.id
-                    WHERE s.alert_id = $1 AND s.kind = 'start'
-                        AND (d.state IN ('queued', 'sending') OR (d.state = 'unknown' AND d.settle_at IS NOT NULL)))",
-);
-const REACHED: Sql = Sql::new(
-    "SELECT COUNT(*) FROM messages s JOIN deliveries d ON d.message_id = s.id
-     WHERE s.alert_id = $1 AND s.kind = 'start' AND d.state IN ('sent', 'delivered', 'unknown', 'no_receipt')",
-);
-const AWAIT: Sql = Sql::new("UPDATE messages SET awaits_start = $2 WHERE id = $1 AND awaits_start <> $2");
-
 const RECIPIENTS: Sql = Sql::new("SELECT recipients FROM messages WHERE id = $1");
 
 type MessageRow = (Uuid, Option<Uuid>, String, String, i64, String);
@@ -101,37 +73,6 @@ pub(crate) async fn insert(tx: &mut Tx, message: &NewMessage<'_>) -> Result<()> 
     Ok(())
 }
 
-/// Queues a follow-up for a page of those whose start is settled and rang, once each; gives how many were new. Fewer than
-/// [`PAGE`] means that this was the last page; then the message waits only for starts that are still open.
-pub(crate) async fn follow_up(
-    tx: &mut Tx,
-    message: MessageId,
-    alert: AlertId,
-    now: Timestamp,
-) -> Result<usize> {
-    let page = i64::try_from(PAGE).unwrap_or(i64::MAX);
-    // One at a time: another's page that is not committed yet would make this one look like the last.
-    on_tx!(&mut *tx, conn, d => sqlx::query(LOCK.of(d)).bind(message.0).execute(conn).await?.rows_affected());
-    // Asked before the page is written: a start that is settled in between is on the page, or the message waits on.
-    let open: bool = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(STARTS_OPEN.of(d))
-        .bind(alert.0).fetch_one(conn).await?);
-    let added = on_tx!(&mut *tx, conn, d => sqlx::query(FOLLOW.of(d))
-        .bind(message.0).bind(now.as_millis()).bind(alert.0).bind(page).execute(conn).await?.rows_affected());
-    if added > 0 {
-        count_more(tx, message, added).await?;
-    }
-    let added = usize::try_from(added).unwrap_or(usize::MAX);
-    if added < PAGE {
-        on_tx!(&mut *tx, conn, d => sqlx::query(AWAIT.of(d)).bind(message.0).bind(open).execute(conn).await?.rows_affected());
-    }
-    Ok(added)
-}
-
-/// How many of an alert's starts rang, or may have.
-pub(crate) async fn reached(tx: &mut Tx, alert: AlertId) -> Result<i64> {
-    Ok(on_tx!(tx, conn, d => sqlx::query_scalar(REACHED.of(d)).bind(alert.0).fetch_one(conn).await?))
-}
-
 /// How many deliveries a message has.
 pub(crate) async fn recipients(tx: &mut Tx, message: MessageId) -> Result<i64> {
     Ok(on_tx!(tx, conn, d => sqlx::query_scalar(RECIPIENTS.of(d)).bind(message.0).fetch_one(conn).await?))
@@ -145,38 +86,6 @@ pub(crate) async fn count_more(tx: &mut Tx, message: MessageId, added: u64) -> R
 }
 
 impl Store {
-    /// Writes the pages of a follow-up that remain, each in a transaction of its own; gives how many deliveries were new. A
-    /// crash in between is mended by the sweeper.
-    pub(crate) async fn follow_up_rest(
-        &self,
-        message: MessageId,
-        alert: AlertId,
-        now: Timestamp,
-    ) -> Result<u64> {
-        let mut all = 0;
-        loop {
-            let mut tx = self.db.begin().await?;
-            let added = follow_up(&mut tx, message, alert, now).await?;
-            tx.commit().await?;
-            all += added as u64;
-            if added < PAGE {
-                return Ok(all);
-            }
-        }
-    }
-
-    /// Whether a follow-up that waits has somebody to be written for: starts are counted, which is cheap, before they are
-    /// compared one by one, which is not. Once no start is open, it is looked at once more and waits no longer.
-    pub(crate) async fn follow_up_is_due(&self, message: MessageId, alert: AlertId) -> Result<bool> {
-        let open: bool = on_db!(read self.db, pool, d =>
-            sqlx::query_scalar(STARTS_OPEN.of(d)).bind(alert.0).fetch_one(pool).await?);
-        let reached: i64 = on_db!(read self.db, pool, d =>
-            sqlx::query_scalar(REACHED.of(d)).bind(alert.0).fetch_one(pool).await?);
-        let written: i64 = on_db!(read self.db, pool, d =>
-            sqlx::query_scalar(RECIPIENTS.of(d)).bind(message.0).fetch_one(pool).await?);
-        Ok(!open || reached > written)
-    }
-
     /// One message.
     ///
     /// # Errors

@@ -22,8 +22,6 @@ use crate::seal::Recipient;
 use crate::{Actor, Result, Store, audit, groups};
 use write::Write;
 
-const CREATED_AT: Sql =
-    Sql::new("SELECT created_at FROM participants WHERE organisation_id = $1 AND id = $2");
 const EXTERNAL_ID_TAKEN: Sql =
     Sql::new("SELECT 1 FROM participants WHERE organisation_id = $1 AND external_id = $2 AND id <> $3");
 const OPTED_OUT: Sql = Sql::new("SELECT 1 FROM opt_outs WHERE recipient = $1");
@@ -106,8 +104,6 @@ pub enum Refused {
     ExternalIdTaken,
     /// No such groups.
     UnknownGroups(Vec<String>),
-    /// The participant does not exist in this organisation.
-    NotFound,
 }
 
 impl Store {
@@ -136,33 +132,20 @@ impl Store {
         Ok(Ok(Participant { id, draft, opted_out, created_at: now, updated_at: now }))
     }
 
-    /// Replaces what a registration says.
+    /// Takes a registration in hand to change what it says, so that nothing that another writes meanwhile, such as an import, is
+    /// undone. It holds the registry of the organisation until it is replaced or dropped.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn replace_participant(
+    pub async fn take_participant(
         &self,
         organisation: OrganisationId,
         id: ParticipantId,
-        draft: &ParticipantDraft,
-        actor: Actor,
-        now: Timestamp,
-    ) -> Result<Result<Participant, Refused>> {
+    ) -> Result<Option<TakenParticipant<'_>>> {
         let mut tx = self.db.begin().await?;
         Lock::Registry(organisation).take(&mut tx).await?;
-        let created_at: Option<i64> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(CREATED_AT.of(d))
-            .bind(organisation.0).bind(id.0).fetch_optional(conn).await?);
-        let Some(created_at) = created_at.map(Timestamp::from_millis) else {
-            return Ok(Err(Refused::NotFound));
-        };
-        let opted_out = match self.write_one(&mut tx, organisation, id, false, draft, now).await? {
-            Ok(opted_out) => opted_out,
-            Err(refused) => return Ok(Err(refused)),
-        };
-        let (subject, detail) = (id.to_string(), audit_detail(draft));
-        audit::append(&mut tx, organisation, actor, "participant.updated", &subject, detail, now).await?;
-        tx.commit().await?;
-        Ok(Ok(Participant { id, draft: as_kept(draft), opted_out, created_at, updated_at: now }))
+        let participant = read::get(&mut tx, &self.keys, organisation, id).await?;
+        Ok(participant.map(|participant| TakenParticipant { store: self, tx, organisation, participant }))
     }
 
     /// Erases a participant: what is queued for it is suppressed, or, where the number has another registration in the
@@ -230,6 +213,44 @@ impl Store {
         };
         write::put(tx, &self.keys, organisation, &[write], &known, now).await?;
         Ok(Ok(has_opted_out(tx, write.recipient).await?))
+    }
+}
+
+/// A registration that nobody else changes.
+pub struct TakenParticipant<'a> {
+    store: &'a Store,
+    tx: Tx,
+    organisation: OrganisationId,
+    participant: Participant,
+}
+
+impl TakenParticipant<'_> {
+    /// What it says now.
+    #[must_use]
+    pub const fn draft(&self) -> &ParticipantDraft {
+        &self.participant.draft
+    }
+
+    /// Replaces what it says.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn replace(
+        mut self,
+        draft: &ParticipantDraft,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<Result<Participant, Refused>> {
+        let (tx, organisation) = (&mut self.tx, self.organisation);
+        let Participant { id, created_at, .. } = self.participant;
+        let opted_out = match self.store.write_one(tx, organisation, id, false, draft, now).await? {
+            Ok(opted_out) => opted_out,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let (subject, detail) = (id.to_string(), audit_detail(draft));
+        audit::append(tx, organisation, actor, "participant.updated", &subject, detail, now).await?;
+        self.tx.commit().await?;
+        Ok(Ok(Participant { id, draft: as_kept(draft), opted_out, created_at, updated_at: now }))
     }
 }
 

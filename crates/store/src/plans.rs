@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use crate::db::{Db, Dialect, Sql};
 use crate::fixture::Fixture;
-use crate::{channels, claims, matching, outcomes, receipts, refusals, sweep};
+use crate::{channels, claims, follow_ups, matching, outcomes, receipts, refusals, sweep, unsent};
 use klaroen_test_databases::Engine;
 
 async fn plan(fixture: &Fixture, statement: Sql) -> Vec<String> {
@@ -165,5 +165,52 @@ async fn postgres_looks_for_one_thing_that_is_due_and_no_more() {
             assert!(plan.contains("SubPlan") && plan.contains("(message_id = m.id)"), "{plan}");
             assert!(!plan.contains("Semi Join") && !plan.contains("HashAggregate"), "{plan}");
         }
+    }
+}
+
+#[tokio::test]
+async fn postgres_looks_up_what_is_on_a_page_instead_of_reading_an_alert() {
+    let fixture = postgres_before_analyze("queued").await;
+    let Db::Postgres(pool) = &fixture.store.db else { panic!("this is about PostgreSQL") };
+    let mut db = pool.acquire().await.unwrap();
+    for analyzed in [false, true] {
+        if analyzed {
+            sqlx::raw_sql("ANALYZE deliveries").execute(&mut *db).await.unwrap();
+        }
+        for (statement, types) in [
+            (unsent::CANCEL, "uuid, bigint, bigint"),
+            (unsent::EXPIRE, "uuid, bigint, bigint"),
+            (unsent::NO_RECEIPT, "uuid, bigint, bigint"),
+            (refusals::HAND_OVER, "uuid, text, bigint"),
+            (refusals::FAIL, "uuid, bigint, text, text, bigint"),
+        ] {
+            let plan = generic_plan(&mut db, statement, types).await.join("\n");
+            assert!(plan.contains("Index Cond: (id = ANY ("), "{plan}");
+            assert!(!plan.contains("Seq Scan on deliveries"), "{plan}");
+        }
+        let these = generic_plan(&mut db, follow_ups::FOLLOW_THESE, "uuid, bigint, text").await.join("\n");
+        assert!(these.contains("Index Cond: (id = "), "{these}");
+        for (statement, types) in
+            [(follow_ups::FOLLOW, "uuid, bigint, uuid, bigint"), (follow_ups::OWED, "uuid, uuid, bigint")]
+        {
+            let plan = generic_plan(&mut db, statement, types).await.join("\n");
+            assert!(
+                plan.contains("SubPlan")
+                    && plan.contains("((recipient = d.recipient) AND (message_id = $1))"),
+                "{plan}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn sqlite_takes_a_page_from_the_queue_of_its_message() {
+    let fixture = Fixture::new(Engine::Sqlite).await;
+    for statement in [unsent::CANCEL, unsent::EXPIRE, unsent::NO_RECEIPT, refusals::HAND_OVER, refusals::FAIL]
+    {
+        let plan = plan(&fixture, statement).await;
+        assert!(plan[0].contains("INTEGER PRIMARY KEY (rowid=?)"), "{plan:#?}");
+        let of_message = |step: &String| step.contains("INDEX deliveries_") && step.contains("(message_id=?");
+        assert!(plan.iter().any(of_message), "{plan:#?}");
     }
 }

@@ -20,7 +20,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
+use crate::fanout::PAGE;
 use crate::outcomes::Finished;
+use crate::unsent::PAGES_PER_SWEEP;
 use crate::{Actor, Result, Store, audit};
 
 /// Recipients for whom a message must have been refused before it is believed to be the message.
@@ -89,23 +91,36 @@ pub(crate) const OPEN: Sql = Sql::new(
          AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' LIMIT 1 OFFSET 0)
      ORDER BY r.message_id, r.gateway",
 );
-/// What may have rung before it was put back is not known to have failed. `$4`: the countries for which somebody is left.
-const FAIL: Sql = Sql::each(
+/// What may have rung before it was put back is not known to have failed. `$4`: the countries for which somebody is left; `$5`: how
+/// many at most. See [`crate::unsent`] for why it is page by page, and how.
+pub(crate) const FAIL: Sql = Sql::each(
     "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'failed' END, changed_at = $2, reason = $3
-     WHERE message_id = $1 AND state = 'queued'
-         AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.id = deliveries.participant_id
-                         AND p.country IN (SELECT value FROM json_each($4)))",
-    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'failed' END, changed_at = $2, reason = $3
-     WHERE message_id = $1 AND state = 'queued'
-         AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.id = deliveries.participant_id
-                         AND p.country IN (SELECT value FROM json_array_elements_text($4::json)))",
+     WHERE state = 'queued' AND id IN (
+         SELECT d.id FROM deliveries d WHERE d.message_id = $1 AND d.state = 'queued'
+             AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.id = d.participant_id
+                             AND p.country IN (SELECT value FROM json_each($4)))
+         LIMIT $5)",
+    "WITH page AS (
+         SELECT d.id FROM deliveries d WHERE d.message_id = $1 AND d.state = 'queued'
+             AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.id = d.participant_id
+                             AND p.country IN (SELECT value FROM json_array_elements_text($4::json)) LIMIT 1 OFFSET 0)
+         ORDER BY d.due_at, d.id LIMIT $5 FOR UPDATE OF d SKIP LOCKED)
+     UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'failed' END, changed_at = $2, reason = $3
+     WHERE state = 'queued' AND id = ANY (ARRAY(SELECT id FROM page))",
 );
 /// As if the gateway that refused had handed it over: gateways that would not take it by themselves may. What one of those
 /// handed over again goes the same way, because the one that refused is nobody to hand it to.
-const HAND_OVER: Sql = Sql::new(
+pub(crate) const HAND_OVER: Sql = Sql::each(
     "UPDATE deliveries SET handed_by = $2
-     WHERE message_id = $1 AND state = 'queued'
-         AND (handed_by IS NULL OR handed_by NOT IN (SELECT gateway FROM message_refusals WHERE message_id = $1))",
+     WHERE state = 'queued' AND id IN (
+         SELECT id FROM deliveries WHERE message_id = $1 AND state = 'queued'
+             AND (handed_by IS NULL OR handed_by NOT IN (SELECT gateway FROM message_refusals WHERE message_id = $1))
+         LIMIT $3)",
+    "WITH page AS (
+         SELECT id FROM deliveries WHERE message_id = $1 AND state = 'queued'
+             AND (handed_by IS NULL OR handed_by NOT IN (SELECT gateway FROM message_refusals WHERE message_id = $1))
+         ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)
+     UPDATE deliveries SET handed_by = $2 WHERE state = 'queued' AND id = ANY (ARRAY(SELECT id FROM page))",
 );
 
 /// A delivery whose attempt ended in a refusal of its message.
@@ -273,8 +288,8 @@ pub struct Passed {
 type OpenRow = (Uuid, String, String, Uuid, Option<Uuid>);
 
 impl Store {
-    /// Hands what is left of refused messages to the other ones of `gateways`, which are all that are configured; fails, in one
-    /// statement for each message, that for which none is left.
+    /// Hands what is left of refused messages to the other ones of `gateways`, which are all that are configured; fails that for
+    /// which none is left. Some pages of each message at a time: call again.
     ///
     /// # Errors
     /// What the database says.
@@ -295,21 +310,53 @@ impl Store {
             if left.iter().all(|g| !g.countries.is_empty()) {
                 let countries: Vec<&str> =
                     left.iter().flat_map(|g| &g.countries).map(Country::code).collect();
-                passed.failed += self.fail_left(&of_message[0], &countries, now).await?;
+                let failed = self.fail_left(&of_message[0], &countries, now).await?;
+                passed.failed += failed;
+                if failed == (PAGES_PER_SWEEP * PAGE) as u64 {
+                    // What is left may be for nobody either: that is known with the last page, in a second.
+                    continue;
+                }
             }
             if !left.is_empty() {
-                passed.handed_over += on_db!(write self.db, pool, d => sqlx::query(HAND_OVER.of(d))
-                    .bind(message).bind(refused_by).execute(pool).await?.rows_affected());
+                passed.handed_over += self.hand_over_left(*message, refused_by).await?;
             }
         }
         Ok(passed)
     }
 
+    async fn hand_over_left(&self, message: Uuid, refused_by: &str) -> Result<u64> {
+        let mut handed_over = 0;
+        for _ in 0..PAGES_PER_SWEEP {
+            let page = on_db!(write self.db, pool, d => sqlx::query(HAND_OVER.of(d))
+                .bind(message).bind(refused_by).bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
+                .execute(pool).await?.rows_affected());
+            handed_over += page;
+            if page < PAGE as u64 {
+                break;
+            }
+        }
+        Ok(handed_over)
+    }
+
     async fn fail_left(&self, row: &OpenRow, countries: &[&str], now: Timestamp) -> Result<u64> {
+        let mut failed = 0;
+        for _ in 0..PAGES_PER_SWEEP {
+            let page = self.fail_page(row, countries, now).await?;
+            failed += page;
+            if page < PAGE as u64 {
+                break;
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Fails a page, with an audit entry of its own: the entries add up.
+    async fn fail_page(&self, row: &OpenRow, countries: &[&str], now: Timestamp) -> Result<u64> {
         let (message, _, _, organisation, alert) = row;
         let mut tx = self.db.begin().await?;
         let failed = on_tx!(&mut tx, conn, d => sqlx::query(FAIL.of(d))
             .bind(message).bind(now.as_millis()).bind(REASON).bind(json!(countries).to_string())
+            .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
             .execute(conn).await?.rows_affected());
         if failed > 0 {
             let detail = json!({"alert": alert, "deliveries": failed});

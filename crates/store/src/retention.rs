@@ -31,8 +31,10 @@ const PRUNE_TESTS: Sql = Sql::new(
     "DELETE FROM gateway_tests WHERE number IN (SELECT number FROM gateway_tests WHERE requested_at < $1 LIMIT $2)",
 );
 
-/// Rows of one kind that a call deletes at most: the one writer is not held up for longer than some milliseconds.
-const BATCH: i64 = 10_000;
+/// Rows that one statement deletes: the one writer is not held up for longer than some milliseconds.
+const BATCH: u64 = 10_000;
+/// Batches of one kind that a call deletes at most: some seconds' work, after which other upkeep has its turn.
+const BATCHES: u64 = 10;
 
 /// How long things are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,23 +47,49 @@ pub struct Retention {
     pub receipts: Duration,
 }
 
+/// What a call deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many rows.
+    pub rows: u64,
+    /// Whether there is more: call again soon.
+    pub more: bool,
+}
+
 impl Store {
-    /// Deletes what is older than it may be, a bounded number of rows at a time; gives how many.
+    /// Deletes what is older than it may be, a bounded number of rows at a time.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<u64> {
-        let keys = self.delete_before(PRUNE_KEYS, now.minus(retention.idempotency)).await?;
-        let receipts = self.delete_before(PRUNE_RECEIPTS, now.minus(retention.parked_receipts)).await?;
-        let raw = self.delete_before(PRUNE_ALL_RECEIPTS, now.minus(retention.receipts)).await?;
-        let replays = self.delete_before(PRUNE_REPLAYS, now.minus(KEEP_REPLAYS)).await?;
-        let tests = self.delete_before(PRUNE_TESTS, now.minus(KEEP_TESTS)).await?;
-        Ok(keys + receipts + raw + replays + tests)
+    pub async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<Pruned> {
+        let kinds = [
+            (PRUNE_KEYS, retention.idempotency),
+            (PRUNE_RECEIPTS, retention.parked_receipts),
+            (PRUNE_ALL_RECEIPTS, retention.receipts),
+            (PRUNE_REPLAYS, KEEP_REPLAYS),
+            (PRUNE_TESTS, KEEP_TESTS),
+        ];
+        let mut pruned = Pruned::default();
+        for (statement, kept) in kinds {
+            let rows = self.delete_before(statement, now.minus(kept)).await?;
+            pruned.rows += rows;
+            pruned.more |= rows == BATCH * BATCHES;
+        }
+        Ok(pruned)
     }
 
     async fn delete_before(&self, statement: Sql, end: Timestamp) -> Result<u64> {
-        Ok(on_db!(write self.db, pool, d => sqlx::query(statement.of(d))
-            .bind(end.as_millis()).bind(BATCH).execute(pool).await?.rows_affected()))
+        let mut deleted = 0;
+        for _ in 0..BATCHES {
+            let rows = on_db!(write self.db, pool, d => sqlx::query(statement.of(d))
+                .bind(end.as_millis()).bind(i64::try_from(BATCH).unwrap_or(i64::MAX))
+                .execute(pool).await?.rows_affected());
+            deleted += rows;
+            if rows < BATCH {
+                break;
+            }
+        }
+        Ok(deleted)
     }
 }
 
@@ -115,21 +143,24 @@ mod tests {
         let (old, kept) = (old.minus(HOUR), kept.minus(HOUR));
         receipts(&f, old).await;
         receipts(&f, kept).await;
-        assert_eq!(f.store.prune(&retention, NOW).await.unwrap(), 2);
+        assert_eq!(f.store.prune(&retention, NOW).await.unwrap(), Pruned { rows: 2, more: false });
         let joined = |at: Timestamp| format!("joined{}", at.as_millis());
         let parked = format!("parked{}", kept.as_millis());
         assert_eq!(left(&f).await, [joined(old), joined(kept), "kept".into(), parked]);
-        assert_eq!(f.store.prune(&retention, NOW).await.unwrap(), 0);
+        assert_eq!(f.store.prune(&retention, NOW).await.unwrap(), Pruned::default());
     }
 
     #[rstest]
     #[tokio::test]
-    async fn a_call_deletes_a_bounded_number(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    async fn a_call_deletes_so_much_and_tells_of_the_rest(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
         let f = Fixture::new(engine).await;
         let retention = Retention { idempotency: HOUR, parked_receipts: HOUR, receipts: 1_000 * HOUR };
-        let names: Vec<String> = (0..=BATCH).map(|n| n.to_string()).collect();
+        let names: Vec<String> = (0..=BATCH * BATCHES).map(|n| n.to_string()).collect();
         keys(&f, &names, NOW.minus(2 * HOUR)).await;
-        assert_eq!(f.store.prune(&retention, NOW).await.unwrap(), 10_000);
-        assert_eq!(f.store.prune(&retention, NOW).await.unwrap(), 1);
+        let all_but_one = Pruned { rows: BATCH * BATCHES, more: true };
+        assert_eq!(f.store.prune(&retention, NOW).await.unwrap(), all_but_one);
+        assert_eq!(f.store.prune(&retention, NOW).await.unwrap(), Pruned { rows: 1, more: false });
     }
 }

@@ -1,10 +1,11 @@
-//! Upkeep: statements that a worker runs each second. Every one is idempotent and gives the number of rows it changed.
+//! Upkeep: statements that a worker runs each second. Every one is idempotent and gives the number of rows it changed. What may
+//! concern a whole alert is done page by page ([`crate::unsent`], [`crate::follow_ups`]).
 
 use std::time::Duration;
 
 use klaroen_domain::alert::{LANES, Priority};
 use klaroen_domain::decide::{Settlement, settle};
-use klaroen_domain::id::{AlertId, MessageId, OrganisationId};
+use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -28,7 +29,7 @@ pub struct Swept {
     pub held: u64,
     /// Deliveries whose message's time ran out before they left.
     pub expired: u64,
-    /// Deliveries that were put back after their alert was closed.
+    /// Deliveries that were put back after their alert was closed, or were left of so many that it had.
     pub cancelled: u64,
     /// Alerts whose time ran out.
     pub alerts_expired: u64,
@@ -133,27 +134,9 @@ const HOLD: Sql = Sql::each(
      WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = 'unknown' AND deliveries.settle_at = (j.value ->> 1)::bigint
      RETURNING deliveries.id",
 );
-/// A delivery that was put back after a lost answer may have rung: it is in doubt, not expired.
-const EXPIRE: Sql = Sql::new(
-    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'expired' END, changed_at = $1
-     WHERE state = 'queued' AND message_id IN (SELECT id FROM messages WHERE NOT settled AND expires_at <= $1)",
-);
-/// A start (or update) that was put back after its alert was closed.
-const CANCEL_LATE: Sql = Sql::new(
-    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'cancelled' END, changed_at = $1
-     WHERE state = 'queued' AND message_id IN (
-         SELECT m.id FROM messages m JOIN alerts a ON a.id = m.alert_id
-         WHERE NOT m.settled AND m.kind IN ('start', 'update') AND a.state IN ('ended', 'cancelled'))",
-);
 const EXPIRED_ALERTS: Sql = Sql::new(
     "UPDATE alerts SET state = 'expired', closed_at = $1 WHERE state = 'active' AND expires_at <= $1
      RETURNING id, organisation_id",
-);
-const WAITING_FOLLOW_UPS: Sql =
-    Sql::new("SELECT id, alert_id FROM messages WHERE NOT settled AND awaits_start AND alert_id IS NOT NULL");
-const NO_RECEIPT: Sql = Sql::new(
-    "UPDATE deliveries SET state = 'no_receipt', changed_at = $1
-     WHERE state = 'sent' AND message_id IN (SELECT id FROM messages WHERE NOT settled AND expires_at <= $2)",
 );
 const SETTLE_MESSAGES: Sql = Sql::each(
     "UPDATE messages SET settled = TRUE
@@ -224,20 +207,14 @@ impl Store {
             receipts_joined: kept(self.join_parked_receipts(now).await),
             resent: kept(self.settle_doubts(now, Settlement::Resend).await),
             held: kept(self.settle_doubts(now, Settlement::Hold).await),
-            expired: kept(self.upkeep(EXPIRE, now).await),
-            cancelled: kept(self.upkeep(CANCEL_LATE, now).await),
+            expired: kept(self.expire_unsent(now).await),
+            cancelled: kept(self.cancel_void(now).await),
             alerts_expired: kept(self.expire_alerts(now).await),
             followed_up: kept(self.follow_up_late_starts(now).await),
-            no_receipt: kept(self.give_up_receipts(receipt_grace, now).await),
+            no_receipt: kept(self.give_up_receipts(now.minus(receipt_grace), now).await),
             messages_settled: kept(self.settle_messages().await),
         };
         failed.map_or(Ok(swept), Err)
-    }
-
-    /// A statement that takes the time and nothing else.
-    async fn upkeep(&self, statement: Sql, now: Timestamp) -> Result<u64> {
-        Ok(on_db!(write self.db, pool, d => sqlx::query(statement.of(d))
-            .bind(now.as_millis()).execute(pool).await?.rows_affected()))
     }
 
     async fn lose_leases(&self, now: Timestamp) -> Result<u64> {
@@ -245,11 +222,6 @@ impl Store {
         let lost = channels::lose(&mut tx, None, now).await?;
         tx.commit().await?;
         Ok(lost)
-    }
-
-    async fn give_up_receipts(&self, grace: Duration, now: Timestamp) -> Result<u64> {
-        Ok(on_db!(write self.db, pool, d => sqlx::query(NO_RECEIPT.of(d))
-            .bind(now.as_millis()).bind(now.minus(grace).as_millis()).execute(pool).await?.rows_affected()))
     }
 
     async fn settle_messages(&self) -> Result<u64> {
@@ -339,19 +311,6 @@ impl Store {
         }
         tx.commit().await?;
         Ok(expired.len() as u64)
-    }
-
-    async fn follow_up_late_starts(&self, now: Timestamp) -> Result<u64> {
-        let waiting: Vec<(Uuid, Uuid)> = on_db!(read self.db, pool, d =>
-            sqlx::query_as(WAITING_FOLLOW_UPS.of(d)).fetch_all(pool).await?);
-        let mut added = 0;
-        for (message, alert) in waiting {
-            let (message, alert) = (MessageId(message), AlertId(alert));
-            if self.follow_up_is_due(message, alert).await? {
-                added += self.follow_up_rest(message, alert, now).await?;
-            }
-        }
-        Ok(added)
     }
 
     /// Messages whose deliveries do not add up to their recipients: must be 0, and is a metric.

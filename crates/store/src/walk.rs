@@ -104,16 +104,24 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    /// From the cell `next_cell` on, as [`Walk::next_cell`] gave it; from the first one where it is `None`.
     pub(crate) async fn begin(
         store: &'a Store,
         query: &'a MatchQuery<'a>,
         rules: &'a MatchRules,
+        next_cell: Option<i64>,
     ) -> Result<Self> {
         let members = store.members(query).await?;
         let starts = store.counted_starts(query, rules).await?;
         let ranges = cells(query.geofence).await?;
-        let scan = Scan::new(store, query.organisation, ranges.clone());
+        let left = next_cell.map_or_else(|| ranges.clone(), |cell| from(&ranges, cell));
+        let scan = Scan::new(store, query.organisation, left);
         Ok(Self { store, query, rules, members, starts, ranges, scan })
+    }
+
+    /// The first cell that was not looked at: cells are read in their order.
+    pub(crate) fn next_cell(&self) -> Option<i64> {
+        self.scan.ranges.first().map(|range| range.first)
     }
 
     /// Whether everything was looked at.

@@ -9,7 +9,7 @@ use klaroen_domain::decide::Decision;
 use klaroen_domain::delivery::DeliveryState;
 use klaroen_domain::id::{AlertId, OrganisationId};
 use klaroen_store::PageRequest;
-use klaroen_store::alerts::ChangeRefused;
+use klaroen_store::alerts::{ChangeRefused, Changed};
 use klaroen_store::idempotency::{Idempotency, Once};
 
 use crate::world::{World, circle, incident, phone, sorted, text};
@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_hours(24);
 
 async fn end(world: &World, alert: AlertId) {
     let done = world.store.end_alert(&world.intake(None), alert, &text("Voorbij."), Outcome::Arrested).await;
-    assert_eq!(done.unwrap(), Ok(Once::Done(())));
+    assert_eq!(done.unwrap(), Ok(Once::Done(Changed::default())));
 }
 
 #[rstest]
@@ -185,7 +185,7 @@ async fn an_update_reaches_those_whose_start_leaves_after_it_too(
     let finished: Vec<_> = claim.claimed.iter().map(|c| world.accepted(c)).collect();
     world.store.finish("main", &finished).await.unwrap();
     let update = world.store.update_alert(&world.intake(None), alert, &text("Jas is blauw.")).await.unwrap();
-    assert_eq!(update, Ok(Once::Done(())));
+    assert_eq!(update, Ok(Once::Done(Changed::default())));
     assert_eq!(world.view(alert).await.messages[1].recipients, 2);
     world.send_all().await;
     assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().followed_up, 2);
@@ -205,7 +205,7 @@ async fn a_retraction_stops_the_starts_and_corrects_those_reached(
     world.store.finish("main", &[world.accepted(&claimed)]).await.unwrap();
     let done =
         world.store.retract_alert(&world.intake(None), alert, &text("Melding vervalt.")).await.unwrap();
-    assert_eq!(done, Ok(Once::Done(())));
+    assert_eq!(done, Ok(Once::Done(Changed::default())));
     assert_eq!(world.view(alert).await.state, AlertState::Cancelled);
     assert_eq!(world.send_all().await, [claimed.phone.unwrap()]);
 }
@@ -236,7 +236,10 @@ async fn cancelling_stops_what_has_not_left(#[values(Engine::Sqlite, Engine::Pos
     world.enrol(5).await;
     let alert = world.alert_all().await;
     world.claim(2).await;
-    assert_eq!(world.store.cancel_alert(&world.intake(None), alert).await.unwrap(), Ok(Once::Done(())));
+    assert_eq!(
+        world.store.cancel_alert(&world.intake(None), alert).await.unwrap(),
+        Ok(Once::Done(Changed::default()))
+    );
     assert_eq!(world.count(alert, 0, DeliveryState::Cancelled).await, 3);
     assert!(world.claim(10).await.claimed.is_empty());
 }

@@ -153,7 +153,13 @@ pub(crate) async fn update(
 ) -> Result<Json<Alert>, Problem> {
     let change = Change::begin(&app, caller, &id, "update", &headers, &body.bytes).await?;
     let text = read_text_request(&app, &body, change.exercise)?;
-    change.carry_out(|r, id| async move { r.app.store.update_alert(&r.intake(), id, &text).await }).await
+    change
+        .carry_out(|r, id| async move {
+            let changed = r.app.store.update_alert(&r.intake(), id, &text).await?;
+            r.finish_change(id, &changed).await;
+            Ok(changed)
+        })
+        .await
 }
 
 /// Withdraw a wrong alert
@@ -173,7 +179,13 @@ pub(crate) async fn retract(
 ) -> Result<Json<Alert>, Problem> {
     let change = Change::begin(&app, caller, &id, "retract", &headers, &body.bytes).await?;
     let text = read_text_request(&app, &body, change.exercise)?;
-    change.carry_out(|r, id| async move { r.app.store.retract_alert(&r.intake(), id, &text).await }).await
+    change
+        .carry_out(|r, id| async move {
+            let changed = r.app.store.retract_alert(&r.intake(), id, &text).await?;
+            r.finish_change(id, &changed).await;
+            Ok(changed)
+        })
+        .await
 }
 
 /// End an alert
@@ -194,7 +206,11 @@ pub(crate) async fn end(
     let change = Change::begin(&app, caller, &id, "end", &headers, &body.bytes).await?;
     let (text, outcome) = read_end(&app, &body, change.exercise)?;
     change
-        .carry_out(move |r, id| async move { r.app.store.end_alert(&r.intake(), id, &text, outcome).await })
+        .carry_out(move |r, id| async move {
+            let changed = r.app.store.end_alert(&r.intake(), id, &text, outcome).await?;
+            r.finish_change(id, &changed).await;
+            Ok(changed)
+        })
         .await
 }
 
@@ -263,7 +279,13 @@ pub(crate) async fn cancel(
     _: NoBody,
 ) -> Result<Json<Alert>, Problem> {
     let change = Change::begin(&app, caller, &id, "cancel", &headers, b"").await?;
-    change.carry_out(|r, id| async move { r.app.store.cancel_alert(&r.intake(), id).await }).await
+    change
+        .carry_out(|r, id| async move {
+            let changed = r.app.store.cancel_alert(&r.intake(), id).await?;
+            r.finish_change(id, &changed).await;
+            Ok(changed)
+        })
+        .await
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
@@ -20,6 +21,7 @@ use super::replies::Reply;
 use super::{alerts, schemas};
 use crate::app::App;
 use crate::authentication::{Caller, authenticate};
+use crate::looks::Look;
 use crate::problem::Problem;
 use crate::request::fields::path_id;
 use crate::streams::StreamPlace;
@@ -81,6 +83,8 @@ struct Watch {
     headers: HeaderMap,
     organisation: OrganisationId,
     alert: AlertId,
+    /// Shared with all who watch the same alert.
+    look: Arc<Look<CountsEvent>>,
     shown: Option<CountsEvent>,
     replies: Replies,
     waiting: VecDeque<Event>,
@@ -133,7 +137,19 @@ impl Watch {
     ) -> Self {
         let replies = Replies { cursor: None, taken: 0, known: 0, seen };
         let waiting = VecDeque::new();
-        Self { app, headers, organisation, alert, shown: None, replies, waiting, polls: 0, _place: place }
+        let look = app.looks.share((organisation, alert));
+        Self {
+            app,
+            headers,
+            organisation,
+            alert,
+            look,
+            shown: None,
+            replies,
+            waiting,
+            polls: 0,
+            _place: place,
+        }
     }
 
     /// Looks, after a check now and then whether the key still works.
@@ -144,11 +160,11 @@ impl Watch {
         self.look().await
     }
 
-    /// Asks the database once and lines up what is new.
+    /// Looks at the counts and lines up what is new.
     async fn look(&mut self) -> Result<(), Problem> {
-        let Alert { state, messages, replies, .. } =
-            alerts::find(&self.app, self.organisation, self.alert).await?;
-        let counts = CountsEvent { state, messages, replies };
+        let (app, organisation, alert) = (&self.app, self.organisation, self.alert);
+        let counts = self.look.see(|| counts(app, organisation, alert)).await?;
+        let replies = counts.replies;
         if self.shown.as_ref() != Some(&counts) {
             self.waiting.push_back(event("counts", &counts)?);
             self.shown = Some(counts);
@@ -180,6 +196,11 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+async fn counts(app: &App, organisation: OrganisationId, alert: AlertId) -> Result<CountsEvent, Problem> {
+    let Alert { state, messages, replies, .. } = alerts::find(app, organisation, alert).await?;
+    Ok(CountsEvent { state, messages, replies })
 }
 
 fn event(name: &str, data: &impl Serialize) -> Result<Event, Problem> {

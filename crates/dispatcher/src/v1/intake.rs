@@ -1,10 +1,11 @@
-//! Taking an alert and writing its deliveries, whether or not the client waits for it.
+//! Taking or changing an alert and writing what comes of it, whether or not the client waits for it.
 
 use std::time::Duration;
 
 use klaroen_domain::id::{AlertId, IncidentId};
 use klaroen_domain::time::Timestamp;
-use klaroen_store::alerts::{AlertDraft, Intake, Taken};
+use klaroen_store::StoreError;
+use klaroen_store::alerts::{AlertDraft, ChangeRefused, Changed, Intake, Taken};
 use klaroen_store::idempotency::{Idempotency, Once};
 use klaroen_store::incidents::IncidentDraft;
 use tokio::task::JoinHandle;
@@ -15,11 +16,13 @@ use crate::authentication::Caller;
 use crate::problem::Problem;
 
 /// Tries of a page of deliveries while the database is away; after that a worker goes on.
-const FAN_OUT_TRIES: u32 = 10;
-const FAN_OUT_PAUSE: Duration = Duration::from_millis(500);
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(500);
 /// How long an answer waits until all deliveries are written: half of what a request may take. A million take longer on a small
 /// machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// The same of a change to an alert, which holds from its first transaction on: who stops one wants to hear that it is stopped.
+const CHANGE_WITHIN: Duration = Duration::from_secs(3);
 
 /// Who asks, in a form that outlives the request.
 #[derive(Clone, Debug)]
@@ -91,9 +94,23 @@ impl Request {
         if !taken.more {
             return;
         }
-        let rest = self.app.tasks.spawn(write_rest(self.app.clone(), alert, self.now).in_current_span());
+        let rest = self.app.tasks.spawn(write_rest(self.app.clone(), alert).in_current_span());
         if !is_done_within(ANSWER_WITHIN, rest).await {
             tracing::info!(%alert, "answered while the rest of the alert is being written");
+        }
+    }
+
+    /// Has what remains of a change done, and waits a moment for it, so that the answer to one that is not large has the counts
+    /// as they will be.
+    pub(crate) async fn finish_change(&self, alert: AlertId, changed: &Result<Once<Changed>, ChangeRefused>) {
+        let Ok(Once::Done(changed)) = changed else { return };
+        self.app.wake.notify_waiters();
+        if changed.is_whole() {
+            return;
+        }
+        let rest = self.app.tasks.spawn(change_rest(self.app.clone(), alert, *changed).in_current_span());
+        if !is_done_within(CHANGE_WITHIN, rest).await {
+            tracing::info!(%alert, "answered while the rest of the change is being written");
         }
     }
 }
@@ -104,18 +121,32 @@ async fn is_done_within(time: Duration, task: JoinHandle<()>) -> bool {
 }
 
 /// Writes the pages after the first, and wakes the worker for each.
-async fn write_rest(app: App, alert: AlertId, now: Timestamp) {
+async fn write_rest(app: App, alert: AlertId) {
+    let (wake, rules) = (&app.wake, &app.settings.rules);
+    try_on(alert, || app.store.continue_fanout(alert, rules, app.now(), || wake.notify_waiters())).await;
+}
+
+/// Writes the pages of a change after the first, and wakes the worker for those that are to be sent.
+async fn change_rest(app: App, alert: AlertId, changed: Changed) {
     let wake = &app.wake;
-    for attempt in 1..=FAN_OUT_TRIES {
-        let rules = &app.settings.rules;
-        match app.store.continue_fanout(alert, rules, now, || wake.notify_waiters()).await {
+    try_on(alert, || app.store.continue_change(alert, &changed, app.now(), || wake.notify_waiters())).await;
+}
+
+/// Does what can be done again until it is done. Nobody is told when it fails: what was answered holds, and the sweep of a worker
+/// does the rest.
+async fn try_on<F>(alert: AlertId, work: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), StoreError>>,
+{
+    for attempt in 1..=TRIES {
+        match work().await {
             Ok(()) => return,
-            Err(error) if error.is_retryable() && attempt < FAN_OUT_TRIES => {
-                tracing::warn!(%alert, %error, attempt, "a fan-out waits for the database");
-                tokio::time::sleep(FAN_OUT_PAUSE).await;
+            Err(error) if error.is_retryable() && attempt < TRIES => {
+                tracing::warn!(%alert, %error, attempt, "the rest of an alert waits for the database");
+                tokio::time::sleep(PAUSE).await;
             }
             Err(error) => {
-                tracing::error!(%alert, %error, "a fan-out stopped; the sweep of a worker goes on with it");
+                tracing::error!(%alert, %error, "the rest of an alert is left to the sweep of a worker");
                 return;
             }
         }

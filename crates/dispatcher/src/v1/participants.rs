@@ -8,8 +8,9 @@ use klaroen_domain::id::ParticipantId;
 use klaroen_domain::participant::{Language, ParticipantKind};
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Timestamp;
-use klaroen_store::participants::{Participant as Stored, Refused};
+use klaroen_store::participants::{Participant as Stored, ParticipantDraft, Refused};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::participant_request::{self as request, ParticipantPatch, ParticipantRequest};
@@ -108,7 +109,6 @@ impl From<Stored> for Participant {
 
 fn refused(refusal: Refused, given: &[String]) -> Problem {
     match refusal {
-        Refused::NotFound => Problem::not_found("participant"),
         Refused::ExternalIdTaken => {
             Problem::taken("/external_id", "another participant has this external_id")
         }
@@ -126,8 +126,8 @@ fn refused(refusal: Refused, given: &[String]) -> Problem {
 }
 
 /// The codes of groups as the request names them, so that a pointer has their place.
-fn given_groups(value: &serde_json::Value) -> Vec<String> {
-    let codes = value.get("groups").and_then(serde_json::Value::as_array);
+fn given_groups(value: &Value) -> Vec<String> {
+    let codes = value.get("groups").and_then(Value::as_array);
     codes.into_iter().flatten().filter_map(|c| c.as_str().map(|c| c.trim().to_owned())).collect()
 }
 
@@ -214,17 +214,27 @@ pub(crate) async fn change(
     if !body.value.is_object() {
         return Err(Problem::invalid_field("", "must be an object"));
     }
-    let stored = find(&app, &caller, id).await?;
-    let mut document = request::write(&stored.draft);
-    request::merge(&mut document, &body.value);
-    let now = app.now();
-    let report = Report::default();
-    let draft = request::read(&Node::root(&document, &report), app.settings.country, now);
-    let draft = report.finish(draft)?;
-    let changed =
-        app.store.replace_participant(caller.organisation(), id, &draft, caller.actor(), now).await?;
+    // Read, merged and written as one: what an import writes in between would be undone.
+    let taken = app.store.take_participant(caller.organisation(), id).await?;
+    let taken = taken.ok_or_else(|| Problem::not_found("participant"))?;
+    let (document, draft) = patched(&app, taken.draft(), &body.value)?;
+    let changed = taken.replace(&draft, caller.actor(), app.now()).await?;
     let changed = changed.map_err(|refusal| refused(refusal, &given_groups(&document)))?;
     Ok(Json(changed.into()))
+}
+
+/// A registration with a patch laid over it, as a document and as what it says.
+fn patched(
+    app: &App,
+    stored: &ParticipantDraft,
+    patch: &Value,
+) -> Result<(Value, ParticipantDraft), Problem> {
+    let mut document = request::write(stored);
+    request::merge(&mut document, patch);
+    let report = Report::default();
+    let draft = request::read(&Node::root(&document, &report), app.settings.country, app.now());
+    let draft = report.finish(draft)?;
+    Ok((document, draft))
 }
 
 /// Erase a participant

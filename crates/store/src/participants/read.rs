@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::sealed::{open_name, open_phone};
 use super::{Consent, Participant, ParticipantDraft, Place};
-use crate::db::{Sql, on_db};
+use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::page::uuid_cursor;
 use crate::seal::Keys;
 use crate::{Page, PageRequest, Result, Store, StoreError};
@@ -42,6 +42,18 @@ macro_rules! select {
 const GET: Sql = select!("organisation_id = $1 AND id = $2");
 const LIST: Sql = select!("organisation_id = $1 AND id > $2 ORDER BY id LIMIT $3");
 const BY_PHONE: Sql = select!("organisation_id = $1 AND id > $2 AND recipient = $4 ORDER BY id LIMIT $3");
+
+/// One participant, as it is in a transaction.
+pub(super) async fn get(
+    tx: &mut Tx,
+    keys: &Keys,
+    organisation: OrganisationId,
+    id: ParticipantId,
+) -> Result<Option<Participant>> {
+    let rows: Vec<Row> = on_tx!(tx, conn, d =>
+        sqlx::query_as(GET.of(d)).bind(organisation.0).bind(id.0).fetch_all(conn).await?);
+    Ok(fold(keys, rows)?.pop())
+}
 
 impl Store {
     /// One participant.
