@@ -52,9 +52,10 @@ const MARK_PLACES: Sql = Sql::new(
     "UPDATE places SET opted_out = $2
      WHERE opted_out <> $2 AND participant_id IN (SELECT id FROM participants WHERE recipient = $1)",
 );
-const SUPPRESS: Sql = Sql::new(
+/// `state || ''`: by the index of recipients, and not by that of all that is queued.
+pub(crate) const SUPPRESS: Sql = Sql::new(
     "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, reason = 'opted_out', changed_at = $2
-     WHERE recipient = $1 AND state = 'queued' AND lane > 0",
+     WHERE recipient = $1 AND state || '' = 'queued' AND lane > 0",
 );
 const SERVICE_MESSAGE: Sql = Sql::new(
     "SELECT id FROM messages

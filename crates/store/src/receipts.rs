@@ -116,7 +116,7 @@ pub(crate) const MOVE: Sql = Sql::each(
     "UPDATE deliveries SET state = $3, reason = COALESCE($4, reason), settle_at = NULL, changed_at = $5
      WHERE state = $2 AND id IN (SELECT value FROM json_each($1))",
     "UPDATE deliveries SET state = $3, reason = COALESCE($4, reason), settle_at = NULL, changed_at = $5
-     WHERE state = $2 AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
+     WHERE state || '' = $2 AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
 );
 /// A start that counted as lost rang after all: its phone is owed what was said since.
 const OWE_FOLLOW_UPS: Sql = Sql::each(

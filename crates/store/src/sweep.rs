@@ -111,26 +111,33 @@ const IN_DOUBT: Sql = Sql::new(
              WHERE x.delivery_id = d.id AND x.lease_token = d.lease_token AND x.ask_at IS NOT NULL))
      LIMIT $2",
 );
-const RESEND: Sql = Sql::each(
+/// In the order of the ids, by the primary key: see `claims::LEASE`.
+pub(crate) const RESEND: Sql = Sql::each(
     "UPDATE deliveries SET state = 'queued', in_doubt = TRUE, settle_at = NULL, due_at = $2, changed_at = $2,
          reason = 'policy_resend'
      FROM json_each($1) j
      WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1
      RETURNING deliveries.id",
-    "UPDATE deliveries SET state = 'queued', in_doubt = TRUE, settle_at = NULL, due_at = $2, changed_at = $2,
+    "WITH d AS (
+         SELECT d.id FROM json_array_elements($1::json) AS j(value) JOIN deliveries d ON d.id = (j.value ->> 0)::bigint
+         WHERE d.state || '' = 'unknown' AND d.settle_at = (j.value ->> 1)::bigint
+         ORDER BY d.id FOR NO KEY UPDATE OF d)
+     UPDATE deliveries SET state = 'queued', in_doubt = TRUE, settle_at = NULL, due_at = $2, changed_at = $2,
          reason = 'policy_resend'
-     FROM json_array_elements($1::json) AS j(value)
-     WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = 'unknown' AND deliveries.settle_at = (j.value ->> 1)::bigint
+     FROM d WHERE deliveries.id = d.id AND deliveries.state || '' = 'unknown'
      RETURNING deliveries.id",
 );
-const HOLD: Sql = Sql::each(
+pub(crate) const HOLD: Sql = Sql::each(
     "UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold', changed_at = $2
      FROM json_each($1) j
      WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1
      RETURNING deliveries.id",
-    "UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold', changed_at = $2
-     FROM json_array_elements($1::json) AS j(value)
-     WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = 'unknown' AND deliveries.settle_at = (j.value ->> 1)::bigint
+    "WITH d AS (
+         SELECT d.id FROM json_array_elements($1::json) AS j(value) JOIN deliveries d ON d.id = (j.value ->> 0)::bigint
+         WHERE d.state || '' = 'unknown' AND d.settle_at = (j.value ->> 1)::bigint
+         ORDER BY d.id FOR NO KEY UPDATE OF d)
+     UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold', changed_at = $2
+     FROM d WHERE deliveries.id = d.id AND deliveries.state || '' = 'unknown'
      RETURNING deliveries.id",
 );
 /// A delivery that was put back after a lost answer may have rung: it is in doubt, not expired.
