@@ -23,6 +23,8 @@ const DELIVERIES: &str = "SELECT id FROM deliveries
 /// What is locked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lock<'a> {
+    /// A claim, until it is committed or not: who has this lock knows that it is one of them. Who waits for it holds nothing.
+    Claim(i64),
     /// From where ids are counted.
     References,
     /// A request with an idempotency key: two at once must not both be the first.
@@ -52,6 +54,8 @@ impl Lock<'_> {
     /// Waits for it.
     pub(crate) async fn take(self, tx: &mut Tx) -> Result<()> {
         let number = match self {
+            // As it is: a claim takes it in the statement that leases.
+            Self::Claim(lease_token) => lease_token,
             Self::References => number("references", &[]),
             Self::Request(organisation, key) => {
                 number("request", &[organisation.0.as_bytes(), key.as_bytes()])

@@ -180,7 +180,7 @@ pub(crate) struct Settling {
 
 impl Settling {
     /// Answers of providers: one about a delivery in doubt is late.
-    const LATE: Self = Self { how: Resolution::LateAnswer, at: None };
+    pub(crate) const LATE: Self = Self { how: Resolution::LateAnswer, at: None };
 }
 
 /// Looks at each row before it is written.

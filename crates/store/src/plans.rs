@@ -100,7 +100,13 @@ async fn generic_plan(db: &mut PgConnection, statement: Sql, types: &str) -> Vec
 }
 
 /// The plan that PostgreSQL makes in this mode for these values.
-async fn plan_of(db: &mut PgConnection, statement: Sql, types: &str, values: &str, mode: &str) -> Vec<String> {
+async fn plan_of(
+    db: &mut PgConnection,
+    statement: Sql,
+    types: &str,
+    values: &str,
+    mode: &str,
+) -> Vec<String> {
     let text = statement.of(Dialect::Postgres);
     for text in [format!("SET plan_cache_mode = {mode}"), format!("PREPARE examined ({types}) AS {text}")] {
         sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *db).await.unwrap();
@@ -198,7 +204,12 @@ async fn postgres_looks_a_batch_up_by_its_ids_however_empty_it_thinks_the_queue_
         let mut db = pool.acquire().await.unwrap();
         let moved = format!("'[1,2]', '{state}', 'delivered', NULL, 5");
         for (statement, types, values, index) in [
-            (claims::LEASE, "text, bigint, bigint, text, bigint", "'[1,2]', 1, 2, 'a/0', 3", "deliveries_pkey"),
+            (
+                claims::LEASE,
+                "text, bigint, bigint, text, bigint",
+                "'[1,2]', 1, 2, 'a/0', 3",
+                "deliveries_pkey",
+            ),
             (claims::SUPPRESS, "text, bigint", "'[1,2]', 3", "deliveries_pkey"),
             (inbound::SUPPRESS, "bytea, bigint", "'x', 3", "deliveries_recipient"),
             (receipts::MOVE, "text, text, text, text, bigint", &moved, "deliveries_pkey"),

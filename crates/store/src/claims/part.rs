@@ -148,7 +148,7 @@ impl Part {
 }
 
 /// What one channel's claims have looked at: up to where, of each message.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Scan(HashMap<Uuid, Place>);
 
 #[derive(Clone, Copy, Debug)]
