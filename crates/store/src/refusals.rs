@@ -152,10 +152,18 @@ async fn hear_one(
     refused: &[RefusedDelivery<'_>],
     heard: &mut Heard,
 ) -> Result<()> {
+    // First the lock: what another counted before us is to be among the refusals before.
+    let of_message: Option<(i64, bool)> = on_tx!(&mut *tx, conn, d =>
+        sqlx::query_as(MESSAGE.of(d)).bind(message).fetch_optional(conn).await?);
     let before: Vec<i64> = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(REFUSED_BEFORE.of(d))
         .bind(message).bind(gateway).fetch_all(conn).await?);
     let before: HashSet<i64> = before.into_iter().collect();
-    let verdict = weigh(tx, gateway, message, refused, &before).await?;
+    // Where somebody may still be added, the first few say nothing about all.
+    let all = match of_message {
+        Some((recipients, true)) => usize::try_from(recipients).unwrap_or(usize::MAX),
+        _ => usize::MAX,
+    };
+    let verdict = weigh(tx, gateway, message, refused, &before, all).await?;
     for refused in refused {
         let finished = refused.finished;
         let wait = match verdict {
@@ -188,15 +196,15 @@ enum Verdict {
     Recipients,
 }
 
+/// `all`: how many the message is for, once that is known.
 async fn weigh(
     tx: &mut Tx,
     gateway: &str,
     message: Uuid,
     refused: &[RefusedDelivery<'_>],
     before: &HashSet<i64>,
+    all: usize,
 ) -> Result<Verdict> {
-    let of_message: Option<(i64, bool)> = on_tx!(&mut *tx, conn, d =>
-        sqlx::query_as(MESSAGE.of(d)).bind(message).fetch_optional(conn).await?);
     let known: bool = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(IS_REFUSED.of(d))
         .bind(message).bind(gateway).fetch_one(conn).await?);
     if known {
@@ -206,11 +214,6 @@ async fn weigh(
     on_tx!(&mut *tx, conn, d => sqlx::query(NOTE.of(d))
         .bind(message).bind(gateway).bind(json!(ids).to_string()).execute(conn).await?.rows_affected());
     let different = before.len() + ids.iter().filter(|id| !before.contains(id)).count();
-    // Where somebody may still be added, the first few say nothing about all.
-    let all = match of_message {
-        Some((recipients, true)) => usize::try_from(recipients).unwrap_or(usize::MAX),
-        _ => usize::MAX,
-    };
     if different < DIFFERENT.min(all) {
         return Ok(Verdict::Recipients);
     }
