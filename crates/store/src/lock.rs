@@ -4,8 +4,8 @@
 //! began: where a transaction looks first and writes by what it saw, it takes one of these locks before it looks. It holds
 //! until the transaction ends. Rows that exist are locked as rows (`FOR NO KEY UPDATE`).
 //!
-//! Two that take several take them in the order of [`Lock`]; an alert's row comes before them, and the audit chain is the last,
-//! because everybody waits for it.
+//! Two that take several take them in one order: an alert's row, deliveries by their ids, messages by their ids, then those of
+//! [`Lock`] as they stand there. The audit chain is the last, because everybody waits for it.
 
 use klaroen_domain::id::OrganisationId;
 use sha2::{Digest, Sha256};
@@ -19,6 +19,19 @@ const SHARED: &str = "SELECT pg_advisory_xact_lock_shared($1)";
 
 const DELIVERIES: &str = "SELECT id FROM deliveries
      WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)) ORDER BY id FOR NO KEY UPDATE";
+
+const MESSAGES_OF: &str = "SELECT id FROM messages
+     WHERE id IN (
+         SELECT message_id FROM deliveries WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)))
+     ORDER BY id FOR NO KEY UPDATE";
+
+const MESSAGES_AND_FOLLOW_UPS: &str = "SELECT id FROM messages
+     WHERE id IN (
+         SELECT d.message_id FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
+         UNION ALL
+         SELECT f.id FROM deliveries d JOIN messages f ON f.alert_id = d.alert_id AND f.kind IN ('update', 'end', 'retract')
+         WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($2::json)))
+     ORDER BY id FOR NO KEY UPDATE";
 
 /// What is locked.
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +96,26 @@ impl OptOuts {
 
 /// Locks deliveries in the order of their ids; `ids` is a JSON array.
 pub(crate) async fn deliveries(tx: &mut Tx, ids: &str) -> Result<()> {
+    lock_rows(tx, DELIVERIES, &[ids]).await
+}
+
+/// Locks the messages of these deliveries in the order of their ids, before the first of them is written: two that write down
+/// answers to the same messages must not wait for each other.
+pub(crate) async fn messages_of(tx: &mut Tx, deliveries: &str) -> Result<()> {
+    lock_rows(tx, MESSAGES_OF, &[deliveries]).await
+}
+
+/// The same, and with them the follow-ups of the alerts of those that `rang_late`.
+pub(crate) async fn messages_and_follow_ups(tx: &mut Tx, deliveries: &str, rang_late: &str) -> Result<()> {
+    lock_rows(tx, MESSAGES_AND_FOLLOW_UPS, &[deliveries, rang_late]).await
+}
+
+async fn lock_rows(tx: &mut Tx, statement: &'static str, ids: &[&str]) -> Result<()> {
     match tx {
         Tx::Sqlite(_) => {}
         Tx::Postgres(tx) => {
-            sqlx::query(DELIVERIES).bind(ids).execute(&mut **tx).await?;
+            let query = ids.iter().fold(sqlx::query(statement), |query, ids| query.bind(*ids));
+            query.execute(&mut **tx).await?;
         }
     }
     Ok(())

@@ -73,6 +73,7 @@ pub(crate) const SUBMITTED_WHOLE: Sql = Sql::each(
      FROM json_each_text($1::json) AS j(key, value) JOIN deliveries d ON d.id = j.value::bigint
      ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
 );
+/// On PostgreSQL in the order of the messages: see [`lock::messages_of`], which would be one question more.
 pub(crate) const SENT_TIMES_OF: Sql = Sql::each(
     "UPDATE messages SET
          first_sent_at = MIN(COALESCE(first_sent_at, s.earliest), s.earliest),
@@ -81,13 +82,16 @@ pub(crate) const SENT_TIMES_OF: Sql = Sql::each(
      FROM (SELECT d.message_id, MIN(d.sent_at) AS earliest, MAX(d.sent_at) AS latest
            FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value GROUP BY d.message_id) s
      WHERE messages.id = s.message_id",
-    "UPDATE messages SET
-         first_sent_at = LEAST(first_sent_at, s.earliest), last_sent_at = GREATEST(last_sent_at, s.latest),
+    "WITH s AS (
+         SELECT d.message_id, MIN(d.sent_at) AS earliest, MAX(d.sent_at) AS latest
+         FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
+         GROUP BY d.message_id),
+     m AS (
+         SELECT m.id, s.earliest, s.latest FROM messages m JOIN s ON s.message_id = m.id ORDER BY m.id FOR NO KEY UPDATE OF m)
+     UPDATE messages SET
+         first_sent_at = LEAST(first_sent_at, m.earliest), last_sent_at = GREATEST(last_sent_at, m.latest),
          settled = FALSE
-     FROM (SELECT d.message_id, MIN(d.sent_at) AS earliest, MAX(d.sent_at) AS latest
-           FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
-           GROUP BY d.message_id) s
-     WHERE messages.id = s.message_id",
+     FROM m WHERE messages.id = m.id",
 );
 pub(crate) const CURRENT: Sql = Sql::each(
     "SELECT d.id, d.state, d.lease_token, d.in_doubt, d.organisation_id, d.message_id
@@ -197,7 +201,8 @@ pub(crate) async fn finish_each(
     let by_id: HashMap<i64, &Finished> = batch.iter().map(|f| (f.id.0, f)).collect();
     let ids = json!(by_id.keys().collect::<Vec<_>>()).to_string();
     let rows: Vec<CurrentRow> =
-        on_tx!(&mut *tx, conn, d => sqlx::query_as(CURRENT.of(d)).bind(ids).fetch_all(conn).await?);
+        on_tx!(&mut *tx, conn, d => sqlx::query_as(CURRENT.of(d)).bind(&ids).fetch_all(conn).await?);
+    lock::messages_of(tx, &ids).await?;
     let refused = rows.iter().filter_map(|row| refused_for_all(row, by_id.get(&row.id)?));
     let heard = refusals::hear(tx, gateway, refused.collect()).await?;
     let mut writes = Writes::new(settling);

@@ -14,7 +14,7 @@ use crate::db::{Sql, Tx, on_tx};
 use crate::doubts::{self, Resolution};
 use crate::outcomes::reopen;
 use crate::seal::{Keys, Recipient};
-use crate::{Result, Store, StoreError, gateway_tests, hex, opt_outs};
+use crate::{Result, Store, StoreError, gateway_tests, hex, lock, opt_outs};
 
 /// One receipt.
 #[derive(Clone, Debug, PartialEq)]
@@ -357,10 +357,13 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
             .bind(json!(ids).to_string()).bind(state).bind(next).bind(reason).bind(at)
             .execute(conn).await?.rows_affected());
     }
+    let owe = (!late_rings.is_empty()).then(|| json!(late_rings).to_string());
+    if let Some(late_rings) = &owe {
+        lock::messages_and_follow_ups(tx, &json!(reopened).to_string(), late_rings).await?;
+    }
     reopen(tx, &reopened).await?;
     doubts::settle(tx, &settled, Resolution::Receipt, Timestamp::from_millis(latest)).await?;
-    if !late_rings.is_empty() {
-        let late_rings = json!(late_rings).to_string();
+    if let Some(late_rings) = owe {
         on_tx!(&mut *tx, conn, d => sqlx::query(OWE_FOLLOW_UPS.of(d)).bind(late_rings).execute(conn).await?.rows_affected());
     }
     let stopped = receipts.iter().filter(|r| r.error.as_deref() == Some(Failure::OPTED_OUT));

@@ -260,6 +260,7 @@ impl Store {
         let mut tx = self.db.begin().await?;
         let ids = json!(answered.iter().map(|a| a.doubt.id.0).collect::<Vec<_>>()).to_string();
         lock::deliveries(&mut tx, &ids).await?;
+        lock::messages_of(&mut tx, &ids).await?;
         let fences = answered.iter().map(|a| json!([a.doubt.id.0, a.doubt.lease_token, a.doubt.asker]));
         let fences = json!(fences.collect::<Vec<_>>()).to_string();
         let ours: Vec<i64> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(STILL_OURS.of(d))
