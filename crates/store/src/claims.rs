@@ -92,13 +92,14 @@ pub struct Claim {
 /// for everybody.
 ///
 /// `OFFSET 0` keeps PostgreSQL from making a join of it: it takes the queue for next to empty, as it is at most times, and would
-/// read the whole of an alert to learn that there is something.
+/// read the whole of an alert to learn that there is something. `ORDER BY` is for the opposite: where all was queued when it last
+/// looked, it would walk through the table from its beginning, past more and more that has left.
 pub(crate) const DUE: Sql = Sql::new(
     "SELECT m.id, m.lane, m.priority FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
      WHERE NOT m.settled AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))
        AND NOT EXISTS (SELECT 1 FROM message_refusals r WHERE r.message_id = m.id AND r.gateway = $2)
        AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' AND d.due_at <= $1
-                   LIMIT 1 OFFSET 0)
+                   ORDER BY d.due_at LIMIT 1 OFFSET 0)
      ORDER BY m.lane, m.id",
 );
 const NEXT_DUE: Sql = Sql::new(

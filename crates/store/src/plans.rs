@@ -228,6 +228,26 @@ async fn postgres_looks_a_batch_up_by_its_ids_however_empty_it_thinks_the_queue_
 }
 
 #[tokio::test]
+async fn postgres_goes_by_the_index_in_the_middle_of_an_alert() {
+    // Statistics were taken while all was queued.
+    let fixture = postgres_before_analyze("queued").await;
+    let Db::Postgres(pool) = &fixture.store.db else { panic!("this is about PostgreSQL") };
+    let mut db = pool.acquire().await.unwrap();
+    sqlx::raw_sql("ANALYZE").execute(&mut *db).await.unwrap();
+    for (statement, types) in [
+        (claims::DUE, "bigint, text"),
+        (claims::CANDIDATES, "uuid, bigint, bigint, text, bigint"),
+        (refusals::OPEN, "text"),
+    ] {
+        let plan = generic_plan(&mut db, statement, types).await.join("\n");
+        assert!(
+            plan.contains("using deliveries_queue") && !plan.contains("Seq Scan on deliveries"),
+            "{plan}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn postgres_reads_no_more_of_the_queue_than_a_claim_looks_at() {
     const SHARE: &str = "uuid, bigint, bigint, bigint, bigint, bigint, text, bigint, bigint, text, bigint, bigint, bigint, bigint";
     let fixture = postgres_that_knows_an_empty_queue("queued").await;

@@ -86,7 +86,8 @@ pub(crate) const OPEN: Sql = Sql::new(
     "SELECT r.message_id, r.gateway, m.priority, m.organisation_id, m.alert_id
      FROM messages m JOIN message_refusals r ON r.message_id = m.id
      WHERE NOT m.settled
-         AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' LIMIT 1 OFFSET 0)
+         AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued'
+                     ORDER BY d.due_at LIMIT 1 OFFSET 0)
      ORDER BY r.message_id, r.gateway",
 );
 /// What may have rung before it was put back is not known to have failed. `$4`: the countries for which somebody is left.
