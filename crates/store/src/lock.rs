@@ -5,7 +5,8 @@
 //! until the transaction ends. Rows that exist are locked as rows (`FOR NO KEY UPDATE`).
 //!
 //! Two that take several take them in one order: an alert's row, deliveries by their ids, messages by their ids, then those of
-//! [`Lock`] as they stand there. The audit chain is the last, because everybody waits for it.
+//! [`Lock`] as they stand there, with [`OptOuts`] behind the numbers. The audit chain is the last, because everybody waits for
+//! it. What is found in another order is kept for the end: see `later`.
 
 use klaroen_domain::id::OrganisationId;
 use sha2::{Digest, Sha256};

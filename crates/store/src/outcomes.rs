@@ -16,11 +16,12 @@ pub(crate) use self::writes::APPLY;
 use self::writes::Writes;
 use crate::db::{Sql, Tx, on_tx};
 use crate::doubts::Resolution;
+use crate::later::Later;
 use crate::lock;
 use crate::object::object;
 use crate::receipts::{self, IncomingReceipt, ReceiptCounts, join_parked};
 use crate::refusals::RefusedDelivery;
-use crate::{Result, Store, opt_outs, refusals};
+use crate::{Result, Store, refusals};
 
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,7 +147,9 @@ impl Store {
     ) -> Result<(FinishedCounts, Option<ReceiptCounts>)> {
         let (mut tx, finished) = self.finish_in(gateway, results).await?;
         if matches!(tx, Tx::Sqlite(_)) || results.is_empty() {
-            let stored = receipts::store(&mut tx, gateway, receipts).await?;
+            let mut later = Later::default();
+            let stored = receipts::store(&mut tx, gateway, receipts, &mut later).await?;
+            later.write(&mut tx).await?;
             tx.commit().await?;
             return Ok((finished, Some(stored)));
         }
@@ -167,8 +170,9 @@ impl Store {
             }
             // Some row is not what its attempt left. This is rolled back, and each is looked at.
         }
-        let mut tx = self.db.begin().await?;
-        let finished = finish_each(&mut tx, gateway, results, Settling::LATE).await?;
+        let (mut tx, mut later) = (self.db.begin().await?, Later::default());
+        let finished = finish_each(&mut tx, gateway, results, Settling::LATE, &mut later).await?;
+        later.write(&mut tx).await?;
         Ok((tx, finished))
     }
 }
@@ -193,6 +197,7 @@ pub(crate) async fn finish_each(
     gateway: &str,
     batch: &[Finished],
     settling: Settling,
+    later: &mut Later,
 ) -> Result<FinishedCounts> {
     if batch.is_empty() {
         return Ok(FinishedCounts::default());
@@ -211,13 +216,11 @@ pub(crate) async fn finish_each(
             writes.add(row, heard.put_back.get(&row.id).unwrap_or(finished));
         }
     }
-    let counts = writes.write(tx, gateway).await?;
-    let stopped = batch.iter().filter(|f| matches!(&f.decision, Decision::Failed(why) if why.is_opt_out()));
-    let (ids, times): (Vec<i64>, Vec<Timestamp>) = stopped.map(|f| (f.id.0, f.at)).unzip();
-    if let Some(now) = times.into_iter().max() {
-        opt_outs::stopped_at_provider(tx, &ids, None, now).await?;
+    let counts = writes.write(tx, gateway, later).await?;
+    for stopped in batch.iter().filter(|f| matches!(&f.decision, Decision::Failed(why) if why.is_opt_out())) {
+        later.stop_phone_of(stopped.id.0, stopped.at);
     }
-    heard.tell(tx).await?;
+    heard.tell(later);
     Ok(FinishedCounts { fenced: batch.len() as u64 - counts.applied.min(batch.len() as u64), ..counts })
 }
 
@@ -272,7 +275,9 @@ impl<'a> Sent<'a> {
         on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED_WHOLE.of(d))
             .bind(object(self.names.iter().copied())).bind(gateway).execute(conn).await?.rows_affected());
         on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES_OF.of(d)).bind(ids).execute(conn).await?.rows_affected());
-        let joined = join_parked(tx, gateway, || self.submissions()).await?;
+        let mut later = Later::default();
+        let joined = join_parked(tx, gateway, || self.submissions(), &mut later).await?;
+        later.write(tx).await?;
         Ok(Some(FinishedCounts { applied: self.names.len() as u64, fenced: 0, joined }))
     }
 

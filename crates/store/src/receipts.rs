@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use crate::db::{Sql, Tx, on_tx};
 use crate::doubts::{self, Resolution};
+use crate::later::Later;
 use crate::outcomes::reopen;
 use crate::seal::{Keys, Recipient};
-use crate::{Result, Store, StoreError, gateway_tests, hex, lock, opt_outs};
+use crate::{Result, Store, StoreError, gateway_tests, hex, lock};
 
 /// One receipt.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,14 +202,21 @@ impl Store {
     /// What the database says; nothing of the batch is stored then, and no receipt may be acknowledged.
     pub async fn store_receipts(&self, gateway: &str, batch: &[IncomingReceipt]) -> Result<ReceiptCounts> {
         let mut tx = self.db.begin().await?;
-        let counts = store(&mut tx, gateway, batch).await?;
+        let mut later = Later::default();
+        let counts = store(&mut tx, gateway, batch, &mut later).await?;
+        later.write(&mut tx).await?;
         tx.commit().await?;
         Ok(counts)
     }
 }
 
 /// Stores a batch and moves the deliveries.
-pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt]) -> Result<ReceiptCounts> {
+pub(crate) async fn store(
+    tx: &mut Tx,
+    gateway: &str,
+    batch: &[IncomingReceipt],
+    later: &mut Later,
+) -> Result<ReceiptCounts> {
     if batch.is_empty() {
         return Ok(ReceiptCounts::default());
     }
@@ -221,7 +229,7 @@ pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt])
         gateway_tests::find(tx, gateway, batch, &unowned).await?.into_iter().collect();
     let mut rows = Vec::with_capacity(batch.len());
     let mut receipts = Vec::with_capacity(batch.len());
-    let (mut stopped, mut joined) = (Vec::new(), 0);
+    let mut joined = 0;
     for (index, receipt) in batch.iter().enumerate() {
         let test = tests.get(&index).copied();
         // Our own reference outranks an id that the provider may use again.
@@ -248,7 +256,7 @@ pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt])
         }
         // The delivery tells the phone, where there is one: see `apply`.
         if owner.is_none() && receipt.error.as_deref() == Some(Failure::OPTED_OUT) {
-            stopped.extend(receipt.recipient.map(|phone| (phone, receipt.received_at)));
+            receipt.recipient.into_iter().for_each(|phone| later.stop(phone, receipt.received_at));
         }
         if let Some((delivery, part)) = owner {
             receipts.push(PartReceipt {
@@ -263,10 +271,7 @@ pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt])
     on_tx!(&mut *tx, conn, d => sqlx::query(INSERT.of(d))
         .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?.rows_affected());
     joined += receipts.len() as u64;
-    let moved = apply(tx, &receipts).await?;
-    if let Some(now) = stopped.iter().map(|(_, at)| *at).max() {
-        opt_outs::stopped_at_provider(tx, &[], stopped.into_iter().map(|(phone, _)| phone), now).await?;
-    }
+    let moved = apply(tx, &receipts, later).await?;
     Ok(ReceiptCounts { joined, parked: batch.len() as u64 - joined, moved })
 }
 
@@ -304,7 +309,7 @@ async fn known_references(tx: &mut Tx, batch: &[IncomingReceipt]) -> Result<Hash
 }
 
 /// Moves deliveries by what their receipts say; gives how many moved.
-pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> {
+pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt], later: &mut Later) -> Result<u64> {
     if receipts.is_empty() {
         return Ok(0);
     }
@@ -366,10 +371,8 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
     if let Some(late_rings) = owe {
         on_tx!(&mut *tx, conn, d => sqlx::query(OWE_FOLLOW_UPS.of(d)).bind(late_rings).execute(conn).await?.rows_affected());
     }
-    let stopped = receipts.iter().filter(|r| r.error.as_deref() == Some(Failure::OPTED_OUT));
-    let (ids, times): (Vec<i64>, Vec<i64>) = stopped.map(|r| (r.delivery, r.at)).unzip();
-    if let Some(now) = times.into_iter().max() {
-        opt_outs::stopped_at_provider(tx, &ids, None, Timestamp::from_millis(now)).await?;
+    for stopped in receipts.iter().filter(|r| r.error.as_deref() == Some(Failure::OPTED_OUT)) {
+        later.stop_phone_of(stopped.delivery, Timestamp::from_millis(stopped.at));
     }
     Ok(moved)
 }
@@ -403,6 +406,7 @@ pub(crate) async fn join_parked(
     tx: &mut Tx,
     gateway: &str,
     submissions: impl FnOnce() -> String,
+    later: &mut Later,
 ) -> Result<u64> {
     let parked: bool = on_tx!(&mut *tx, conn, d =>
         sqlx::query_scalar(ANY_PARKED.of(d)).bind(gateway).fetch_one(conn).await?);
@@ -428,7 +432,7 @@ pub(crate) async fn join_parked(
         })
         .collect::<Result<Vec<_>>>()?;
     unpark(tx, &owners).await?;
-    apply(tx, &receipts).await?;
+    apply(tx, &receipts, later).await?;
     Ok(receipts.len() as u64)
 }
 

@@ -20,6 +20,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
+use crate::later::{Entry, Later};
 use crate::outcomes::Finished;
 use crate::{Actor, Result, Store, audit};
 
@@ -250,17 +251,14 @@ async fn believe(
 }
 
 impl Heard {
-    /// Writes the audit entries: the last thing that the transaction does.
-    pub(crate) async fn tell(mut self, tx: &mut Tx) -> Result<()> {
-        // In one order, so that two who do this do not wait for each other.
-        self.believed.sort_unstable_by_key(|believed| believed.organisation.0);
+    /// What the audit log is told.
+    pub(crate) fn tell(self, later: &mut Later) {
         for believed in self.believed {
             let detail = json!({"gateway": believed.gateway, "code": believed.code});
-            let subject = believed.message.to_string();
-            let (organisation, at) = (believed.organisation, believed.at);
-            audit::append(tx, organisation, Actor::System, "message.refused", &subject, detail, at).await?;
+            let (organisation, subject, at) =
+                (believed.organisation, believed.message.to_string(), believed.at);
+            later.tell(Entry { organisation, action: "message.refused", subject, detail, at });
         }
-        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::db::{Sql, on_db, on_tx};
 use crate::doubts::{self, ASKED_WITHIN, Resolution};
+use crate::later::Later;
 use crate::outcomes::reopen;
 use crate::receipts::{PartReceipt, apply, unpark};
 use crate::{Actor, Result, Store, audit, channels};
@@ -287,7 +288,9 @@ impl Store {
             let owners: Vec<(i64, i64)> = rows.iter().map(|row| (row.id, row.delivery_id)).collect();
             let receipts: Vec<PartReceipt> = rows.into_iter().filter_map(part_receipt).collect();
             unpark(&mut tx, &owners).await?;
-            apply(&mut tx, &receipts).await?;
+            let mut later = Later::default();
+            apply(&mut tx, &receipts, &mut later).await?;
+            later.write(&mut tx).await?;
             tx.commit().await?;
             joined += receipts.len() as u64;
         }

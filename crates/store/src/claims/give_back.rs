@@ -6,6 +6,7 @@ use klaroen_domain::time::Timestamp;
 use serde_json::json;
 
 use crate::db::{Sql, on_tx};
+use crate::later::Later;
 use crate::outcomes::{Finished, Settling, finish_each};
 use crate::{Result, Store, lock};
 
@@ -58,7 +59,9 @@ impl Store {
                 at: now,
             })
             .collect();
-        let counts = finish_each(&mut tx, gateway, &back, Settling::LATE).await?;
+        let mut later = Later::default();
+        let counts = finish_each(&mut tx, gateway, &back, Settling::LATE, &mut later).await?;
+        later.write(&mut tx).await?;
         tx.commit().await?;
         Ok(counts.applied)
     }
