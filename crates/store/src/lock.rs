@@ -21,6 +21,10 @@ const SHARED: &str = "SELECT pg_advisory_xact_lock_shared($1)";
 const DELIVERIES: &str = "SELECT id FROM deliveries
      WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)) ORDER BY id FOR NO KEY UPDATE";
 
+const ALERTS_OF: &str = "SELECT id FROM alerts
+     WHERE id IN (SELECT alert_id FROM deliveries WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)))
+     ORDER BY id FOR SHARE";
+
 const MESSAGES_OF: &str = "SELECT id FROM messages
      WHERE id IN (
          SELECT message_id FROM deliveries WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)))
@@ -93,6 +97,12 @@ impl OptOuts {
         };
         wait(tx, statement, number("opt-outs", &[])).await
     }
+}
+
+/// Keeps the alerts of these deliveries from being changed. Who finds that a phone rang after all, and who makes the message for
+/// those that rang, must not miss each other.
+pub(crate) async fn alerts_of(tx: &mut Tx, deliveries: &str) -> Result<()> {
+    lock_rows(tx, ALERTS_OF, &[deliveries]).await
 }
 
 /// Locks deliveries in the order of their ids; `ids` is a JSON array.

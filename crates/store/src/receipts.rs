@@ -64,25 +64,25 @@ pub struct ReceiptCounts {
 }
 
 /// What the submits are that a batch of receipts names, as one JSON value: a row each would be most of the work. `$1` is the
-/// provider ids. Columns: which of them, the delivery, part, time of the submit, whose phone.
+/// provider ids. Columns: which of them, the delivery, part, time of the submit, whose phone, the state.
 ///
 /// `CROSS JOIN` keeps the order in SQLite: left to itself it reads every submit of the gateway and looks each one up in the
 /// batch, so that a receipt costs more the more was ever sent. `OFFSET 0` is the same for PostgreSQL.
 pub(crate) const FIND: Sql = Sql::each(
-    "SELECT json_group_array(json_array(j.key, s.delivery_id, s.part, s.submitted_at, lower(hex(d.recipient))))
+    "SELECT json_group_array(json_array(j.key, s.delivery_id, s.part, s.submitted_at, lower(hex(d.recipient)), d.state))
      FROM json_each($1) j
          CROSS JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value
          CROSS JOIN deliveries d ON d.id = s.delivery_id",
     "SELECT COALESCE(json_agg(json_build_array(j.nth - 1, s.delivery_id, s.part, s.submitted_at,
-         encode(d.recipient, 'hex'))), '[]')::text
+         encode(d.recipient, 'hex'), d.state)), '[]')::text
      FROM json_array_elements_text($1::json) WITH ORDINALITY AS j(value, nth)
          CROSS JOIN LATERAL (SELECT * FROM submissions WHERE gateway = $2 AND provider_id = j.value OFFSET 0) s
-         CROSS JOIN LATERAL (SELECT recipient FROM deliveries WHERE id = s.delivery_id OFFSET 0) d",
+         CROSS JOIN LATERAL (SELECT recipient, state FROM deliveries WHERE id = s.delivery_id OFFSET 0) d",
 );
 /// References of ours that are real.
 const KNOWN: Sql = Sql::each(
-    "SELECT d.id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value",
-    "SELECT d.id FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
+    "SELECT d.id, d.state FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value",
+    "SELECT d.id, d.state FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
 );
 const INSERT: Sql = Sql::each(
     "INSERT INTO receipts
@@ -174,9 +174,9 @@ pub(crate) struct PartReceipt {
     pub(crate) at: i64,
 }
 
-/// A row of [`FIND`]: receipt, delivery, part, time of the submit, recipient.
+/// A row of [`FIND`]: receipt, delivery, part, time of the submit, recipient, state.
 #[derive(serde::Deserialize)]
-struct Found<'a>(usize, i64, i64, i64, &'a str);
+struct Found<'a>(usize, i64, i64, i64, &'a str, &'a str);
 
 /// From which state to which, why, and when.
 type Move<'a> = (&'static str, &'static str, Option<&'a str>, i64);
@@ -220,8 +220,9 @@ pub(crate) async fn store(
     if batch.is_empty() {
         return Ok(ReceiptCounts::default());
     }
-    let found = find(tx, gateway, batch).await?;
-    let known = known_references(tx, batch).await?;
+    let mut lost = HashSet::new();
+    let found = find(tx, gateway, batch, &mut lost).await?;
+    let known = known_references(tx, batch, &mut lost).await?;
     let unowned: Vec<usize> = (0..batch.len())
         .filter(|i| found[*i].is_none() && !batch[*i].delivery.is_some_and(|d| known.contains(&d.0)))
         .collect();
@@ -271,13 +272,23 @@ pub(crate) async fn store(
     on_tx!(&mut *tx, conn, d => sqlx::query(INSERT.of(d))
         .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?.rows_affected());
     joined += receipts.len() as u64;
+    let late: Vec<i64> = receipts.iter().map(|r| r.delivery).filter(|id| lost.contains(id)).collect();
+    if !late.is_empty() {
+        lock::alerts_of(tx, &json!(late).to_string()).await?;
+    }
     let moved = apply(tx, &receipts, later).await?;
     Ok(ReceiptCounts { joined, parked: batch.len() as u64 - joined, moved })
 }
 
 /// Which delivery and part each receipt of a batch is about. A provider may use an id again, and others may share its
 /// account: the newest submit to that phone counts, and none that is a minute younger than the receipt.
-async fn find(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt]) -> Result<Vec<Option<(i64, i64)>>> {
+/// Those that count as lost are noted in `lost`.
+async fn find(
+    tx: &mut Tx,
+    gateway: &str,
+    batch: &[IncomingReceipt],
+    lost: &mut HashSet<i64>,
+) -> Result<Vec<Option<(i64, i64)>>> {
     let ids = json!(batch.iter().map(|r| &r.provider_id).collect::<Vec<_>>()).to_string();
     let rows: String = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(FIND.of(d))
         .bind(ids).bind(gateway).fetch_one(conn).await?);
@@ -286,7 +297,8 @@ async fn find(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt]) -> Result<V
     let recipients: Vec<Option<String>> =
         batch.iter().map(|r| r.recipient.map(|recipient| hex::encode(&recipient.0))).collect();
     let mut newest: Vec<Option<(i64, (i64, i64))>> = vec![None; batch.len()];
-    for Found(index, delivery, part, submitted_at, recipient) in rows {
+    for Found(index, delivery, part, submitted_at, recipient, state) in rows {
+        lost.extend(state.parse().is_ok_and(counts_as_lost).then_some(delivery));
         let (Some(receipt), Some(best)) = (batch.get(index), newest.get_mut(index)) else { continue };
         let in_time = submitted_at <= receipt.received_at.plus(CLOCKS_DIFFER).as_millis();
         let theirs = recipients[index].as_deref().is_none_or(|named| named == recipient);
@@ -298,14 +310,24 @@ async fn find(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt]) -> Result<V
 }
 
 /// Which references in the batch are deliveries that exist: a provider may echo anything.
-async fn known_references(tx: &mut Tx, batch: &[IncomingReceipt]) -> Result<HashSet<i64>> {
+async fn known_references(
+    tx: &mut Tx,
+    batch: &[IncomingReceipt],
+    lost: &mut HashSet<i64>,
+) -> Result<HashSet<i64>> {
     let references: Vec<i64> = batch.iter().filter_map(|r| r.delivery.map(|d| d.0)).collect();
     if references.is_empty() {
         return Ok(HashSet::new());
     }
-    let known: Vec<i64> = on_tx!(tx, conn, d => sqlx::query_scalar(KNOWN.of(d))
+    let known: Vec<(i64, String)> = on_tx!(tx, conn, d => sqlx::query_as(KNOWN.of(d))
         .bind(json!(references).to_string()).fetch_all(conn).await?);
-    Ok(known.into_iter().collect())
+    lost.extend(known.iter().filter(|(_, state)| state.parse().is_ok_and(counts_as_lost)).map(|(id, _)| *id));
+    Ok(known.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Whether a receipt would be the first to say that the phone rang: it gets the follow-ups then.
+const fn counts_as_lost(state: DeliveryState) -> bool {
+    !state.reached() && !state.waiting()
 }
 
 /// Moves deliveries by what their receipts say; gives how many moved.
@@ -351,7 +373,7 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt], later: &mut Lat
                 settled.push(id);
                 latest = latest.max(at);
             }
-            if next.reached() && !state.reached() && !state.waiting() {
+            if next.reached() && counts_as_lost(state) {
                 late_rings.push(id);
             }
         }
@@ -364,6 +386,8 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt], later: &mut Lat
     }
     let owe = (!late_rings.is_empty()).then(|| json!(late_rings).to_string());
     if let Some(late_rings) = &owe {
+        // Those that were seen to be lost before they were locked have it by now.
+        lock::alerts_of(tx, late_rings).await?;
         lock::messages_and_follow_ups(tx, &json!(reopened).to_string(), late_rings).await?;
     }
     reopen(tx, &reopened).await?;
@@ -445,3 +469,6 @@ pub(crate) async fn unpark(tx: &mut Tx, owners: &[(i64, i64)]) -> Result<()> {
     on_tx!(&mut *tx, conn, d => sqlx::query(UNPARK.of(d)).bind(owners).execute(conn).await?.rows_affected());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
