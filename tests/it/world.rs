@@ -17,7 +17,7 @@ use klaroen_domain::text::MessageText;
 use klaroen_domain::time::{Clock, ManualClock, Timestamp};
 use klaroen_store::alerts::{AlertDraft, AlertView, Intake, Taken};
 use klaroen_store::channels::ChannelName;
-use klaroen_store::claims::{Claim, ClaimRequest, Claimed};
+use klaroen_store::claims::{Claim, ClaimRequest, Claimed, Turns, lease_token};
 use klaroen_store::idempotency::{Idempotency, Once};
 use klaroen_store::incidents::IncidentDraft;
 use klaroen_store::matching::{Audience, MatchRules};
@@ -160,7 +160,8 @@ impl World {
     pub async fn claim_on(&self, channel: &ChannelName, limit: u32) -> Claim {
         let now = self.now();
         let lease_until = now.plus(Duration::from_mins(1));
-        self.store.claim(&ClaimRequest { channel, limit, lease_until, now }).await.unwrap()
+        let request = ClaimRequest { channel, limit, lease_until, now, lease_token: lease_token() };
+        self.store.claim(&request, &mut Turns::default()).await.unwrap()
     }
 
     /// Claims everything that is due and has it accepted; gives the numbers that it went to.

@@ -6,9 +6,11 @@ use std::time::Duration;
 use klaroen_domain::time::Timestamp;
 
 use crate::db::{Sql, Tx, on_tx};
+use crate::later::Later;
 use crate::lock::Lock;
 use crate::receipts::{self, IncomingReceipt, ReceiptCounts};
 use crate::replies::{AutoReplyTexts, IncomingReply, ReplyStored};
+use crate::seal::Recipient;
 use crate::{Result, Store, hex};
 
 /// How long the keys of signed callbacks are kept: the widest window of any adapter in which a signature is good.
@@ -64,12 +66,16 @@ impl Store {
         {
             return Ok(CallbackStored::Replayed);
         }
-        let receipts = receipts::store(&mut tx, callback.gateway, callback.receipts).await?;
-        self.lock_replies(&mut tx, callback.replies).await?;
+        let mut later = Later::default();
+        let receipts = receipts::store(&mut tx, callback.gateway, callback.receipts, &mut later).await?;
+        let stopped = later.stopped(&mut tx).await?;
+        self.lock_replies(&mut tx, callback.replies, stopped).await?;
+        later.opt_out(&mut tx).await?;
         let mut replies = Vec::with_capacity(callback.replies.len());
         for reply in callback.replies {
-            replies.push(self.store_reply_in(&mut tx, reply, texts).await?);
+            replies.push(self.store_reply_in(&mut tx, reply, texts, &mut later).await?);
         }
+        later.write(&mut tx).await?;
         tx.commit().await?;
         Ok(CallbackStored::Stored { receipts, replies })
     }
@@ -83,14 +89,21 @@ impl Store {
         Ok(added > 0)
     }
 
-    /// All at once and in one order, so that two lists with the same numbers do not wait for each other for ever.
-    async fn lock_replies(&self, tx: &mut Tx, replies: &[IncomingReply]) -> Result<()> {
+    /// All at once and in one order, so that two lists with the same numbers do not wait for each other for ever. `stopped` are
+    /// the numbers that receipts tell of.
+    async fn lock_replies(
+        &self,
+        tx: &mut Tx,
+        replies: &[IncomingReply],
+        stopped: &BTreeSet<Recipient>,
+    ) -> Result<()> {
         let keys: BTreeSet<String> = replies.iter().map(|reply| self.dedupe(reply)).collect();
         for key in &keys {
             Lock::Reply(key).take(tx).await?;
         }
         let phones = replies.iter().filter_map(|reply| reply.phone.as_ref());
-        let numbers: BTreeSet<_> = phones.map(|phone| self.keys.recipient(phone)).collect();
+        let numbers = phones.map(|phone| self.keys.recipient(phone)).chain(stopped.iter().copied());
+        let numbers: BTreeSet<_> = numbers.collect();
         for number in numbers {
             Lock::Number(number).take(tx).await?;
         }

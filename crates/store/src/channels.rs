@@ -48,18 +48,20 @@ const LEASE: Sql = Sql::new(
      ON CONFLICT (gateway, channel) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until
      WHERE channels.owner = excluded.owner OR channels.lease_until <= $5",
 );
-/// `$4`: the channel whose deliveries are lost whatever their leases say; null: every one whose lease ran out.
+/// In the order of the ids, as who writes answers locks them. `$4`: the channel whose deliveries are lost whatever their leases say; null: every one whose lease ran out.
 pub(crate) const LOSE: Sql = Sql::each(
     "UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
          settle_at = CASE (SELECT m.priority FROM messages m WHERE m.id = deliveries.message_id)
              WHEN 'life_threatening' THEN $2 ELSE $3 END
      WHERE state = 'sending' AND message_id IN (SELECT id FROM messages WHERE NOT settled)
          AND (channel = $4 OR ($4 IS NULL AND lease_until <= $1))",
-    "UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
-         settle_at = CASE (SELECT m.priority FROM messages m WHERE m.id = deliveries.message_id)
-             WHEN 'life_threatening' THEN $2::bigint ELSE $3::bigint END
-     WHERE state = 'sending' AND message_id IN (SELECT id FROM messages WHERE NOT settled)
-         AND (channel = $4 OR ($4 IS NULL AND lease_until <= $1))",
+    "WITH lost AS (
+         SELECT d.id, m.priority FROM messages m JOIN deliveries d ON d.message_id = m.id
+         WHERE NOT m.settled AND d.state = 'sending' AND (d.channel = $4 OR ($4 IS NULL AND d.lease_until <= $1))
+         ORDER BY d.id FOR NO KEY UPDATE OF d)
+     UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
+         settle_at = CASE lost.priority WHEN 'life_threatening' THEN $2::bigint ELSE $3::bigint END
+     FROM lost WHERE deliveries.id = lost.id AND deliveries.state = 'sending'",
 );
 const RELEASE: Sql =
     Sql::new("UPDATE channels SET lease_until = 0 WHERE gateway = $1 AND channel = $2 AND owner = $3");

@@ -1,8 +1,9 @@
 //! Claiming: the journal entry before the first byte.
 
+mod give_back;
 mod part;
+mod turns;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use klaroen_domain::id::{DeliveryId, MessageId};
@@ -18,6 +19,8 @@ use crate::{Result, Store, StoreError, hex};
 #[cfg(test)]
 pub(crate) use part::{HANDED, SHARE};
 pub use part::{Part, Role, Roles, SLOTS, Scan};
+pub use turns::Turns;
+use turns::claim_lane;
 
 /// What a gateway handed over is left to others for so long; then it may have it again, because they may be gone.
 const RELUCTANCE: Duration = Duration::from_secs(2);
@@ -50,6 +53,27 @@ pub struct ClaimRequest<'a> {
     pub lease_until: Timestamp,
     /// The present moment.
     pub now: Timestamp,
+    /// A new [`lease_token`]. It fences attempts from each other, a row has one attempt at a time, and what a claim whose
+    /// answer was lost has leased is found by it.
+    pub lease_token: i64,
+}
+
+/// A fence for one claim.
+#[must_use]
+pub fn lease_token() -> i64 {
+    i64::from_ne_bytes(rand::rng().next_u64().to_ne_bytes())
+}
+
+/// Why a claim gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// Nothing is leased.
+    #[error("{0}")]
+    NotMade(#[from] StoreError),
+    /// Whether it was committed is not known. What it leased would become `unknown` in time, although nobody has it:
+    /// [`Store::give_back`].
+    #[error("it is not known whether it was committed: {0}")]
+    InDoubt(#[source] StoreError),
 }
 
 /// What a claim gave.
@@ -68,13 +92,14 @@ pub struct Claim {
 /// for everybody.
 ///
 /// `OFFSET 0` keeps PostgreSQL from making a join of it: it takes the queue for next to empty, as it is at most times, and would
-/// read the whole of an alert to learn that there is something.
+/// read the whole of an alert to learn that there is something. `ORDER BY` is for the opposite: where all was queued when it last
+/// looked, it would walk through the table from its beginning, past more and more that has left.
 pub(crate) const DUE: Sql = Sql::new(
     "SELECT m.id, m.lane, m.priority FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
      WHERE NOT m.settled AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))
        AND NOT EXISTS (SELECT 1 FROM message_refusals r WHERE r.message_id = m.id AND r.gateway = $2)
        AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' AND d.due_at <= $1
-                   LIMIT 1 OFFSET 0)
+                   ORDER BY d.due_at LIMIT 1 OFFSET 0)
      ORDER BY m.lane, m.id",
 );
 const NEXT_DUE: Sql = Sql::new(
@@ -107,6 +132,9 @@ pub(crate) const CANDIDATES: Sql = Sql::each(
          (d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient))::int)), '[]')::text
      FROM d LEFT JOIN participants p ON p.id = d.participant_id AND p.recipient = d.recipient",
 );
+/// `state || ''` keeps PostgreSQL from reading the index of what is queued and looking there for a handful of rows: it takes that
+/// index for next to empty, as it is at most times, and each claim would read the whole queue. The same in other statements that
+/// have a list of ids. The advisory lock is `Lock::Claim`: taken along, because each question to the server counts here.
 pub(crate) const LEASE: Sql = Sql::each(
     "UPDATE deliveries SET
          state = 'sending', attempt = attempt + 1, lease_token = $2, lease_until = $3, channel = $4, changed_at = $5,
@@ -115,10 +143,11 @@ pub(crate) const LEASE: Sql = Sql::each(
     "UPDATE deliveries SET
          state = 'sending', attempt = attempt + 1, lease_token = $2, lease_until = $3, channel = $4, changed_at = $5,
          reason = CASE WHEN in_doubt THEN reason END
-     WHERE state = 'queued' AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
+     WHERE (SELECT pg_advisory_xact_lock($2)) IS NOT NULL
+         AND state || '' = 'queued' AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
 );
 /// What may have rung before it was put back is not known to have been held back.
-const SUPPRESS: Sql = Sql::each(
+pub(crate) const SUPPRESS: Sql = Sql::each(
     "UPDATE deliveries SET
          state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, attempt = attempt + 1, changed_at = $2,
          reason = CASE WHEN in_doubt THEN reason END
@@ -126,7 +155,7 @@ const SUPPRESS: Sql = Sql::each(
     "UPDATE deliveries SET
          state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, attempt = attempt + 1, changed_at = $2,
          reason = CASE WHEN in_doubt THEN reason END
-     WHERE state = 'queued' AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
+     WHERE state || '' = 'queued' AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
 );
 
 /// A row of [`DUE`]: message, lane, priority.
@@ -146,37 +175,41 @@ struct Candidate<'a>(i64, i64, i64, &'a str, &'a str, i64);
 
 impl Store {
     /// Leases what is due: lower lanes first; within a lane every message gets an equal share, so that a large alert does not
-    /// hold up a small one. Opted-out recipients are suppressed in the same statement.
+    /// hold up a small one. Opted-out recipients are suppressed in the same statement. `turns` is what the channel's claims
+    /// before this one left.
     ///
     /// # Errors
-    /// What the database says.
-    pub async fn claim(&self, request: &ClaimRequest<'_>) -> Result<Claim> {
+    /// [`ClaimError`]; `turns` is as before.
+    pub async fn claim(&self, request: &ClaimRequest<'_>, turns: &mut Turns) -> Result<Claim, ClaimError> {
         let due = self.due(request).await?;
         if due.is_empty() || request.limit == 0 {
             let next: Option<i64> = on_db!(read self.db, pool, d =>
                 sqlx::query_scalar(NEXT_DUE.of(d)).bind(request.now.as_millis()).bind(&request.channel.gateway)
-                    .fetch_one(pool).await?);
+                    .fetch_one(pool).await.map_err(StoreError::from)?);
             return Ok(Claim { next_due: next.map(Timestamp::from_millis), ..Claim::default() });
         }
-        self.lease_due(request, &mut Whose::All).await
+        self.lease_due(request, &mut Whose::All, turns).await
     }
 
     /// The same for a gateway that may take a part of it. `scan` is what it has looked at before; it is to be a new one when the
     /// part changes.
     ///
     /// # Errors
-    /// What the database says.
+    /// [`ClaimError`]; `scan` and `turns` are as before, so that what was looked at is looked at again.
     pub async fn claim_part(
         &self,
         request: &ClaimRequest<'_>,
         part: &Part,
         scan: &mut Scan,
-    ) -> Result<Claim> {
+        turns: &mut Turns,
+    ) -> Result<Claim, ClaimError> {
         if request.limit > 0 && (part.takes_by_itself() || self.anything_handed_over().await?) {
             let due = self.due(request).await?;
             if !due.is_empty() {
-                scan.begin(&due, request.now);
-                let claim = self.lease_due(request, &mut Whose::Part(part, scan)).await?;
+                let mut looked_at = scan.clone();
+                looked_at.begin(&due, request.now);
+                let claim = self.lease_due(request, &mut Whose::Part(part, &mut looked_at), turns).await?;
+                *scan = looked_at;
                 if !claim.claimed.is_empty() || claim.suppressed > 0 {
                     return Ok(claim);
                 }
@@ -196,21 +229,25 @@ impl Store {
                 .fetch_all(pool).await?))
     }
 
-    async fn lease_due(&self, request: &ClaimRequest<'_>, whose: &mut Whose<'_>) -> Result<Claim> {
+    async fn lease_due(
+        &self,
+        request: &ClaimRequest<'_>,
+        whose: &mut Whose<'_>,
+        turns: &mut Turns,
+    ) -> Result<Claim, ClaimError> {
         let mut tx = self.db.begin().await?;
         // Asked again under the lock: an alert that was ended since is not claimed from.
         let due: Vec<DueMessage> = on_tx!(&mut tx, conn, d =>
             sqlx::query_as(DUE.of(d)).bind(request.now.as_millis()).bind(&request.channel.gateway)
-                .fetch_all(conn).await?);
-        // One token for the whole batch: it fences attempts from each other, and a row has one attempt at a time.
-        let lease_token = i64::from_ne_bytes(rand::rng().next_u64().to_ne_bytes());
-        let mut taken = Taken { lease_token, ..Taken::default() };
-        for lane in lanes(due) {
-            claim_lane(&mut tx, request, whose, lane, &mut taken).await?;
+                .fetch_all(conn).await.map_err(StoreError::from)?);
+        let (mut taken, mut turned) = (Taken::default(), turns.clone());
+        for lane in turns.lanes(due) {
+            claim_lane(&mut tx, request, whose, &mut turned, lane, &mut taken).await?;
         }
-        tx.commit().await?;
+        tx.commit().await.map_err(ClaimError::InDoubt)?;
+        *turns = turned;
         // The numbers are opened after it: nobody waits for the writer meanwhile.
-        let claimed = taken.leased.iter().map(|leased| self.claimed(lease_token, leased)).collect();
+        let claimed = taken.leased.iter().map(|leased| self.claimed(request.lease_token, leased)).collect();
         Ok(Claim { claimed, suppressed: taken.suppressed, next_due: None })
     }
 
@@ -243,58 +280,9 @@ struct Leased {
 /// What a claim takes out of the queue.
 #[derive(Default)]
 struct Taken {
-    lease_token: i64,
     /// In the order in which they are to leave.
     leased: Vec<Leased>,
     suppressed: u64,
-}
-
-/// Shares what is left of the limit among the messages of one lane, in turns, until it is used up or they are empty. What the
-/// claim suppressed takes no share.
-async fn claim_lane(
-    tx: &mut Tx,
-    request: &ClaimRequest<'_>,
-    whose: &mut Whose<'_>,
-    mut lane: VecDeque<(Uuid, String)>,
-    taken: &mut Taken,
-) -> Result<()> {
-    let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
-    let mut left = limit.saturating_sub(taken.leased.len());
-    let mut shares: Vec<VecDeque<Leased>> = Vec::new();
-    // Each round gives every message the same share; one that had more than its share gets another round.
-    while left > 0 && !lane.is_empty() {
-        let share = left.div_ceil(lane.len());
-        for message in std::mem::take(&mut lane) {
-            let share = share.min(left);
-            if share == 0 {
-                break;
-            }
-            let (id, priority) = &message;
-            let (rows, more) = match whose {
-                Whose::All => {
-                    let rows = all_candidates(tx, request, *id, share).await?;
-                    let more = rows.leased.len() + rows.suppressed.len() == share;
-                    (rows, more)
-                }
-                Whose::Part(part, scan) => {
-                    part::candidates(tx, request, part, scan, (*id, priority), share).await?
-                }
-            };
-            let Candidates { leased, suppressed } = rows;
-            lease(tx, request, taken.lease_token, &leased, &suppressed).await?;
-            if more {
-                lane.push_back(message);
-            }
-            taken.suppressed += suppressed.len() as u64;
-            left -= leased.len();
-            shares.push(leased.into());
-        }
-    }
-    // In turns on the wire, too.
-    while !shares.is_empty() {
-        shares.retain_mut(|share| share.pop_front().map(|leased| taken.leased.push(leased)).is_some());
-    }
-    Ok(())
 }
 
 /// Who is to be leased, and who is to be suppressed.
@@ -347,13 +335,7 @@ impl Candidates {
 }
 
 /// Writes the journal: what is not written here does not leave.
-async fn lease(
-    tx: &mut Tx,
-    request: &ClaimRequest<'_>,
-    lease_token: i64,
-    leased: &[Leased],
-    suppressed: &[i64],
-) -> Result<()> {
+async fn lease(tx: &mut Tx, request: &ClaimRequest<'_>, leased: &[Leased], suppressed: &[i64]) -> Result<()> {
     let now = request.now.as_millis();
     if !suppressed.is_empty() {
         on_tx!(&mut *tx, conn, d => sqlx::query(SUPPRESS.of(d))
@@ -362,7 +344,7 @@ async fn lease(
     if !leased.is_empty() {
         let ids: Vec<i64> = leased.iter().map(|leased| leased.id).collect();
         let written = on_tx!(&mut *tx, conn, d => sqlx::query(LEASE.of(d))
-            .bind(json!(ids).to_string()).bind(lease_token).bind(request.lease_until.as_millis())
+            .bind(json!(ids).to_string()).bind(request.lease_token).bind(request.lease_until.as_millis())
             .bind(request.channel.to_string()).bind(now).execute(conn).await?.rows_affected());
         // They were read under the same lock, so each of them must be ours now.
         if written != ids.len() as u64 {
@@ -372,15 +354,5 @@ async fn lease(
     Ok(())
 }
 
-/// Groups messages, sorted by lane, into lanes.
-fn lanes(due: Vec<DueMessage>) -> Vec<VecDeque<(Uuid, String)>> {
-    let mut lanes: Vec<(i64, VecDeque<(Uuid, String)>)> = Vec::new();
-    for (message, lane, priority) in due {
-        let message = (message, priority);
-        match lanes.last_mut() {
-            Some((last, messages)) if *last == lane => messages.push_back(message),
-            _ => lanes.push((lane, VecDeque::from([message]))),
-        }
-    }
-    lanes.into_iter().map(|(_, messages)| messages).collect()
-}
+#[cfg(test)]
+mod tests;

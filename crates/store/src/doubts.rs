@@ -95,7 +95,7 @@ impl DoubtCounts {
     }
 }
 
-const OPEN: Sql = Sql::each(
+pub(crate) const OPEN: Sql = Sql::each(
     "INSERT INTO doubts (delivery_id, lease_token, organisation_id, message_id, gateway, lost_at, ask_at)
      SELECT d.id, COALESCE(d.lease_token, 0), d.organisation_id, d.message_id,
          rtrim(rtrim(COALESCE(d.channel, ''), '0123456789'), '/'), d.changed_at, d.settle_at
@@ -106,7 +106,7 @@ const OPEN: Sql = Sql::each(
      SELECT d.id, COALESCE(d.lease_token, 0), d.organisation_id, d.message_id,
          rtrim(rtrim(COALESCE(d.channel, ''), '0123456789'), '/'), d.changed_at, d.settle_at
      FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
-         AND d.state = 'unknown' AND d.settle_at IS NOT NULL
+         AND d.state || '' = 'unknown' AND d.settle_at IS NOT NULL
      ON CONFLICT (delivery_id, lease_token) DO NOTHING",
 );
 /// All that wait to be settled are few, so those without a doubt are looked for among them.

@@ -1,5 +1,6 @@
 //! Storing an inbound SMS and doing what it asks for, in one transaction.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use klaroen_domain::alert::{AlertState, MessageKind, Priority};
@@ -12,11 +13,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
+use crate::later::{Entry, Later};
 use crate::lock::{Lock, OptOuts};
 use crate::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
 use crate::replies::{AutoReply, AutoReplyTexts, IncomingReply, ReplyState, ReplyStored, text_row};
 use crate::seal::Recipient;
-use crate::{Actor, Result, Store, StoreError, audit, hex};
+use crate::{Result, Store, StoreError, hex};
 
 /// How long after the last message a reply still belongs to its alert.
 const BELONGS_WITHIN: Duration = Duration::from_hours(24);
@@ -52,9 +54,10 @@ const MARK_PLACES: Sql = Sql::new(
     "UPDATE places SET opted_out = $2
      WHERE opted_out <> $2 AND participant_id IN (SELECT id FROM participants WHERE recipient = $1)",
 );
-const SUPPRESS: Sql = Sql::new(
+/// `state || ''`: by the index of recipients, and not by that of all that is queued.
+pub(crate) const SUPPRESS: Sql = Sql::new(
     "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, reason = 'opted_out', changed_at = $2
-     WHERE recipient = $1 AND state = 'queued' AND lane > 0",
+     WHERE recipient = $1 AND state || '' = 'queued' AND lane > 0",
 );
 const SERVICE_MESSAGE: Sql = Sql::new(
     "SELECT id FROM messages
@@ -76,6 +79,15 @@ struct LastReceived {
     state: AlertState,
 }
 
+/// An automatic answer that is to be queued.
+pub(crate) struct Answer {
+    pub(crate) organisation: OrganisationId,
+    participant: Uuid,
+    recipient: Recipient,
+    text: MessageText,
+    now: Timestamp,
+}
+
 /// Who sends, as far as it is known.
 struct Sender {
     recipient: Recipient,
@@ -95,8 +107,9 @@ impl Store {
         reply: &IncomingReply,
         texts: &dyn AutoReplyTexts,
     ) -> Result<ReplyStored> {
-        let mut tx = self.db.begin().await?;
-        let stored = self.store_reply_in(&mut tx, reply, texts).await?;
+        let (mut tx, mut later) = (self.db.begin().await?, Later::default());
+        let stored = self.store_reply_in(&mut tx, reply, texts, &mut later).await?;
+        later.write(&mut tx).await?;
         tx.commit().await?;
         Ok(stored)
     }
@@ -107,6 +120,7 @@ impl Store {
         tx: &mut Tx,
         reply: &IncomingReply,
         texts: &dyn AutoReplyTexts,
+        later: &mut Later,
     ) -> Result<ReplyStored> {
         let dedupe = self.dedupe(reply);
         Lock::Reply(&dedupe).take(tx).await?;
@@ -123,13 +137,13 @@ impl Store {
             None => None,
         };
         let (stored, answer) = match (&sender, reply.keyword) {
-            (Some(sender), Some(keyword)) => obey(tx, sender, keyword, reply.received_at).await?,
+            (Some(sender), Some(keyword)) => obey(tx, sender, keyword, reply.received_at, later).await?,
             (Some(sender), None) => attribute(tx, sender).await?,
             (None, _) => (ReplyStored::Unattributed, None),
         };
         self.insert_reply(tx, reply, &dedupe, sender.as_ref()).await?;
         if let (Some(answer), Some(sender)) = (answer, &sender) {
-            queue_answer(tx, sender, answer, texts, reply.received_at).await?;
+            answer_to(sender, answer, texts, reply.received_at).into_iter().for_each(|a| later.answer(a));
         }
         Ok(stored)
     }
@@ -193,14 +207,24 @@ async fn look_up(tx: &mut Tx, recipient: Recipient, now: Timestamp) -> Result<Se
     Ok(Sender { recipient, last, registrations })
 }
 
-/// What a STOP of this number does, without the answer. One that has opted out stays as it is.
-pub(crate) async fn opt_out(tx: &mut Tx, recipient: Recipient, now: Timestamp) -> Result<()> {
-    Lock::Number(recipient).take(tx).await?;
-    let known: bool = on_tx!(&mut *tx, conn, d =>
-        sqlx::query_scalar(OPTED_OUT.of(d)).bind(recipient.0.as_slice()).fetch_one(conn).await?);
-    if !known {
-        let sender = look_up(tx, recipient, now).await?;
-        obey(tx, &sender, Keyword::Stop, now).await?;
+/// What a STOP of each of these numbers does, without an answer. One that has opted out stays as it is.
+pub(crate) async fn opt_out(
+    tx: &mut Tx,
+    recipients: &BTreeSet<Recipient>,
+    now: Timestamp,
+    later: &mut Later,
+) -> Result<()> {
+    // All numbers before the first of them changes anything: a STOP by SMS takes its number first, too.
+    for recipient in recipients {
+        Lock::Number(*recipient).take(tx).await?;
+    }
+    for recipient in recipients {
+        let known: bool = on_tx!(&mut *tx, conn, d =>
+            sqlx::query_scalar(OPTED_OUT.of(d)).bind(recipient.0.as_slice()).fetch_one(conn).await?);
+        if !known {
+            let sender = look_up(tx, *recipient, now).await?;
+            obey(tx, &sender, Keyword::Stop, now, later).await?;
+        }
     }
     Ok(())
 }
@@ -211,6 +235,7 @@ async fn obey(
     sender: &Sender,
     keyword: Keyword,
     now: Timestamp,
+    later: &mut Later,
 ) -> Result<(ReplyStored, Option<AutoReply>)> {
     let recipient = sender.recipient.0.as_slice();
     match keyword {
@@ -222,8 +247,7 @@ async fn obey(
             mark_places(tx, recipient, true).await?;
             let suppressed = on_tx!(&mut *tx, conn, d => sqlx::query(SUPPRESS.of(d))
                 .bind(recipient).bind(now.as_millis()).execute(conn).await?.rows_affected());
-            audit_choice(tx, sender, "participant.opted_out", json!({ "suppressed": suppressed }), now)
-                .await?;
+            tell(later, sender, "participant.opted_out", &json!({ "suppressed": suppressed }), now);
             // Confirmed once: a second STOP changes nothing and is not answered.
             Ok((ReplyStored::OptedOut, (new > 0).then_some(AutoReply::OptOutConfirmed)))
         }
@@ -232,7 +256,7 @@ async fn obey(
             let gone = on_tx!(&mut *tx, conn, d =>
                 sqlx::query(OPT_IN.of(d)).bind(recipient).execute(conn).await?.rows_affected());
             mark_places(tx, recipient, false).await?;
-            audit_choice(tx, sender, "participant.opted_in", json!({}), now).await?;
+            tell(later, sender, "participant.opted_in", &json!({}), now);
             Ok((ReplyStored::OptedIn, (gone > 0).then_some(AutoReply::OptInConfirmed)))
         }
         Keyword::Help => Ok((ReplyStored::Helped, Some(AutoReply::Help))),
@@ -245,19 +269,11 @@ async fn mark_places(tx: &mut Tx, recipient: &[u8], opted_out: bool) -> Result<(
 }
 
 /// One entry for each organisation that has the number.
-async fn audit_choice(
-    tx: &mut Tx,
-    sender: &Sender,
-    action: &str,
-    detail: serde_json::Value,
-    now: Timestamp,
-) -> Result<()> {
+fn tell(later: &mut Later, sender: &Sender, action: &'static str, detail: &serde_json::Value, at: Timestamp) {
     for (participant, organisation, _) in &sender.registrations {
-        let organisation = OrganisationId(*organisation);
-        let subject = participant.to_string();
-        audit::append(tx, organisation, Actor::System, action, &subject, detail.clone(), now).await?;
+        let (organisation, subject) = (OrganisationId(*organisation), participant.to_string());
+        later.tell(Entry { organisation, action, subject, detail: detail.clone(), at });
     }
-    Ok(())
 }
 
 /// Puts a message for the operator under its alert; after the end its sender is told once whom to call.
@@ -272,27 +288,34 @@ async fn attribute(tx: &mut Tx, sender: &Sender) -> Result<(ReplyStored, Option<
     Ok((ReplyStored::ForAlert(last.alert), answer))
 }
 
-/// Queues an automatic answer ahead of all else. Unknown numbers are not answered: there is nobody to seal a number for, and
-/// a service that answers anybody can be made to send to anybody.
-async fn queue_answer(
-    tx: &mut Tx,
+/// An automatic answer. Unknown numbers are not answered: there is nobody to seal a number for, and a service that answers
+/// anybody can be made to send to anybody.
+fn answer_to(
     sender: &Sender,
     answer: AutoReply,
     texts: &dyn AutoReplyTexts,
     now: Timestamp,
-) -> Result<()> {
+) -> Option<Answer> {
     let of_last = sender
         .last
         .as_ref()
         .and_then(|last| sender.registrations.iter().find(|(id, ..)| *id == last.participant.0));
-    let Some((participant, organisation, language)) = of_last.or(sender.registrations.first()) else {
-        return Ok(());
-    };
-    let organisation = OrganisationId(*organisation);
-    let text = texts.text(answer, language.parse::<Language>().unwrap_or_default());
-    let message = service_message(tx, organisation, &text, now).await?;
+    let (participant, organisation, language) = of_last.or(sender.registrations.first())?;
+    Some(Answer {
+        organisation: OrganisationId(*organisation),
+        participant: *participant,
+        recipient: sender.recipient,
+        text: texts.text(answer, language.parse::<Language>().unwrap_or_default()),
+        now,
+    })
+}
+
+/// Queues an automatic answer ahead of all else.
+pub(crate) async fn queue_answer(tx: &mut Tx, answer: &Answer) -> Result<()> {
+    let Answer { organisation, participant, recipient, text, now } = answer;
+    let message = service_message(tx, *organisation, text, *now).await?;
     let added = on_tx!(&mut *tx, conn, d => sqlx::query(QUEUE_ANSWER.of(d))
-        .bind(organisation.0).bind(message.0).bind(*participant).bind(sender.recipient.0.as_slice())
+        .bind(organisation.0).bind(message.0).bind(*participant).bind(recipient.0.as_slice())
         .bind(now.as_millis())
         .execute(conn).await?.rows_affected());
     if added > 0 {

@@ -4,8 +4,9 @@
 //! began: where a transaction looks first and writes by what it saw, it takes one of these locks before it looks. It holds
 //! until the transaction ends. Rows that exist are locked as rows (`FOR NO KEY UPDATE`).
 //!
-//! Two that take several take them in the order of [`Lock`]; an alert's row comes before them, and the audit chain is the last,
-//! because everybody waits for it.
+//! Two that take several take them in one order: an alert's row, deliveries by their ids, messages by their ids, then those of
+//! [`Lock`] as they stand there, with [`OptOuts`] behind the numbers. The audit chain is the last, because everybody waits for
+//! it. What is found in another order is kept for the end: see `later`.
 
 use klaroen_domain::id::OrganisationId;
 use sha2::{Digest, Sha256};
@@ -20,9 +21,28 @@ const SHARED: &str = "SELECT pg_advisory_xact_lock_shared($1)";
 const DELIVERIES: &str = "SELECT id FROM deliveries
      WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)) ORDER BY id FOR NO KEY UPDATE";
 
+const ALERTS_OF: &str = "SELECT id FROM alerts
+     WHERE id IN (SELECT alert_id FROM deliveries WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)))
+     ORDER BY id FOR SHARE";
+
+const MESSAGES_OF: &str = "SELECT id FROM messages
+     WHERE id IN (
+         SELECT message_id FROM deliveries WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)))
+     ORDER BY id FOR NO KEY UPDATE";
+
+const MESSAGES_AND_FOLLOW_UPS: &str = "SELECT id FROM messages
+     WHERE id IN (
+         SELECT d.message_id FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
+         UNION ALL
+         SELECT f.id FROM deliveries d JOIN messages f ON f.alert_id = d.alert_id AND f.kind IN ('update', 'end', 'retract')
+         WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($2::json)))
+     ORDER BY id FOR NO KEY UPDATE";
+
 /// What is locked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lock<'a> {
+    /// A claim, until it is committed or not: who has this lock knows that it is one of them. Who waits for it holds nothing.
+    Claim(i64),
     /// From where ids are counted.
     References,
     /// A request with an idempotency key: two at once must not both be the first.
@@ -52,6 +72,8 @@ impl Lock<'_> {
     /// Waits for it.
     pub(crate) async fn take(self, tx: &mut Tx) -> Result<()> {
         let number = match self {
+            // As it is: a claim takes it in the statement that leases.
+            Self::Claim(lease_token) => lease_token,
             Self::References => number("references", &[]),
             Self::Request(organisation, key) => {
                 number("request", &[organisation.0.as_bytes(), key.as_bytes()])
@@ -77,12 +99,34 @@ impl OptOuts {
     }
 }
 
+/// Keeps the alerts of these deliveries from being changed. Who finds that a phone rang after all, and who makes the message for
+/// those that rang, must not miss each other.
+pub(crate) async fn alerts_of(tx: &mut Tx, deliveries: &str) -> Result<()> {
+    lock_rows(tx, ALERTS_OF, &[deliveries]).await
+}
+
 /// Locks deliveries in the order of their ids; `ids` is a JSON array.
 pub(crate) async fn deliveries(tx: &mut Tx, ids: &str) -> Result<()> {
+    lock_rows(tx, DELIVERIES, &[ids]).await
+}
+
+/// Locks the messages of these deliveries in the order of their ids, before the first of them is written: two that write down
+/// answers to the same messages must not wait for each other.
+pub(crate) async fn messages_of(tx: &mut Tx, deliveries: &str) -> Result<()> {
+    lock_rows(tx, MESSAGES_OF, &[deliveries]).await
+}
+
+/// The same, and with them the follow-ups of the alerts of those that `rang_late`.
+pub(crate) async fn messages_and_follow_ups(tx: &mut Tx, deliveries: &str, rang_late: &str) -> Result<()> {
+    lock_rows(tx, MESSAGES_AND_FOLLOW_UPS, &[deliveries, rang_late]).await
+}
+
+async fn lock_rows(tx: &mut Tx, statement: &'static str, ids: &[&str]) -> Result<()> {
     match tx {
         Tx::Sqlite(_) => {}
         Tx::Postgres(tx, heartbeat) => {
-            sqlx::query(DELIVERIES).bind(ids).execute(heartbeat.guarded(&mut **tx)).await?;
+            let query = ids.iter().fold(sqlx::query(statement), |query, ids| query.bind(*ids));
+            query.execute(heartbeat.guarded(&mut **tx)).await?;
         }
     }
     Ok(())

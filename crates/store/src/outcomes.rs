@@ -16,11 +16,12 @@ pub(crate) use self::writes::APPLY;
 use self::writes::Writes;
 use crate::db::{Sql, Tx, on_tx};
 use crate::doubts::Resolution;
+use crate::later::Later;
 use crate::lock;
 use crate::object::object;
 use crate::receipts::{self, IncomingReceipt, ReceiptCounts, join_parked};
 use crate::refusals::RefusedDelivery;
-use crate::{Result, Store, opt_outs, refusals};
+use crate::{Result, Store, refusals};
 
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +74,7 @@ pub(crate) const SUBMITTED_WHOLE: Sql = Sql::each(
      FROM json_each_text($1::json) AS j(key, value) JOIN deliveries d ON d.id = j.value::bigint
      ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
 );
+/// On PostgreSQL in the order of the messages: see [`lock::messages_of`], which would be one question more.
 pub(crate) const SENT_TIMES_OF: Sql = Sql::each(
     "UPDATE messages SET
          first_sent_at = MIN(COALESCE(first_sent_at, s.earliest), s.earliest),
@@ -81,13 +83,16 @@ pub(crate) const SENT_TIMES_OF: Sql = Sql::each(
      FROM (SELECT d.message_id, MIN(d.sent_at) AS earliest, MAX(d.sent_at) AS latest
            FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value GROUP BY d.message_id) s
      WHERE messages.id = s.message_id",
-    "UPDATE messages SET
-         first_sent_at = LEAST(first_sent_at, s.earliest), last_sent_at = GREATEST(last_sent_at, s.latest),
+    "WITH s AS (
+         SELECT d.message_id, MIN(d.sent_at) AS earliest, MAX(d.sent_at) AS latest
+         FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
+         GROUP BY d.message_id),
+     m AS (
+         SELECT m.id, s.earliest, s.latest FROM messages m JOIN s ON s.message_id = m.id ORDER BY m.id FOR NO KEY UPDATE OF m)
+     UPDATE messages SET
+         first_sent_at = LEAST(first_sent_at, m.earliest), last_sent_at = GREATEST(last_sent_at, m.latest),
          settled = FALSE
-     FROM (SELECT d.message_id, MIN(d.sent_at) AS earliest, MAX(d.sent_at) AS latest
-           FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
-           GROUP BY d.message_id) s
-     WHERE messages.id = s.message_id",
+     FROM m WHERE messages.id = m.id",
 );
 pub(crate) const CURRENT: Sql = Sql::each(
     "SELECT d.id, d.state, d.lease_token, d.in_doubt, d.organisation_id, d.message_id
@@ -142,7 +147,9 @@ impl Store {
     ) -> Result<(FinishedCounts, Option<ReceiptCounts>)> {
         let (mut tx, finished) = self.finish_in(gateway, results).await?;
         if matches!(tx, Tx::Sqlite(_)) || results.is_empty() {
-            let stored = receipts::store(&mut tx, gateway, receipts).await?;
+            let mut later = Later::default();
+            let stored = receipts::store(&mut tx, gateway, receipts, &mut later).await?;
+            later.write(&mut tx).await?;
             tx.commit().await?;
             return Ok((finished, Some(stored)));
         }
@@ -163,8 +170,9 @@ impl Store {
             }
             // Some row is not what its attempt left. This is rolled back, and each is looked at.
         }
-        let mut tx = self.db.begin().await?;
-        let finished = finish_each(&mut tx, gateway, results, Settling::LATE).await?;
+        let (mut tx, mut later) = (self.db.begin().await?, Later::default());
+        let finished = finish_each(&mut tx, gateway, results, Settling::LATE, &mut later).await?;
+        later.write(&mut tx).await?;
         Ok((tx, finished))
     }
 }
@@ -180,7 +188,7 @@ pub(crate) struct Settling {
 
 impl Settling {
     /// Answers of providers: one about a delivery in doubt is late.
-    const LATE: Self = Self { how: Resolution::LateAnswer, at: None };
+    pub(crate) const LATE: Self = Self { how: Resolution::LateAnswer, at: None };
 }
 
 /// Looks at each row before it is written.
@@ -189,6 +197,7 @@ pub(crate) async fn finish_each(
     gateway: &str,
     batch: &[Finished],
     settling: Settling,
+    later: &mut Later,
 ) -> Result<FinishedCounts> {
     if batch.is_empty() {
         return Ok(FinishedCounts::default());
@@ -197,7 +206,8 @@ pub(crate) async fn finish_each(
     let by_id: HashMap<i64, &Finished> = batch.iter().map(|f| (f.id.0, f)).collect();
     let ids = json!(by_id.keys().collect::<Vec<_>>()).to_string();
     let rows: Vec<CurrentRow> =
-        on_tx!(&mut *tx, conn, d => sqlx::query_as(CURRENT.of(d)).bind(ids).fetch_all(conn).await?);
+        on_tx!(&mut *tx, conn, d => sqlx::query_as(CURRENT.of(d)).bind(&ids).fetch_all(conn).await?);
+    lock::messages_of(tx, &ids).await?;
     let refused = rows.iter().filter_map(|row| refused_for_all(row, by_id.get(&row.id)?));
     let heard = refusals::hear(tx, gateway, refused.collect()).await?;
     let mut writes = Writes::new(settling);
@@ -206,13 +216,11 @@ pub(crate) async fn finish_each(
             writes.add(row, heard.put_back.get(&row.id).unwrap_or(finished));
         }
     }
-    let counts = writes.write(tx, gateway).await?;
-    let stopped = batch.iter().filter(|f| matches!(&f.decision, Decision::Failed(why) if why.is_opt_out()));
-    let (ids, times): (Vec<i64>, Vec<Timestamp>) = stopped.map(|f| (f.id.0, f.at)).unzip();
-    if let Some(now) = times.into_iter().max() {
-        opt_outs::stopped_at_provider(tx, &ids, None, now).await?;
+    let counts = writes.write(tx, gateway, later).await?;
+    for stopped in batch.iter().filter(|f| matches!(&f.decision, Decision::Failed(why) if why.is_opt_out())) {
+        later.stop_phone_of(stopped.id.0, stopped.at);
     }
-    heard.tell(tx).await?;
+    heard.tell(later);
     Ok(FinishedCounts { fenced: batch.len() as u64 - counts.applied.min(batch.len() as u64), ..counts })
 }
 
@@ -267,7 +275,9 @@ impl<'a> Sent<'a> {
         on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED_WHOLE.of(d))
             .bind(object(self.names.iter().copied())).bind(gateway).execute(conn).await?.rows_affected());
         on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES_OF.of(d)).bind(ids).execute(conn).await?.rows_affected());
-        let joined = join_parked(tx, gateway, || self.submissions()).await?;
+        let mut later = Later::default();
+        let joined = join_parked(tx, gateway, || self.submissions(), &mut later).await?;
+        later.write(tx).await?;
         Ok(Some(FinishedCounts { applied: self.names.len() as u64, fenced: 0, joined }))
     }
 

@@ -81,7 +81,8 @@ fn decode_uuid(cursor: &str) -> Result<Uuid> {
     Uuid::try_parse(cursor).map_err(|_| StoreError::BadCursor)
 }
 
-fn decode_number(cursor: &str) -> Result<i64> {
+/// The number of a cursor.
+pub(crate) fn decode_number(cursor: &str) -> Result<i64> {
     let number = i64::from_str_radix(cursor, 16).map_err(|_| StoreError::BadCursor)?;
     if number_cursor(number) == cursor { Ok(number) } else { Err(StoreError::BadCursor) }
 }

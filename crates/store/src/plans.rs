@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use crate::db::{Db, Dialect, Sql};
 use crate::fixture::Fixture;
-use crate::{channels, claims, follow_ups, matching, outcomes, receipts, refusals, sweep, unsent};
+use crate::{channels, claims, doubts, follow_ups, inbound, matching, outcomes, receipts, refusals, sweep, unsent};
 use klaroen_test_databases::Engine;
 
 async fn plan(fixture: &Fixture, statement: Sql) -> Vec<String> {
@@ -95,15 +95,23 @@ async fn what_is_lost_is_looked_for_among_open_messages() {
 
 /// The plan that PostgreSQL keeps for a prepared statement, whatever its parameters are.
 async fn generic_plan(db: &mut PgConnection, statement: Sql, types: &str) -> Vec<String> {
-    let text = statement.of(Dialect::Postgres);
     let nulls = vec!["NULL"; types.split(',').count()].join(", ");
-    for text in [
-        "SET plan_cache_mode = force_generic_plan".to_owned(),
-        format!("PREPARE examined ({types}) AS {text}"),
-    ] {
+    plan_of(db, statement, types, &nulls, "force_generic_plan").await
+}
+
+/// The plan that PostgreSQL makes in this mode for these values.
+async fn plan_of(
+    db: &mut PgConnection,
+    statement: Sql,
+    types: &str,
+    values: &str,
+    mode: &str,
+) -> Vec<String> {
+    let text = statement.of(Dialect::Postgres);
+    for text in [format!("SET plan_cache_mode = {mode}"), format!("PREPARE examined ({types}) AS {text}")] {
         sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *db).await.unwrap();
     }
-    let rows = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN EXECUTE examined ({nulls})")))
+    let rows = sqlx::raw_sql(AssertSqlSafe(format!("EXPLAIN EXECUTE examined ({values})")))
         .fetch_all(&mut *db)
         .await
         .unwrap();
@@ -168,10 +176,99 @@ async fn postgres_looks_for_one_thing_that_is_due_and_no_more() {
     }
 }
 
+/// What PostgreSQL thinks of the queue at most times, and what is in it then: 20,000 finished deliveries of which it knows, and
+/// 20,000 more that have come since, in `state`.
+async fn postgres_that_knows_an_empty_queue(state: &str) -> Fixture {
+    let fixture = postgres_before_analyze("delivered").await;
+    let Db::Postgres { pool, .. } = &fixture.store.db else { panic!("this is about PostgreSQL") };
+    for text in [
+        "ANALYZE".to_owned(),
+        format!(
+            "INSERT INTO deliveries (organisation_id, message_id, participant_id, recipient, lane, state, due_at, settle_at,
+                 changed_at)
+             SELECT gen_random_uuid(), '00000000-0000-0000-0000-000000000002', gen_random_uuid(), decode(md5(n::text), 'hex'), 0,
+                 '{state}', n, n, n
+             FROM generate_series(1, 20000) n"
+        ),
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(text)).execute(pool).await.unwrap();
+    }
+    fixture
+}
+
+#[tokio::test]
+async fn postgres_looks_a_batch_up_by_its_ids_however_empty_it_thinks_the_queue_is() {
+    for state in ["queued", "unknown"] {
+        let fixture = postgres_that_knows_an_empty_queue(state).await;
+        let Db::Postgres { pool, .. } = &fixture.store.db else { panic!("this is about PostgreSQL") };
+        let mut db = pool.acquire().await.unwrap();
+        let moved = format!("'[1,2]', '{state}', 'delivered', NULL, 5");
+        for (statement, types, values, index) in [
+            (
+                claims::LEASE,
+                "text, bigint, bigint, text, bigint",
+                "'[1,2]', 1, 2, 'a/0', 3",
+                "deliveries_pkey",
+            ),
+            (claims::SUPPRESS, "text, bigint", "'[1,2]', 3", "deliveries_pkey"),
+            (inbound::SUPPRESS, "bytea, bigint", "'x', 3", "deliveries_recipient"),
+            (receipts::MOVE, "text, text, text, text, bigint", &moved, "deliveries_pkey"),
+            (doubts::OPEN, "text", "'[1,2]'", "deliveries_pkey"),
+            (sweep::RESEND, "text, bigint", "'[[1,2]]', 3", "deliveries_pkey"),
+            (sweep::HOLD, "text, bigint", "'[[1,2]]', 3", "deliveries_pkey"),
+        ] {
+            for mode in ["force_generic_plan", "force_custom_plan"] {
+                let plan = plan_of(&mut db, statement, types, values, mode).await;
+                let scans = plan.iter().filter(|step| step.contains(" on deliveries"));
+                let mut scans = scans.filter(|step| !step.contains("Update on")).peekable();
+                assert!(scans.peek().is_some() && scans.all(|step| step.contains(index)), "{mode} {plan:#?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn postgres_goes_by_the_index_in_the_middle_of_an_alert() {
+    // Statistics were taken while all was queued.
+    let fixture = postgres_before_analyze("queued").await;
+    let Db::Postgres { pool, .. } = &fixture.store.db else { panic!("this is about PostgreSQL") };
+    let mut db = pool.acquire().await.unwrap();
+    sqlx::raw_sql("ANALYZE").execute(&mut *db).await.unwrap();
+    for (statement, types) in [
+        (claims::DUE, "bigint, text"),
+        (claims::CANDIDATES, "uuid, bigint, bigint, text, bigint"),
+        (refusals::OPEN, "text"),
+    ] {
+        let plan = generic_plan(&mut db, statement, types).await.join("\n");
+        assert!(
+            plan.contains("using deliveries_queue") && !plan.contains("Seq Scan on deliveries"),
+            "{plan}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn postgres_reads_no_more_of_the_queue_than_a_claim_looks_at() {
+    const SHARE: &str = "uuid, bigint, bigint, bigint, bigint, bigint, text, bigint, bigint, text, bigint, bigint, bigint, bigint";
+    let fixture = postgres_that_knows_an_empty_queue("queued").await;
+    let Db::Postgres { pool, .. } = &fixture.store.db else { panic!("this is about PostgreSQL") };
+    let mut db = pool.acquire().await.unwrap();
+    for (statement, types, indexes) in [
+        (claims::CANDIDATES, "uuid, bigint, bigint, text, bigint", &["deliveries_queue"][..]),
+        (claims::SHARE, SHARE, &["deliveries_queue", "deliveries_pkey"]),
+        (claims::HANDED, "uuid, bigint, bigint, text, text, bigint, bigint", &["deliveries_handed"]),
+    ] {
+        let plan = generic_plan(&mut db, statement, types).await;
+        let scans: Vec<_> = plan.iter().filter(|step| step.contains(" on deliveries")).collect();
+        let expected = scans.iter().zip(indexes).all(|(step, index)| step.contains(index));
+        assert!(scans.len() == indexes.len() && expected, "{plan:#?}");
+    }
+}
+
 #[tokio::test]
 async fn postgres_looks_up_what_is_on_a_page_instead_of_reading_an_alert() {
     let fixture = postgres_before_analyze("queued").await;
-    let Db::Postgres(pool) = &fixture.store.db else { panic!("this is about PostgreSQL") };
+    let Db::Postgres { pool, .. } = &fixture.store.db else { panic!("this is about PostgreSQL") };
     let mut db = pool.acquire().await.unwrap();
     for analyzed in [false, true] {
         if analyzed {

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use crate::db::{Sql, Tx, on_tx};
 use crate::doubts::{self, Resolution};
+use crate::later::Later;
 use crate::outcomes::reopen;
 use crate::seal::{Keys, Recipient};
-use crate::{Result, Store, StoreError, gateway_tests, hex, opt_outs};
+use crate::{Result, Store, StoreError, gateway_tests, hex, lock};
 
 /// One receipt.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,25 +64,25 @@ pub struct ReceiptCounts {
 }
 
 /// What the submits are that a batch of receipts names, as one JSON value: a row each would be most of the work. `$1` is the
-/// provider ids. Columns: which of them, the delivery, part, time of the submit, whose phone.
+/// provider ids. Columns: which of them, the delivery, part, time of the submit, whose phone, the state.
 ///
 /// `CROSS JOIN` keeps the order in SQLite: left to itself it reads every submit of the gateway and looks each one up in the
 /// batch, so that a receipt costs more the more was ever sent. `OFFSET 0` is the same for PostgreSQL.
 pub(crate) const FIND: Sql = Sql::each(
-    "SELECT json_group_array(json_array(j.key, s.delivery_id, s.part, s.submitted_at, lower(hex(d.recipient))))
+    "SELECT json_group_array(json_array(j.key, s.delivery_id, s.part, s.submitted_at, lower(hex(d.recipient)), d.state))
      FROM json_each($1) j
          CROSS JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value
          CROSS JOIN deliveries d ON d.id = s.delivery_id",
     "SELECT COALESCE(json_agg(json_build_array(j.nth - 1, s.delivery_id, s.part, s.submitted_at,
-         encode(d.recipient, 'hex'))), '[]')::text
+         encode(d.recipient, 'hex'), d.state)), '[]')::text
      FROM json_array_elements_text($1::json) WITH ORDINALITY AS j(value, nth)
          CROSS JOIN LATERAL (SELECT * FROM submissions WHERE gateway = $2 AND provider_id = j.value OFFSET 0) s
-         CROSS JOIN LATERAL (SELECT recipient FROM deliveries WHERE id = s.delivery_id OFFSET 0) d",
+         CROSS JOIN LATERAL (SELECT recipient, state FROM deliveries WHERE id = s.delivery_id OFFSET 0) d",
 );
 /// References of ours that are real.
 const KNOWN: Sql = Sql::each(
-    "SELECT d.id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value",
-    "SELECT d.id FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
+    "SELECT d.id, d.state FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value",
+    "SELECT d.id, d.state FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
 );
 const INSERT: Sql = Sql::each(
     "INSERT INTO receipts
@@ -116,7 +117,7 @@ pub(crate) const MOVE: Sql = Sql::each(
     "UPDATE deliveries SET state = $3, reason = COALESCE($4, reason), settle_at = NULL, changed_at = $5
      WHERE state = $2 AND id IN (SELECT value FROM json_each($1))",
     "UPDATE deliveries SET state = $3, reason = COALESCE($4, reason), settle_at = NULL, changed_at = $5
-     WHERE state = $2 AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
+     WHERE state || '' = $2 AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
 );
 /// A start that counted as lost rang after all: its phone is owed what was said since.
 const OWE_FOLLOW_UPS: Sql = Sql::each(
@@ -173,9 +174,9 @@ pub(crate) struct PartReceipt {
     pub(crate) at: i64,
 }
 
-/// A row of [`FIND`]: receipt, delivery, part, time of the submit, recipient.
+/// A row of [`FIND`]: receipt, delivery, part, time of the submit, recipient, state.
 #[derive(serde::Deserialize)]
-struct Found<'a>(usize, i64, i64, i64, &'a str);
+struct Found<'a>(usize, i64, i64, i64, &'a str, &'a str);
 
 /// From which state to which, why, and when.
 type Move<'a> = (&'static str, &'static str, Option<&'a str>, i64);
@@ -201,19 +202,27 @@ impl Store {
     /// What the database says; nothing of the batch is stored then, and no receipt may be acknowledged.
     pub async fn store_receipts(&self, gateway: &str, batch: &[IncomingReceipt]) -> Result<ReceiptCounts> {
         let mut tx = self.db.begin().await?;
-        let counts = store(&mut tx, gateway, batch).await?;
+        let mut later = Later::default();
+        let counts = store(&mut tx, gateway, batch, &mut later).await?;
+        later.write(&mut tx).await?;
         tx.commit().await?;
         Ok(counts)
     }
 }
 
 /// Stores a batch and moves the deliveries.
-pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt]) -> Result<ReceiptCounts> {
+pub(crate) async fn store(
+    tx: &mut Tx,
+    gateway: &str,
+    batch: &[IncomingReceipt],
+    later: &mut Later,
+) -> Result<ReceiptCounts> {
     if batch.is_empty() {
         return Ok(ReceiptCounts::default());
     }
-    let found = find(tx, gateway, batch).await?;
-    let known = known_references(tx, batch).await?;
+    let mut lost = HashSet::new();
+    let found = find(tx, gateway, batch, &mut lost).await?;
+    let known = known_references(tx, batch, &mut lost).await?;
     let unowned: Vec<usize> = (0..batch.len())
         .filter(|i| found[*i].is_none() && !batch[*i].delivery.is_some_and(|d| known.contains(&d.0)))
         .collect();
@@ -221,7 +230,7 @@ pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt])
         gateway_tests::find(tx, gateway, batch, &unowned).await?.into_iter().collect();
     let mut rows = Vec::with_capacity(batch.len());
     let mut receipts = Vec::with_capacity(batch.len());
-    let (mut stopped, mut joined) = (Vec::new(), 0);
+    let mut joined = 0;
     for (index, receipt) in batch.iter().enumerate() {
         let test = tests.get(&index).copied();
         // Our own reference outranks an id that the provider may use again.
@@ -248,7 +257,7 @@ pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt])
         }
         // The delivery tells the phone, where there is one: see `apply`.
         if owner.is_none() && receipt.error.as_deref() == Some(Failure::OPTED_OUT) {
-            stopped.extend(receipt.recipient.map(|phone| (phone, receipt.received_at)));
+            receipt.recipient.into_iter().for_each(|phone| later.stop(phone, receipt.received_at));
         }
         if let Some((delivery, part)) = owner {
             receipts.push(PartReceipt {
@@ -263,16 +272,23 @@ pub(crate) async fn store(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt])
     on_tx!(&mut *tx, conn, d => sqlx::query(INSERT.of(d))
         .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?.rows_affected());
     joined += receipts.len() as u64;
-    let moved = apply(tx, &receipts).await?;
-    if let Some(now) = stopped.iter().map(|(_, at)| *at).max() {
-        opt_outs::stopped_at_provider(tx, &[], stopped.into_iter().map(|(phone, _)| phone), now).await?;
+    let late: Vec<i64> = receipts.iter().map(|r| r.delivery).filter(|id| lost.contains(id)).collect();
+    if !late.is_empty() {
+        lock::alerts_of(tx, &json!(late).to_string()).await?;
     }
+    let moved = apply(tx, &receipts, later).await?;
     Ok(ReceiptCounts { joined, parked: batch.len() as u64 - joined, moved })
 }
 
 /// Which delivery and part each receipt of a batch is about. A provider may use an id again, and others may share its
 /// account: the newest submit to that phone counts, and none that is a minute younger than the receipt.
-async fn find(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt]) -> Result<Vec<Option<(i64, i64)>>> {
+/// Those that count as lost are noted in `lost`.
+async fn find(
+    tx: &mut Tx,
+    gateway: &str,
+    batch: &[IncomingReceipt],
+    lost: &mut HashSet<i64>,
+) -> Result<Vec<Option<(i64, i64)>>> {
     let ids = json!(batch.iter().map(|r| &r.provider_id).collect::<Vec<_>>()).to_string();
     let rows: String = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(FIND.of(d))
         .bind(ids).bind(gateway).fetch_one(conn).await?);
@@ -281,7 +297,8 @@ async fn find(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt]) -> Result<V
     let recipients: Vec<Option<String>> =
         batch.iter().map(|r| r.recipient.map(|recipient| hex::encode(&recipient.0))).collect();
     let mut newest: Vec<Option<(i64, (i64, i64))>> = vec![None; batch.len()];
-    for Found(index, delivery, part, submitted_at, recipient) in rows {
+    for Found(index, delivery, part, submitted_at, recipient, state) in rows {
+        lost.extend(state.parse().is_ok_and(counts_as_lost).then_some(delivery));
         let (Some(receipt), Some(best)) = (batch.get(index), newest.get_mut(index)) else { continue };
         let in_time = submitted_at <= receipt.received_at.plus(CLOCKS_DIFFER).as_millis();
         let theirs = recipients[index].as_deref().is_none_or(|named| named == recipient);
@@ -293,18 +310,28 @@ async fn find(tx: &mut Tx, gateway: &str, batch: &[IncomingReceipt]) -> Result<V
 }
 
 /// Which references in the batch are deliveries that exist: a provider may echo anything.
-async fn known_references(tx: &mut Tx, batch: &[IncomingReceipt]) -> Result<HashSet<i64>> {
+async fn known_references(
+    tx: &mut Tx,
+    batch: &[IncomingReceipt],
+    lost: &mut HashSet<i64>,
+) -> Result<HashSet<i64>> {
     let references: Vec<i64> = batch.iter().filter_map(|r| r.delivery.map(|d| d.0)).collect();
     if references.is_empty() {
         return Ok(HashSet::new());
     }
-    let known: Vec<i64> = on_tx!(tx, conn, d => sqlx::query_scalar(KNOWN.of(d))
+    let known: Vec<(i64, String)> = on_tx!(tx, conn, d => sqlx::query_as(KNOWN.of(d))
         .bind(json!(references).to_string()).fetch_all(conn).await?);
-    Ok(known.into_iter().collect())
+    lost.extend(known.iter().filter(|(_, state)| state.parse().is_ok_and(counts_as_lost)).map(|(id, _)| *id));
+    Ok(known.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Whether a receipt would be the first to say that the phone rang: it gets the follow-ups then.
+const fn counts_as_lost(state: DeliveryState) -> bool {
+    !state.reached() && !state.waiting()
 }
 
 /// Moves deliveries by what their receipts say; gives how many moved.
-pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> {
+pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt], later: &mut Later) -> Result<u64> {
     if receipts.is_empty() {
         return Ok(0);
     }
@@ -346,7 +373,7 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
                 settled.push(id);
                 latest = latest.max(at);
             }
-            if next.reached() && !state.reached() && !state.waiting() {
+            if next.reached() && counts_as_lost(state) {
                 late_rings.push(id);
             }
         }
@@ -357,16 +384,19 @@ pub(crate) async fn apply(tx: &mut Tx, receipts: &[PartReceipt]) -> Result<u64> 
             .bind(json!(ids).to_string()).bind(state).bind(next).bind(reason).bind(at)
             .execute(conn).await?.rows_affected());
     }
+    let owe = (!late_rings.is_empty()).then(|| json!(late_rings).to_string());
+    if let Some(late_rings) = &owe {
+        // Those that were seen to be lost before they were locked have it by now.
+        lock::alerts_of(tx, late_rings).await?;
+        lock::messages_and_follow_ups(tx, &json!(reopened).to_string(), late_rings).await?;
+    }
     reopen(tx, &reopened).await?;
     doubts::settle(tx, &settled, Resolution::Receipt, Timestamp::from_millis(latest)).await?;
-    if !late_rings.is_empty() {
-        let late_rings = json!(late_rings).to_string();
+    if let Some(late_rings) = owe {
         on_tx!(&mut *tx, conn, d => sqlx::query(OWE_FOLLOW_UPS.of(d)).bind(late_rings).execute(conn).await?.rows_affected());
     }
-    let stopped = receipts.iter().filter(|r| r.error.as_deref() == Some(Failure::OPTED_OUT));
-    let (ids, times): (Vec<i64>, Vec<i64>) = stopped.map(|r| (r.delivery, r.at)).unzip();
-    if let Some(now) = times.into_iter().max() {
-        opt_outs::stopped_at_provider(tx, &ids, None, Timestamp::from_millis(now)).await?;
+    for stopped in receipts.iter().filter(|r| r.error.as_deref() == Some(Failure::OPTED_OUT)) {
+        later.stop_phone_of(stopped.delivery, Timestamp::from_millis(stopped.at));
     }
     Ok(moved)
 }
@@ -400,6 +430,7 @@ pub(crate) async fn join_parked(
     tx: &mut Tx,
     gateway: &str,
     submissions: impl FnOnce() -> String,
+    later: &mut Later,
 ) -> Result<u64> {
     let parked: bool = on_tx!(&mut *tx, conn, d =>
         sqlx::query_scalar(ANY_PARKED.of(d)).bind(gateway).fetch_one(conn).await?);
@@ -425,7 +456,7 @@ pub(crate) async fn join_parked(
         })
         .collect::<Result<Vec<_>>>()?;
     unpark(tx, &owners).await?;
-    apply(tx, &receipts).await?;
+    apply(tx, &receipts, later).await?;
     Ok(receipts.len() as u64)
 }
 
@@ -438,3 +469,6 @@ pub(crate) async fn unpark(tx: &mut Tx, owners: &[(i64, i64)]) -> Result<()> {
     on_tx!(&mut *tx, conn, d => sqlx::query(UNPARK.of(d)).bind(owners).execute(conn).await?.rows_affected());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::fanout::PAGE;
+use crate::later::{Entry, Later};
 use crate::outcomes::Finished;
 use crate::unsent::PAGES_PER_SWEEP;
 use crate::{Actor, Result, Store, audit};
@@ -88,7 +89,8 @@ pub(crate) const OPEN: Sql = Sql::new(
     "SELECT r.message_id, r.gateway, m.priority, m.organisation_id, m.alert_id
      FROM messages m JOIN message_refusals r ON r.message_id = m.id
      WHERE NOT m.settled
-         AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' LIMIT 1 OFFSET 0)
+         AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued'
+                     ORDER BY d.due_at LIMIT 1 OFFSET 0)
      ORDER BY r.message_id, r.gateway",
 );
 /// What may have rung before it was put back is not known to have failed. `$4`: the countries for which somebody is left; `$5`: how
@@ -167,10 +169,18 @@ async fn hear_one(
     refused: &[RefusedDelivery<'_>],
     heard: &mut Heard,
 ) -> Result<()> {
+    // First the lock: what another counted before us is to be among the refusals before.
+    let of_message: Option<(i64, bool)> = on_tx!(&mut *tx, conn, d =>
+        sqlx::query_as(MESSAGE.of(d)).bind(message).fetch_optional(conn).await?);
     let before: Vec<i64> = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(REFUSED_BEFORE.of(d))
         .bind(message).bind(gateway).fetch_all(conn).await?);
     let before: HashSet<i64> = before.into_iter().collect();
-    let verdict = weigh(tx, gateway, message, refused, &before).await?;
+    // Where somebody may still be added, the first few say nothing about all.
+    let all = match of_message {
+        Some((recipients, true)) => usize::try_from(recipients).unwrap_or(usize::MAX),
+        _ => usize::MAX,
+    };
+    let verdict = weigh(tx, gateway, message, refused, &before, all).await?;
     for refused in refused {
         let finished = refused.finished;
         let wait = match verdict {
@@ -203,15 +213,15 @@ enum Verdict {
     Recipients,
 }
 
+/// `all`: how many the message is for, once that is known.
 async fn weigh(
     tx: &mut Tx,
     gateway: &str,
     message: Uuid,
     refused: &[RefusedDelivery<'_>],
     before: &HashSet<i64>,
+    all: usize,
 ) -> Result<Verdict> {
-    let of_message: Option<(i64, bool)> = on_tx!(&mut *tx, conn, d =>
-        sqlx::query_as(MESSAGE.of(d)).bind(message).fetch_optional(conn).await?);
     let known: bool = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(IS_REFUSED.of(d))
         .bind(message).bind(gateway).fetch_one(conn).await?);
     if known {
@@ -221,11 +231,6 @@ async fn weigh(
     on_tx!(&mut *tx, conn, d => sqlx::query(NOTE.of(d))
         .bind(message).bind(gateway).bind(json!(ids).to_string()).execute(conn).await?.rows_affected());
     let different = before.len() + ids.iter().filter(|id| !before.contains(id)).count();
-    // Where somebody may still be added, the first few say nothing about all.
-    let all = match of_message {
-        Some((recipients, true)) => usize::try_from(recipients).unwrap_or(usize::MAX),
-        _ => usize::MAX,
-    };
     if different < DIFFERENT.min(all) {
         return Ok(Verdict::Recipients);
     }
@@ -261,17 +266,14 @@ async fn believe(
 }
 
 impl Heard {
-    /// Writes the audit entries: the last thing that the transaction does.
-    pub(crate) async fn tell(mut self, tx: &mut Tx) -> Result<()> {
-        // In one order, so that two who do this do not wait for each other.
-        self.believed.sort_unstable_by_key(|believed| believed.organisation.0);
+    /// What the audit log is told.
+    pub(crate) fn tell(self, later: &mut Later) {
         for believed in self.believed {
             let detail = json!({"gateway": believed.gateway, "code": believed.code});
-            let subject = believed.message.to_string();
-            let (organisation, at) = (believed.organisation, believed.at);
-            audit::append(tx, organisation, Actor::System, "message.refused", &subject, detail, at).await?;
+            let (organisation, subject, at) =
+                (believed.organisation, believed.message.to_string(), believed.at);
+            later.tell(Entry { organisation, action: "message.refused", subject, detail, at });
         }
-        Ok(())
     }
 }
 

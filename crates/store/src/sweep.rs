@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::db::{Sql, on_db, on_tx};
 use crate::doubts::{self, ASKED_WITHIN, Resolution};
+use crate::later::Later;
 use crate::outcomes::reopen;
 use crate::receipts::{PartReceipt, apply, unpark};
 use crate::{Actor, Result, Store, audit, channels};
@@ -112,26 +113,33 @@ const IN_DOUBT: Sql = Sql::new(
              WHERE x.delivery_id = d.id AND x.lease_token = d.lease_token AND x.ask_at IS NOT NULL))
      LIMIT $2",
 );
-const RESEND: Sql = Sql::each(
+/// In the order of the ids, by the primary key: see `claims::LEASE`.
+pub(crate) const RESEND: Sql = Sql::each(
     "UPDATE deliveries SET state = 'queued', in_doubt = TRUE, settle_at = NULL, due_at = $2, changed_at = $2,
          reason = 'policy_resend'
      FROM json_each($1) j
      WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1
      RETURNING deliveries.id",
-    "UPDATE deliveries SET state = 'queued', in_doubt = TRUE, settle_at = NULL, due_at = $2, changed_at = $2,
+    "WITH d AS (
+         SELECT d.id FROM json_array_elements($1::json) AS j(value) JOIN deliveries d ON d.id = (j.value ->> 0)::bigint
+         WHERE d.state || '' = 'unknown' AND d.settle_at = (j.value ->> 1)::bigint
+         ORDER BY d.id FOR NO KEY UPDATE OF d)
+     UPDATE deliveries SET state = 'queued', in_doubt = TRUE, settle_at = NULL, due_at = $2, changed_at = $2,
          reason = 'policy_resend'
-     FROM json_array_elements($1::json) AS j(value)
-     WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = 'unknown' AND deliveries.settle_at = (j.value ->> 1)::bigint
+     FROM d WHERE deliveries.id = d.id AND deliveries.state || '' = 'unknown'
      RETURNING deliveries.id",
 );
-const HOLD: Sql = Sql::each(
+pub(crate) const HOLD: Sql = Sql::each(
     "UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold', changed_at = $2
      FROM json_each($1) j
      WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1
      RETURNING deliveries.id",
-    "UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold', changed_at = $2
-     FROM json_array_elements($1::json) AS j(value)
-     WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = 'unknown' AND deliveries.settle_at = (j.value ->> 1)::bigint
+    "WITH d AS (
+         SELECT d.id FROM json_array_elements($1::json) AS j(value) JOIN deliveries d ON d.id = (j.value ->> 0)::bigint
+         WHERE d.state || '' = 'unknown' AND d.settle_at = (j.value ->> 1)::bigint
+         ORDER BY d.id FOR NO KEY UPDATE OF d)
+     UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold', changed_at = $2
+     FROM d WHERE deliveries.id = d.id AND deliveries.state || '' = 'unknown'
      RETURNING deliveries.id",
 );
 const EXPIRED_ALERTS: Sql = Sql::new(
@@ -252,7 +260,9 @@ impl Store {
             let owners: Vec<(i64, i64)> = rows.iter().map(|row| (row.id, row.delivery_id)).collect();
             let receipts: Vec<PartReceipt> = rows.into_iter().filter_map(part_receipt).collect();
             unpark(&mut tx, &owners).await?;
-            apply(&mut tx, &receipts).await?;
+            let mut later = Later::default();
+            apply(&mut tx, &receipts, &mut later).await?;
+            later.write(&mut tx).await?;
             tx.commit().await?;
             joined += receipts.len() as u64;
         }

@@ -186,7 +186,8 @@ impl ChannelTask {
             messages: Arc::clone(&self.shared.messages),
             results: finisher.sender(),
             channel: self.spec.name.clone(),
-            scan: Arc::default(),
+            known: Arc::default(),
+            given_up: finisher.given_up(),
         }
     }
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 use klaroen_domain::decide::Decision;
 use klaroen_domain::outcome::{Failure, Scope};
 use klaroen_domain::phone::PhoneNumber;
-use klaroen_domain::time::Clock;
+use klaroen_domain::time::{Clock, Timestamp};
 use klaroen_store::channels::ChannelName;
-use klaroen_store::claims::{Claim, ClaimRequest, Claimed, Part, Scan};
+use klaroen_store::claims::{Claim, ClaimError, ClaimRequest, Claimed, Part, Scan, Turns, lease_token};
 use klaroen_store::outcomes::Finished;
 use klaroen_store::{Store, StoreError};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::messages::{MessageCache, Outgoing};
 use crate::submit::Attempt;
@@ -61,8 +62,20 @@ pub(crate) struct Batch {
     pub(crate) next_due: Option<Duration>,
 }
 
+/// Waits between attempts to give a claim back, as for results: see `finisher`.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
 /// A part of the queue, and what of it was looked at.
 type Scanned = (Arc<Part>, Scan);
+
+/// What the claims of a channel leave to the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// What was looked at, of which part of the queue.
+    scanned: Option<Scanned>,
+    turns: Turns,
+}
 
 /// What claiming needs.
 #[derive(Clone)]
@@ -72,26 +85,23 @@ pub(crate) struct Claimer {
     pub(crate) messages: Arc<MessageCache>,
     pub(crate) results: mpsc::Sender<Finished>,
     pub(crate) channel: ChannelName,
-    /// What this channel has looked at, of which part of the queue.
-    pub(crate) scan: Arc<Mutex<Option<Scanned>>>,
+    pub(crate) known: Arc<Mutex<Known>>,
+    /// The process ends, and what the database does not take now is given up.
+    pub(crate) given_up: CancellationToken,
 }
 
 impl Claimer {
     /// Leases up to `limit` deliveries and finds their texts. One without a text is finished here, so that it comes to an
-    /// end and holds up nobody.
+    /// end and holds up nobody. Where it is not known whether they are leased, they are put back before this ends.
     pub(crate) async fn claim(&self, limit: u32, taking: &Taking) -> Result<Batch, StoreError> {
-        let (now, started) = (self.clock.now(), Instant::now());
-        let request = ClaimRequest { channel: &self.channel, limit, lease_until: now.plus(LEASE), now };
-        let claim = match taking {
-            Taking::Nothing => Claim::default(),
-            Taking::All => self.store.claim(&request).await?,
-            Taking::Part(part) => {
-                let mut scan = self.scan.lock().await;
-                let (_, scan) = match &mut *scan {
-                    Some(known) if Arc::ptr_eq(&known.0, part) => known,
-                    other => other.insert((Arc::clone(part), Scan::default())),
-                };
-                self.store.claim_part(&request, part, scan).await?
+        let (now, started, lease_token) = (self.clock.now(), Instant::now(), lease_token());
+        let claim = match self.lease(limit, taking, now, lease_token).await {
+            Ok(claim) => claim,
+            Err(ClaimError::NotMade(error)) => return Err(error),
+            Err(ClaimError::InDoubt(error)) => {
+                tracing::warn!(channel = %self.channel, %error, "a claim was not answered: it is given back");
+                self.give_back(lease_token).await;
+                return Err(error);
             }
         };
         let mut batch = Batch {
@@ -117,6 +127,69 @@ impl Claimer {
             }
         }
         Ok(batch)
+    }
+
+    async fn lease(
+        &self,
+        limit: u32,
+        taking: &Taking,
+        now: Timestamp,
+        lease_token: i64,
+    ) -> Result<Claim, ClaimError> {
+        let lease_until = now.plus(LEASE);
+        let request = ClaimRequest { channel: &self.channel, limit, lease_until, now, lease_token };
+        let mut known = self.known.lock().await;
+        let Known { scanned, turns } = &mut *known;
+        match taking {
+            Taking::Nothing => Ok(Claim::default()),
+            Taking::All => self.store.claim(&request, turns).await,
+            Taking::Part(part) => {
+                let (_, scan) = match scanned {
+                    Some(known) if Arc::ptr_eq(&known.0, part) => known,
+                    other => other.insert((Arc::clone(part), Scan::default())),
+                };
+                self.store.claim_part(&request, part, scan, turns).await
+            }
+        }
+    }
+
+    /// Puts back what a claim may have leased that nobody got to see, as soon as the database takes it: not a byte of it was
+    /// handed over, but nobody else can know that.
+    async fn give_back(&self, lease_token: i64) {
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.store.give_back(&self.channel.gateway, lease_token, self.clock.now()).await {
+                Ok(deliveries) => {
+                    return tracing::info!(channel = %self.channel, deliveries, "a claim was given back");
+                }
+                Err(error) if error.is_retryable() && !self.given_up.is_cancelled() => {
+                    tracing::debug!(channel = %self.channel, %error, "a claim was not given back yet");
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.given_up.cancelled() => {}
+                    }
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+                Err(error) => {
+                    return tracing::error!(
+                        channel = %self.channel,
+                        %error,
+                        "a claim was not given back: its deliveries become unknown when their lease ends"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Puts back what a claim brings that its session could not wait for. The writer of results waits for it.
+    pub(crate) async fn put_back(self, claiming: impl Future<Output = Option<Batch>>) {
+        let Some(batch) = claiming.await else { return };
+        for ready in batch.ready {
+            if self.results.send(ready.attempt.put_back(self.clock.now())).await.is_err() {
+                tracing::error!("a claim came too late: its deliveries become unknown when their lease ends");
+                return;
+            }
+        }
     }
 
     /// The text and the number of a delivery, or how it ends without them.

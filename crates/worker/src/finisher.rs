@@ -60,6 +60,11 @@ impl Finisher {
         self.sender.clone()
     }
 
+    /// Cancelled once what cannot be written at once is given up.
+    pub(crate) fn given_up(&self) -> CancellationToken {
+        self.give_up.clone()
+    }
+
     /// Where receipts go.
     pub(crate) fn receipts(&self) -> mpsc::Sender<Joint> {
         self.joint.clone()

@@ -9,7 +9,7 @@ use klaroen_domain::delivery::DeliveryState;
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_store::channels::ChannelName;
-use klaroen_store::claims::{Claim, ClaimRequest, Part, Role, Roles, Scan};
+use klaroen_store::claims::{Claim, ClaimRequest, Part, Role, Roles, Scan, Turns, lease_token};
 use klaroen_test_databases::Engine;
 use rstest::rstest;
 
@@ -32,8 +32,8 @@ impl World {
     async fn claim_part(&self, name: &str, limit: u32, part: &Part, scan: &mut Scan) -> Claim {
         let (now, channel) = (self.now(), gateway(name));
         let lease_until = now.plus(Duration::from_mins(1));
-        let request = ClaimRequest { channel: &channel, limit, lease_until, now };
-        self.store.claim_part(&request, part, scan).await.unwrap()
+        let request = ClaimRequest { channel: &channel, limit, lease_until, now, lease_token: lease_token() };
+        self.store.claim_part(&request, part, scan, &mut Turns::default()).await.unwrap()
     }
 
     /// Claims until nothing more comes.

@@ -11,7 +11,7 @@ use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::role::Role::Operator;
 use klaroen_domain::text::MessageText;
 use klaroen_store::channels::ChannelName;
-use klaroen_store::claims::ClaimRequest;
+use klaroen_store::claims::{ClaimRequest, Turns, lease_token};
 use klaroen_store::outcomes::Finished;
 use klaroen_store::replies::{AutoReply, AutoReplyTexts, IncomingReply, ReplyStored};
 use serde_json::{Value, json};
@@ -199,8 +199,9 @@ async fn reply(fixture: &Fixture, text: &str) {
     let name = ChannelName { gateway: "main".into(), channel: 0 };
     let until = NOW.plus(Duration::from_mins(1));
     fixture.store.lease_channel(&name, uuid::Uuid::from_u128(1), until, NOW).await.unwrap();
-    let request = ClaimRequest { channel: &name, limit: 10, lease_until: until, now: NOW };
-    for claimed in fixture.store.claim(&request).await.unwrap().claimed {
+    let lease_token = lease_token();
+    let request = ClaimRequest { channel: &name, limit: 10, lease_until: until, now: NOW, lease_token };
+    for claimed in fixture.store.claim(&request, &mut Turns::default()).await.unwrap().claimed {
         let sent = Finished {
             id: claimed.id,
             lease_token: claimed.lease_token,

@@ -148,7 +148,7 @@ impl Part {
 }
 
 /// What one channel's claims have looked at: up to where, of each message.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Scan(HashMap<Uuid, Place>);
 
 #[derive(Clone, Copy, Debug)]
@@ -234,7 +234,7 @@ pub(crate) const SHARE: Sql = Sql::each(
          ORDER BY c.due_at, c.id LIMIT $3),
      d AS (
          SELECT id, retries, attempt, participant_id, recipient, lane FROM deliveries
-         WHERE id = ANY (ARRAY(SELECT id FROM f)) AND state = 'queued' FOR UPDATE SKIP LOCKED)
+         WHERE id = ANY (ARRAY(SELECT id FROM f)) AND state || '' = 'queued' FOR UPDATE SKIP LOCKED)
      SELECT json_build_array(
          (SELECT COALESCE(json_agg(json_build_array(d.id, d.retries, d.attempt, d.participant_id,
              COALESCE(encode(p.phone, 'hex'), ''),

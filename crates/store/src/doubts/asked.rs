@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::Resolution;
 use crate::db::{Sql, on_db, on_tx};
+use crate::later::Later;
 use crate::outcomes::{Finished, Settling, finish_each};
 use crate::receipts::{self, IncomingReceipt};
 use crate::{Result, Store, lock};
@@ -260,11 +261,12 @@ impl Store {
         let mut tx = self.db.begin().await?;
         let ids = json!(answered.iter().map(|a| a.doubt.id.0).collect::<Vec<_>>()).to_string();
         lock::deliveries(&mut tx, &ids).await?;
+        lock::messages_of(&mut tx, &ids).await?;
         let fences = answered.iter().map(|a| json!([a.doubt.id.0, a.doubt.lease_token, a.doubt.asker]));
         let fences = json!(fences.collect::<Vec<_>>()).to_string();
         let ours: Vec<i64> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(STILL_OURS.of(d))
             .bind(fences).fetch_all(conn).await?);
-        let mut written = Written::default();
+        let (mut written, mut later) = (Written::default(), Later::default());
         for answered in answered.into_iter().filter(|a| ours.contains(&a.doubt.id.0)) {
             written.add(answered, now);
         }
@@ -274,12 +276,13 @@ impl Store {
             (Resolution::IdempotentResend, &written.repeated),
         ];
         for (how, finished) in all {
-            finish_each(&mut tx, gateway, finished, Settling { how, at: Some(now) }).await?;
+            finish_each(&mut tx, gateway, finished, Settling { how, at: Some(now) }, &mut later).await?;
         }
-        receipts::store(&mut tx, gateway, &written.receipts).await?;
+        receipts::store(&mut tx, gateway, &written.receipts, &mut later).await?;
         // What was settled above has no asker any more; what could not be moved, whatever the reason, is left to the policy.
         let again = json!(written.again).to_string();
         on_tx!(&mut tx, conn, d => sqlx::query(ASK_AGAIN.of(d)).bind(again).execute(conn).await?.rows_affected());
+        later.write(&mut tx).await?;
         tx.commit().await
     }
 }

@@ -53,3 +53,62 @@ async fn a_message_that_is_settled_while_a_delivery_goes_back_to_the_queue_is_op
         sqlx::query_scalar(SETTLED.of(d)).bind(message).fetch_one(pool).await.unwrap());
     assert!(!settled, "it would never be sent, nor expire");
 }
+
+const SENDING: Sql = Sql::new(
+    "INSERT INTO deliveries (organisation_id, message_id, participant_id, recipient, lane, state, due_at, changed_at, lease_token)
+     VALUES ($1, $2, $2, $3, 2, 'sending', 0, 0, 5) RETURNING id",
+);
+const HOLD: &str = "SELECT pg_backend_pid() FROM messages WHERE id = $1 FOR NO KEY UPDATE";
+const SOMEBODY_WAITS: &str =
+    "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))";
+const FREE: &str =
+    "SELECT COUNT(*) FROM (SELECT id FROM messages WHERE id <> $1 FOR NO KEY UPDATE SKIP LOCKED) free";
+
+/// Two that take the same messages in two orders wait for each other until the server ends one of them.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_locked_in_the_order_of_their_ids(#[values(true, false)] all_sent: bool) {
+    let f = Fixture::new(Engine::Postgres).await;
+    let crate::db::Db::Postgres { pool, .. } = &f.store.db else { panic!("this is about PostgreSQL") };
+    // As they lie in the table, the first is the last.
+    let messages: Vec<Uuid> = (0..12).rev().map(Uuid::from_u128).collect();
+    let mut batch = Vec::new();
+    for (n, message) in messages.iter().enumerate() {
+        sqlx::query(MESSAGE.of(crate::db::Dialect::Postgres))
+            .bind(message)
+            .bind(f.organisation.0)
+            .execute(pool)
+            .await
+            .unwrap();
+        let id: i64 = sqlx::query_scalar(SENDING.of(crate::db::Dialect::Postgres))
+            .bind(f.organisation.0)
+            .bind(message)
+            .bind([7_u8; 16].as_slice())
+            .fetch_one(pool)
+            .await
+            .unwrap();
+        let back = Decision::PutBack { due_at: NOW, spent: true };
+        batch.push(Finished {
+            id: DeliveryId(id),
+            lease_token: 5,
+            decision: if all_sent || n > 0 { Decision::Sent } else { back },
+            provider_ids: vec![ProviderId(format!("p{n}"))],
+            segments: 1,
+            at: NOW,
+        });
+    }
+    let mut first = pool.begin().await.unwrap();
+    let holder: i32 = sqlx::query_scalar(HOLD).bind(messages[11]).fetch_one(&mut *first).await.unwrap();
+    let store = f.store.clone();
+    let finishing = tokio::spawn(async move { store.finish("main", &batch).await });
+    let waits = || async {
+        sqlx::query_scalar::<_, bool>(SOMEBODY_WAITS).bind(holder).fetch_one(pool).await.unwrap()
+    };
+    while !waits().await {
+        tokio::task::yield_now().await;
+    }
+    let free: i64 = sqlx::query_scalar(FREE).bind(messages[11]).fetch_one(pool).await.unwrap();
+    assert_eq!(free, 11, "the first is waited for before another is taken");
+    first.commit().await.unwrap();
+    assert_eq!(finishing.await.unwrap().unwrap().applied, 12);
+}

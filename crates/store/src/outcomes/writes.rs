@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{CurrentRow, Finished, FinishedCounts, Settling, reopen};
 use crate::db::{Sql, Tx, on_tx};
+use crate::later::Later;
 use crate::receipts::join_parked;
 use crate::{Result, doubts};
 
@@ -189,7 +190,7 @@ impl Writes {
         }
     }
 
-    pub(super) async fn write(self, tx: &mut Tx, gateway: &str) -> Result<FinishedCounts> {
+    pub(super) async fn write(self, tx: &mut Tx, gateway: &str, later: &mut Later) -> Result<FinishedCounts> {
         let mut counts = FinishedCounts::default();
         if self.deliveries.is_empty() {
             return Ok(counts);
@@ -201,7 +202,7 @@ impl Writes {
             let submissions = Value::Array(self.submissions).to_string();
             on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED.of(d))
                 .bind(&submissions).bind(gateway).execute(conn).await?.rows_affected());
-            counts.joined = join_parked(tx, gateway, || submissions).await?;
+            counts.joined = join_parked(tx, gateway, || submissions, later).await?;
         }
         if !self.sent.is_empty() {
             let times: Vec<Value> = self

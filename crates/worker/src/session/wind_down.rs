@@ -16,9 +16,9 @@ impl Session {
             match timeout_at(deadline, &mut claiming).await {
                 Ok(claimed) => self.claimed(claimed),
                 Err(_) => {
-                    tracing::error!(
-                        "a claim was abandoned: its deliveries become unknown when their lease ends"
-                    );
+                    tracing::warn!("a claim does not end: what it brings is put back as soon as it does");
+                    let brought = async move { claiming.await.ok().and_then(Result::ok) };
+                    tokio::spawn(self.parts.claimer.clone().put_back(brought));
                 }
             }
         }

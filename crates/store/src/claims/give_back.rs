@@ -1,0 +1,68 @@
+//! Giving back what a claim leased that nobody got to see: its commit was not answered.
+
+use klaroen_domain::decide::Decision;
+use klaroen_domain::id::DeliveryId;
+use klaroen_domain::time::Timestamp;
+use serde_json::json;
+
+use crate::db::{Sql, on_tx};
+use crate::later::Later;
+use crate::outcomes::{Finished, Settling, finish_each};
+use crate::{Result, Store, lock};
+
+/// Few are under way or unknown at any time, and this is asked after a failure only: the token has no index.
+const OF_CLAIM: Sql = Sql::new(
+    "SELECT d.id FROM messages m JOIN deliveries d ON d.message_id = m.id
+     WHERE NOT m.settled AND d.state = 'sending' AND d.lease_token = $1
+     UNION ALL
+     SELECT d.id FROM deliveries d WHERE d.state = 'unknown' AND d.lease_token = $1",
+);
+/// The provider was asked about it, or is being asked: it may have been handed over again under the same token. On PostgreSQL
+/// nobody begins to ask before the transaction ends.
+const ASKED: Sql = Sql::each(
+    "SELECT delivery_id, asker IS NOT NULL OR unanswered > 0 OR missed_at IS NOT NULL OR resent > 0 FROM doubts
+     WHERE lease_token = $2 AND delivery_id IN (SELECT value FROM json_each($1))",
+    "SELECT delivery_id, asker IS NOT NULL OR unanswered > 0 OR missed_at IS NOT NULL OR resent > 0 FROM doubts
+     WHERE lease_token = $2 AND delivery_id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
+     ORDER BY delivery_id FOR UPDATE",
+);
+
+impl Store {
+    /// Puts back into the queue what the claim with this token leased, in time or when it counts as lost already; gives how
+    /// many that was. Only for whoever made the claim, once it has ended without an answer: nothing of it was handed over.
+    ///
+    /// # Errors
+    /// What the database says; it is to be tried again then, where it may work later.
+    pub async fn give_back(&self, gateway: &str, lease_token: i64, now: Timestamp) -> Result<u64> {
+        let mut tx = self.db.begin().await?;
+        // The server may still be at its commit.
+        lock::Lock::Claim(lease_token).take(&mut tx).await?;
+        let ids: Vec<i64> = on_tx!(&mut tx, conn, d =>
+            sqlx::query_scalar(OF_CLAIM.of(d)).bind(lease_token).fetch_all(conn).await?);
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let json = json!(ids).to_string();
+        lock::deliveries(&mut tx, &json).await?;
+        let doubts: Vec<(i64, bool)> = on_tx!(&mut tx, conn, d =>
+            sqlx::query_as(ASKED.of(d)).bind(&json).bind(lease_token).fetch_all(conn).await?);
+        let asked = |id: &i64| doubts.iter().any(|(doubt, asked)| doubt == id && *asked);
+        let back: Vec<Finished> = ids
+            .into_iter()
+            .filter(|id| !asked(id))
+            .map(|id| Finished {
+                id: DeliveryId(id),
+                lease_token,
+                decision: Decision::PutBack { due_at: now, spent: false },
+                provider_ids: Vec::new(),
+                segments: 0,
+                at: now,
+            })
+            .collect();
+        let mut later = Later::default();
+        let counts = finish_each(&mut tx, gateway, &back, Settling::LATE, &mut later).await?;
+        later.write(&mut tx).await?;
+        tx.commit().await?;
+        Ok(counts.applied)
+    }
+}
