@@ -243,3 +243,6 @@ impl Claimer {
 fn failed(code: &str, detail: &str) -> Decision {
     Decision::Failed(Failure { scope: Scope::Recipient, code: code.into(), detail: detail.into() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,11 @@ const BREAK: Sql = Sql::each(
     "CREATE TRIGGER broken BEFORE UPDATE ON deliveries FOR EACH ROW EXECUTE FUNCTION audit_is_append_only()",
 );
 const MEND: Sql = Sql::each("DROP TRIGGER IF EXISTS broken", "DROP TRIGGER IF EXISTS broken ON deliveries");
+/// The server ends the connection at the commit.
+const CUT_OFF: &str = "CREATE FUNCTION cut_off() RETURNS trigger LANGUAGE plpgsql AS
+     $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
+     CREATE CONSTRAINT TRIGGER cut_off AFTER UPDATE ON deliveries DEFERRABLE INITIALLY DEFERRED
+     FOR EACH ROW EXECUTE FUNCTION cut_off()";
 const SOMEBODY_WAITS: &str =
     "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
      AND (classid::bigint << 32) | objid::bigint = $1)";
@@ -269,4 +274,17 @@ async fn a_commit_that_the_server_is_still_at_is_waited_for() {
     tx.commit().await.unwrap();
     assert_eq!(given_back.await.unwrap().unwrap(), 3);
     assert_eq!(sending.count(DeliveryState::Queued).await, 3);
+}
+
+#[tokio::test]
+async fn a_commit_without_an_answer_leaves_it_open_whether_anything_is_leased() {
+    let mut sending = Sending::new(Engine::Postgres, 2).await;
+    let (first, second) = (sending.message(2).await, sending.message(2).await);
+    let Db::Postgres(pool) = sending.fixture.store.db.clone() else { panic!("this is about PostgreSQL") };
+    sqlx::raw_sql(CUT_OFF).execute(&pool).await.unwrap();
+    let failed = sending.try_claim(1, 1).await;
+    assert!(matches!(&failed, Err(ClaimError::InDoubt(error)) if error.is_retryable()), "{failed:?}");
+    sqlx::raw_sql("DROP TRIGGER cut_off ON deliveries").execute(&pool).await.unwrap();
+    assert_eq!(sending.give_back(1, NOW).await, 0);
+    assert_eq!(sending.claim(3).await, BTreeMap::from([(first, 2), (second, 1)]), "nobody has lost a turn");
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use klaroen_domain::alert::Outcome;
 use klaroen_domain::hours::Zone;
 use klaroen_domain::id::{AlertId, KeyId};
