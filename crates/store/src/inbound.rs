@@ -142,8 +142,11 @@ impl Store {
             (None, _) => (ReplyStored::Unattributed, None),
         };
         self.insert_reply(tx, reply, &dedupe, sender.as_ref()).await?;
-        if let (Some(answer), Some(sender)) = (answer, &sender) {
-            answer_to(sender, answer, texts, reply.received_at).into_iter().for_each(|a| later.answer(a));
+        let answer = answer.zip(sender.as_ref());
+        if let Some(answer) =
+            answer.and_then(|(answer, sender)| answer_to(sender, answer, texts, reply.received_at))
+        {
+            later.answer(answer);
         }
         Ok(stored)
     }

@@ -232,8 +232,10 @@ pub(crate) async fn store(
             continue;
         }
         // The delivery tells the phone, where there is one: see `apply`.
-        if owner.is_none() && receipt.error.as_deref() == Some(Failure::OPTED_OUT) {
-            receipt.recipient.into_iter().for_each(|phone| later.stop(phone, receipt.received_at));
+        if let (None, Some(Failure::OPTED_OUT), Some(phone)) =
+            (owner, receipt.error.as_deref(), receipt.recipient)
+        {
+            later.stop(phone, receipt.received_at);
         }
         if let Some((delivery, part)) = owner {
             receipts.push(PartReceipt {
