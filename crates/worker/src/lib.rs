@@ -34,6 +34,7 @@ mod supervise;
 mod sweeper;
 mod switchboard;
 mod tally;
+mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
