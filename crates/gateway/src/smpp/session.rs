@@ -53,9 +53,11 @@ enum End {
 impl Session {
     /// Runs until it is dropped.
     pub(super) async fn run(mut self) {
-        let mut ladder = Ladder::default();
+        let (mut ladder, mut held) = (Ladder::default(), 0_usize);
         loop {
-            let pause = match self.bind().await {
+            let bound = self.bind().await;
+            held = if matches!(bound, Err(NotBound::Held(_))) { held + 1 } else { 0 };
+            let pause = match bound {
                 Ok(bound) => {
                     let since = Instant::now();
                     let reason = self.serve(bound).await;
@@ -71,10 +73,12 @@ impl Session {
                     self.status.send_replace(ChannelStatus::Connecting);
                     ladder.next(backoff::AFTER_FAILURE, rand::random())
                 }
-                Err(NotBound::Refused(reason)) => {
+                Err(NotBound::Held(reason) | NotBound::Refused(reason)) => {
                     tracing::error!(gateway = %self.config.name, channel = self.channel, reason, "bind refused");
                     self.status.send_replace(ChannelStatus::Refused { reason });
-                    backoff::after_refusal(rand::random())
+                    let soon =
+                        held.checked_sub(1).and_then(|before| backoff::while_held(before, rand::random()));
+                    soon.unwrap_or_else(|| backoff::after_refusal(rand::random()))
                 }
             };
             tokio::time::sleep(pause).await;

@@ -29,7 +29,6 @@ async fn the_bind_is_a_transceiver_of_smpp_3_4() {
 #[case::password(CommandStatus::EsmeRinvpaswd)]
 #[case::system_id(CommandStatus::EsmeRinvsysid)]
 #[case::bind_failed(CommandStatus::EsmeRbindfail)]
-#[case::already_bound(CommandStatus::EsmeRalybnd)]
 #[tokio::test(start_paused = true)]
 async fn a_refused_bind_is_told_and_left_alone_for_a_minute(#[case] status: CommandStatus) {
     let smsc = Smsc::start().await;
@@ -46,6 +45,28 @@ async fn a_refused_bind_is_told_and_left_alone_for_a_minute(#[case] status: Comm
     let _peer = smsc.bound().await;
     assert!(refused_at.elapsed() >= Duration::from_mins(1), "in the time of the test, which stands still");
     wait_for(&mut channel, &ChannelStatus::Up).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bind_that_is_held_is_tried_again_soon_for_a_while_and_then_left_alone() {
+    let smsc = Smsc::start().await;
+    let mut channel = smsc.channel(&json!({}));
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        let mut peer = smsc.accept().await;
+        waits.push(Instant::now());
+        let bind = peer.next().await;
+        peer.answer(&bind, CommandStatus::EsmeRalybnd, BindTransceiverResp::default()).await;
+        channel.status.wait_for(|s| matches!(s, ChannelStatus::Refused { .. })).await.unwrap();
+    }
+    let _peer = smsc.bound().await;
+    wait_for(&mut channel, &ChannelStatus::Up).await;
+    let waits: Vec<_> = waits.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+    assert!(
+        waits[..4].iter().zip([1, 2, 4, 8]).all(|(wait, least)| (least..=10).contains(wait)),
+        "{waits:?}"
+    );
+    assert!(waits[4] >= 60, "{waits:?}");
 }
 
 #[tokio::test(start_paused = true)]
