@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::bytes::BytesMut;
+use tokio_util::sync::CancellationToken;
 
 use super::Slot;
 use super::backoff::{self, Ladder};
@@ -40,6 +41,16 @@ pub(super) struct Session {
     pub slot: Slot,
     pub reporter: Arc<Reporter>,
     pub deliveries: Deliveries,
+    pub ending: Ending,
+}
+
+/// The orderly end: what is in our memory only is to be offered before the connection is closed.
+#[derive(Clone, Default)]
+pub(super) struct Ending {
+    /// Cancelled when it is to be offered.
+    pub asked: CancellationToken,
+    /// Cancelled when it is.
+    pub offered: CancellationToken,
 }
 
 /// Why a link ends, and what is still to be said.
@@ -108,6 +119,9 @@ impl Session {
         settle_rest(&link, &mut transport);
         link.lose();
         self.deliveries.link_lost(&link);
+        if self.ending.asked.is_cancelled() {
+            self.ending.offered.cancel();
+        }
         reason
     }
 
@@ -116,6 +130,7 @@ impl Session {
         let mut silence = Silence::new(Duration::from_secs(self.config.enquire_link_s), Instant::now());
         let timer = tokio::time::sleep_until(silence.deadline());
         tokio::pin!(timer);
+        let ending = self.ending.clone();
         loop {
             // What the bind has read, too, so this comes before the first wait.
             match self.take_all(link, transport) {
@@ -144,6 +159,11 @@ impl Session {
             let came = tokio::select! {
                 // What came counts before a timer that it answers.
                 biased;
+                () = ending.asked.cancelled(), if !ending.offered.is_cancelled() => {
+                    self.deliveries.end(link);
+                    ending.offered.cancel();
+                    continue;
+                }
                 came = self.verdicts_and(link, transport) => Some(came),
                 () = &mut timer => None,
             };

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::SubmitOutcome;
 use rstest::rstest;
 use rusmpp::pdus::BindTransceiverResp;
@@ -13,7 +14,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::smsc::*;
-use crate::ChannelStatus;
+use crate::{Ack, ChannelStatus, GatewayEvent};
 
 #[tokio::test(start_paused = true)]
 async fn the_bind_is_a_transceiver_of_smpp_3_4() {
@@ -181,6 +182,28 @@ async fn closing_lets_the_window_run_empty_and_unbinds() {
     assert!(peer.ended().await);
     assert_eq!(*channel.status.borrow(), ChannelStatus::Closed);
     assert!(channel.events.recv().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_come_while_it_is_drained_are_told() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    let outcome = submit(&channel, sms(7, "x"));
+    let (command, _) = peer.submit().await;
+    outcome.abort();
+    assert!(outcome.await.unwrap_err().is_cancelled());
+    let gateway = Arc::clone(&channel.gateway);
+    let draining = tokio::spawn(async move { gateway.drain(Duration::from_secs(20)).await });
+    peer.hears_nothing().await;
+    assert!(matches!(channel.gateway.submit(&sms(2, "y")).await, SubmitOutcome::NotTaken(_)));
+    peer.accept_submit(&command, "1").await;
+    let delivered = channel.events.recv().await.unwrap();
+    assert!(matches!(delivered.event, GatewayEvent::LateAnswer { delivery: DeliveryId(7), .. }));
+    assert!(!draining.is_finished(), "it is not stored yet");
+    delivered.ack.send(Ack::Stored).unwrap();
+    draining.await.unwrap();
+    peer.hears_nothing().await;
+    assert_eq!(*channel.status.borrow(), ChannelStatus::Up);
 }
 
 #[tokio::test(start_paused = true)]
