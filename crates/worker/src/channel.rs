@@ -111,6 +111,7 @@ impl ChannelTask {
             gateway: Arc::clone(&gateway),
             status,
             in_doubt,
+            holding: lease.holding().clone(),
             instruments: Arc::clone(instruments),
             wake: Arc::clone(&self.shared.wake),
             window: self.spec.window.max(1),

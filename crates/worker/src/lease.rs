@@ -32,14 +32,28 @@ const ASK_SELDOM: Duration = Duration::from_millis(50);
 /// A channel that nobody took for so long is anybody's, whatever the others reported.
 const FREE: Duration = Duration::from_secs(2);
 
+/// Knows whether a channel is still ours, wherever it is carried.
+#[derive(Clone, Debug)]
+pub(crate) struct Holding {
+    until: watch::Receiver<Instant>,
+    lost: CancellationToken,
+}
+
+impl Holding {
+    /// True only while the lease has time left by our own monotonic clock: a process that was stopped for a while finds out
+    /// here, before its first byte.
+    pub(crate) fn is_held(&self, now: Instant) -> bool {
+        !self.lost.is_cancelled() && now < *self.until.borrow()
+    }
+}
+
 /// A channel that is ours.
 #[derive(Debug)]
 pub(crate) struct Lease {
     store: Store,
     name: ChannelName,
     owner: Uuid,
-    until: watch::Receiver<Instant>,
-    lost: CancellationToken,
+    holding: Holding,
     renewal: AbortOnDropHandle<()>,
 }
 
@@ -144,18 +158,17 @@ impl Lease {
         let lost = CancellationToken::new();
         let renewal = renew(store.clone(), clock, name.clone(), owner, show, lost.clone());
         let renewal = AbortOnDropHandle::new(tokio::spawn(renewal));
-        Self { store, name, owner, until, lost, renewal }
+        Self { store, name, owner, holding: Holding { until, lost }, renewal }
     }
 
-    /// Whether it is still ours. True only while the lease has time left by our own monotonic clock: a process that was
-    /// stopped for a while finds out here, before its first byte.
-    pub(crate) fn is_held(&self, now: Instant) -> bool {
-        !self.lost.is_cancelled() && now < *self.until.borrow()
+    /// Tells whether it is still ours.
+    pub(crate) const fn holding(&self) -> &Holding {
+        &self.holding
     }
 
     /// Is cancelled when the lease is gone.
     pub(crate) const fn lost(&self) -> &CancellationToken {
-        &self.lost
+        &self.holding.lost
     }
 
     /// Gives the channel back.
