@@ -22,8 +22,10 @@ const LEASE: Duration = Duration::from_secs(4);
 const LEASE_ALONE: Duration = Duration::from_secs(15);
 /// We stop so long before it ends: clocks differ a little, and another may begin at its end.
 const MARGIN: Duration = Duration::from_millis(500);
-/// Two renewals may fail before it is gone.
+/// Two renewals may fail before it is gone, however they do: one that hangs has this time, and then it is tried anew.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// The same for a lease where nobody else could follow: an import that has the file is waited for, not asked again and again.
+const RENEWED_WITHIN_ALONE: Duration = Duration::from_secs(4);
 /// How often a channel that another holds, or should take, is asked for.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(250);
@@ -192,13 +194,16 @@ async fn renew(
 ) {
     // However this ends, by a panic too, the lease counts as lost.
     let _lost_at_the_end = lost.drop_guard();
+    let patience = if store.is_shared() { RENEW_EVERY } else { RENEWED_WITHIN_ALONE };
+    let mut next = Instant::now() + RENEW_EVERY;
     loop {
-        tokio::time::sleep(RENEW_EVERY).await;
+        tokio::time::sleep_until(next).await;
         let asked = Instant::now();
         let now = clock.now();
         let ends = *until.borrow();
         let renewal = store.lease_channel(&name, owner, now.plus(length(&store)), now);
-        match tokio::time::timeout_at(ends, renewal).await {
+        next = asked + RENEW_EVERY;
+        match tokio::time::timeout_at(ends.min(asked + patience), renewal).await {
             Ok(Ok(channels::Lease::Renewed)) => {
                 until.send_replace(asked + length(&store).saturating_sub(MARGIN));
             }
@@ -209,6 +214,9 @@ async fn renew(
             }
             Ok(Err(error)) if Instant::now() < ends => {
                 tracing::warn!(channel = %name, %error, "the lease was not renewed yet");
+            }
+            Err(_) if Instant::now() < ends => {
+                tracing::warn!(channel = %name, "the database does not answer: the lease was not renewed yet");
             }
             Ok(Err(_)) | Err(_) => {
                 tracing::error!(channel = %name, "the lease ran out before the database answered");
