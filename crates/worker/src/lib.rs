@@ -5,6 +5,7 @@
 //! leases behind, and whoever comes next settles them.
 
 mod batch;
+mod beside;
 mod bucket;
 mod channel;
 mod claimer;
