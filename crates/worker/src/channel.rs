@@ -22,6 +22,7 @@ use crate::replies::{self, Replies};
 use crate::self_test::SelfTester;
 use crate::session::{Ended, Parts, Session};
 use crate::settler::Settler;
+use crate::supervise::ends_soon;
 use crate::switchboard::Switchboard;
 use crate::{ChannelSpec, Shared, jitter};
 
@@ -68,12 +69,15 @@ impl ChannelTask {
             tracing::info!(channel = %self.spec.name, "channel leased");
             let ended = self.session(&lease, &instruments, &stop, &shutdown).await;
             instruments.up.set(0.0);
-            lease.release().await;
-            drop(held);
-            crew.report(store, &**clock).await;
-            if let Err(error) = store.announce().await {
-                tracing::debug!(%error, "nobody was told that a channel is free");
-            }
+            let give_back = async {
+                lease.release().await;
+                drop(held);
+                crew.report(store, &**clock).await;
+                if let Err(error) = store.announce().await {
+                    tracing::debug!(%error, "nobody was told that a channel is free");
+                }
+            };
+            ends_soon(shutdown.clone(), give_back).await;
             tracing::info!(channel = %self.spec.name, ?ended, "channel given back");
         }
     }

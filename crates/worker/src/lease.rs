@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::crew::{Crew, Held};
 use crate::jitter;
+use crate::supervise::ends_soon;
 
 /// How long a lease lasts: a dead process is followed after this time and the moment that a connection takes.
 const LEASE: Duration = Duration::from_secs(4);
@@ -95,7 +96,7 @@ impl Applicant<'_> {
         let mut free_since = None;
         while !shutdown.is_cancelled() {
             let woken = self.wake.notified();
-            let wait = match self.ask(&mut free_since, give_back).await {
+            let wait = match ends_soon(shutdown.clone(), self.ask(&mut free_since, give_back)).await? {
                 Ok(Asked::Taken(taken)) => return Some(*taken),
                 Ok(Asked::Wait(wait)) => wait,
                 Err(error) => {

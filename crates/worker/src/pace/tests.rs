@@ -137,7 +137,10 @@ async fn no_second_sees_more_than_the_rate_and_no_burst_whoever_takes_over_from_
         // Where a channel's part is less than a message, each worker sends one all the same.
         let least = u32::from(longest) * u32::from(channels);
         let most = if rate >= least { rate } else { rate + 3 * u32::from(longest) };
-        assert!(fullest <= most, "{seed}: {fullest} at {rate}, {channels} channels, up to {longest} segments");
+        assert!(
+            fullest <= most,
+            "{seed}: {fullest} at {rate}, {channels} channels, up to {longest} segments"
+        );
     }
 }
 
