@@ -139,6 +139,10 @@ impl ChannelTask {
         // The others take over what would have been ours.
         self.switchboard.changed();
 
+        if ended == Ended::LeaseLost {
+            // What still waits in the connection goes back at once, and is not in doubt.
+            gateway.halt();
+        }
         let patience = self.shared.drain_deadline;
         // Another process may be connecting already, and a provider counts connections.
         let patience = if ended == Ended::LeaseLost { patience.min(LOST) } else { patience };

@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use klaroen_domain::delivery::DeliveryState as S;
-use klaroen_domain::outcome::SubmitOutcome;
+use klaroen_domain::outcome::{Scope, SubmitOutcome};
 use klaroen_domain::participant::Language;
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_gateway::{
     Ack, Capabilities, Channel, Delivered, GatewayEvent, InboundSms, OutboundSms, SmsGateway,
 };
+use klaroen_store::channels::{ChannelName, Lease};
 use klaroen_store::replies::{AutoReply, AutoReplyTexts};
 use klaroen_worker::WorkerSettings;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use crate::fixture::{PATIENCE, Running, World, accepted, at_once, connection, phone, settings};
+use crate::fixture::{PATIENCE, Running, World, accepted, at_once, connection, failure, phone, settings};
 
 fn stop_from(number: &str) -> GatewayEvent {
     GatewayEvent::Inbound(InboundSms {
@@ -89,6 +92,57 @@ fn running(
     let settings = settings(vec![spec], vec![], PATIENCE);
     let settings = WorkerSettings { texts: Arc::new(Texts(AtomicBool::new(!failing))), ..settings };
     (Running::of(world, settings, provider), connections, seen)
+}
+
+/// Takes nothing before it is halted, and then says so.
+#[derive(Default)]
+struct Waiting {
+    asked: Notify,
+    halted: CancellationToken,
+}
+
+#[async_trait]
+impl SmsGateway for Waiting {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { max_segments: 6, ..Capabilities::default() }
+    }
+
+    async fn submit(&self, _: &OutboundSms) -> SubmitOutcome {
+        self.asked.notify_one();
+        self.halted.cancelled().await;
+        SubmitOutcome::NotTaken(failure(Scope::Gateway))
+    }
+
+    fn halt(&self) {
+        self.halted.cancel();
+    }
+}
+
+#[tokio::test]
+async fn what_waits_in_a_connection_that_is_anothers_goes_back_and_is_not_in_doubt() {
+    let world = World::new(10).await;
+    let (mut spec, provider) = connection("main", 3, 0, at_once(accepted));
+    let (gateway, status) = (Arc::new(Waiting::default()), provider.status.subscribe());
+    let (_events, heard) = mpsc::channel(1);
+    let (waiting, heard) = (Arc::clone(&gateway), Mutex::new(Some(heard)));
+    spec.connect = Box::new(move || {
+        let gateway = Arc::clone(&gateway) as Arc<dyn SmsGateway>;
+        let events = heard.try_lock().unwrap().take().expect("the test connects once");
+        Ok(Channel { gateway, events, status: status.clone() })
+    });
+    let running = Running::of(&world, settings(vec![spec], vec![], PATIENCE), provider);
+    waiting.asked.notified().await;
+    let now = SystemClock.now();
+    let name = ChannelName { gateway: "main".into(), channel: 0 };
+    world.store.release_all_channels().await.unwrap();
+    let taken =
+        world.store.lease_channel(&name, Uuid::new_v4(), now.plus(Duration::from_hours(1)), now).await;
+    assert!(matches!(taken, Ok(Lease::Taken { .. })), "{taken:?}");
+    running.until_given_up().await;
+    running.stop().await;
+    assert!(waiting.halted.is_cancelled());
+    // Those under way are put in doubt by the take-over, before anybody knows; all others are queued.
+    world.until(S::Queued, 10).await;
 }
 
 #[tokio::test]
