@@ -13,6 +13,7 @@ mod desk;
 mod failover;
 mod front;
 mod gateways;
+mod lateness;
 mod pipeline;
 mod program;
 mod service;

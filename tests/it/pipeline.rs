@@ -12,6 +12,7 @@ use klaroen_simulator::Faults;
 use klaroen_store::PageRequest;
 use serde_json::json;
 
+use crate::lateness::Lateness;
 use crate::service::{SENDER, Service, in_states, smsc, until};
 use crate::world::{World, at_metres_east, draft, phone, text};
 
@@ -181,13 +182,17 @@ async fn an_end_while_starts_are_queued_is_for_those_who_got_the_start(
 async fn the_rate_of_a_gateway_is_never_exceeded(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
     let world = world(engine, 700).await;
     let smsc = smsc(Faults::default()).await;
+    let lateness = Lateness::measure();
     let service = Service::start(&world, &smsc, json!({ "segments_per_second": 200, "binds": 2 }));
     let alert = world.alert_all().await;
     service.wake.notify_waiters();
     until(&world, alert, |v| in_states(v, 0, &[S::Delivered]) == 700).await;
     let peak = smsc.stats().peak_submits_per_second;
-    // A bucket lets its small burst pass on top of a second's rate.
-    assert!((150..=220).contains(&peak), "{peak} in one second at a limit of 200");
+    let late = lateness.allows(200);
+    assert!(
+        (150..=200 + late).contains(&peak),
+        "{peak} in one second, and 200 are allowed: {late} may be late"
+    );
     service.stop().await;
     smsc.shutdown().await;
 }

@@ -51,6 +51,8 @@ pub struct Capabilities {
     pub max_segments: u8,
     /// Messages that one [`SmsGateway::submit_batch`] hands over in one request; 0 where each goes by itself.
     pub batch_max: u16,
+    /// Each segment of a message goes by itself and takes a place of its own in the window.
+    pub window_of_segments: bool,
 }
 
 impl Capabilities {
@@ -63,6 +65,7 @@ impl Capabilities {
         inbound: false,
         max_segments: 0,
         batch_max: 0,
+        window_of_segments: false,
     };
 }
 
@@ -240,6 +243,14 @@ pub trait SmsGateway: Send + Sync {
     async fn query_status(&self, _sms: &OutboundSms, _since: Timestamp) -> StatusAnswer {
         StatusAnswer::Unsupported
     }
+
+    /// The connection is another's now: from here on nothing begins to leave. `submit` answers `NotTaken`, and so ends what
+    /// waits for its turn; what has left goes on. Does not wait.
+    fn halt(&self) {}
+
+    /// [Halts](Self::halt), then waits, `deadline` at the most, until what has left is answered and the consumer of
+    /// [`Channel::events`] has taken what nobody would send again. The connection stays up, and its events go on.
+    async fn drain(&self, _deadline: Duration) {}
 
     /// Lets the window run empty, unbinds and closes; `submit` answers `NotTaken` from now on.
     async fn close(&self, _deadline: Duration) {}

@@ -8,9 +8,9 @@ use klaroen_store::channels::ChannelName;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
+use crate::beside::Beside;
 use crate::claimer::Claimer;
 use crate::control::GatewayControl;
 use crate::finisher::Finisher;
@@ -22,11 +22,14 @@ use crate::replies::{self, Replies};
 use crate::self_test::SelfTester;
 use crate::session::{Ended, Parts, Session};
 use crate::settler::Settler;
+use crate::supervise::ends_soon;
 use crate::switchboard::Switchboard;
 use crate::{ChannelSpec, Shared, jitter};
 
-/// What storing the last events may take after the drain deadline.
-const EVENTS: Duration = Duration::from_secs(3);
+/// What the last answers, and what only the connection knows, may take after the drain deadline.
+const LAST: Duration = Duration::from_secs(2);
+/// What storing the last events may take after that.
+const EVENTS: Duration = Duration::from_secs(1);
 /// What taking leave of the provider and the last commits may take after that.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// What a connection whose lease is lost gets to hear its last answers.
@@ -66,12 +69,15 @@ impl ChannelTask {
             tracing::info!(channel = %self.spec.name, "channel leased");
             let ended = self.session(&lease, &instruments, &stop, &shutdown).await;
             instruments.up.set(0.0);
-            lease.release().await;
-            drop(held);
-            crew.report(store, &**clock).await;
-            if let Err(error) = store.announce().await {
-                tracing::debug!(%error, "nobody was told that a channel is free");
-            }
+            let give_back = async {
+                lease.release().await;
+                drop(held);
+                crew.report(store, &**clock).await;
+                if let Err(error) = store.announce().await {
+                    tracing::debug!(%error, "nobody was told that a channel is free");
+                }
+            };
+            ends_soon(shutdown.clone(), give_back).await;
             tracing::info!(channel = %self.spec.name, ?ended, "channel given back");
         }
     }
@@ -100,10 +106,10 @@ impl ChannelTask {
         );
         let in_doubt = Arc::new(InDoubt::default());
         let stop_events = CancellationToken::new();
-        let inbound = self.listen(events, &finisher, &in_doubt, instruments, &stop_events);
-        let asking = AbortOnDropHandle::new(tokio::spawn(self.settler(&gateway, instruments).run()));
+        let [mut inbound, mut replies] = self.listen(events, &finisher, &in_doubt, instruments, &stop_events);
+        let mut asking = Beside::start("settler", self.settler(&gateway, instruments).run());
         let stop_tests = CancellationToken::new();
-        let tester = self.tester(&gateway, &status, &stop_tests);
+        let mut tester = self.tester(&gateway, &status, &stop_tests);
         let mut session = Session::new(Parts {
             claimer: self.claimer(&finisher),
             control: Arc::clone(&self.control),
@@ -111,43 +117,49 @@ impl ChannelTask {
             gateway: Arc::clone(&gateway),
             status,
             in_doubt,
+            holding: lease.holding().clone(),
             instruments: Arc::clone(instruments),
             wake: Arc::clone(&self.shared.wake),
             window: self.spec.window.max(1),
         });
         let ended = {
             let mut fed = self.control.feed();
-            session.run(lease, &mut fed, stop).await
+            tokio::select! {
+                biased;
+                ended = session.run(lease, &mut fed, stop) => ended,
+                // What is sent on would have no receipts, or a STOP would be refused: begin anew.
+                () = inbound.failed() => Ended::Broken,
+                () = replies.failed() => Ended::Broken,
+                () = asking.failed() => Ended::Broken,
+                () = tester.failed() => Ended::Broken,
+            }
         };
         // What it was asking about is asked again by whoever comes next.
         drop(asking);
         // The others take over what would have been ours.
         self.switchboard.changed();
 
+        if ended == Ended::LeaseLost {
+            // What still waits in the connection goes back at once, and is not in doubt.
+            gateway.halt();
+        }
         let patience = self.shared.drain_deadline;
         // Another process may be connecting already, and a provider counts connections.
         let patience = if ended == Ended::LeaseLost { patience.min(LOST) } else { patience };
         let drained_by = Instant::now() + patience;
-        let (heard_by, closed_by) = (drained_by + EVENTS, drained_by + EVENTS + FAREWELL);
+        let told_by = drained_by + LAST;
+        let (heard_by, closed_by) = (told_by + EVENTS, told_by + EVENTS + FAREWELL);
         stop_tests.cancel();
         session.wind_down(drained_by).await;
-        if let Some(tester) = tester
-            && tokio::time::timeout_at(drained_by, tester).await.is_err()
-        {
+        if !tester.end(drained_by).await {
             tracing::warn!("a test message was not answered in time: it is in doubt");
         }
+        // While its events are taken, so that no answer and no part of a reply is lost.
+        drain(&*gateway, told_by).await;
         // While the connection is open, so that what is stored is acknowledged.
         stop_events.cancel();
-        for task in inbound {
-            match tokio::time::timeout_at(heard_by, task).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::error!(panicked = error.is_panic(), "a task of the channel failed");
-                }
-                Err(_) => {
-                    tracing::warn!("events were not stored in time: the provider is to send them again");
-                }
-            }
+        if !(inbound.end(heard_by).await && replies.end(heard_by).await) {
+            tracing::warn!("events were not stored in time: the provider is to send them again");
         }
         close(&*gateway, closed_by).await;
         // A database that is away comes back; only the end of the process cannot wait for it.
@@ -159,15 +171,15 @@ impl ChannelTask {
         if ended == Ended::Broken { broken(stop).await } else { ended }
     }
 
-    /// Starts what hands over test messages, where the gateway has a number to test with.
+    /// Starts what hands over test messages; it ends at once where the gateway has no number to test with.
     fn tester(
         &self,
         gateway: &Arc<dyn SmsGateway>,
         status: &watch::Receiver<ChannelStatus>,
         stop: &CancellationToken,
-    ) -> Option<AbortOnDropHandle<()>> {
-        let own = self.shared.self_tests.iter().find(|test| test.gateway == self.spec.name.gateway)?;
-        let tester = SelfTester {
+    ) -> Beside {
+        let own = self.shared.self_tests.iter().find(|test| test.gateway == self.spec.name.gateway);
+        let tester = own.map(|own| SelfTester {
             store: self.shared.store.clone(),
             clock: Arc::clone(&self.shared.clock),
             channel: self.spec.name.clone(),
@@ -175,8 +187,13 @@ impl ChannelTask {
             gateway: Arc::clone(gateway),
             status: status.clone(),
             number: own.number.clone(),
-        };
-        Some(AbortOnDropHandle::new(tokio::spawn(tester.run(stop.clone()))))
+        });
+        let stop = stop.clone();
+        Beside::start("tester", async move {
+            if let Some(tester) = tester {
+                tester.run(stop).await;
+            }
+        })
     }
 
     fn claimer(&self, finisher: &Finisher) -> Claimer {
@@ -212,7 +229,7 @@ impl ChannelTask {
         in_doubt: &Arc<InDoubt>,
         instruments: &Arc<ChannelInstruments>,
         stop: &CancellationToken,
-    ) -> [AbortOnDropHandle<()>; 2] {
+    ) -> [Beside; 2] {
         let (sender, received) = mpsc::channel(replies::WAITING);
         let inbound = Inbound {
             store: self.shared.store.clone(),
@@ -234,8 +251,8 @@ impl ChannelTask {
             wake: Arc::clone(&self.shared.wake),
         };
         [
-            AbortOnDropHandle::new(tokio::spawn(inbound.run(events, stop.clone()))),
-            AbortOnDropHandle::new(tokio::spawn(replies.run(received))),
+            Beside::start("inbound", inbound.run(events, stop.clone())),
+            Beside::start("replies", replies.run(received)),
         ]
     }
 }
@@ -247,6 +264,14 @@ async fn broken(shutdown: &CancellationToken) -> Ended {
         () = shutdown.cancelled() => {}
     }
     Ended::Broken
+}
+
+/// Waits for the last answers and for what only the connection knows.
+async fn drain(gateway: &dyn SmsGateway, by: Instant) {
+    let left = by.saturating_duration_since(Instant::now());
+    if tokio::time::timeout_at(by, gateway.drain(left)).await.is_err() {
+        tracing::warn!("the connection was not drained in time");
+    }
 }
 
 /// Takes leave of the provider; an adapter that does not come back is left behind.

@@ -29,8 +29,6 @@ pub(crate) struct GatewayControl {
     worker: Uuid,
     pub(crate) pace: Pace,
     pub(crate) crew: Arc<Crew>,
-    /// All that are configured, whoever holds them.
-    channels: u16,
     /// Those that this process feeds now, and of these the ones that are up.
     fed: Mutex<(u16, u16)>,
     condition: Mutex<Condition>,
@@ -46,15 +44,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl GatewayControl {
     pub(crate) fn new(name: String, segments_per_second: u32, channels: u16, worker: Uuid) -> Self {
-        let pace = Pace::new(segments_per_second);
-        pace.share(0, channels);
+        let pace = Pace::new(segments_per_second, channels);
         let now = Instant::now();
         Self {
             crew: Arc::new(Crew::new(name.clone(), worker)),
             name,
             worker,
             pace,
-            channels,
             fed: Mutex::new((0, 0)),
             condition: Mutex::new(Condition::new(now)),
             tally: Mutex::new(Tally::new(now)),
@@ -75,7 +71,7 @@ impl GatewayControl {
     fn count(&self, change: impl FnOnce(&mut (u16, u16))) {
         let mut counts = lock(&self.fed);
         change(&mut counts);
-        self.pace.share(counts.0, self.channels);
+        self.pace.share(counts.0);
         let up = counts.1;
         drop(counts);
         self.with(|condition, now| condition.connections(up, now));

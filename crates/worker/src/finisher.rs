@@ -22,6 +22,8 @@ const WAITING: usize = 4_096;
 /// Waits between attempts to write: a busy database passes in milliseconds, a full disk takes minutes.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// What writing may still take once it is given up.
+const LAST: Duration = Duration::from_secs(2);
 /// Ids that one log line names.
 const NAMED: usize = 20;
 
@@ -71,7 +73,7 @@ impl Finisher {
     }
 
     /// Writes what is left. Once `give_up` is over, what cannot be written at once is given up and logged: its leases run out
-    /// and it becomes `unknown`.
+    /// and it becomes `unknown`. So is what a claim that hangs would still bring, and a write that hangs is left behind.
     pub(crate) async fn close(self, give_up: impl Future<Output = ()>) {
         drop((self.sender, self.joint));
         let mut task = self.task;
@@ -180,19 +182,58 @@ impl Incoming {
     }
 }
 
+/// What is being written: not yet, as far as is known.
+#[derive(Default)]
+struct InHand {
+    batch: Vec<Finished>,
+    /// For the next batch.
+    repeats: Vec<Finished>,
+}
+
 async fn run(mut incoming: Incoming, write: &Write, give_up: &CancellationToken) {
-    let mut batch = Vec::with_capacity(batch::ROWS);
-    while let Some(mut joint) = incoming.next(&mut batch).await {
+    let mut in_hand = InHand { batch: Vec::with_capacity(batch::ROWS), repeats: Vec::new() };
+    let last = async {
+        give_up.cancelled().await;
+        tokio::time::sleep(LAST).await;
+    };
+    tokio::select! {
+        biased;
+        () = write_down(&mut incoming, &mut in_hand, write, give_up) => return,
+        () = last => {}
+    }
+    incoming.results.close();
+    let mut unwritten = in_hand.batch;
+    unwritten.append(&mut in_hand.repeats);
+    while let Ok(result) = incoming.results.try_recv() {
+        unwritten.push(result);
+    }
+    if !unwritten.is_empty() {
+        let ids: Vec<i64> = unwritten.iter().take(NAMED).map(|finished| finished.id.0).collect();
+        tracing::error!(
+            rows = unwritten.len(),
+            ?ids,
+            "the database does not answer: results given up, these deliveries become unknown if they are not written after all"
+        );
+    }
+}
+
+async fn write_down(
+    incoming: &mut Incoming,
+    InHand { batch, repeats }: &mut InHand,
+    write: &Write,
+    give_up: &CancellationToken,
+) {
+    while let Some(mut joint) = incoming.next(batch).await {
         loop {
-            let repeats = split_repeats(&mut batch);
+            *repeats = split_repeats(batch);
             let written = match joint.take() {
-                Some(joint) => write_together(&batch, joint, write).await,
+                Some(joint) => write_together(batch, joint, write).await,
                 None => false,
             };
             if !written && !batch.is_empty() {
-                write_all(&batch, write, give_up).await;
+                write_all(batch, write, give_up).await;
             }
-            batch = repeats;
+            *batch = std::mem::take(repeats);
             if batch.is_empty() {
                 break;
             }
@@ -269,147 +310,4 @@ async fn write_all(batch: &[Finished], write: &Write, give_up: &CancellationToke
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use klaroen_domain::id::DeliveryId;
-    use klaroen_domain::time::Timestamp;
-    use tokio::time::Instant;
-
-    use super::*;
-
-    fn finished(id: i64, decision: Decision) -> Finished {
-        Finished {
-            id: DeliveryId(id),
-            lease_token: 1,
-            decision,
-            provider_ids: vec![],
-            segments: 1,
-            at: Timestamp::from_millis(0),
-        }
-    }
-
-    const UNKNOWN: Decision = Decision::Unknown { settle_at: Timestamp::from_millis(5) };
-
-    #[test]
-    fn a_late_answer_is_written_after_the_doubt() {
-        let mut batch = vec![finished(1, UNKNOWN), finished(2, Decision::Sent), finished(1, Decision::Sent)];
-        let repeats = split_repeats(&mut batch);
-        assert_eq!(batch, [finished(1, UNKNOWN), finished(2, Decision::Sent)]);
-        assert_eq!(repeats, [finished(1, Decision::Sent)]);
-    }
-
-    fn rows(n: i64) -> Vec<Finished> {
-        (0..n).map(|id| finished(id, Decision::Sent)).collect()
-    }
-
-    /// What a database took.
-    #[derive(Default)]
-    struct Written(Mutex<Vec<Finished>>);
-
-    /// Writes into `written` what `refuse` says nothing about.
-    fn write_into(
-        written: &Arc<Written>,
-        refuse: impl Fn(&[Finished]) -> Option<Unwritten> + Send + Sync + 'static,
-    ) -> Box<Write> {
-        let written = Arc::clone(written);
-        Box::new(move |batch, _| {
-            let refused = refuse(batch);
-            if refused.is_none() {
-                written.0.lock().unwrap().extend_from_slice(batch);
-            }
-            std::future::ready(
-                refused.map_or(Ok((FinishedCounts::default(), Some(ReceiptCounts::default()))), Err),
-            )
-            .boxed()
-        })
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_database_that_is_away_for_minutes_loses_nothing() {
-        let (sender, results) = mpsc::channel(2_000);
-        let incoming = Incoming { results, receipts: mpsc::channel(1).1 };
-        for row in rows(700) {
-            sender.try_send(row).unwrap();
-        }
-        drop(sender);
-        let back = Instant::now() + Duration::from_mins(5);
-        let written = Arc::default();
-        let write = write_into(&written, move |_| {
-            (Instant::now() < back).then_some(Unwritten::Later(StoreError::WrongKey))
-        });
-        run(incoming, &*write, &CancellationToken::new()).await;
-        assert_eq!(*written.0.lock().unwrap(), rows(700));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn receipts_are_written_after_the_results_before_them_and_without_delay() {
-        let (sender, results) = mpsc::channel(10);
-        let (receipts, joint) = mpsc::channel(1);
-        let written: Arc<Mutex<Vec<(usize, usize)>>> = Arc::default();
-        let seen = Arc::clone(&written);
-        let write: Box<Write> = Box::new(move |results, receipts| {
-            seen.lock().unwrap().push((results.len(), receipts.len()));
-            let refused = receipts.len() == 2;
-            let answer = if refused {
-                Err(Unwritten::Later(StoreError::WrongKey))
-            } else {
-                Ok((FinishedCounts::default(), Some(ReceiptCounts::default())))
-            };
-            std::future::ready(answer).boxed()
-        });
-        let give_up = CancellationToken::new();
-        let running = run(Incoming { results, receipts: joint }, &*write, &give_up);
-        let play = async move {
-            for (count, expected) in [(1, true), (2, false)] {
-                for row in rows(3) {
-                    sender.send(row).await.unwrap();
-                }
-                let (stored, answer) = oneshot::channel();
-                let batch = Arc::new(vec![receipt(); count]);
-                receipts.send(Joint { receipts: batch, stored }).await.unwrap();
-                assert_eq!(answer.await.is_ok(), expected);
-            }
-        };
-        let began = Instant::now();
-        tokio::join!(running, play);
-        assert_eq!(began.elapsed(), Duration::ZERO);
-        // What could not be written together is written apart: the results here, the receipts by whoever brought them.
-        assert_eq!(*written.lock().unwrap(), [(3, 1), (3, 2), (3, 0)]);
-    }
-
-    fn receipt() -> IncomingReceipt {
-        IncomingReceipt {
-            provider_id: klaroen_domain::outcome::ProviderId("a".into()),
-            delivery: None,
-            status: klaroen_domain::outcome::ReceiptStatus::Delivered,
-            error: None,
-            recipient: None,
-            raw: String::new(),
-            received_at: Timestamp::from_millis(0),
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_refused_row_does_not_take_the_others_with_it() {
-        let written = Arc::default();
-        let write = write_into(&written, |batch| {
-            batch.iter().any(|row| row.id.0 == 13).then_some(Unwritten::Refused(StoreError::WrongKey))
-        });
-        write_all(&rows(100), &*write, &CancellationToken::new()).await;
-        let expected: Vec<_> = rows(100).into_iter().filter(|row| row.id.0 != 13).collect();
-        assert_eq!(*written.0.lock().unwrap(), expected);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn giving_up_ends_the_waiting() {
-        let give_up = CancellationToken::new();
-        let away = write_into(&Arc::default(), |_| Some(Unwritten::Later(StoreError::WrongKey)));
-        let batch = rows(3);
-        let writing = write_all(&batch, &*away, &give_up);
-        tokio::pin!(writing);
-        assert!(tokio::time::timeout(Duration::from_mins(1), &mut writing).await.is_err());
-        give_up.cancel();
-        writing.await;
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::crew::{Crew, Held};
 use crate::jitter;
+use crate::supervise::ends_soon;
 
 /// How long a lease lasts: a dead process is followed after this time and the moment that a connection takes.
 const LEASE: Duration = Duration::from_secs(4);
@@ -22,8 +23,10 @@ const LEASE: Duration = Duration::from_secs(4);
 const LEASE_ALONE: Duration = Duration::from_secs(15);
 /// We stop so long before it ends: clocks differ a little, and another may begin at its end.
 const MARGIN: Duration = Duration::from_millis(500);
-/// Two renewals may fail before it is gone.
+/// Two renewals may fail before it is gone, however they do: one that hangs has this time, and then it is tried anew.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// The same for a lease where nobody else could follow: an import that has the file is waited for, not asked again and again.
+const RENEWED_WITHIN_ALONE: Duration = Duration::from_secs(4);
 /// How often a channel that another holds, or should take, is asked for.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(250);
@@ -32,14 +35,28 @@ const ASK_SELDOM: Duration = Duration::from_millis(50);
 /// A channel that nobody took for so long is anybody's, whatever the others reported.
 const FREE: Duration = Duration::from_secs(2);
 
+/// Knows whether a channel is still ours, wherever it is carried.
+#[derive(Clone, Debug)]
+pub(crate) struct Holding {
+    until: watch::Receiver<Instant>,
+    lost: CancellationToken,
+}
+
+impl Holding {
+    /// True only while the lease has time left by our own monotonic clock: a process that was stopped for a while finds out
+    /// here, before its first byte.
+    pub(crate) fn is_held(&self, now: Instant) -> bool {
+        !self.lost.is_cancelled() && now < *self.until.borrow()
+    }
+}
+
 /// A channel that is ours.
 #[derive(Debug)]
 pub(crate) struct Lease {
     store: Store,
     name: ChannelName,
     owner: Uuid,
-    until: watch::Receiver<Instant>,
-    lost: CancellationToken,
+    holding: Holding,
     renewal: AbortOnDropHandle<()>,
 }
 
@@ -79,7 +96,7 @@ impl Applicant<'_> {
         let mut free_since = None;
         while !shutdown.is_cancelled() {
             let woken = self.wake.notified();
-            let wait = match self.ask(&mut free_since, give_back).await {
+            let wait = match ends_soon(shutdown.clone(), self.ask(&mut free_since, give_back)).await? {
                 Ok(Asked::Taken(taken)) => return Some(*taken),
                 Ok(Asked::Wait(wait)) => wait,
                 Err(error) => {
@@ -144,18 +161,17 @@ impl Lease {
         let lost = CancellationToken::new();
         let renewal = renew(store.clone(), clock, name.clone(), owner, show, lost.clone());
         let renewal = AbortOnDropHandle::new(tokio::spawn(renewal));
-        Self { store, name, owner, until, lost, renewal }
+        Self { store, name, owner, holding: Holding { until, lost }, renewal }
     }
 
-    /// Whether it is still ours. True only while the lease has time left by our own monotonic clock: a process that was
-    /// stopped for a while finds out here, before its first byte.
-    pub(crate) fn is_held(&self, now: Instant) -> bool {
-        !self.lost.is_cancelled() && now < *self.until.borrow()
+    /// Tells whether it is still ours.
+    pub(crate) const fn holding(&self) -> &Holding {
+        &self.holding
     }
 
     /// Is cancelled when the lease is gone.
     pub(crate) const fn lost(&self) -> &CancellationToken {
-        &self.lost
+        &self.holding.lost
     }
 
     /// Gives the channel back.
@@ -179,13 +195,16 @@ async fn renew(
 ) {
     // However this ends, by a panic too, the lease counts as lost.
     let _lost_at_the_end = lost.drop_guard();
+    let patience = if store.is_shared() { RENEW_EVERY } else { RENEWED_WITHIN_ALONE };
+    let mut next = Instant::now() + RENEW_EVERY;
     loop {
-        tokio::time::sleep(RENEW_EVERY).await;
+        tokio::time::sleep_until(next).await;
         let asked = Instant::now();
         let now = clock.now();
         let ends = *until.borrow();
         let renewal = store.lease_channel(&name, owner, now.plus(length(&store)), now);
-        match tokio::time::timeout_at(ends, renewal).await {
+        next = asked + RENEW_EVERY;
+        match tokio::time::timeout_at(ends.min(asked + patience), renewal).await {
             Ok(Ok(channels::Lease::Renewed)) => {
                 until.send_replace(asked + length(&store).saturating_sub(MARGIN));
             }
@@ -196,6 +215,9 @@ async fn renew(
             }
             Ok(Err(error)) if Instant::now() < ends => {
                 tracing::warn!(channel = %name, %error, "the lease was not renewed yet");
+            }
+            Err(_) if Instant::now() < ends => {
+                tracing::warn!(channel = %name, "the database does not answer: the lease was not renewed yet");
             }
             Ok(Err(_)) | Err(_) => {
                 tracing::error!(channel = %name, "the lease ran out before the database answered");

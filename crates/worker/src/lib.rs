@@ -5,6 +5,7 @@
 //! leases behind, and whoever comes next settles them.
 
 mod batch;
+mod beside;
 mod bucket;
 mod channel;
 mod claimer;
@@ -34,6 +35,7 @@ mod supervise;
 mod sweeper;
 mod switchboard;
 mod tally;
+mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,7 +61,7 @@ use crate::channel::{ChannelTask, controls};
 use crate::control::GatewayControl;
 use crate::health::Board;
 use crate::messages::MessageCache;
-use crate::supervise::supervise;
+use crate::supervise::{ends_soon, supervise};
 use crate::switchboard::Switchboard;
 
 /// What the configuration says.
@@ -169,7 +171,7 @@ impl Worker {
         tasks.spawn(async move {
             let start = || {
                 let (board, wake, stop) = (Arc::clone(&running), Arc::clone(&wake), board_stop.clone());
-                async move { board.run(&wake, &stop).await }
+                ends_soon(stop.clone(), async move { board.run(&wake, &stop).await })
             };
             ("switchboard".to_owned(), supervise("switchboard", &board_stop, start).await)
         });
@@ -178,7 +180,9 @@ impl Worker {
             tasks.spawn(async move {
                 let start = || {
                     let (shared, control, stop) = (Arc::clone(&shared), Arc::clone(&control), stop.clone());
-                    async move { control.crew.run(&shared.store, &*shared.clock, &stop).await }
+                    ends_soon(stop.clone(), async move {
+                        control.crew.run(&shared.store, &*shared.clock, &stop).await;
+                    })
                 };
                 ("crew".to_owned(), supervise("crew", &stop, start).await)
             });
@@ -195,12 +199,14 @@ impl Worker {
         }
         let (shared, tests_stop) = (Arc::clone(&self.shared), stop.clone());
         tasks.spawn(async move {
-            let start = || self_test::upkeep::run(Arc::clone(&shared), tests_stop.clone());
+            let run = || self_test::upkeep::run(Arc::clone(&shared), tests_stop.clone());
+            let start = || ends_soon(tests_stop.clone(), run());
             ("self-tests".to_owned(), supervise("self-tests", &tests_stop, start).await)
         });
         let (shared, sweeper_stop) = (self.shared, stop.clone());
         tasks.spawn(async move {
-            let start = || sweeper::run(Arc::clone(&shared), sweeper_stop.clone());
+            let run = || sweeper::run(Arc::clone(&shared), sweeper_stop.clone());
+            let start = || ends_soon(sweeper_stop.clone(), run());
             ("sweeper".to_owned(), supervise("sweeper", &sweeper_stop, start).await)
         });
         let mut result = Ok(());
@@ -213,10 +219,13 @@ impl Worker {
             stop.cancel();
             result = Err(WorkerError::KeptFailing { task });
         }
-        switchboard.farewell().await;
-        if let Err(error) = all.store.forget_worker(worker, all.clock.now()).await {
-            tracing::debug!(%error, "the others find out by themselves that this worker is gone");
-        }
+        let farewell = async {
+            switchboard.farewell().await;
+            if let Err(error) = all.store.forget_worker(worker, all.clock.now()).await {
+                tracing::debug!(%error, "the others find out by themselves that this worker is gone");
+            }
+        };
+        ends_soon(stop, farewell).await;
         result
     }
 }

@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use klaroen_domain::id::DeliveryId;
@@ -32,7 +33,7 @@ use crate::demand::{Meter, claim_size, handed_over};
 use crate::in_doubt::InDoubt;
 use crate::instruments::ChannelInstruments;
 use crate::jitter;
-use crate::lease::Lease;
+use crate::lease::{Holding, Lease};
 use crate::submit::Answers;
 use crate::switchboard::{Plan, Switchboard, Taking};
 
@@ -67,6 +68,7 @@ pub(crate) struct Parts {
     pub(crate) gateway: Arc<dyn SmsGateway>,
     pub(crate) status: watch::Receiver<ChannelStatus>,
     pub(crate) in_doubt: Arc<InDoubt>,
+    pub(crate) holding: Holding,
     pub(crate) instruments: Arc<ChannelInstruments>,
     pub(crate) wake: Arc<Notify>,
     pub(crate) window: usize,
@@ -84,12 +86,16 @@ pub(crate) struct Session {
     /// Under way, with the place that is reserved for the result.
     attempts: HashMap<DeliveryId, (Ready, mpsc::OwnedPermit<Finished>)>,
     in_flight: FuturesUnordered<BoxFuture<'static, Answers>>,
+    /// What these take of the window.
+    places: usize,
     /// Messages in one request; 1 where each goes by itself.
     batch_max: u16,
+    /// Each segment takes a place of its own in the window.
+    window_of_segments: bool,
     claiming: Option<Claiming>,
     last_claim: usize,
-    /// What was leased had to be put back: nothing more is leased before an answer comes.
-    stalled: bool,
+    /// What was leased, and needs so many places of the window, had to be put back: nothing more is leased before they are free.
+    stalled: Option<usize>,
     meter: Meter,
     /// Wakes up when somebody queues something; armed before each claim, so that no wake-up falls between.
     work: Pin<Box<OwnedNotified>>,
@@ -110,7 +116,7 @@ enum Hold {
 impl Session {
     pub(crate) fn new(parts: Parts) -> Self {
         let work = Box::pin(Arc::clone(&parts.wake).notified_owned());
-        let batch_max = parts.gateway.capabilities().batch_max.max(1);
+        let can = parts.gateway.capabilities();
         let (seat, plan) = parts.switchboard.seat(&parts.claimer.channel.gateway);
         Self {
             parts,
@@ -121,10 +127,12 @@ impl Session {
             queue: VecDeque::new(),
             attempts: HashMap::new(),
             in_flight: FuturesUnordered::new(),
-            batch_max,
+            places: 0,
+            batch_max: can.batch_max.max(1),
+            window_of_segments: can.window_of_segments,
             claiming: None,
             last_claim: 0,
-            stalled: false,
+            stalled: None,
             meter: Meter::default(),
             idle_until: None,
         }
@@ -142,7 +150,7 @@ impl Session {
         let results = self.parts.claimer.results.clone();
         loop {
             let now = Instant::now();
-            if !lease.is_held(now) {
+            if !lease.holding().is_held(now) {
                 return Ended::LeaseLost;
             }
             if results.is_closed() {
@@ -167,7 +175,10 @@ impl Session {
             let timer = timer.into_iter().chain(look_at).min();
             tokio::select! {
                 biased;
-                () = &mut stop => return Ended::Shutdown,
+                () = &mut stop => {
+                    self.begin_all();
+                    return Ended::Shutdown;
+                }
                 () = &mut lost => return Ended::LeaseLost,
                 // The switchboard outlives its channels.
                 Ok(()) = self.plan.changed() => {}
@@ -179,6 +190,13 @@ impl Session {
                 place = results.reserve(), if matches!(hold, Hold::Results) => drop(place),
                 () = sleep_until(timer) => {}
             }
+        }
+    }
+
+    /// What was just handed over has its tokens and leaves now, not when something else has been waited for.
+    fn begin_all(&mut self) {
+        if let Some(done) = next_done(&mut self.in_flight).now_or_never() {
+            self.settle_all(done);
         }
     }
 
@@ -203,11 +221,11 @@ impl Session {
         if self.claiming.is_some() || self.idle_until.is_some() || self.queue.len() > self.low_water() {
             return look_at;
         }
-        if self.stalled && self.in_flight.len() >= window && !probing {
+        if !probing && self.stalled.is_some_and(|needed| self.is_full(needed)) {
             // A provider that does not answer holds its window, and not what others could send.
             return None;
         }
-        self.stalled = false;
+        self.stalled = None;
         if probing && !(self.queue.is_empty() && control.wants_probe()) {
             // One message tries a gateway that had failed; its answer decides about the rest.
             return look_at;
@@ -221,6 +239,11 @@ impl Session {
         let (claimer, taking) = (self.parts.claimer.clone(), self.taking.clone());
         self.claiming = Some(tokio::spawn(async move { claimer.claim(limit, &taking).await }));
         look_at
+    }
+
+    /// Whether so many more places are not free in the window. One message finds its place in an empty one, however long it is.
+    fn is_full(&self, needed: usize) -> bool {
+        self.places > 0 && self.places.saturating_add(needed) > self.parts.window
     }
 
     /// What may be left when the next claim begins: half of the last one, or what a claim's commit takes to be handed over.

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -82,11 +83,22 @@ pub(crate) struct Done {
     pub(crate) took: Duration,
 }
 
+/// Messages that go together.
+pub(crate) struct Request {
+    pub(crate) batch: Vec<OutboundSms>,
+    /// The end of the leases less an allowance for clocks.
+    pub(crate) deadline: Instant,
+    /// Places that it takes in the window.
+    pub(crate) places: usize,
+}
+
 /// The answer to one request: what came of each of its messages, in their order.
 #[derive(Debug)]
 pub(crate) struct Answers {
     pub(crate) each: Vec<(DeliveryId, SubmitOutcome)>,
     pub(crate) took: Duration,
+    /// [`Request::places`].
+    pub(crate) places: usize,
 }
 
 /// Something of ours or the adapter's went wrong after the message may have left.
@@ -94,28 +106,32 @@ fn in_doubt(code: &str, detail: &str) -> SubmitOutcome {
     SubmitOutcome::Unknown(Failure { scope: Scope::Recipient, code: code.into(), detail: detail.into() })
 }
 
-/// Hands `sms` over. The future always ends with an answer: at `deadline` (the end of the lease less an allowance for
-/// clocks) and after a panic in the adapter the message is in doubt.
+/// Hands `sms` over, under a lease of its own. The future always ends with an answer: at `deadline` (the end of the lease less an
+/// allowance for clocks) and after a panic in the adapter the message is in doubt.
 pub(crate) fn submit(
     gateway: Arc<dyn SmsGateway>,
     sms: OutboundSms,
     deadline: Instant,
 ) -> BoxFuture<'static, Done> {
-    let answers = submit_together(gateway, vec![sms], deadline);
+    let answers = submit_together(gateway, Request { batch: vec![sms], deadline, places: 1 }, || true);
     async move {
-        let Answers { mut each, took } = answers.await;
+        let Answers { mut each, took, .. } = answers.await;
         Done { outcome: each.pop().map_or_else(unnamed, |(_, outcome)| outcome), took }
     }
     .boxed()
 }
 
 /// The same for messages that go in one request. What is lost with it is in doubt for each of them.
+///
+/// Each step may send something, so before each it is asked whether the channel `is_held`: where it is not, a request that has
+/// not begun ends as not taken, and of one that has, nothing more leaves.
 pub(crate) fn submit_together(
     gateway: Arc<dyn SmsGateway>,
-    batch: Vec<OutboundSms>,
-    deadline: Instant,
+    request: Request,
+    is_held: impl Fn() -> bool + Send + Sync + 'static,
 ) -> BoxFuture<'static, Answers> {
     async move {
+        let Request { batch, deadline, places } = request;
         let started = Instant::now();
         let asked = async {
             match batch.as_slice() {
@@ -124,7 +140,18 @@ pub(crate) fn submit_together(
             }
         };
         let alike = |outcome: SubmitOutcome| vec![outcome; batch.len()];
-        let answer = AssertUnwindSafe(asked).catch_unwind();
+        let mut answer = std::pin::pin!(AssertUnwindSafe(asked).catch_unwind());
+        let mut begun = false;
+        let answer = std::future::poll_fn(|context| {
+            if !is_held() {
+                if !begun {
+                    return Poll::Ready(Ok(alike(not_begun())));
+                }
+                gateway.halt();
+            }
+            begun = true;
+            answer.as_mut().poll(context)
+        });
         let outcomes = match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(outcomes)) if outcomes.len() == batch.len() => outcomes,
             // Whose outcome is missing is not known.
@@ -133,9 +160,14 @@ pub(crate) fn submit_together(
             Err(_elapsed) => alike(in_doubt("lease", "no answer before the lease ran out")),
         };
         let each = batch.iter().map(|sms| sms.delivery).zip(outcomes).collect();
-        Answers { each, took: started.elapsed() }
+        Answers { each, took: started.elapsed(), places }
     }
     .boxed()
+}
+
+fn not_begun() -> SubmitOutcome {
+    let detail = "the connection was another's before it left".into();
+    SubmitOutcome::NotTaken(Failure { scope: Scope::Gateway, code: "lease".into(), detail })
 }
 
 fn unnamed() -> SubmitOutcome {
@@ -144,7 +176,14 @@ fn unnamed() -> SubmitOutcome {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use async_trait::async_trait;
     use klaroen_domain::outcome::ProviderId;
+    use klaroen_domain::phone::PhoneNumber;
+    use klaroen_domain::text::MessageText;
+    use klaroen_gateway::Capabilities;
+    use tokio::sync::Semaphore;
 
     use super::*;
 
@@ -181,6 +220,66 @@ mod tests {
         for (claims, elsewhere) in [(HAND_OVERS, true), (0, false)] {
             assert!(matches!(decision(claims, 0, elsewhere), Decision::PutBack { spent: true, .. }));
         }
+    }
+
+    /// Goes on when the test says so, unless it is halted by then.
+    struct Step {
+        gate: Semaphore,
+        begun: AtomicBool,
+        halted: AtomicBool,
+    }
+
+    #[async_trait]
+    impl SmsGateway for Step {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::default()
+        }
+
+        async fn submit(&self, _: &OutboundSms) -> SubmitOutcome {
+            self.begun.store(true, Ordering::SeqCst);
+            drop(self.gate.acquire().await);
+            if self.halted.load(Ordering::SeqCst) {
+                return SubmitOutcome::Throttled { retry_after: None };
+            }
+            SubmitOutcome::Accepted { provider_ids: Vec::new(), segments: 1 }
+        }
+
+        fn halt(&self) {
+            self.halted.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_begins_once_the_channel_is_anothers_and_what_has_begun_sends_nothing_more() {
+        let gateway = Arc::new(Step {
+            gate: Semaphore::new(0),
+            begun: AtomicBool::new(false),
+            halted: AtomicBool::new(false),
+        });
+        let held = Arc::new(AtomicBool::new(true));
+        let request = || {
+            let sms = OutboundSms {
+                delivery: DeliveryId(7),
+                attempt: 1,
+                to: PhoneNumber::from_sealed("+31612345678".into()),
+                text: Arc::new(MessageText::parse("Let op.", 1).unwrap()),
+                validity: Duration::from_mins(1),
+            };
+            let (held, deadline) = (Arc::clone(&held), Instant::now() + Duration::from_mins(1));
+            let request = Request { batch: vec![sms], deadline, places: 1 };
+            let gateway = Arc::clone(&gateway) as Arc<dyn SmsGateway>;
+            submit_together(gateway, request, move || held.load(Ordering::SeqCst))
+        };
+        let (mut begun, waiting) = (request(), request());
+        assert!((&mut begun).now_or_never().is_none());
+        gateway.begun.store(false, Ordering::SeqCst);
+        held.store(false, Ordering::SeqCst);
+        let outcome = &waiting.await.each[0].1;
+        assert!(matches!(outcome, SubmitOutcome::NotTaken(_)), "{outcome:?}");
+        assert!(!gateway.begun.load(Ordering::SeqCst) && !gateway.halted.load(Ordering::SeqCst));
+        gateway.gate.add_permits(1);
+        let outcome = &begun.await.each[0].1;
+        assert!(matches!(outcome, SubmitOutcome::Throttled { .. }), "it heard of it in time: {outcome:?}");
     }
 
     #[test]

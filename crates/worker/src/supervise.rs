@@ -13,6 +13,9 @@ const FAILURES: u32 = 5;
 /// A task that ran this long has proved that it can.
 const FORGIVEN: Duration = Duration::from_mins(1);
 const WAIT: Duration = Duration::from_secs(1);
+/// What a step may take that is under way when all is to end: it looks between two, and a database that is away holds one up for
+/// longer than anybody waits for a process.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A task kept failing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub(crate) async fn supervise<F>(
     start: impl Fn() -> F,
 ) -> Result<(), KeptFailing>
 where
-    F: Future<Output = ()> + Send + 'static,
+    F: Future<Output: Send> + Send + 'static,
 {
     let mut failures = 0;
     loop {
@@ -49,12 +52,39 @@ where
     }
 }
 
+/// Gives what `task` gives, unless it takes longer than the grace once all is to end: then it is left where it is, as a crash
+/// would leave it.
+pub(crate) async fn ends_soon<T>(shutdown: CancellationToken, task: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        shutdown.cancelled_owned().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        biased;
+        done = task => Some(done),
+        () = late => {
+            tracing::warn!("a step is left where it is: the database does not answer, and all is to end");
+            None
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_hangs_holds_nothing_up_once_all_is_to_end() {
+        let shutdown = CancellationToken::new();
+        let slow = tokio::time::sleep(Duration::from_hours(1));
+        assert_eq!(ends_soon(shutdown.clone(), slow).await, Some(()), "before that it has all the time");
+        shutdown.cancel();
+        assert_eq!(ends_soon(shutdown.clone(), async { 7 }).await, Some(7));
+        assert_eq!(ends_soon(shutdown, std::future::pending::<()>()).await, None);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn one_panic_is_survived_and_five_are_not() {

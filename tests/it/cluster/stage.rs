@@ -7,6 +7,7 @@ use klaroen_simulator::{Faults, Smsc, SmscConfig};
 use klaroen_test_databases::Server;
 
 use crate::client::{Client, registry};
+use crate::lateness::Lateness;
 use crate::program::{Installation, PATIENCE, Program};
 
 /// What all binds of the gateway may send in a second.
@@ -29,6 +30,7 @@ pub struct Cluster {
     /// Two dispatchers, then three workers.
     pub processes: Vec<Process>,
     pub addresses: Addresses,
+    pub lateness: Lateness,
 }
 
 /// One process and what it is.
@@ -60,7 +62,8 @@ impl Cluster {
         installation.import(&(registry(1, people) + &few));
         let start = |part: &&'static str| Process { part, program: installation.spawn_part(part) };
         let processes = PARTS.iter().map(start).collect();
-        let mut cluster = Self { server, smsc, installation, processes, addresses: Addresses::default() };
+        let (addresses, lateness) = (Addresses::default(), Lateness::measure());
+        let mut cluster = Self { server, smsc, installation, processes, addresses, lateness };
         for process in &mut cluster.processes {
             process.program.wait_until_it_answers();
         }

@@ -8,12 +8,6 @@ use super::stage::{Cluster, FEW, RATE};
 use crate::client::{Client, count};
 use crate::program::PATIENCE;
 
-/// Segments that a gateway may save up (`LEAST_BURST` in the worker's pace).
-const BURST: u64 = 10;
-/// A busy machine holds up what was sent on time and lets it arrive together: a quarter of a second of it. Two workers that
-/// both thought they had all of the rate, or all of a third, would be far beyond.
-const LATE: u64 = RATE / 4;
-
 /// Waits until nothing of an alert is under way, as long as it goes on: a busy machine takes its time.
 async fn quiet(client: &Client, alert: &str) {
     let mut fewest = u64::MAX;
@@ -107,6 +101,7 @@ pub async fn check(cluster: &mut Cluster, large: &[(Report, usize)], small: &[Re
     }
     assert_eq!(taken.len(), large.len() + small.len(), "nothing that was not reported");
     let peak = cluster.smsc.stats().peak_submits_per_second;
-    assert!(peak <= RATE + BURST + LATE, "{peak} in one second, and {RATE} are allowed");
+    let late = cluster.lateness.allows(RATE);
+    assert!(peak <= RATE + late, "{peak} in one second, and {RATE} are allowed: {late} may be late");
     doubts
 }

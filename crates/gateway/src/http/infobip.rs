@@ -133,6 +133,7 @@ impl Contract for Infobip {
             inbound: true,
             max_segments: SEGMENTS_MAX,
             batch_max: self.batch_max,
+            ..Capabilities::NONE
         }
     }
 

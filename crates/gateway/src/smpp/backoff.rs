@@ -8,6 +8,11 @@ pub(super) const AFTER_LOSS: Duration = Duration::from_secs(1);
 pub(super) const AFTER_FAILURE: Duration = Duration::from_millis(250);
 /// After a bind that was refused: hammering locks accounts.
 pub(super) const AFTER_REFUSAL: Duration = Duration::from_mins(1);
+/// "Already bound" says nothing against the account: it knows us, and the SMSC has not noticed yet that the one whose place we
+/// take is gone, which it does within seconds. So these tries are soon, and no more than these: after them somebody else holds
+/// the bind, and that is a refusal like any other.
+const WHILE_HELD: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 /// A link that was up for this long starts the ladder anew.
 pub(super) const HEALTHY: Duration = Duration::from_mins(1);
 
@@ -29,6 +34,11 @@ impl Ladder {
     pub(super) fn reset(&mut self) {
         self.0 = 0;
     }
+}
+
+/// The next wait after so many answers in a row that the bind is still held; `None` where it will not be free soon.
+pub(super) fn while_held(answers: usize, jitter: f64) -> Option<Duration> {
+    WHILE_HELD.get(answers).map(|wait| wait.mul_f64(1.0 + 0.25 * jitter))
 }
 
 /// At least a minute, and not the same for all.

@@ -24,6 +24,8 @@ pub(super) const SEQUENCE: u32 = 1;
 pub(super) enum NotBound {
     /// The provider does not want us.
     Refused(String),
+    /// The account is good, and its bind is held: perhaps still by the one before us.
+    Held(String),
     /// It may work later.
     Failed(String),
 }
@@ -84,11 +86,14 @@ fn answer(header: Header) -> Option<Step> {
     }
 }
 
-fn why_not_bound(status: u32) -> NotBound {
-    match outcome::refused(status) {
+fn why_not_bound(code: u32) -> NotBound {
+    if code == status::ALREADY_BOUND {
+        return NotBound::Held(outcome::describe(code));
+    }
+    match outcome::refused(code) {
         // Account, password, rights: trying again soon changes nothing and may lock the account.
-        SubmitOutcome::Rejected(_) => NotBound::Refused(outcome::describe(status)),
-        _ => NotBound::Failed(outcome::describe(status)),
+        SubmitOutcome::Rejected(_) => NotBound::Refused(outcome::describe(code)),
+        _ => NotBound::Failed(outcome::describe(code)),
     }
 }
 

@@ -63,8 +63,11 @@ pub(super) struct Deliveries {
     country: Country,
     clock: Arc<dyn Clock>,
     events: mpsc::Sender<Delivered>,
-    tasks: TaskTracker,
+    /// Of what nobody would send again.
+    kept: TaskTracker,
     stop: CancellationToken,
+    /// No part is answered any more before its SMS is whole: nobody would wait for the rest.
+    ending: bool,
     /// On the link of the moment.
     owed: FuturesUnordered<Unconstrained<Owed>>,
     joiner: Joiner,
@@ -77,7 +80,7 @@ impl Deliveries {
         country: Country,
         clock: Arc<dyn Clock>,
         events: mpsc::Sender<Delivered>,
-        tasks: TaskTracker,
+        kept: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
         let joiner = Joiner::new(config.alphabet);
@@ -86,8 +89,9 @@ impl Deliveries {
             country,
             clock,
             events,
-            tasks,
+            kept,
             stop,
+            ending: false,
             owed: FuturesUnordered::new(),
             joiner,
             repetitions: Repetitions::default(),
@@ -118,7 +122,7 @@ impl Deliveries {
 
     /// When [`Deliveries::tick`] next has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.joiner.next_deadline()
+        if self.ending { None } else { self.joiner.next_deadline() }
     }
 
     /// Releases and expires parts of long SMS.
@@ -126,6 +130,9 @@ impl Deliveries {
         let now = Instant::now();
         let expired = self.joiner.expire(now);
         self.offer_joined(link, expired);
+        if self.ending {
+            return;
+        }
         let released = self.joiner.release(now);
         if !released.is_empty() {
             link.answer(&released, Ack::Stored, None);
@@ -137,6 +144,13 @@ impl Deliveries {
         while let Poll::Ready(Some((verdict, unanswered, taken))) = self.owed.poll_next_unpin(cx) {
             link.answer(&unanswered, verdict, taken);
         }
+    }
+
+    /// We are about to end: offers what is in our memory only, as it is.
+    pub(super) fn end(&mut self, link: &Arc<Link>) {
+        self.ending = true;
+        let partial = self.joiner.drain();
+        self.offer_joined(link, partial);
     }
 
     /// The link is gone, and with it the answers that were owed on it.
@@ -181,13 +195,14 @@ impl Deliveries {
     /// What the SMSC cannot send again is offered again from here, whatever becomes of the link.
     fn keep(&self, link: &Arc<Link>, event: GatewayEvent, owed: Owed) {
         let (link, events) = (Arc::clone(link), self.events.clone());
-        self.spawn(async move {
+        self.spawn(id(&event), async move {
             let (verdict, unanswered, taken) = owed.await;
             link.answer(&unanswered, Ack::Stored, taken);
-            if verdict == Ack::Retry {
-                tokio::time::sleep(insist::EVERY).await;
-                insist(&events, event).await;
+            if verdict == Ack::Stored {
+                return true;
             }
+            tokio::time::sleep(insist::EVERY).await;
+            insist(&events, event).await
         });
     }
 
@@ -196,13 +211,27 @@ impl Deliveries {
         let Offer { event, unanswered, ours_alone, taken } = offer;
         if ours_alone {
             let events = self.events.clone();
-            self.spawn(async move { insist(&events, event).await });
+            self.spawn(id(&event), async move { insist(&events, event).await });
         }
         link.answer(&unanswered, if ours_alone { Ack::Stored } else { Ack::Retry }, taken);
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        // Stopped: what was not answered is sent again.
-        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(task));
+    /// Runs what stores an event, and says whether it did.
+    fn spawn(&self, id: String, task: impl Future<Output = bool> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.kept.spawn(async move {
+            if stop.run_until_cancelled(task).await != Some(true) {
+                tracing::error!(id, "an SMS that the provider will not send again is lost");
+            }
+        });
+    }
+}
+
+/// What a log may call an event.
+fn id(event: &GatewayEvent) -> String {
+    match event {
+        GatewayEvent::Inbound(sms) => sms.dedupe_key.clone(),
+        GatewayEvent::Receipt(receipt) => receipt.provider_id.0.clone(),
+        GatewayEvent::LateAnswer { delivery, .. } => delivery.to_string(),
     }
 }

@@ -18,7 +18,8 @@ use crate::{Delivered, GatewayEvent, OutboundSms};
 pub(super) struct Reporter {
     /// Weak, so that the consumer's end closes with the session.
     pub events: mpsc::WeakSender<Delivered>,
-    pub tasks: TaskTracker,
+    /// Of what nobody would send again.
+    pub kept: TaskTracker,
     /// Futures may be dropped outside the runtime.
     pub runtime: Handle,
     pub stop: CancellationToken,
@@ -33,11 +34,15 @@ impl Reporter {
             return;
         };
         tracing::info!(%delivery, "late answer to a submit");
-        let work = self.stop.clone().run_until_cancelled_owned(async move {
-            insist(&events, GatewayEvent::LateAnswer { delivery, attempt, outcome }).await;
+        let stop = self.stop.clone();
+        let work = async move {
+            let offer = insist(&events, GatewayEvent::LateAnswer { delivery, attempt, outcome });
+            if stop.run_until_cancelled(offer).await != Some(true) {
+                tracing::error!(%delivery, "a late answer is not stored: the delivery stays in doubt");
+            }
             drop(room);
-        });
-        self.tasks.spawn_on(work, &self.runtime);
+        };
+        self.kept.spawn_on(work, &self.runtime);
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Link {
     id_format: MessageIdFormat,
     reporter: Arc<Reporter>,
     inner: Mutex<Inner>,
+    /// Cancelled when no more parts may leave.
+    halted: CancellationToken,
     /// Cancelled when our `unbind` is answered, or cannot be any more.
     unbound: CancellationToken,
 }
@@ -85,6 +87,7 @@ impl Link {
             id_format: config.message_id_format,
             reporter,
             inner: Mutex::new(inner),
+            halted: CancellationToken::new(),
             unbound: CancellationToken::new(),
         }
     }
@@ -94,12 +97,13 @@ impl Link {
         let (flight, outcome) = Flight::new(sms, message.parts(), Arc::clone(&self.reporter));
         let mut launch = Launch { flight: Arc::new(flight), launched: 0, parts: message.parts(), outcome };
         while launch.launched < launch.parts {
-            let room = Arc::clone(&self.window).acquire_owned();
+            let window = Arc::clone(&self.window);
+            let room = async { self.halted.run_until_cancelled(window.acquire_owned()).await?.ok() };
             let part = launch.launched;
             let permit = if part > 0 {
-                room.await.ok()
+                room.await
             } else if let Ok(permit) = tokio::time::timeout(ROOM_WITHIN, room).await {
-                permit.ok()
+                permit
             } else {
                 // Nothing of it has left, and nobody is to be told so twice.
                 launch.launched = launch.parts;
@@ -117,7 +121,7 @@ impl Link {
         (&mut launch.outcome).await.unwrap_or_else(closed)
     }
 
-    /// Puts one part where it is written. `permit`: of the window, unless the link is lost.
+    /// Puts one part where it is written. `permit`: of the window, unless the link is lost or halted.
     fn launch(
         &self,
         flight: &Arc<Flight>,
@@ -125,6 +129,9 @@ impl Link {
         permit: Option<OwnedSemaphorePermit>,
         message: &Message,
     ) -> Result<(), SubmitOutcome> {
+        if self.halted.is_cancelled() {
+            return Err(not_taken("closed", "the gateway is being closed"));
+        }
         let mut inner = self.lock();
         let Some(permit) = permit.filter(|_| !inner.lost) else {
             return Err(not_taken("disconnected", "connection lost before it was sent"));
@@ -262,11 +269,16 @@ impl Link {
         inner.worn_out && inner.waiting.is_window_empty()
     }
 
-    /// Waits until nothing is in flight; later submits wait for ever, so it has to be closed then.
+    /// From now on no part leaves: those that wait for the window, and later ones, are certain not to be taken.
+    pub(super) fn halt(&self) {
+        self.halted.cancel();
+    }
+
+    /// Waits until nothing is in flight. Later submits are not taken.
     pub(super) async fn drain(&self) {
-        // Lost: nothing is in flight.
-        if let Ok(permits) = self.window.acquire_many(self.window_size).await {
-            permits.forget();
+        // Lost, or drained before: nothing is in flight.
+        if let Ok(_all) = self.window.acquire_many(self.window_size).await {
+            self.window.close();
         }
     }
 

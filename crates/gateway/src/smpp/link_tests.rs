@@ -28,7 +28,7 @@ impl Rig {
         let (sender, events) = mpsc::channel(10);
         let reporter = Reporter {
             events: sender.downgrade(),
-            tasks: TaskTracker::new(),
+            kept: TaskTracker::new(),
             runtime: Handle::current(),
             stop: CancellationToken::new(),
             room: Arc::new(Semaphore::new(10)),
@@ -122,6 +122,29 @@ async fn a_message_that_is_given_up_between_its_parts_is_said_not_to_have_left()
     rig.accept(2, b"1\0");
     // A part of it did, and nothing rang.
     assert_eq!(rig.late().await, (DeliveryId(1), not_taken("abandoned", "given up before it was sent")));
+}
+
+#[tokio::test]
+async fn no_part_leaves_a_link_that_is_halted_and_what_left_is_heard() {
+    let rig = Rig::new(2);
+    let (mut left, text) = (Box::pin(rig.submit(1, "een")), "a".repeat(200));
+    assert!((&mut left).now_or_never().is_none());
+    let mut half = Box::pin(rig.submit(2, &text));
+    assert!((&mut half).now_or_never().is_none());
+    let mut waiting = Box::pin(rig.submit(3, "drie"));
+    assert!((&mut waiting).now_or_never().is_none());
+    rig.write();
+    rig.link.halt();
+    assert!(matches!(waiting.await, SubmitOutcome::NotTaken(_)));
+    assert!(matches!(rig.submit(4, "vier").await, SubmitOutcome::NotTaken(_)));
+    let mut drained = Box::pin(rig.link.drain());
+    assert!((&mut drained).now_or_never().is_none(), "two parts are under way");
+    rig.accept(2, b"1\0");
+    rig.accept(3, b"2\0");
+    assert_eq!(left.await, accepted("1"));
+    assert!(matches!(half.await, SubmitOutcome::NotTaken(_)), "nothing rang");
+    drained.await;
+    assert_eq!(rig.outbox.backlog(), 0);
 }
 
 #[tokio::test]

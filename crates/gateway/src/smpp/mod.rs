@@ -43,7 +43,7 @@ use tokio_util::task::TaskTracker;
 use self::deliveries::Deliveries;
 use self::flight::Reporter;
 use self::link::Link;
-use self::session::Session;
+use self::session::{Ending, Session};
 use self::submit::Composer;
 use crate::config::SmppConfig;
 use crate::failure::not_taken;
@@ -85,6 +85,9 @@ struct SmppGateway {
     composer: Composer,
     slot: Slot,
     tasks: TaskTracker,
+    /// Of what nobody would send again.
+    kept: TaskTracker,
+    ending: Ending,
     /// No more submits.
     closing: CancellationToken,
     /// Ends everything, at the latest with the gateway.
@@ -107,29 +110,31 @@ pub(crate) fn connect(
     let config = Arc::new(config.clone());
     let (events, events_out) = mpsc::channel(EVENTS_MAX);
     let (status, status_out) = watch::channel(ChannelStatus::Connecting);
-    let (slot, tasks, stop) = (Slot::default(), TaskTracker::new(), CancellationToken::new());
+    let (slot, stop, ending) = (Slot::default(), CancellationToken::new(), Ending::default());
+    let (tasks, kept) = (TaskTracker::new(), TaskTracker::new());
 
     let gateway = SmppGateway {
         config: Arc::clone(&config),
         composer: Composer::new(Arc::clone(&config)),
         slot: slot.clone(),
         tasks: tasks.clone(),
+        kept: kept.clone(),
+        ending: ending.clone(),
         closing: CancellationToken::new(),
         stop: stop.clone(),
         _stop_on_drop: stop.clone().drop_guard(),
     };
     let reporter = Arc::new(Reporter {
         events: events.downgrade(),
-        tasks: tasks.clone(),
+        kept: kept.clone(),
         runtime: Handle::current(),
         stop: stop.clone(),
         room: Arc::new(Semaphore::new(LATE_MAX)),
     });
-    let deliveries =
-        Deliveries::new(Arc::clone(&config), country, clock, events, tasks.clone(), stop.clone());
+    let deliveries = Deliveries::new(Arc::clone(&config), country, clock, events, kept, stop.clone());
     let last_status = status.clone();
     let session =
-        Session { config, channel, password, tls, status, slot: slot.clone(), reporter, deliveries };
+        Session { config, channel, password, tls, status, slot: slot.clone(), reporter, deliveries, ending };
     tasks.spawn(async move {
         let _: Option<()> = stop.run_until_cancelled(session.run()).await;
         if let Some(link) = slot.empty() {
@@ -140,8 +145,13 @@ pub(crate) fn connect(
     Ok(Channel { gateway: Arc::new(gateway), events: events_out, status: status_out })
 }
 
-pub(crate) const CAPABILITIES: Capabilities =
-    Capabilities { receipts: true, inbound: true, max_segments: SEGMENTS_MAX, ..Capabilities::NONE };
+pub(crate) const CAPABILITIES: Capabilities = Capabilities {
+    receipts: true,
+    inbound: true,
+    max_segments: SEGMENTS_MAX,
+    window_of_segments: true,
+    ..Capabilities::NONE
+};
 
 #[async_trait]
 impl SmsGateway for SmppGateway {
@@ -166,6 +176,32 @@ impl SmsGateway for SmppGateway {
         coding::segments(text, self.config.alphabet)
     }
 
+    fn halt(&self) {
+        self.closing.cancel();
+        if let Some(link) = self.slot.get() {
+            link.halt();
+        }
+    }
+
+    async fn drain(&self, deadline: Duration) {
+        self.halt();
+        let told = async {
+            self.ending.asked.cancel();
+            // Without a link nothing waits to be offered.
+            let Some(link) = self.slot.get() else { return };
+            // A provider that answers nothing more is not to keep what is offered from being stored.
+            futures::join!(link.drain(), self.ending.offered.cancelled());
+        };
+        let stored = async {
+            told.await;
+            self.kept.close();
+            self.kept.wait().await;
+        };
+        if tokio::time::timeout(deadline, stored).await.is_err() {
+            tracing::warn!(gateway = %self.config.name, "not all was answered and stored before the end");
+        }
+    }
+
     async fn close(&self, deadline: Duration) {
         let end = tokio::time::Instant::now() + deadline;
         self.closing.cancel();
@@ -182,7 +218,9 @@ impl SmsGateway for SmppGateway {
         }
         self.stop.cancel();
         self.tasks.close();
+        self.kept.close();
         // All of them end at the cancellation, without waiting for anybody.
         self.tasks.wait().await;
+        self.kept.wait().await;
     }
 }

@@ -20,6 +20,8 @@ pub(super) mod status {
     pub(in crate::smpp) const INVALID_LENGTH: u32 = 0x02;
     pub(in crate::smpp) const INVALID_COMMAND: u32 = 0x03;
     pub(in crate::smpp) const WRONG_BIND_STATE: u32 = 0x04;
+    /// `ESME_RALYBND`.
+    pub(in crate::smpp) const ALREADY_BOUND: u32 = 0x05;
     /// `ESME_RX_T_APPN`: the SMSC is to send it again later.
     pub(in crate::smpp) const COME_AGAIN: u32 = 0x64;
 }

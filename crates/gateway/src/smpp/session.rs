@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::bytes::BytesMut;
+use tokio_util::sync::CancellationToken;
 
 use super::Slot;
 use super::backoff::{self, Ladder};
@@ -40,6 +41,16 @@ pub(super) struct Session {
     pub slot: Slot,
     pub reporter: Arc<Reporter>,
     pub deliveries: Deliveries,
+    pub ending: Ending,
+}
+
+/// The orderly end: what is in our memory only is to be offered before the connection is closed.
+#[derive(Clone, Default)]
+pub(super) struct Ending {
+    /// Cancelled when it is to be offered.
+    pub asked: CancellationToken,
+    /// Cancelled when it is.
+    pub offered: CancellationToken,
 }
 
 /// Why a link ends, and what is still to be said.
@@ -53,9 +64,11 @@ enum End {
 impl Session {
     /// Runs until it is dropped.
     pub(super) async fn run(mut self) {
-        let mut ladder = Ladder::default();
+        let (mut ladder, mut held) = (Ladder::default(), 0_usize);
         loop {
-            let pause = match self.bind().await {
+            let bound = self.bind().await;
+            held = if matches!(bound, Err(NotBound::Held(_))) { held + 1 } else { 0 };
+            let pause = match bound {
                 Ok(bound) => {
                     let since = Instant::now();
                     let reason = self.serve(bound).await;
@@ -71,10 +84,12 @@ impl Session {
                     self.status.send_replace(ChannelStatus::Connecting);
                     ladder.next(backoff::AFTER_FAILURE, rand::random())
                 }
-                Err(NotBound::Refused(reason)) => {
+                Err(NotBound::Held(reason) | NotBound::Refused(reason)) => {
                     tracing::error!(gateway = %self.config.name, channel = self.channel, reason, "bind refused");
                     self.status.send_replace(ChannelStatus::Refused { reason });
-                    backoff::after_refusal(rand::random())
+                    let soon =
+                        held.checked_sub(1).and_then(|before| backoff::while_held(before, rand::random()));
+                    soon.unwrap_or_else(|| backoff::after_refusal(rand::random()))
                 }
             };
             tokio::time::sleep(pause).await;
@@ -104,6 +119,9 @@ impl Session {
         settle_rest(&link, &mut transport);
         link.lose();
         self.deliveries.link_lost(&link);
+        if self.ending.asked.is_cancelled() {
+            self.ending.offered.cancel();
+        }
         reason
     }
 
@@ -112,6 +130,7 @@ impl Session {
         let mut silence = Silence::new(Duration::from_secs(self.config.enquire_link_s), Instant::now());
         let timer = tokio::time::sleep_until(silence.deadline());
         tokio::pin!(timer);
+        let ending = self.ending.clone();
         loop {
             // What the bind has read, too, so this comes before the first wait.
             match self.take_all(link, transport) {
@@ -140,6 +159,11 @@ impl Session {
             let came = tokio::select! {
                 // What came counts before a timer that it answers.
                 biased;
+                () = ending.asked.cancelled(), if !ending.offered.is_cancelled() => {
+                    self.deliveries.end(link);
+                    ending.offered.cancel();
+                    continue;
+                }
                 came = self.verdicts_and(link, transport) => Some(came),
                 () = &mut timer => None,
             };

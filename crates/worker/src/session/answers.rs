@@ -22,18 +22,22 @@ impl Session {
         let messages = done.iter().map(|answers| answers.each.len()).sum();
         self.meter.record(Instant::now(), messages, !self.in_flight.is_empty());
         for answers in done {
+            self.places = self.places.saturating_sub(answers.places);
             self.settle(answers);
         }
         #[expect(clippy::cast_precision_loss, reason = "at most some windows of batches")]
         self.parts.instruments.in_flight.set(self.attempts.len() as f64);
     }
 
-    fn settle(&mut self, Answers { each, took }: Answers) {
+    fn settle(&mut self, Answers { each, took, .. }: Answers) {
         let Some(first) = each.first().map(|(id, _)| *id) else { return };
         let outcomes: Vec<&SubmitOutcome> = each.iter().map(|(_, outcome)| outcome).collect();
         self.learn(&outcomes);
         let connected = *self.parts.status.borrow() == ChannelStatus::Up;
-        if self.parts.control.ended(first, &outcomes, took, connected) {
+        if !self.is_held() {
+            // That nothing leaves here any more says nothing about the gateway.
+            self.parts.control.given_up(each.iter().map(|(id, _)| *id));
+        } else if self.parts.control.ended(first, &outcomes, took, connected) {
             self.parts.switchboard.changed();
         }
         if let Some(together) = evidence::halved(&outcomes) {
@@ -44,6 +48,11 @@ impl Session {
         for (id, outcome) in each {
             self.conclude(id, outcome, took, now);
         }
+    }
+
+    /// Whether the channel is still ours.
+    fn is_held(&self) -> bool {
+        self.parts.holding.is_held(Instant::now())
     }
 
     /// Nothing of a batch was taken, and it is not known for whose sake: it goes again before all others, in smaller company.
@@ -65,7 +74,12 @@ impl Session {
             _ => self.parts.switchboard.elsewhere(self.seat, attempt.priority, || phone.country()),
         };
         let unknown = matches!(outcome, SubmitOutcome::Unknown(_));
-        place.send(attempt.conclude(outcome, now, jitter::signed(), elsewhere));
+        let not_taken = matches!(outcome, SubmitOutcome::NotTaken(_));
+        place.send(if not_taken && !self.is_held() {
+            attempt.put_back(now)
+        } else {
+            attempt.conclude(outcome, now, jitter::signed(), elsewhere)
+        });
         if unknown {
             // After its result is on its way, so that the late answer is written after the doubt.
             self.parts.in_doubt.remember(attempt);

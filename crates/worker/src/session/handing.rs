@@ -13,10 +13,17 @@ use tokio::time::Instant;
 
 use crate::claimer::Ready;
 use crate::session::{Hold, Session};
-use crate::submit::submit_together;
+use crate::submit::{Request, submit_together};
 
-/// A message of the next request, with the place that is reserved for its result.
-type Chosen = (OutboundSms, Ready, mpsc::OwnedPermit<Finished>);
+/// A message of the next request.
+struct Chosen {
+    sms: OutboundSms,
+    ready: Ready,
+    /// Reserved for its result.
+    place: mpsc::OwnedPermit<Finished>,
+    /// What it takes of the window, where it goes by itself.
+    places: usize,
+}
 
 impl Session {
     /// Submits what window, rate and the places for results allow.
@@ -35,8 +42,6 @@ impl Session {
     /// Takes the messages of one request out of the queue; none where something holds them up, or the queue is empty.
     fn choose(&mut self, now: Instant, wall: Timestamp) -> (Vec<Chosen>, Hold) {
         let probing = self.parts.control.is_probing();
-        // The one message that tries a gateway does not wait for those that hang in it.
-        let window = if probing { usize::MAX } else { self.parts.window };
         let mut most = if probing { 1 } else { self.batch_max };
         let mut chosen: Vec<Chosen> = Vec::new();
         while let Some(next) = self.queue.front() {
@@ -44,6 +49,8 @@ impl Session {
                 return (chosen, Hold::Results);
             };
             let attempt = next.attempt;
+            let segments = self.parts.gateway.segments(&next.message.text);
+            let places = self.places_of(segments);
             if wall >= attempt.expires_at {
                 place.send(attempt.unsubmitted(Decision::Expired, wall));
                 self.queue.pop_front();
@@ -52,18 +59,18 @@ impl Session {
             if now >= next.hand_over_by {
                 place.send(attempt.put_back(wall));
                 self.queue.pop_front();
-                self.stalled = true;
+                self.stalled = Some(places);
                 continue;
             }
-            let full = self.in_flight.len() >= window || (probing && !self.parts.control.wants_probe());
+            // The one message that tries a gateway does not wait for those that hang in it.
+            let full = if probing { !self.parts.control.wants_probe() } else { self.is_full(places) };
             if chosen.is_empty() && full {
                 return (chosen, Hold::Until(next.hand_over_by));
             }
             most = most.min(next.together.max(1));
             let sms = outbound(next, wall);
-            let segments = self.parts.gateway.segments(&sms.text);
-            let fits = |(first, ..): &Chosen| {
-                chosen.len() < usize::from(most) && self.parts.gateway.together(first, &sms)
+            let fits = |first: &Chosen| {
+                chosen.len() < usize::from(most) && self.parts.gateway.together(&first.sms, &sms)
             };
             if !chosen.first().is_none_or(fits) {
                 return (chosen, Hold::Nothing);
@@ -72,22 +79,34 @@ impl Session {
                 return (chosen, Hold::Until(now + wait));
             }
             let Some(ready) = self.queue.pop_front() else { break };
-            chosen.push((sms, ready, place));
+            chosen.push(Chosen { sms, ready, place, places });
         }
         (chosen, Hold::Nothing)
     }
 
+    /// What a message of so many segments takes of the window. Where each of them waits for a place of its own, one that has its
+    /// tokens must not: it would leave later, beside those that have theirs by then.
+    fn places_of(&self, segments: u8) -> usize {
+        if self.window_of_segments { usize::from(segments.max(1)) } else { 1 }
+    }
+
     fn hand_over(&mut self, chosen: Vec<Chosen>, now: Instant) {
-        let Some(first) = chosen.first().map(|(sms, ..)| sms.delivery) else { return };
-        let deadline = chosen.iter().map(|(_, ready, _)| ready.deadline).min().unwrap_or(now);
+        let Some((first, places)) = chosen.first().map(|first| (first.sms.delivery, first.places)) else {
+            return;
+        };
+        let deadline = chosen.iter().map(|chosen| chosen.ready.deadline).min().unwrap_or(now);
         self.meter.begin(now);
         self.parts.control.begun(first, chosen.len());
         let mut batch = Vec::with_capacity(chosen.len());
-        for (sms, ready, place) in chosen {
+        for Chosen { sms, ready, place, .. } in chosen {
             self.attempts.insert(sms.delivery, (ready, place));
             batch.push(sms);
         }
-        self.in_flight.push(submit_together(Arc::clone(&self.parts.gateway), batch, deadline));
+        self.places += places;
+        let holding = self.parts.holding.clone();
+        let is_held = move || holding.is_held(Instant::now());
+        let request = Request { batch, deadline, places };
+        self.in_flight.push(submit_together(Arc::clone(&self.parts.gateway), request, is_held));
     }
 }
 

@@ -77,6 +77,7 @@ const LOOKS_UP: Capabilities = Capabilities {
     inbound: true,
     max_segments: 6,
     batch_max: 0,
+    window_of_segments: false,
 };
 const BOTH: Capabilities = Capabilities { idempotent_submit: true, ..LOOKS_UP };
 const REPEATS: Capabilities = Capabilities { status_query: false, ..BOTH };

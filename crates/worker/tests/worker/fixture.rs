@@ -84,6 +84,8 @@ pub fn gated() -> (Arc<Semaphore>, Script) {
 
 struct Scripted {
     script: Script,
+    /// Of each message; they go one by one where there are several.
+    segments: u8,
     count: AtomicU32,
     submitted: mpsc::Sender<OutboundSms>,
 }
@@ -96,8 +98,13 @@ impl SmsGateway for Scripted {
             receipts: true,
             inbound: true,
             max_segments: 6,
+            window_of_segments: self.segments > 1,
             ..Capabilities::default()
         }
+    }
+
+    fn segments(&self, _: &MessageText) -> u8 {
+        self.segments
     }
 
     async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome {
@@ -276,11 +283,22 @@ pub fn connection(
     segments_per_second: u32,
     script: Script,
 ) -> (ChannelSpec, Provider) {
+    connection_of(gateway, window, segments_per_second, 1, script)
+}
+
+/// The same where each message goes out as so many segments.
+fn connection_of(
+    gateway: &str,
+    window: usize,
+    segments_per_second: u32,
+    segments: u8,
+    script: Script,
+) -> (ChannelSpec, Provider) {
     let name = ChannelName { gateway: gateway.into(), channel: 0 };
     let (submitted, seen) = mpsc::channel(50_000);
     let (events, heard) = mpsc::channel(100);
     let (status, shown) = watch::channel(ChannelStatus::Up);
-    let gateway = Arc::new(Scripted { script, count: AtomicU32::new(0), submitted });
+    let gateway = Arc::new(Scripted { script, segments, count: AtomicU32::new(0), submitted });
     let heard = Arc::new(Mutex::new(Some(heard)));
     let connect = move || {
         Ok(Channel {
@@ -336,6 +354,12 @@ impl Running {
     pub fn on(gateway: &str, world: &World, window: usize, script: Script, drain_deadline: Duration) -> Self {
         let (spec, provider) = connection(gateway, window, 0, script);
         Self::of(world, settings(vec![spec], vec![], drain_deadline), provider)
+    }
+
+    /// A worker whose messages go out as so many segments, which take their places in the window one by one.
+    pub fn long(world: &World, window: usize, segments: u8, script: Script) -> Self {
+        let (spec, provider) = connection_of("main", window, 0, segments, script);
+        Self::of(world, settings(vec![spec], vec![], PATIENCE), provider)
     }
 
     /// A worker of gateway `main` that may test it, every day at `at`.

@@ -5,4 +5,5 @@ mod events;
 mod fixture;
 mod gateways;
 mod self_tests;
+mod sessions;
 mod submits;

@@ -1,6 +1,8 @@
 //! What becomes of messages when the provider answers this or that.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use klaroen_domain::delivery::DeliveryState as S;
@@ -11,7 +13,7 @@ use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_store::channels::{ChannelName, Lease};
 use uuid::Uuid;
 
-use crate::fixture::{PATIENCE, Running, World, accepted, at_once, failure, gated, in_a_moment};
+use crate::fixture::{PATIENCE, Running, Script, World, accepted, at_once, failure, gated, in_a_moment};
 
 #[tokio::test]
 async fn everybody_gets_it_once() {
@@ -87,6 +89,32 @@ async fn a_gateway_that_never_answers_holds_its_window_and_no_more() {
     gate.add_permits(10);
     world.until(S::Sent, 300).await;
     assert_eq!((stuck.stop().await.len(), good.stop().await.len()), (0, 290));
+}
+
+/// The most messages that are under way at once.
+async fn most_under_way(window: usize, segments: u8) -> u32 {
+    let world = World::new(60).await;
+    let (under_way, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let seen = Arc::clone(&most);
+    let script: Script = Arc::new(move |n| {
+        let (under_way, most) = (Arc::clone(&under_way), Arc::clone(&most));
+        Box::pin(async move {
+            most.fetch_max(under_way.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            under_way.fetch_sub(1, Ordering::SeqCst);
+            accepted(n)
+        })
+    });
+    let running = Running::long(&world, window, segments, script);
+    world.until(S::Sent, 60).await;
+    running.stop().await;
+    seen.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn each_segment_of_what_is_under_way_has_its_place_in_the_window() {
+    assert_eq!(most_under_way(7, 3).await, 2);
+    assert_eq!(most_under_way(2, 3).await, 1, "longer than the window: it has it for itself");
 }
 
 #[tokio::test]

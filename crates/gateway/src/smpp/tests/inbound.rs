@@ -127,6 +127,27 @@ async fn a_reply_whose_rest_never_comes_is_delivered_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_only_we_have_of_a_reply_is_stored_before_the_end() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    peer.send(OK, 1, deliver(0x40, b"\x05\x00\x03\x2A\x02\x01een ")).await;
+    assert_eq!(peer.deliver_answer().await, (1, OK));
+    let gateway = Arc::clone(&channel.gateway);
+    let draining = tokio::spawn(async move { gateway.drain(Duration::from_secs(20)).await });
+    for ack in [Ack::Retry, Ack::Stored] {
+        let delivered = channel.events.recv().await.unwrap();
+        assert_eq!(inbound(delivered.event).text, "een […]");
+        assert!(!draining.is_finished());
+        delivered.ack.send(ack).unwrap();
+    }
+    draining.await.unwrap();
+    // What begins now is not answered before it is whole: nobody would wait for the rest.
+    peer.send(OK, 2, deliver(0x40, b"\x05\x00\x03\x2B\x02\x01een ")).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    peer.hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_consumer_that_is_behind_slows_the_provider() {
     let smsc = Smsc::start().await;
     let (channel, mut peer) = smsc.up(&json!({})).await;

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::SubmitOutcome;
 use rstest::rstest;
 use rusmpp::pdus::BindTransceiverResp;
@@ -13,7 +14,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::smsc::*;
-use crate::ChannelStatus;
+use crate::{Ack, ChannelStatus, GatewayEvent};
 
 #[tokio::test(start_paused = true)]
 async fn the_bind_is_a_transceiver_of_smpp_3_4() {
@@ -29,7 +30,6 @@ async fn the_bind_is_a_transceiver_of_smpp_3_4() {
 #[case::password(CommandStatus::EsmeRinvpaswd)]
 #[case::system_id(CommandStatus::EsmeRinvsysid)]
 #[case::bind_failed(CommandStatus::EsmeRbindfail)]
-#[case::already_bound(CommandStatus::EsmeRalybnd)]
 #[tokio::test(start_paused = true)]
 async fn a_refused_bind_is_told_and_left_alone_for_a_minute(#[case] status: CommandStatus) {
     let smsc = Smsc::start().await;
@@ -46,6 +46,28 @@ async fn a_refused_bind_is_told_and_left_alone_for_a_minute(#[case] status: Comm
     let _peer = smsc.bound().await;
     assert!(refused_at.elapsed() >= Duration::from_mins(1), "in the time of the test, which stands still");
     wait_for(&mut channel, &ChannelStatus::Up).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bind_that_is_held_is_tried_again_soon_for_a_while_and_then_left_alone() {
+    let smsc = Smsc::start().await;
+    let mut channel = smsc.channel(&json!({}));
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        let mut peer = smsc.accept().await;
+        waits.push(Instant::now());
+        let bind = peer.next().await;
+        peer.answer(&bind, CommandStatus::EsmeRalybnd, BindTransceiverResp::default()).await;
+        channel.status.wait_for(|s| matches!(s, ChannelStatus::Refused { .. })).await.unwrap();
+    }
+    let _peer = smsc.bound().await;
+    wait_for(&mut channel, &ChannelStatus::Up).await;
+    let waits: Vec<_> = waits.windows(2).map(|pair| (pair[1] - pair[0]).as_secs()).collect();
+    assert!(
+        waits[..4].iter().zip([1, 2, 4, 8]).all(|(wait, least)| (least..=10).contains(wait)),
+        "{waits:?}"
+    );
+    assert!(waits[4] >= 60, "{waits:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,6 +182,28 @@ async fn closing_lets_the_window_run_empty_and_unbinds() {
     assert!(peer.ended().await);
     assert_eq!(*channel.status.borrow(), ChannelStatus::Closed);
     assert!(channel.events.recv().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_come_while_it_is_drained_are_told() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    let outcome = submit(&channel, sms(7, "x"));
+    let (command, _) = peer.submit().await;
+    outcome.abort();
+    assert!(outcome.await.unwrap_err().is_cancelled());
+    let gateway = Arc::clone(&channel.gateway);
+    let draining = tokio::spawn(async move { gateway.drain(Duration::from_secs(20)).await });
+    peer.hears_nothing().await;
+    assert!(matches!(channel.gateway.submit(&sms(2, "y")).await, SubmitOutcome::NotTaken(_)));
+    peer.accept_submit(&command, "1").await;
+    let delivered = channel.events.recv().await.unwrap();
+    assert!(matches!(delivered.event, GatewayEvent::LateAnswer { delivery: DeliveryId(7), .. }));
+    assert!(!draining.is_finished(), "it is not stored yet");
+    delivered.ack.send(Ack::Stored).unwrap();
+    draining.await.unwrap();
+    peer.hears_nothing().await;
+    assert_eq!(*channel.status.borrow(), ChannelStatus::Up);
 }
 
 #[tokio::test(start_paused = true)]
