@@ -20,6 +20,8 @@ const ORGANISATION: &str = "bench";
 pub const WINDOW: u32 = 50;
 const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Whether a process that is waited for is still there.
+const LOOK_SELDOM: Duration = Duration::from_millis(500);
 /// An import of millions of rows.
 const IMPORT_PATIENCE: Duration = Duration::from_mins(20);
 /// The line of the log that tells the address.
@@ -179,6 +181,20 @@ impl Installation {
 }
 
 impl Serving {
+    /// Does some work that waits for this process: once it has ended, there is nothing to wait for.
+    pub async fn during<T>(&mut self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let ended = async {
+            loop {
+                self.process.still_runs()?;
+                sleep(LOOK_SELDOM).await;
+            }
+        };
+        tokio::select! {
+            done = work => done,
+            ended = ended => ended,
+        }
+    }
+
     /// CPU seconds so far.
     pub fn cpu_seconds(&self) -> Option<f64> {
         usage::cpu_seconds(self.process.id())
@@ -267,5 +283,21 @@ mod tests {
         let log = "noise\n{\"level\":\"INFO\",\"fields\":{\"message\":\"serving\",\"address\":\"127.0.0.1:81\",\"version\":\"1\"}}\n";
         assert_eq!(address_in(log), Some(([127, 0, 0, 1], 81).into()));
         assert_eq!(address_in("serving"), None);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn nobody_waits_for_a_process_that_has_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let serving = |script: &str| {
+            let mut shell = Command::new("sh");
+            let process = Process::spawn("shell", shell.args(["-c", script]), &log, Farewell::Kill).unwrap();
+            Serving { process, address: ([127, 0, 0, 1], 1).into() }
+        };
+        let waiting = std::future::pending::<Result<(), Failure>>();
+        let failure = serving("echo no room; exit 3").during(waiting).await.unwrap_err().to_string();
+        assert!(failure.contains("shell ended") && failure.contains("no room"), "{failure}");
+        assert_eq!(serving("sleep 600").during(async { Ok(7) }).await.unwrap(), 7);
     }
 }

@@ -36,8 +36,8 @@ async fn once(prepared: &Prepared<'_>, recipients: u32, smsc: &SmscConfig) -> Re
     let database = prepared.original();
     let mut smsc = SmscProcess::start(smsc).await?;
     let gateways = [GatewayTable::at(smsc.address)];
-    let dispatcher = prepared.installation.start(Role::Dispatcher, database, &gateways).await?;
-    let worker = prepared.installation.start(Role::Worker, database, &gateways).await?;
+    let mut dispatcher = prepared.installation.start(Role::Dispatcher, database, &gateways).await?;
+    let mut worker = prepared.installation.start(Role::Worker, database, &gateways).await?;
     let operator = round::operator(prepared, &dispatcher)?;
     smsc.wait("the SMPP bind", BIND_PATIENCE, |counters| counters.binds > 0).await?;
 
@@ -45,7 +45,8 @@ async fn once(prepared: &Prepared<'_>, recipients: u32, smsc: &SmscConfig) -> Re
     let alert = round::post(&operator, &town::incident()).await?;
     let answered_ms = millis(posted.elapsed());
     let wanted = u64::from(recipients);
-    let counters = smsc.wait("the receipts", LIMIT, |c| c.receipts_acknowledged >= wanted).await?;
+    let receipts = smsc.wait("the receipts", LIMIT, |c| c.receipts_acknowledged >= wanted);
+    let counters = dispatcher.during(worker.during(receipts)).await?;
     let all_delivered_ms = millis(posted.elapsed());
     let (first, last) = counters.submits().ok_or_else(|| Failure::new("the SMSC saw no submit"))?;
     let (first_submit_ms, last_submit_ms) = (millis(first - posted), millis(last - posted));

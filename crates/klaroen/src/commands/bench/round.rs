@@ -23,7 +23,7 @@ pub async fn run(prepared: &Prepared<'_>, smsc: &SmscConfig, recipients: u32) ->
     let database = prepared.copy().await?;
     let mut smsc = SmscProcess::start(smsc).await?;
     let gateways = [GatewayTable::at(smsc.address)];
-    let serving = prepared.installation.start(Role::Serve, &database, &gateways).await?;
+    let mut serving = prepared.installation.start(Role::Serve, &database, &gateways).await?;
     let operator = operator(prepared, &serving)?;
     smsc.wait("the SMPP bind", BIND_PATIENCE, |counters| counters.binds > 0).await?;
     let preview_ms = preview(&operator).await?;
@@ -35,7 +35,8 @@ pub async fn run(prepared: &Prepared<'_>, smsc: &SmscConfig, recipients: u32) ->
 
     // Every receipt is acknowledged after its commit: the last acknowledgement is the end.
     let wanted = u64::from(recipients);
-    let counters = smsc.wait("the receipts", PATIENCE, |c| c.receipts_acknowledged >= wanted).await?;
+    let receipts = smsc.wait("the receipts", PATIENCE, |c| c.receipts_acknowledged >= wanted);
+    let counters = serving.during(receipts).await?;
     let done = Instant::now();
     let (first, last) = counters.submits().ok_or_else(|| Failure::new("the SMSC saw no submit"))?;
     delivered(&operator, &alert, wanted, BIND_PATIENCE).await?;

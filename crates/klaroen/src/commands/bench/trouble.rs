@@ -64,14 +64,14 @@ async fn once(
         gateways.push(GatewayTable { name, ..GatewayTable::at(smsc.address) });
         smscs.push(smsc);
     }
-    let serving = prepared.installation.start(Role::Serve, &database, &gateways).await?;
+    let mut serving = prepared.installation.start(Role::Serve, &database, &gateways).await?;
     let operator = round::operator(prepared, &serving)?;
     for smsc in &mut smscs {
         smsc.wait("the SMPP binds", BIND_PATIENCE, |counters| counters.binds > 0).await?;
     }
     let posted = Instant::now();
     let alert = round::post(&operator, &town::incident()).await?;
-    let sent_ms = all_sent(&mut smscs, recipients, posted).await?;
+    let sent_ms = serving.during(all_sent(&mut smscs, recipients, posted)).await?;
 
     // The one that never answers keeps what it has; everything else arrives.
     let stuck = if smscs.len() > 1 { submits(&mut smscs).await?.pop().unwrap_or_default() } else { 0 };
