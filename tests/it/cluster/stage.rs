@@ -3,8 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use klaroen_domain::time::Timestamp;
 use klaroen_simulator::{Faults, Smsc, SmscConfig};
 use klaroen_test_databases::Server;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 
 use crate::client::{Client, registry};
 use crate::program::{Installation, PATIENCE, Program};
@@ -13,6 +16,10 @@ use crate::program::{Installation, PATIENCE, Program};
 pub const RATE: u64 = 450;
 /// One for each worker.
 pub const BINDS: usize = 3;
+/// Messages in flight on each of them: twice what the rate and the slowest answers make.
+pub const WINDOW: usize = 20;
+/// What one bind leases ahead at the most: what all of the rate brings in 20 ms (`HANDOVER` in the worker's demand).
+pub const CLAIM: usize = 9;
 /// Who is asked by each of the small alerts that come in all the time: neighbourhood 1.
 pub const FEW: usize = 5;
 /// A request that takes longer is made again.
@@ -28,6 +35,7 @@ pub struct Cluster {
     pub installation: Installation,
     /// Two dispatchers, then three workers.
     pub processes: Vec<Process>,
+    binds: usize,
     pub addresses: Addresses,
 }
 
@@ -37,11 +45,17 @@ pub struct Process {
     program: Program,
 }
 
+const DISPATCHERS: usize = 2;
 const PARTS: [&str; 5] = ["dispatcher", "dispatcher", "worker", "worker", "worker"];
 
 impl Cluster {
     /// Everything runs; `people` live in neighbourhood 0.
     pub async fn set(seed: u64, people: usize) -> Self {
+        Self::set_with(seed, people, BINDS).await
+    }
+
+    /// The same with so many binds.
+    pub async fn set_with(seed: u64, people: usize, binds: usize) -> Self {
         let faults = Faults {
             response_delay_ms: (10, 60),
             receipt_delay_ms: (0, 500),
@@ -53,14 +67,15 @@ impl Cluster {
         };
         let smsc = Smsc::start(SmscConfig { seed, faults, ..SmscConfig::default() }).await.unwrap();
         let server = Server::start().await;
-        let gateway = format!("binds = {BINDS}\nsegments_per_second = {RATE}");
+        let gateway = format!("binds = {binds}\nwindow = {WINDOW}\nsegments_per_second = {RATE}");
         let installation = Installation::on(&server.url(), &smsc, &gateway);
         let few = registry(2, FEW);
         let few: String = few.lines().skip(1 + FEW).flat_map(|line| [line, "\n"]).collect();
         installation.import(&(registry(1, people) + &few));
         let start = |part: &&'static str| Process { part, program: installation.spawn_part(part) };
         let processes = PARTS.iter().map(start).collect();
-        let mut cluster = Self { server, smsc, installation, processes, addresses: Addresses::default() };
+        let addresses = Addresses::default();
+        let mut cluster = Self { server, smsc, installation, processes, binds, addresses };
         for process in &mut cluster.processes {
             process.program.wait_until_it_answers();
         }
@@ -103,23 +118,48 @@ impl Cluster {
         self.processes.iter_mut().map(client).collect()
     }
 
-    /// Waits until every bind is up, one with each worker: all were taken over, and they spread.
+    /// Whether a process is a worker.
+    pub fn is_worker(&self, n: usize) -> bool {
+        self.processes[n].part == "worker"
+    }
+
+    /// How many binds are up at each worker.
+    async fn binds_up(&mut self) -> Vec<usize> {
+        let mut up = Vec::new();
+        for worker in self.clients().split_off(DISPATCHERS) {
+            let metrics = worker.metrics().await.unwrap_or_default();
+            let lines = metrics.lines().filter(|line| line.starts_with("klaroen_gateway_up{"));
+            up.push(lines.filter(|line| line.ends_with(" 1")).count());
+        }
+        up
+    }
+
+    /// Waits until every bind is up: all were taken over, and they spread over the workers.
     pub async fn balanced(&mut self) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        let workers = self.clients().split_off(2);
         loop {
-            let mut up = Vec::new();
-            for worker in &workers {
-                let metrics = worker.metrics().await.unwrap_or_default();
-                let lines = metrics.lines().filter(|line| line.starts_with("klaroen_gateway_up{"));
-                up.push(lines.filter(|line| line.ends_with(" 1")).count());
-            }
-            if up == [1, 1, 1] {
+            let up = self.binds_up().await;
+            if up.iter().sum::<usize>() == self.binds && up.iter().all(|up| *up <= 1) {
                 return;
             }
             assert!(tokio::time::Instant::now() < deadline, "the binds do not spread: {up:?}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// The number of the process that has the only bind.
+    pub async fn holder(&mut self) -> usize {
+        self.balanced().await;
+        let holder = self.binds_up().await.iter().position(|up| *up == 1);
+        DISPATCHERS + holder.expect("somebody has it")
+    }
+
+    /// When the lease of the first bind ends, whoever has it.
+    pub async fn lease_until(&self) -> Timestamp {
+        let mut connection = PgConnection::connect(&self.server.url()).await.unwrap();
+        let until =
+            sqlx::query_scalar("SELECT lease_until FROM channels WHERE gateway = 'main' AND channel = 0");
+        Timestamp::from_millis(until.fetch_one(&mut connection).await.unwrap())
     }
 
     /// Waits until every process answers `path` with `status`.
