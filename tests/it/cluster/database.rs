@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::reports::{Reporter, report};
-use super::stage::Cluster;
+use super::stage::{BINDS, Cluster};
 use super::verdict;
 
 const PEOPLE: usize = 8_000;
@@ -16,7 +16,7 @@ const RESTARTS: usize = 5;
 #[expect(clippy::print_stderr, reason = "a figure, of which a busy machine makes what it likes")]
 async fn resumes(cluster: &mut Cluster, how: &str) {
     let back = tokio::time::Instant::now();
-    cluster.rings(1).await;
+    cluster.submits().await;
     let sends = back.elapsed();
     cluster.all_answer("/readyz", 200).await;
     eprintln!("{how}: sends after {sends:?}, all are ready after {:?}", back.elapsed());
@@ -47,7 +47,7 @@ async fn a_database_that_is_stopped_or_crashes_five_times_loses_nothing_and_ever
     cluster.rings(300).await;
     cluster.balanced().await;
     let small = reporter.stop().await;
-    verdict::check(&mut cluster, &[(large, PEOPLE)], &small, RESTARTS).await;
+    verdict::check(&mut cluster, &[(large, PEOPLE)], &small, RESTARTS * BINDS).await;
     cluster.strike().await;
 }
 
@@ -82,7 +82,7 @@ async fn a_primary_that_is_demoted_under_its_connections_is_noticed_and_left_whe
     // The second wave goes through the same pools.
     let second = report(&cluster, "tweede", 0).await;
     let small = reporter.stop().await;
-    verdict::check(&mut cluster, &[(first, FIRST), (second, FIRST)], &small, 1).await;
+    verdict::check(&mut cluster, &[(first, FIRST), (second, FIRST)], &small, BINDS).await;
     cluster.balanced().await;
     cluster.strike().await;
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use klaroen_domain::time::Timestamp;
-use klaroen_simulator::{Faults, Smsc, SmscConfig};
+use klaroen_simulator::{Faults, Smsc, SmscConfig, Stats};
 use klaroen_test_databases::Server;
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
@@ -118,18 +118,24 @@ impl Cluster {
         self.processes.iter_mut().map(client).collect()
     }
 
-    /// Whether a process is a worker.
-    pub fn is_worker(&self, n: usize) -> bool {
-        self.processes[n].part == "worker"
+    /// How many binds are cut off with a process: none with a dispatcher, and all that there are where it does not tell.
+    pub async fn held(&mut self, n: usize) -> usize {
+        let Process { part, program } = &mut self.processes[n];
+        if *part == "dispatcher" {
+            return 0;
+        }
+        if !program.answers_by_now() {
+            return self.binds;
+        }
+        let worker = Client::with_patience(&self.installation, program.url(), REQUEST);
+        binds_up(&worker).await.unwrap_or(self.binds)
     }
 
     /// How many binds are up at each worker.
     async fn binds_up(&mut self) -> Vec<usize> {
         let mut up = Vec::new();
         for worker in self.clients().split_off(DISPATCHERS) {
-            let metrics = worker.metrics().await.unwrap_or_default();
-            let lines = metrics.lines().filter(|line| line.starts_with("klaroen_gateway_up{"));
-            up.push(lines.filter(|line| line.ends_with(" 1")).count());
+            up.push(binds_up(&worker).await.unwrap_or(0));
         }
         up
     }
@@ -195,6 +201,26 @@ impl Cluster {
         }
     }
 
+    /// Waits until a message is submitted.
+    pub async fn submits(&self) {
+        let before = self.smsc.submits();
+        self.until_counted("nothing is submitted", |stats| stats.submits > before).await;
+    }
+
+    /// Waits for a bind after so many, and for its first submit: what was sent before it may still arrive until then.
+    pub async fn next_bind_sends(&self, binds: u64) {
+        self.until_counted("nobody binds", |stats| stats.binds > binds).await;
+        self.submits().await;
+    }
+
+    async fn until_counted(&self, what: &str, counted: impl Fn(&Stats) -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !counted(&self.smsc.stats()) {
+            assert!(tokio::time::Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Asks all of them to end, workers last; each ends well.
     pub async fn strike(self) {
         for process in self.processes {
@@ -202,4 +228,11 @@ impl Cluster {
         }
         self.smsc.shutdown().await;
     }
+}
+
+/// How many binds a worker has up; `None` where it does not answer.
+async fn binds_up(worker: &Client) -> Option<usize> {
+    let metrics = worker.metrics().await?;
+    let lines = metrics.lines().filter(|line| line.starts_with("klaroen_gateway_up{"));
+    Some(lines.filter(|line| line.ends_with(" 1")).count())
 }

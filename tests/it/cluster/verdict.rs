@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::reports::Report;
-use super::stage::{BINDS, CLAIM, Cluster, FEW, RATE, WINDOW};
+use super::stage::{CLAIM, Cluster, FEW, RATE, WINDOW};
 use crate::client::{Client, count};
 use crate::program::PATIENCE;
 
@@ -91,15 +91,15 @@ fn did_not_ring(doubts: &Doubts) {
     }
 }
 
-/// What so many interruptions may leave in doubt: each what every bind had in flight and what it had leased to send next; and,
-/// of one of them, answers that waited for their commit on a machine that is held up.
-const fn doubts_most(interruptions: usize) -> u64 {
-    if interruptions == 0 { 0 } else { (interruptions * BINDS * (WINDOW + CLAIM)) as u64 + LATE }
+/// What is in doubt at most where so many binds were cut off: each what it had in flight and what it had leased to send next;
+/// and, of one of them, answers that waited for their commit on a machine that is held up.
+const fn doubts_most(cut: usize) -> u64 {
+    if cut == 0 { 0 } else { (cut * (WINDOW + CLAIM)) as u64 + LATE }
 }
 
-/// Waits for quiet and checks everything, after so many interruptions each of which may have left doubts.
+/// Waits for quiet and checks everything, after binds were cut off so many times.
 #[expect(clippy::print_stderr, reason = "how many there were tells more than that they were few enough")]
-pub async fn check(cluster: &mut Cluster, large: &[(Report, usize)], small: &[Report], interruptions: usize) {
+pub async fn check(cluster: &mut Cluster, large: &[(Report, usize)], small: &[Report], cut: usize) {
     cluster.all_run();
     let client = cluster.client();
     for (report, _) in large {
@@ -138,10 +138,10 @@ pub async fn check(cluster: &mut Cluster, large: &[(Report, usize)], small: &[Re
     assert_eq!(taken.len(), large.len() + small.len(), "nothing that was not reported");
     let peak = cluster.smsc.stats().peak_submits_per_second;
     assert!(peak <= RATE + BURST + LATE, "{peak} in one second, and {RATE} are allowed");
-    let most = doubts_most(interruptions);
+    let most = doubts_most(cut);
     let left = doubts.len();
     eprintln!(
-        "{ever} were in doubt for a while, {left} still are; {interruptions} interruptions leave {most} at most"
+        "{ever} were in doubt for a while, {left} still are; {cut} binds that are cut off leave {most} at most"
     );
-    assert!(ever <= most, "{ever} were in doubt after {interruptions} interruptions");
+    assert!(ever <= most, "{ever} were in doubt after {cut} binds were cut off");
 }
