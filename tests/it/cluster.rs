@@ -4,6 +4,7 @@
 //! The processes are the real program; the message centre runs in the test, outlives them all and remembers every ring.
 
 mod database;
+mod fan_out;
 mod kills;
 mod reports;
 mod stage;

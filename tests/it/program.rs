@@ -188,6 +188,14 @@ impl Program {
         }
     }
 
+    /// Whether it has said where it listens.
+    pub fn answers_by_now(&mut self) -> bool {
+        if let Ok(address) = self.serving.try_recv() {
+            self.address = address;
+        }
+        !self.address.is_empty()
+    }
+
     /// `http://127.0.0.1:…`
     pub fn url(&self) -> String {
         format!("http://{}", self.address)

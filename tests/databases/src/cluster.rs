@@ -201,7 +201,7 @@ impl Server {
         format!("{}&port={port}", url(self.directory.path()))
     }
 
-    /// Starts it again after [`Self::stop`] or [`Self::kill`], and waits until it takes statements.
+    /// Starts it again after [`Self::stop`] or [`Self::crash`], and waits until it takes statements.
     ///
     /// # Panics
     /// When that cannot be done.
@@ -226,14 +226,27 @@ impl Server {
     /// # Panics
     /// When that cannot be done.
     pub fn stop(&mut self) {
+        self.end("fast");
+    }
+
+    /// Ends it as a crash does (`pg_ctl stop -m immediate`): nothing is written out and nobody is told. The next start finds
+    /// what was committed in its log.
+    ///
+    /// # Panics
+    /// When that cannot be done.
+    pub fn crash(&mut self) {
+        self.end("immediate");
+    }
+
+    fn end(&mut self, mode: &str) {
         let Some(mut process) = self.process.take() else { return };
         let stopped = self
             .owner
             .command(programs().join("pg_ctl"))
-            .args(["stop", "-m", "fast", "-D"])
+            .args(["stop", "-m", mode, "-D"])
             .arg(self.directory.path().join("data"))
             .status();
-        assert!(stopped.is_ok_and(|status| status.success()), "pg_ctl stop");
+        assert!(stopped.is_ok_and(|status| status.success()), "pg_ctl stop -m {mode}");
         process.wait().expect("the process can be waited for");
     }
 

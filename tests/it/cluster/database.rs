@@ -6,34 +6,48 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::reports::{Reporter, report};
-use super::stage::Cluster;
+use super::stage::{BINDS, Cluster};
 use super::verdict;
 
 const PEOPLE: usize = 8_000;
-const RESTARTS: u32 = 5;
+const RESTARTS: usize = 5;
+
+/// Waits until the sending goes on after the database is back, and says how long that took.
+#[expect(clippy::print_stderr, reason = "a figure, of which a busy machine makes what it likes")]
+async fn resumes(cluster: &mut Cluster, how: &str) {
+    let back = tokio::time::Instant::now();
+    cluster.submits().await;
+    let sends = back.elapsed();
+    cluster.all_answer("/readyz", 200).await;
+    eprintln!("{how}: sends after {sends:?}, all are ready after {:?}", back.elapsed());
+}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_stopped_five_times_loses_nothing_and_everything_goes_on_by_itself() {
+async fn a_database_that_is_stopped_or_crashes_five_times_loses_nothing_and_everything_goes_on_by_itself() {
     let mut random = StdRng::seed_from_u64(32);
     let mut cluster = Cluster::set(32, PEOPLE).await;
     let reporter = Reporter::start(&cluster);
     let large = report(&cluster, "groot", 0).await;
     for n in 0..RESTARTS {
         cluster.rings(300).await;
-        cluster.server.stop();
+        let crashes = n % 3 != 0;
+        if crashes {
+            cluster.server.crash();
+        } else {
+            cluster.server.stop();
+        }
         // Seen by all of them, and none is ended by it.
         cluster.all_answer("/readyz", 503).await;
         cluster.all_answer("/livez", 200).await;
         // Every other time longer than a lease.
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..800) + u64::from(n % 2) * 5_000))
-            .await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..800) + (n as u64 % 2) * 5_000)).await;
         cluster.server.resume().await;
-        cluster.all_answer("/readyz", 200).await;
+        resumes(&mut cluster, if crashes { "after a crash" } else { "after a stop" }).await;
     }
     cluster.rings(300).await;
     cluster.balanced().await;
     let small = reporter.stop().await;
-    verdict::check(&mut cluster, &[(large, PEOPLE)], &small).await;
+    verdict::check(&mut cluster, &[(large, PEOPLE)], &small, RESTARTS * BINDS).await;
     cluster.strike().await;
 }
 
@@ -64,11 +78,11 @@ async fn a_primary_that_is_demoted_under_its_connections_is_noticed_and_left_whe
     for statement in WRITABLE {
         cluster.server.execute(statement).await;
     }
-    cluster.all_answer("/readyz", 200).await;
+    resumes(&mut cluster, "writable again").await;
     // The second wave goes through the same pools.
     let second = report(&cluster, "tweede", 0).await;
     let small = reporter.stop().await;
-    verdict::check(&mut cluster, &[(first, FIRST), (second, FIRST)], &small).await;
+    verdict::check(&mut cluster, &[(first, FIRST), (second, FIRST)], &small, BINDS).await;
     cluster.balanced().await;
     cluster.strike().await;
 }

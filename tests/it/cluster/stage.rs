@@ -3,8 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use klaroen_simulator::{Faults, Smsc, SmscConfig};
+use klaroen_domain::time::Timestamp;
+use klaroen_simulator::{Faults, Smsc, SmscConfig, Stats};
 use klaroen_test_databases::Server;
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 
 use crate::client::{Client, registry};
 use crate::lateness::Lateness;
@@ -14,6 +17,10 @@ use crate::program::{Installation, PATIENCE, Program};
 pub const RATE: u64 = 450;
 /// One for each worker.
 pub const BINDS: usize = 3;
+/// Messages in flight on each of them: twice what the rate and the slowest answers make.
+pub const WINDOW: usize = 20;
+/// What one bind leases ahead at the most: what all of the rate brings in 20 ms (`HANDOVER` in the worker's demand).
+pub const CLAIM: usize = 9;
 /// Who is asked by each of the small alerts that come in all the time: neighbourhood 1.
 pub const FEW: usize = 5;
 /// A request that takes longer is made again.
@@ -29,6 +36,7 @@ pub struct Cluster {
     pub installation: Installation,
     /// Two dispatchers, then three workers.
     pub processes: Vec<Process>,
+    binds: usize,
     pub addresses: Addresses,
     pub lateness: Lateness,
 }
@@ -39,11 +47,17 @@ pub struct Process {
     program: Program,
 }
 
+const DISPATCHERS: usize = 2;
 const PARTS: [&str; 5] = ["dispatcher", "dispatcher", "worker", "worker", "worker"];
 
 impl Cluster {
     /// Everything runs; `people` live in neighbourhood 0.
     pub async fn set(seed: u64, people: usize) -> Self {
+        Self::set_with(seed, people, BINDS).await
+    }
+
+    /// The same with so many binds.
+    pub async fn set_with(seed: u64, people: usize, binds: usize) -> Self {
         let faults = Faults {
             response_delay_ms: (10, 60),
             receipt_delay_ms: (0, 500),
@@ -55,7 +69,7 @@ impl Cluster {
         };
         let smsc = Smsc::start(SmscConfig { seed, faults, ..SmscConfig::default() }).await.unwrap();
         let server = Server::start().await;
-        let gateway = format!("binds = {BINDS}\nsegments_per_second = {RATE}");
+        let gateway = format!("binds = {binds}\nwindow = {WINDOW}\nsegments_per_second = {RATE}");
         let installation = Installation::on(&server.url(), &smsc, &gateway);
         let few = registry(2, FEW);
         let few: String = few.lines().skip(1 + FEW).flat_map(|line| [line, "\n"]).collect();
@@ -63,7 +77,7 @@ impl Cluster {
         let start = |part: &&'static str| Process { part, program: installation.spawn_part(part) };
         let processes = PARTS.iter().map(start).collect();
         let (addresses, lateness) = (Addresses::default(), Lateness::measure());
-        let mut cluster = Self { server, smsc, installation, processes, addresses, lateness };
+        let mut cluster = Self { server, smsc, installation, processes, binds, addresses, lateness };
         for process in &mut cluster.processes {
             process.program.wait_until_it_answers();
         }
@@ -106,23 +120,54 @@ impl Cluster {
         self.processes.iter_mut().map(client).collect()
     }
 
-    /// Waits until every bind is up, one with each worker: all were taken over, and they spread.
+    /// How many binds are cut off with a process: none with a dispatcher, and all that there are where it does not tell.
+    pub async fn held(&mut self, n: usize) -> usize {
+        let Process { part, program } = &mut self.processes[n];
+        if *part == "dispatcher" {
+            return 0;
+        }
+        if !program.answers_by_now() {
+            return self.binds;
+        }
+        let worker = Client::with_patience(&self.installation, program.url(), REQUEST);
+        binds_up(&worker).await.unwrap_or(self.binds)
+    }
+
+    /// How many binds are up at each worker.
+    async fn binds_up(&mut self) -> Vec<usize> {
+        let mut up = Vec::new();
+        for worker in self.clients().split_off(DISPATCHERS) {
+            up.push(binds_up(&worker).await.unwrap_or(0));
+        }
+        up
+    }
+
+    /// Waits until every bind is up: all were taken over, and they spread over the workers.
     pub async fn balanced(&mut self) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        let workers = self.clients().split_off(2);
         loop {
-            let mut up = Vec::new();
-            for worker in &workers {
-                let metrics = worker.metrics().await.unwrap_or_default();
-                let lines = metrics.lines().filter(|line| line.starts_with("klaroen_gateway_up{"));
-                up.push(lines.filter(|line| line.ends_with(" 1")).count());
-            }
-            if up == [1, 1, 1] {
+            let up = self.binds_up().await;
+            if up.iter().sum::<usize>() == self.binds && up.iter().all(|up| *up <= 1) {
                 return;
             }
             assert!(tokio::time::Instant::now() < deadline, "the binds do not spread: {up:?}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// The number of the process that has the only bind.
+    pub async fn holder(&mut self) -> usize {
+        self.balanced().await;
+        let holder = self.binds_up().await.iter().position(|up| *up == 1);
+        DISPATCHERS + holder.expect("somebody has it")
+    }
+
+    /// When the lease of the first bind ends, whoever has it.
+    pub async fn lease_until(&self) -> Timestamp {
+        let mut connection = PgConnection::connect(&self.server.url()).await.unwrap();
+        let until =
+            sqlx::query_scalar("SELECT lease_until FROM channels WHERE gateway = 'main' AND channel = 0");
+        Timestamp::from_millis(until.fetch_one(&mut connection).await.unwrap())
     }
 
     /// Waits until every process answers `path` with `status`.
@@ -158,6 +203,26 @@ impl Cluster {
         }
     }
 
+    /// Waits until a message is submitted.
+    pub async fn submits(&self) {
+        let before = self.smsc.submits();
+        self.until_counted("nothing is submitted", |stats| stats.submits > before).await;
+    }
+
+    /// Waits for a bind after so many, and for its first submit: what was sent before it may still arrive until then.
+    pub async fn next_bind_sends(&self, binds: u64) {
+        self.until_counted("nobody binds", |stats| stats.binds > binds).await;
+        self.submits().await;
+    }
+
+    async fn until_counted(&self, what: &str, counted: impl Fn(&Stats) -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !counted(&self.smsc.stats()) {
+            assert!(tokio::time::Instant::now() < deadline, "{what}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Asks all of them to end, workers last; each ends well.
     pub async fn strike(self) {
         for process in self.processes {
@@ -165,4 +230,11 @@ impl Cluster {
         }
         self.smsc.shutdown().await;
     }
+}
+
+/// How many binds a worker has up; `None` where it does not answer.
+async fn binds_up(worker: &Client) -> Option<usize> {
+    let metrics = worker.metrics().await?;
+    let lines = metrics.lines().filter(|line| line.starts_with("klaroen_gateway_up{"));
+    Some(lines.filter(|line| line.ends_with(" 1")).count())
 }

@@ -1,16 +1,21 @@
 //! `klaroen bench`: what this machine does, beside the peers that one would use otherwise, in one run.
 
 mod bare_smpp;
+mod beside;
+mod contest;
 mod country;
 mod database;
 mod figures;
 mod import;
 mod installation;
 mod kannel;
+mod machine;
 mod matching;
+mod million;
 mod plan;
 mod postgis;
 mod postgres_server;
+mod prepared;
 mod process;
 mod round;
 mod sending;
@@ -19,20 +24,20 @@ mod smsc;
 mod table;
 mod told;
 mod town;
+mod trouble;
 mod usage;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
+use klaroen_simulator::SmscConfig;
+
 pub use self::plan::BenchArgs;
 
 use self::database::{Databases, Engine};
-use self::figures::{Gateway, GatewayRun, Machine, Report};
-use self::matching::{Contestant, Registry};
+use self::figures::{Beside, Gateway, GatewayRun, Import, Report, Round, Sending, Trouble};
 use self::plan::{Part, Plan};
-use self::postgis::PostGis;
 use self::postgres_server::PostgresServer;
-use self::shapes::Shape;
 use super::CommandResult;
 use super::serve::signals::Signals;
 use crate::failure::{Because, Failure};
@@ -54,6 +59,7 @@ pub async fn run(args: &BenchArgs) -> CommandResult {
     }
 }
 
+/// Exit status 1 where anything failed; what is not installed is no failure.
 async fn measure(plan: &Plan) -> CommandResult {
     scratch::start_quiet_log()?;
     if cfg!(debug_assertions) {
@@ -62,9 +68,14 @@ async fn measure(plan: &Plan) -> CommandResult {
     let mut report = Report {
         version: env!("CARGO_PKG_VERSION"),
         release_build: !cfg!(debug_assertions),
-        machine: machine()?,
+        machine: machine::look()?,
+        receipt_window: plan.receipt_window,
         ..Report::default()
     };
+    if report.machine.keeps_files_in_memory() {
+        output::note("Temporary files are in memory, where writing to the disk costs nothing: set TMPDIR.");
+    }
+    let smsc = town::smsc_config(plan.receipt_window);
     let server = server(plan, &mut report).await;
     for engine in &plan.engines {
         let databases = match (engine, &server) {
@@ -72,18 +83,18 @@ async fn measure(plan: &Plan) -> CommandResult {
             (Engine::Postgres, Some(server)) => Databases::Postgres(server),
             (Engine::Postgres, None) => continue,
         };
-        if let Err(failure) = klaroen(plan, &databases, &mut report).await {
-            leave_out(&mut report, format!("Klaroen on {}: not available: {failure}", engine.name()));
-        }
+        klaroen(plan, &databases, &smsc, &mut report).await;
     }
-    if plan.has(Part::Matching) || plan.has(Part::Postgis) {
-        match_all(plan, server.as_ref(), &mut report).await?;
+    if (plan.has(Part::Matching) || plan.has(Part::Postgis))
+        && let Err(failure) = contest::run(plan, server.as_ref(), &mut report).await
+    {
+        report.fail("matching", &failure);
     }
     if plan.has(Part::Bare) {
-        bare(plan, &mut report).await;
+        bare(plan, &smsc, &mut report).await;
     }
     if plan.has(Part::Kannel) {
-        kannel(plan, &mut report).await;
+        kannel(plan, &smsc, &mut report).await;
     }
     drop(server);
     output::result(told::text(&report))?;
@@ -91,12 +102,7 @@ async fn measure(plan: &Plan) -> CommandResult {
         let text = serde_json::to_string_pretty(&report)? + "\n";
         std::fs::write(path, text).because(path.display())?;
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn leave_out(report: &mut Report, line: String) {
-    output::note(&line);
-    report.left_out.push(line);
+    Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The private server, where anything needs one.
@@ -104,158 +110,98 @@ async fn server(plan: &Plan, report: &mut Report) -> Option<PostgresServer> {
     if !plan.needs_server() {
         return None;
     }
-    match PostgresServer::start().await {
-        Ok(server) => Some(server),
-        Err(failure) => {
-            leave_out(report, format!("PostgreSQL and PostGIS: {failure}"));
-            None
-        }
+    if !postgres_server::is_installed() {
+        report.leave_out(format!("PostgreSQL and PostGIS: {}", postgres_server::INSTALL));
+        return None;
     }
+    let started = PostgresServer::start().await.map(Some);
+    report.take("PostgreSQL and PostGIS", started).0
 }
 
-/// Import and alerts on one engine.
-async fn klaroen(plan: &Plan, databases: &Databases<'_>, report: &mut Report) -> Result<(), Failure> {
-    let name = databases.engine().name();
+/// Import and alerts on one engine. A part that fails leaves the others alone.
+async fn klaroen(plan: &Plan, databases: &Databases<'_>, smsc: &SmscConfig, report: &mut Report) {
+    let database = databases.engine().name();
     if plan.has(Part::Import) {
-        output::note(format_args!("{name}: importing {} rows, twice", plan.import_rows));
-        report.import.push(import::run(databases, plan.import_rows).await?);
+        let rows = plan.import_rows;
+        let measured = import::run(databases, rows, plan.import_runs).await;
+        let (runs, failed) = report.take(format_args!("{database}, import of {rows} rows"), measured);
+        report.import.push(Import { database, rows, runs, failed });
     }
     if plan.has(Part::Sending) {
-        for recipients in &plan.recipients {
-            report.sending.push(sending::run(databases, *recipients, plan.runs).await?);
+        for &recipients in &plan.recipients {
+            let (rounds, failed) = alerts(plan, databases, recipients, smsc, report).await;
+            report.sending.push(Sending { database, recipients, rounds, failed });
+        }
+        if plan.has(Part::Kannel) || plan.has(Part::Bare) {
+            let messages = plan.messages;
+            let (rounds, failed) = alerts(plan, databases, messages, smsc, report).await;
+            let runs = rounds.iter().map(Round::as_gateway).collect();
+            let name = format!("Klaroen on {database}");
+            report.gateways.push(Gateway { name, messages, runs, failed });
         }
     }
-    Ok(())
+    if plan.has(Part::Beside) {
+        let measured = beside::run(databases, plan.large, plan.runs, smsc).await;
+        let (runs, failed) =
+            report.take(format_args!("{database}, a small alert beside a large one"), measured);
+        let (large, small, segments_per_second) = (plan.large, beside::SMALL, beside::SEGMENTS_PER_SECOND);
+        report.beside.push(Beside { database, large, small, segments_per_second, runs, failed });
+    }
+    if plan.has(Part::Trouble) {
+        let recipients = plan.large;
+        let measured = trouble::run(databases, recipients, plan.runs, smsc).await;
+        let (runs, failed) = report.take(format_args!("{database}, gateways in trouble"), measured);
+        report.trouble.push(Trouble { database, recipients, runs, failed });
+    }
+    if plan.has(Part::Million) && databases.engine() == Engine::Postgres {
+        let what = format!("{database}, {} recipients by processes of their own", plan.million);
+        let measured = million::run(databases, plan.million, smsc).await.map(Some);
+        if let Some(million) = report.take(&what, measured).0 {
+            if million.dispatcher_peak_memory_mib.is_some_and(|peak| peak > million::DISPATCHER_MIB_MAX) {
+                report.fail(&what, &Failure::new("the dispatcher needed more than 150 MB"));
+            }
+            report.million.push(million);
+        }
+    }
 }
 
-/// Whoever can be asked who is inside.
-async fn contestants<'a>(
+async fn alerts(
     plan: &Plan,
-    sqlite: &'a Databases<'a>,
-    postgres: Option<&'a Databases<'a>>,
+    databases: &Databases<'_>,
+    recipients: u32,
+    smsc: &SmscConfig,
     report: &mut Report,
-) -> Vec<Contestant<'a>> {
-    let mut contestants = Vec::new();
-    let engines = if plan.has(Part::Matching) { plan.engines.as_slice() } else { &[] };
-    for engine in engines {
-        let databases = match engine {
-            Engine::Sqlite => Some(sqlite),
-            Engine::Postgres => postgres,
-        };
-        let Some(databases) = databases else { continue };
-        match Registry::open(databases).await {
-            Ok(registry) => contestants.push(Contestant::Klaroen(Box::new(registry))),
-            Err(failure) => {
-                leave_out(report, format!("Matching on {}: not available: {failure}", engine.name()));
-            }
-        }
-    }
-    if let (Some(server), true) = (postgres.and_then(Databases::server), plan.has(Part::Postgis)) {
-        match PostGis::open(server).await {
-            Ok(postgis) => contestants.push(Contestant::PostGis(postgis)),
-            Err(failure) => leave_out(report, failure.to_string()),
-        }
-    }
-    contestants
-}
-
-/// The same shapes and the same places for everybody who can be asked.
-async fn match_all(plan: &Plan, server: Option<&PostgresServer>, report: &mut Report) -> Result<(), Failure> {
-    let shapes = shapes::all(plan.geodata.as_deref())?;
-    let sqlite = Databases::sqlite()?;
-    let postgres = server.map(Databases::Postgres);
-    let mut contestants = contestants(plan, &sqlite, postgres.as_ref(), report).await;
-    for places in &plan.places {
-        let expected = matching::expected(&shapes, *places)?;
-        let mut still_in = Vec::new();
-        for mut contestant in contestants {
-            let name = contestant.name();
-            output::note(format_args!("{name}: matching among {places} places"));
-            let last = Some(places) == plan.places.last();
-            match ask(&mut contestant, *places, last, &shapes, &expected, report).await {
-                Ok(()) => still_in.push(contestant),
-                Err(failure) => leave_out(report, format!("{name} among {places} places: {failure}")),
-            }
-        }
-        contestants = still_in;
-    }
-    for contestant in contestants {
-        match contestant {
-            Contestant::Klaroen(registry) => registry.close().await?,
-            Contestant::PostGis(postgis) => postgis.close().await?,
-        }
-    }
-    Ok(())
-}
-
-/// Measures all shapes in one size of registry; PostGIS in the last one also at its best.
-async fn ask(
-    contestant: &mut Contestant<'_>,
-    places: u32,
-    last: bool,
-    shapes: &[Shape],
-    expected: &[Vec<u64>],
-    report: &mut Report,
-) -> Result<(), Failure> {
-    contestant.grow(places).await?;
-    for (shape, expected) in shapes.iter().zip(expected) {
-        report.matching.push(contestant.measure(places, shape, expected).await?);
-    }
-    let Contestant::PostGis(postgis) = contestant else { return Ok(()) };
-    if !last {
-        return Ok(());
-    }
-    postgis.cluster().await?;
-    for (shape, expected) in shapes.iter().zip(expected) {
-        report.matching.push(contestant.measure(places, shape, expected).await?);
-    }
-    Ok(())
+) -> (Vec<Round>, bool) {
+    let measured = sending::run(databases, recipients, plan.runs, smsc).await;
+    report.take(format_args!("{}, {recipients} recipients", databases.engine().name()), measured)
 }
 
 /// The bare client as the ceiling.
-async fn bare(plan: &Plan, report: &mut Report) {
-    let name = "bare SMPP client (ceiling: no receipts, nothing stored)".to_owned();
-    let mut bare = Gateway { name, messages: plan.messages, runs: Vec::new() };
-    for _ in 0..plan.runs {
-        match round::within(LIMIT, "bare SMPP client", bare_smpp::run(plan.messages)).await {
-            Ok(sms_per_second) => {
-                bare.runs.push(GatewayRun { sms_per_second, cpu_seconds: None, peak_memory_mib: None });
-            }
-            Err(failure) => return leave_out(report, failure.to_string()),
+async fn bare(plan: &Plan, smsc: &SmscConfig, report: &mut Report) {
+    let measured = async {
+        let mut runs = Vec::new();
+        for _ in 0..plan.runs {
+            let run = bare_smpp::run(plan.messages, smsc.clone());
+            let sms_per_second = round::within(LIMIT, "a run", run).await?;
+            runs.push(GatewayRun { sms_per_second, cpu_seconds: None, peak_memory_mib: None });
         }
-    }
-    report.gateways.push(bare);
-}
-
-async fn kannel(plan: &Plan, report: &mut Report) {
-    for store in [kannel::Store::Memory, kannel::Store::Spool] {
-        match kannel::run(store, plan.messages, plan.runs).await {
-            Ok(gateway) => report.gateways.push(gateway),
-            Err(failure) => {
-                let line = failure.to_string();
-                if !report.left_out.contains(&line) {
-                    leave_out(report, line);
-                }
-            }
-        }
-    }
-}
-
-fn machine() -> Result<Machine, Failure> {
-    let of = |path: &str, name: &str| {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':').map(str::to_owned));
-        line.unwrap_or_default().trim().to_owned()
+        Ok(runs)
     };
-    let memory = of("/proc/meminfo", "MemTotal");
-    let kibibytes: u64 = memory.trim_end_matches("kB").trim().parse().unwrap_or_default();
-    Ok(Machine {
-        cores: std::thread::available_parallelism().because("cannot count the cores")?.get(),
-        processor: of("/proc/cpuinfo", "model name"),
-        memory_mib: kibibytes / 1_024,
-    })
+    let (runs, failed) = report.take("bare SMPP client", measured.await);
+    let name = "bare SMPP client (no receipts, nothing stored, SMSC in its process)".to_owned();
+    report.gateways.insert(0, Gateway { name, messages: plan.messages, runs, failed });
+}
+
+async fn kannel(plan: &Plan, smsc: &SmscConfig, report: &mut Report) {
+    if !kannel::is_installed() {
+        return report.leave_out(kannel::INSTALL);
+    }
+    for store in [kannel::Store::Memory, kannel::Store::Spool] {
+        let measured = kannel::run(store, plan.messages, plan.runs, smsc).await;
+        let (runs, failed) = report.take(store.name(), measured);
+        let (name, messages) = (store.name().to_owned(), plan.messages);
+        report.gateways.push(Gateway { name, messages, runs, failed });
+    }
 }
 
 /// A port of 127.0.0.1 that nobody uses now. Programs that cannot be told to take any get one of these.

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use futures::{FutureExt, SinkExt, StreamExt};
-use klaroen_simulator::Smsc;
+use klaroen_simulator::{Smsc, SmscConfig};
 use rusmpp::pdus::{BindTransceiver, SubmitSm};
 use rusmpp::tokio_codec::CommandCodec;
 use rusmpp::types::{COctetString, OctetString};
@@ -13,12 +13,10 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::codec::Framed;
 
+use super::installation::WINDOW;
 use super::town;
 use crate::failure::{Because, Failure};
 use crate::scratch;
-
-/// As many in flight as Klaroen has.
-const WINDOW: u32 = 50;
 
 /// One connection, and what was sent over it.
 struct Client {
@@ -27,8 +25,8 @@ struct Client {
 }
 
 /// SMS per second over one connection.
-pub async fn run(messages: u32) -> Result<f64, Failure> {
-    let smsc = Smsc::start(town::smsc_config()).await?;
+pub async fn run(messages: u32, smsc: SmscConfig) -> Result<f64, Failure> {
+    let smsc = Smsc::start(smsc).await?;
     let stream = TcpStream::connect(smsc.addr()).await?;
     stream.set_nodelay(true)?;
     let mut client = Client { stream: Framed::new(stream, CommandCodec::new()), sequence_number: 0 };
@@ -86,8 +84,7 @@ impl Client {
 }
 
 fn submit(number: u32) -> Result<SubmitSm, Failure> {
-    let alert = town::alert();
-    let text = alert["text"].as_str().unwrap_or_default();
+    let text = town::text();
     Ok(SubmitSm::builder()
         .source_addr_ton(Ton::NetworkSpecific)
         .source_addr_npi(Npi::Unknown)

@@ -61,16 +61,18 @@ impl<'a> Databases<'a> {
         }
     }
 
-    /// An empty database. `name` is lower-case letters, digits and `_`.
+    /// An empty database. `name` is lower-case letters, digits and `_`. One of that name that a failed run left goes.
     pub async fn fresh(&self, name: &str) -> Result<Database, Failure> {
+        self.discard(name).await?;
         if let Self::Postgres(server) = self {
             server.execute("postgres", format!("CREATE DATABASE {name} TEMPLATE template0")).await?;
         }
         Ok(self.named(name))
     }
 
-    /// A copy of a database that nobody has open.
+    /// A copy of a database that nobody has open. One of that name that a failed run left goes.
     pub async fn copy(&self, from: &Database, name: &str) -> Result<Database, Failure> {
+        self.discard(name).await?;
         match self {
             Self::Sqlite(directory) => {
                 let [from, to] = [&from.name, name].map(|name| file(directory, name));
@@ -84,11 +86,11 @@ impl<'a> Databases<'a> {
         Ok(self.named(name))
     }
 
-    /// Throws a database away.
-    pub async fn discard(&self, database: Database) -> Result<(), Failure> {
+    /// Throws a database away, where there is one.
+    pub async fn discard(&self, name: &str) -> Result<(), Failure> {
         match self {
             Self::Sqlite(directory) => {
-                let path = file(directory, &database.name);
+                let path = file(directory, name);
                 for suffix in ["", "-wal", "-shm"] {
                     let mut path = path.clone().into_os_string();
                     path.push(suffix);
@@ -98,7 +100,7 @@ impl<'a> Databases<'a> {
                 Ok(())
             }
             Self::Postgres(server) => {
-                server.execute("postgres", format!("DROP DATABASE {} WITH (FORCE)", database.name)).await
+                server.execute("postgres", format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await
             }
         }
     }
@@ -137,8 +139,10 @@ mod tests {
         let copy = databases.copy(&town, "run").await.unwrap();
         std::fs::write(path(&copy), "b").unwrap();
         assert_eq!(std::fs::read(path(&town)).unwrap(), b"a");
+        let copy = databases.copy(&town, &copy.name).await.unwrap();
+        assert_eq!(std::fs::read(path(&copy)).unwrap(), b"a", "what a run left is gone");
         let gone = path(&copy);
-        databases.discard(copy).await.unwrap();
+        databases.discard(&copy.name).await.unwrap();
         assert!(!gone.exists() && path(&town).exists());
     }
 }

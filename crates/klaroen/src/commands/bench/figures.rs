@@ -1,6 +1,11 @@
 //! The figures of a bench: what is kept of every measurement, and what is said of many.
 
+use std::fmt::Display;
+
 use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::output;
 
 /// All of a run; the JSON file is this.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -9,12 +14,46 @@ pub struct Report {
     /// A debug build says little.
     pub release_build: bool,
     pub machine: Machine,
+    /// Receipts that the SMSC left unanswered at a time.
+    pub receipt_window: u32,
     pub matching: Vec<Matching>,
     pub import: Vec<Import>,
     pub sending: Vec<Sending>,
+    pub beside: Vec<Beside>,
+    pub trouble: Vec<Trouble>,
+    pub million: Vec<Million>,
     pub gateways: Vec<Gateway>,
-    /// What was not measured, and why.
+    /// What could not be measured here, because something is not installed.
     pub left_out: Vec<String>,
+    /// What went wrong: somebody was lost, rang twice or was counted wrongly, or a program ended or took too long.
+    pub failed: Vec<String>,
+}
+
+impl Report {
+    /// Something is not installed.
+    pub fn leave_out(&mut self, line: impl Into<String>) {
+        let line = line.into();
+        output::note(&line);
+        self.left_out.push(line);
+    }
+
+    /// What was measured, or nothing and why; what fails does not end the bench.
+    pub fn take<T: Default>(&mut self, what: impl Display, measured: Result<T, Failure>) -> (T, bool) {
+        match measured {
+            Ok(figures) => (figures, false),
+            Err(failure) => {
+                self.fail(what, &failure);
+                (T::default(), true)
+            }
+        }
+    }
+
+    /// Something went wrong.
+    pub fn fail(&mut self, what: impl Display, why: &Failure) {
+        let line = format!("{what}: {why}");
+        output::note(format_args!("FAILED: {line}"));
+        self.failed.push(line);
+    }
 }
 
 /// What it was measured on.
@@ -23,6 +62,15 @@ pub struct Machine {
     pub cores: usize,
     pub processor: String,
     pub memory_mib: u64,
+    /// The type of file system that databases are on (`ext4`, `tmpfs`), where it is known.
+    pub file_system: Option<String>,
+}
+
+impl Machine {
+    /// Whether what is "on the disk" is in memory: then flushing costs nothing.
+    pub fn keeps_files_in_memory(&self) -> bool {
+        self.file_system.as_deref().is_some_and(|name| ["tmpfs", "ramfs"].contains(&name))
+    }
 }
 
 /// One shape, one registry, one who answers.
@@ -36,13 +84,22 @@ pub struct Matching {
     pub samples: usize,
     pub p50_ms: f64,
     pub p99_ms: f64,
+    /// The answer was wrong, or none came.
+    pub failed: bool,
+}
+
+/// All imports into one database.
+#[derive(Clone, Debug, Serialize)]
+pub struct Import {
+    pub database: &'static str,
+    pub rows: u32,
+    pub runs: Vec<ImportRun>,
+    pub failed: bool,
 }
 
 /// One import of a file, and the same file once more.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Import {
-    pub database: &'static str,
-    pub rows: u32,
+pub struct ImportRun {
     pub new_rows_per_second: f64,
     pub unchanged_rows_per_second: f64,
     /// Of the importing process, the larger of both runs.
@@ -95,6 +152,66 @@ pub struct Sending {
     pub database: &'static str,
     pub recipients: u32,
     pub rounds: Vec<Round>,
+    pub failed: bool,
+}
+
+/// A small alert alone and beside a large one, on one database.
+#[derive(Clone, Debug, Serialize)]
+pub struct Beside {
+    pub database: &'static str,
+    pub large: u32,
+    pub small: u32,
+    pub segments_per_second: u32,
+    pub runs: Vec<BesideRun>,
+    pub failed: bool,
+}
+
+/// From the `POST` of the small one to its last submit.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct BesideRun {
+    pub alone_ms: f64,
+    pub beside_ms: f64,
+}
+
+/// A good gateway alone and beside two in trouble, on one database.
+#[derive(Clone, Debug, Serialize)]
+pub struct Trouble {
+    pub database: &'static str,
+    pub recipients: u32,
+    pub runs: Vec<TroubleRun>,
+    pub failed: bool,
+}
+
+/// The same alert twice.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TroubleRun {
+    pub alone: TroubledRun,
+    pub beside: TroubledRun,
+}
+
+/// One alert. Times are milliseconds from the `POST`.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct TroubledRun {
+    /// The good gateway had sent all but what the others had.
+    pub sent_ms: f64,
+    /// All but what the one holds that never answers was delivered.
+    pub delivered_ms: f64,
+    /// Submits that the others had.
+    pub by_others: u64,
+    pub peak_memory_mib: Option<f64>,
+}
+
+/// One alert of any size through a dispatcher and a worker. Times are milliseconds from the `POST`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Million {
+    pub database: &'static str,
+    pub recipients: u32,
+    pub answered_ms: f64,
+    pub first_submit_ms: f64,
+    pub last_submit_ms: f64,
+    pub all_delivered_ms: f64,
+    pub dispatcher_peak_memory_mib: Option<f64>,
+    pub worker_peak_memory_mib: Option<f64>,
 }
 
 /// One program between messages and the SMSC.
@@ -103,6 +220,7 @@ pub struct Gateway {
     pub name: String,
     pub messages: u32,
     pub runs: Vec<GatewayRun>,
+    pub failed: bool,
 }
 
 /// One run of it.
@@ -159,13 +277,23 @@ mod tests {
     #[test]
     fn the_file_has_a_member_for_each_part() {
         let mut report = Report { version: "1", ..Report::default() };
-        report.sending.push(Sending { database: "SQLite", recipients: 3, rounds: vec![Round::default()] });
+        let rounds = vec![Round::default()];
+        report.sending.push(Sending { database: "SQLite", recipients: 3, rounds, failed: false });
         let json = serde_json::to_value(&report).unwrap();
-        for member in
-            ["version", "release_build", "machine", "matching", "import", "sending", "gateways", "left_out"]
-        {
+        let parts = ["matching", "import", "sending", "beside", "trouble", "million", "gateways"];
+        for member in ["version", "release_build", "machine", "left_out", "failed"].iter().chain(&parts) {
             assert!(!json[member].is_null(), "{member}");
         }
         assert_eq!(json["sending"][0]["rounds"][0]["database_cpu_seconds"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn what_fails_is_kept_with_its_reason_and_gives_nothing() {
+        let mut report = Report::default();
+        let lost = Err::<Vec<u32>, _>(Failure::new("9 rings of 10"));
+        assert_eq!(report.take("SQLite, 10 recipients", lost), (Vec::new(), true));
+        assert_eq!(report.take("PostgreSQL", Ok(vec![1])), (vec![1], false));
+        assert_eq!(report.failed, ["SQLite, 10 recipients: 9 rings of 10"]);
+        assert!(report.left_out.is_empty());
     }
 }

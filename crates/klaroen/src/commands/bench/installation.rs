@@ -16,12 +16,58 @@ use crate::failure::{Because, Failure};
 use crate::scratch;
 
 const ORGANISATION: &str = "bench";
+/// Messages in flight on one connection, for everybody who is measured.
+pub const WINDOW: u32 = 50;
 const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Whether a process that is waited for is still there.
+const LOOK_SELDOM: Duration = Duration::from_millis(500);
 /// An import of millions of rows.
 const IMPORT_PATIENCE: Duration = Duration::from_mins(20);
 /// The line of the log that tells the address.
 const SERVING: &str = "\"message\":\"serving\"";
+
+/// Where messages go: an SMSC, as a table of the configuration has it.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewayTable {
+    pub name: &'static str,
+    pub smsc: SocketAddr,
+    /// 0: no limit.
+    pub segments_per_second: u32,
+}
+
+impl GatewayTable {
+    /// One without a limit.
+    pub const fn at(smsc: SocketAddr) -> Self {
+        Self { name: "main", smsc, segments_per_second: 0 }
+    }
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Serve,
+    Dispatcher,
+    Worker,
+}
+
+impl Role {
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Dispatcher => "dispatcher",
+            Self::Worker => "worker",
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Serve => "klaroen serve",
+            Self::Dispatcher => "klaroen dispatcher",
+            Self::Worker => "klaroen worker",
+        }
+    }
+}
 
 /// A database that is ready to be served.
 pub struct Installation {
@@ -31,7 +77,7 @@ pub struct Installation {
     pub operator_key: String,
 }
 
-/// `klaroen serve`. It ends when it is dropped.
+/// `klaroen serve`, or one of its halves. It ends when it is dropped.
 pub struct Serving {
     process: Process,
     pub address: SocketAddr,
@@ -51,7 +97,7 @@ impl Installation {
     /// Makes keys, tables, an organisation and an operator in an empty database.
     pub async fn make(database: &Database) -> Result<Self, Failure> {
         let directory = tempfile::tempdir().because("cannot make a temporary directory")?;
-        let config = write_config(directory.path(), database, None)?;
+        let config = write_config(directory.path(), database, &[])?;
         let mut installation = Self { directory, config, operator_key: String::new() };
         installation.command(&["secrets", "init"]).await?;
         installation.command(&["migrate"]).await?;
@@ -106,13 +152,20 @@ impl Installation {
         Ok(Imported { created, unchanged, seconds, cpu_seconds, peak_memory_mib })
     }
 
-    /// Serves `database`, a copy of this installation's, and sends to the SMSC at `smsc`.
-    pub async fn serve(&self, database: &Database, smsc: SocketAddr) -> Result<Serving, Failure> {
-        let config = write_config(self.directory.path(), database, Some(smsc))?;
-        let log = self.directory.path().join(format!("{}.log", database.name));
+    /// Starts a process on `database`, this installation's or a copy of it, which sends to `gateways`, and waits until it
+    /// answers.
+    pub async fn start(
+        &self,
+        role: Role,
+        database: &Database,
+        gateways: &[GatewayTable],
+    ) -> Result<Serving, Failure> {
+        let config = write_config(self.directory.path(), database, gateways)?;
+        let log = self.directory.path().join(format!("{}-{}.log", database.name, role.command()));
         // Killed in the end: its database is thrown away.
-        let mut process =
-            Process::spawn("klaroen serve", program(&config)?.arg("serve"), &log, Farewell::Kill)?;
+        let mut command = program(&config)?;
+        command.arg(role.command());
+        let mut process = Process::spawn(role.name(), &mut command, &log, Farewell::Kill)?;
         let began = Instant::now();
         loop {
             if let Some(address) = address_in(&process.log()) {
@@ -120,7 +173,7 @@ impl Installation {
             }
             process.still_runs()?;
             if began.elapsed() > PATIENCE {
-                return Err(Failure::new("klaroen serve did not begin to serve"));
+                return Err(Failure::new(format!("{} did not begin to serve", role.name())));
             }
             sleep(LOOK_EVERY).await;
         }
@@ -128,6 +181,20 @@ impl Installation {
 }
 
 impl Serving {
+    /// Does some work that waits for this process: once it has ended, there is nothing to wait for.
+    pub async fn during<T>(&mut self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let ended = async {
+            loop {
+                self.process.still_runs()?;
+                sleep(LOOK_SELDOM).await;
+            }
+        };
+        tokio::select! {
+            done = work => done,
+            ended = ended => ended,
+        }
+    }
+
     /// CPU seconds so far.
     pub fn cpu_seconds(&self) -> Option<f64> {
         usage::cpu_seconds(self.process.id())
@@ -146,32 +213,38 @@ fn program(config: &Path) -> Result<Command, Failure> {
     Ok(command)
 }
 
-fn write_config(directory: &Path, database: &Database, smsc: Option<SocketAddr>) -> Result<PathBuf, Failure> {
+fn write_config(
+    directory: &Path,
+    database: &Database,
+    gateways: &[GatewayTable],
+) -> Result<PathBuf, Failure> {
     let path = directory.join(format!("{}.toml", database.name));
-    std::fs::write(&path, config(directory, database, smsc)).because(path.display())?;
+    std::fs::write(&path, config(directory, database, gateways)).because(path.display())?;
     Ok(path)
 }
 
 /// As few lines as a real one. Temporary directories and addresses hold nothing that TOML would read otherwise.
-fn config(directory: &Path, database: &Database, smsc: Option<SocketAddr>) -> String {
+fn config(directory: &Path, database: &Database, gateways: &[GatewayTable]) -> String {
     let (system_id, password) = scratch::ACCOUNT;
-    let gateway = smsc.map_or_else(
-        || "type = \"log\"\n".to_owned(),
-        |smsc| {
-            format!(
-                "type = \"smpp\"\nhost = \"{}\"\nport = {}\nsystem_id = {system_id:?}\npassword = {password:?}\n\
-                 sender = {:?}\nbinds = 1\nwindow = 50\n",
-                smsc.ip(),
-                smsc.port(),
-                scratch::SENDER,
-            )
-        },
-    );
+    let table = |gateway: &GatewayTable| {
+        let GatewayTable { name, smsc, segments_per_second } = gateway;
+        format!(
+            "[[gateways]]\nname = \"{name}\"\ntype = \"smpp\"\nhost = \"{}\"\nport = {}\nsystem_id = {system_id:?}\n\
+             password = {password:?}\nsender = {:?}\nbinds = 1\nwindow = {WINDOW}\n\
+             segments_per_second = {segments_per_second}\n",
+            smsc.ip(),
+            smsc.port(),
+            scratch::SENDER,
+        )
+    };
+    let mut tables: String = gateways.iter().map(table).collect();
+    if tables.is_empty() {
+        tables.push_str("[[gateways]]\nname = \"main\"\ntype = \"log\"\n");
+    }
     format!(
         "[database]\nurl = \"{}\"\n[http]\nlisten = \"127.0.0.1:0\"\nrequests_per_second = 1000\n\
-         [secrets]\nkey_file = \"{}\"\n[sending]\nmax_alerts_per_day = 0\n\
-         [logging]\nformat = \"json\"\nlevel = \"error,klaroen::commands=info\"\n\
-         [[gateways]]\nname = \"builtin\"\n{gateway}",
+         [worker]\nlisten = \"127.0.0.1:0\"\n[secrets]\nkey_file = \"{}\"\n\
+         [logging]\nformat = \"json\"\nlevel = \"error,klaroen::commands=info\"\n{tables}",
         database.url,
         directory.join("bench.key").display(),
     )
@@ -195,10 +268,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}/town.db", directory.path().display());
         let database = Database { url: url.clone(), name: "town".into() };
-        for smsc in [None, Some(([127, 0, 0, 1], 2775).into())] {
-            let path = write_config(directory.path(), &database, smsc).unwrap();
+        let smsc = GatewayTable::at(([127, 0, 0, 1], 2775).into());
+        let slow = GatewayTable { name: "slow", segments_per_second: 500, ..smsc };
+        for gateways in [&[][..], &[smsc], &[smsc, slow]] {
+            let path = write_config(directory.path(), &database, gateways).unwrap();
             let settings = config::load(&Source::Named(path), std::iter::empty()).unwrap();
-            assert_eq!((settings.database.url.expose_secret(), settings.gateways.len()), (url.as_str(), 1));
+            assert_eq!(settings.database.url.expose_secret(), &url);
+            assert_eq!(settings.gateways.len(), gateways.len().max(1));
         }
     }
 
@@ -207,5 +283,21 @@ mod tests {
         let log = "noise\n{\"level\":\"INFO\",\"fields\":{\"message\":\"serving\",\"address\":\"127.0.0.1:81\",\"version\":\"1\"}}\n";
         assert_eq!(address_in(log), Some(([127, 0, 0, 1], 81).into()));
         assert_eq!(address_in("serving"), None);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn nobody_waits_for_a_process_that_has_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let serving = |script: &str| {
+            let mut shell = Command::new("sh");
+            let process = Process::spawn("shell", shell.args(["-c", script]), &log, Farewell::Kill).unwrap();
+            Serving { process, address: ([127, 0, 0, 1], 1).into() }
+        };
+        let waiting = std::future::pending::<Result<(), Failure>>();
+        let failure = serving("echo no room; exit 3").during(waiting).await.unwrap_err().to_string();
+        assert!(failure.contains("shell ended") && failure.contains("no room"), "{failure}");
+        assert_eq!(serving("sleep 600").during(async { Ok(7) }).await.unwrap(), 7);
     }
 }

@@ -11,18 +11,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use klaroen_simulator::SmscConfig;
 use tokio::time::{Instant, sleep};
 
 use self::feed::Feed;
 use self::receiver::Receiver;
-use super::figures::{Gateway, GatewayRun};
+use super::figures::GatewayRun;
+use super::installation::WINDOW;
 use super::process::{Farewell, Process};
 use super::smsc::SmscProcess;
 use super::{free_port, usage};
 use crate::failure::{Because, Failure};
 use crate::{output, scratch};
 
-const INSTALL: &str = "Kannel: not installed; Debian: apt-get install kannel";
+pub const INSTALL: &str = "Kannel: not installed; Debian: apt-get install kannel";
 const PATIENCE: Duration = Duration::from_secs(30);
 const LIMIT: Duration = Duration::from_mins(5);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -38,7 +40,8 @@ pub enum Store {
 }
 
 impl Store {
-    const fn name(self) -> &'static str {
+    /// As the table has it.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Memory => "Kannel (default: no store)",
             Self::Spool => "Kannel (store-type = spool)",
@@ -46,23 +49,33 @@ impl Store {
     }
 }
 
+/// Whether both of its programs are there.
+pub fn is_installed() -> bool {
+    installed("bearerbox").is_some() && installed("smsbox").is_some()
+}
+
 /// Measures Kannel with so many messages, `runs` times.
-pub async fn run(store: Store, messages: u32, runs: u32) -> Result<Gateway, Failure> {
-    let mut gateway = Gateway { name: store.name().to_owned(), messages, runs: Vec::new() };
+pub async fn run(
+    store: Store,
+    messages: u32,
+    runs: u32,
+    smsc: &SmscConfig,
+) -> Result<Vec<GatewayRun>, Failure> {
+    let mut done = Vec::new();
     for number in 1..=runs {
-        let run = super::round::within(LIMIT, store.name(), once(store, messages)).await?;
+        let run = super::round::within(LIMIT, store.name(), once(store, messages, smsc)).await?;
         output::note(format_args!(
             "{}: run {number} of {runs}, {:.0} SMS/s",
             store.name(),
             run.sms_per_second
         ));
-        gateway.runs.push(run);
+        done.push(run);
     }
-    Ok(gateway)
+    Ok(done)
 }
 
-async fn once(store: Store, messages: u32) -> Result<GatewayRun, Failure> {
-    let mut smsc = SmscProcess::start().await?;
+async fn once(store: Store, messages: u32, smsc: &SmscConfig) -> Result<GatewayRun, Failure> {
+    let mut smsc = SmscProcess::start(smsc).await?;
     let mut kannel = Kannel::start(store, &mut smsc).await?;
     let receiver = Receiver::start().await?;
     let before = kannel.cpu_seconds();
@@ -177,7 +190,7 @@ fn configuration(store: Store, ports: Ports, spool: &Path) -> String {
          dlr-storage = internal\n{kept}\n\
          group = smsc\nsmsc = smpp\nsmsc-id = simulator\nhost = 127.0.0.1\nport = {smsc}\n\
          transceiver-mode = true\nsmsc-username = {system_id}\nsmsc-password = {password}\nsystem-type = \"\"\n\
-         interface-version = 34\nmax-pending-submits = 50\nreconnect-delay = 1\n\n\
+         interface-version = 34\nmax-pending-submits = {WINDOW}\nreconnect-delay = 1\n\n\
          group = smsbox\nbearerbox-host = 127.0.0.1\nsendsms-port = {sendsms}\nsendsms-interface = 127.0.0.1\n\
          max-pending-requests = 512\n\n\
          group = sendsms-user\nusername = bench\npassword = {PASSWORD}\nmax-messages = 10\n\n\

@@ -80,13 +80,11 @@ impl Contestant<'_> {
             }
         }
         Ok(Matching {
-            contestant: self.name(),
-            places,
-            shape: shape.name.clone(),
-            found: expected.iter().sum::<u64>() / expected.len() as u64,
             samples: times.len(),
             p50_ms: percentile(&times, 50).unwrap_or_default(),
             p99_ms: percentile(&times, 99).unwrap_or_default(),
+            failed: false,
+            ..Matching::failed(self.name(), places, shape, expected)
         })
     }
 
@@ -99,6 +97,15 @@ impl Contestant<'_> {
         }
         let (name, shape) = (self.name(), &shape.name);
         Err(Failure::new(format!("{name} finds {found} in a {shape}, and there are {expected}")))
+    }
+}
+
+impl Matching {
+    /// The figure of one who did not answer, or wrongly.
+    pub fn failed(contestant: &'static str, places: u32, shape: &Shape, expected: &[u64]) -> Self {
+        let found = expected.iter().sum::<u64>() / expected.len() as u64;
+        let shape = shape.name.clone();
+        Self { contestant, places, shape, found, samples: 0, p50_ms: 0.0, p99_ms: 0.0, failed: true }
     }
 }
 
@@ -169,17 +176,18 @@ impl<'a> Registry<'a> {
     /// Ends it.
     pub async fn close(self) -> Result<(), Failure> {
         self.store.close().await;
-        self.databases.discard(self.database).await
+        self.databases.discard(&self.database.name).await
     }
 }
 
 fn draft(number: u32) -> Result<ParticipantDraft, Failure> {
+    let hours = town::hours(number).map(str::parse).transpose()?;
     Ok(ParticipantDraft {
         kind: ParticipantKind::Resident,
         name: None,
         phone: PhoneNumber::from_sealed(format!("+{}", town::phone(number))),
         language: Language::Nl,
-        places: vec![Place { label: "home".into(), location: country::point(number)?, hours: None }],
+        places: vec![Place { label: "home".into(), location: country::point(number)?, hours }],
         groups: Vec::new(),
         external_id: Some(format!("bench-{number}")),
         paused_until: None,

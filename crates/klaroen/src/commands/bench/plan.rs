@@ -14,13 +14,13 @@ pub struct BenchArgs {
         long,
         value_name = "PARTS",
         value_delimiter = ',',
-        default_value = "matching,sending,import,peers"
+        default_value = "matching,sending,import,beside,trouble,million,peers"
     )]
     only: Vec<Part>,
     /// On these databases. PostgreSQL runs as a private server in a temporary directory.
     #[arg(long, value_name = "ENGINES", value_delimiter = ',', default_value = "sqlite,postgres")]
     databases: Vec<Engine>,
-    /// A few minutes instead of a quarter of an hour: fewer runs, smaller registries.
+    /// A few minutes instead of half an hour: fewer runs, smaller registries.
     #[arg(long)]
     quick: bool,
     /// Sizes of the registries in which is matched [default: 100000,1000000,2000000; quick: 100000,400000].
@@ -29,13 +29,25 @@ pub struct BenchArgs {
     /// Recipients of one alert [default: 1000,10000,100000; quick: 1000,10000].
     #[arg(long, value_name = "NUMBERS", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     recipients: Option<Vec<u32>>,
-    /// Runs of each alert and gateway; medians are shown [default: 3; quick: 1].
+    /// Runs of each alert and gateway; medians are shown [default: 5; quick: 1].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: Option<u32>,
+    /// Runs of the import; medians are shown [default: 3; quick: 1].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    import_runs: Option<u32>,
     /// Rows of the import [default: 1000000; quick: 100000].
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=20_000_000))]
     import_rows: Option<u32>,
-    /// Messages for Kannel and the bare SMPP client [default: 50000; quick: 10000].
+    /// Recipients of the large alert of `beside` and of the alert of `trouble` [default: 100000; quick: 10000].
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
+    large: Option<u32>,
+    /// Recipients of the alert of `million` [default: 1000000; quick: 100000].
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=5_000_000))]
+    million: Option<u32>,
+    /// Receipts that the SMSC leaves unanswered on one connection. Klaroen answers one when it is on the disk.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    receipt_window: u32,
+    /// Messages for Kannel, for the bare SMPP client and for Klaroen beside them [default: 50000; quick: 10000].
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     messages: Option<u32>,
     /// Match the largest polygon of the *.geojson in this folder too (around 52.09 N, 5.12 E people live densely).
@@ -44,7 +56,7 @@ pub struct BenchArgs {
     /// Write all figures of all runs to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Be the SMSC of a bench.
+    /// Be the SMSC of a bench: the first line of the standard input says which.
     #[arg(long, hide = true)]
     pub as_smsc: bool,
 }
@@ -58,6 +70,12 @@ pub enum Part {
     Sending,
     /// Rows per second
     Import,
+    /// A small alert beside a large one under way
+    Beside,
+    /// A good gateway beside a slow one and a stuck one
+    Trouble,
+    /// A million recipients through a dispatcher and a worker, on PostgreSQL only
+    Million,
     /// PostGIS, Kannel and the bare SMPP client
     Peers,
     /// PostGIS alone, with the shapes of matching
@@ -78,6 +96,10 @@ pub struct Plan {
     pub recipients: Vec<u32>,
     pub runs: u32,
     pub import_rows: u32,
+    pub import_runs: u32,
+    pub large: u32,
+    pub million: u32,
+    pub receipt_window: u32,
     pub messages: u32,
     pub geodata: Option<PathBuf>,
     pub json: Option<PathBuf>,
@@ -99,8 +121,13 @@ impl BenchArgs {
             engines: self.databases.clone(),
             places: list(&self.places, &[100_000, 1_000_000, 2_000_000], &[100_000, 400_000]),
             recipients: list(&self.recipients, &[1_000, 10_000, 100_000], &[1_000, 10_000]),
-            runs: self.runs.unwrap_or(usual(3, 1)),
+            runs: self.runs.unwrap_or(usual(5, 1)),
             import_rows: self.import_rows.unwrap_or(usual(1_000_000, 100_000)),
+            // Five on two databases would take as long as everything else.
+            import_runs: self.import_runs.unwrap_or(usual(3, 1)),
+            large: self.large.unwrap_or(usual(100_000, 10_000)),
+            million: self.million.unwrap_or(usual(1_000_000, 100_000)),
+            receipt_window: self.receipt_window,
             messages: self.messages.unwrap_or(usual(50_000, 10_000)),
             geodata: self.geodata.clone(),
             json: self.json.clone(),
@@ -117,7 +144,9 @@ impl Plan {
 
     /// Whether a PostgreSQL server is needed.
     pub fn needs_server(&self) -> bool {
-        let klaroen = [Part::Matching, Part::Sending, Part::Import].iter().any(|part| self.has(*part));
+        let of_klaroen =
+            [Part::Matching, Part::Sending, Part::Import, Part::Beside, Part::Trouble, Part::Million];
+        let klaroen = of_klaroen.iter().any(|part| self.has(*part));
         self.has(Part::Postgis) || (klaroen && self.engines.contains(&Engine::Postgres))
     }
 }
@@ -144,8 +173,10 @@ mod tests {
         assert!(
             [Part::Matching, Part::Sending, Part::Import, Part::Peers].iter().all(|part| plan.has(*part))
         );
+        assert!([Part::Beside, Part::Trouble, Part::Million].iter().all(|part| plan.has(*part)));
+        assert_eq!((plan.large, plan.million, plan.receipt_window), (100_000, 1_000_000, 1_000));
         assert_eq!(plan.engines, [Engine::Sqlite, Engine::Postgres]);
-        assert_eq!((plan.places.as_slice(), plan.runs), (&[100_000, 1_000_000, 2_000_000][..], 3));
+        assert_eq!((plan.places.as_slice(), plan.runs), (&[100_000, 1_000_000, 2_000_000][..], 5));
     }
 
     #[test]
@@ -164,11 +195,19 @@ mod tests {
         assert!(kannel.has(Part::Kannel) && !kannel.has(Part::Bare) && !kannel.needs_server());
         assert!(plan("bench --only bare,postgis").needs_server());
         assert!(!plan("bench --only import --databases sqlite").needs_server());
+        assert!(plan("bench --only million").needs_server());
+        assert!(!plan("bench --only beside,trouble --databases sqlite").needs_server());
     }
 
     #[test]
     fn what_cannot_be_is_refused() {
-        for line in ["bench --only speed", "bench --runs 0", "bench --places 10", "bench --databases mysql"] {
+        for line in [
+            "bench --only speed",
+            "bench --runs 0",
+            "bench --places 10",
+            "bench --databases mysql",
+            "bench --receipt-window 0",
+        ] {
             assert!(Line::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -2,6 +2,9 @@
 //!
 //! `geometry(Point, 4326)` with a GiST index and `ST_Covers` (boundary points are inside, as with Klaroen); edges are straight
 //! in longitude and latitude, as with Klaroen. A `geography` or a distance in metres would be slower.
+//!
+//! Each statement is planned with its shape: PostgreSQL compares with a plan for any shape (`plan_cache_mode = auto`), finds it
+//! dearer and does not take it.
 
 use sqlx::postgres::PgPool;
 use uuid::Uuid;
@@ -11,8 +14,9 @@ use super::postgres_server::PostgresServer;
 use crate::failure::{Because, Failure};
 
 const DATABASE: &str = "postgis";
-const INSTALL: &str =
+pub const INSTALL: &str =
     "PostGIS: not installed; Debian: apt-get install postgresql-15-postgis-3 (as the version of the server)";
+const IS_AVAILABLE: &str = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'postgis')";
 const TABLE: &str =
     "CREATE TABLE places (participant uuid NOT NULL, location geometry(Point, 4326) NOT NULL)";
 const INSERT: &str = "INSERT INTO places SELECT gen_random_uuid(), ST_SetSRID(ST_MakePoint(x, y), 4326)
@@ -21,29 +25,62 @@ const INSIDE: &str = "SELECT participant FROM places WHERE ST_Covers(ST_GeomFrom
 /// Rows of one insert.
 const BATCH: u32 = 20_000;
 
+/// Whether several processes may share a query. Where a table is large PostgreSQL has them do so, and to start one takes
+/// milliseconds, which a small answer does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processes {
+    /// PostgreSQL decides, which is its default.
+    Any,
+    /// `max_parallel_workers_per_gather = 0`
+    One,
+}
+
 /// The same points in PostGIS.
 pub struct PostGis<'a> {
     server: &'a PostgresServer,
+    /// Of one connection, which keeps its settings.
     pool: PgPool,
     places: u32,
     clustered: bool,
+    processes: Processes,
+}
+
+/// Whether the server could have it.
+pub async fn is_available(server: &PostgresServer) -> Result<bool, Failure> {
+    let pool = server.pool("postgres", 1).await?;
+    let available = sqlx::query_scalar(IS_AVAILABLE).fetch_one(&pool).await;
+    pool.close().await;
+    available.because("PostGIS")
 }
 
 impl<'a> PostGis<'a> {
     /// An empty table.
     pub async fn open(server: &'a PostgresServer) -> Result<Self, Failure> {
         server.execute("postgres", format!("CREATE DATABASE {DATABASE} TEMPLATE template0")).await?;
-        if let Err(failure) = server.execute(DATABASE, "CREATE EXTENSION postgis".into()).await {
-            return Err(Failure::new(format!("{INSTALL} ({failure})")));
-        }
+        server.execute(DATABASE, "CREATE EXTENSION postgis".into()).await?;
         server.execute(DATABASE, TABLE.into()).await?;
         let pool = server.pool(DATABASE, 1).await?;
-        Ok(Self { server, pool, places: 0, clustered: false })
+        Ok(Self { server, pool, places: 0, clustered: false, processes: Processes::Any })
     }
 
     /// As the table of results has it.
     pub const fn name(&self) -> &'static str {
-        if self.clustered { "PostGIS, clustered" } else { "PostGIS" }
+        match (self.clustered, self.processes) {
+            (false, Processes::Any) => "PostGIS",
+            (false, Processes::One) => "PostGIS, one process",
+            (true, Processes::Any) => "PostGIS, clustered",
+            (true, Processes::One) => "PostGIS, clustered, one process",
+        }
+    }
+
+    /// Who may work at a query from now on.
+    pub async fn set_processes(&mut self, processes: Processes) -> Result<(), Failure> {
+        self.processes = processes;
+        self.run(match processes {
+            Processes::Any => "RESET max_parallel_workers_per_gather",
+            Processes::One => "SET max_parallel_workers_per_gather = 0",
+        })
+        .await
     }
 
     /// The index is built anew over all rows, which makes a better one than row by row.

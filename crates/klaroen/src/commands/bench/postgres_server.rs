@@ -17,7 +17,7 @@ use crate::failure::{Because, Failure};
 const USER: &str = "bench";
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-const INSTALL: &str = "no PostgreSQL server found; Debian: apt-get install postgresql";
+pub const INSTALL: &str = "no PostgreSQL server found; Debian: apt-get install postgresql";
 
 /// For a machine with few cores and some gigabytes. `fsync` and `synchronous_commit` stay on: what is answered is on the
 /// disk, as with SQLite's `synchronous=FULL`.
@@ -135,6 +135,11 @@ impl PostgresServer {
     }
 }
 
+/// Whether there are programs to start one with.
+pub fn is_installed() -> bool {
+    binaries().is_some()
+}
+
 /// Where `initdb` and `postgres` are: what `pg_config` says, else the newest that Debian has installed.
 fn binaries() -> Option<PathBuf> {
     let named = Command::new("pg_config").arg("--bindir").output().ok();
@@ -221,7 +226,7 @@ mod tests {
         };
         assert_eq!((count(&town).await, count(&run).await), (1, 2));
         databases.settle(&run).await.unwrap();
-        databases.discard(run).await.unwrap();
+        databases.discard(&run.name).await.unwrap();
         assert!(server.execute("run", "SELECT 1".into()).await.is_err());
         assert!(server.execute("town", "SELEC".into()).await.unwrap_err().to_string().contains("syntax"));
         if cfg!(target_os = "linux") {

@@ -1,10 +1,12 @@
-//! The simulated SMSC as a process of its own: this program once more, asked for its counters over its standard input.
+//! The simulated SMSC as a process of its own: this program once more, told what it is and asked what it saw over its standard
+//! input, a line of JSON for each.
 
 use std::net::SocketAddr;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
-use klaroen_simulator::{Smsc, Stats};
+use klaroen_simulator::{Smsc, SmscConfig, Stats};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -24,6 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Counters {
     pub binds: u64,
+    pub submits: u64,
     pub taken: u64,
     pub rings: u64,
     pub receipts_acknowledged: u64,
@@ -36,6 +39,7 @@ impl Counters {
         let age = |at: Option<Instant>| at.map(|at| at.elapsed().as_secs_f64() * 1_000.0);
         Self {
             binds: stats.binds,
+            submits: stats.submits,
             taken: stats.taken,
             rings: stats.rings,
             receipts_acknowledged: stats.deliveries_acknowledged,
@@ -51,13 +55,50 @@ impl Counters {
     }
 }
 
-/// The other side: an SMSC that tells its address, then its counters for each line that comes, until none comes any more.
+/// Those of some numbers that rang, and when the latest of them did.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rang {
+    pub numbers: u32,
+    latest_age_ms: Option<f64>,
+}
+
+impl Rang {
+    /// Of `from` and the numbers after it those that rang at least `times` times, and the last of these rings.
+    fn of(smsc: &Smsc, from: u32, numbers: u32, times: usize) -> Self {
+        let rings = |number: u32| smsc.rings_of(&town::phone(number)).get(times - 1).map(|ring| ring.at);
+        let rang: Vec<Instant> = (from..from + numbers).filter_map(rings).collect();
+        let latest = rang.iter().max().map(|at| at.elapsed().as_secs_f64() * 1_000.0);
+        Self { numbers: u32::try_from(rang.len()).unwrap_or(u32::MAX), latest_age_ms: latest }
+    }
+
+    /// When the latest rang, where this was read just now.
+    pub fn latest(&self) -> Option<Instant> {
+        Instant::now().checked_sub(Duration::from_secs_f64(self.latest_age_ms? / 1_000.0))
+    }
+}
+
+/// What an SMSC can be asked.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+enum Question {
+    Counters,
+    Rang { from: u32, numbers: u32, times: usize },
+}
+
+/// The other side: an SMSC as the first line says. It tells its address, then answers each line that comes, until none comes
+/// any more.
 pub async fn run_child() -> CommandResult {
-    let smsc = Smsc::start(town::smsc_config()).await?;
-    output::result(smsc.addr())?;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while lines.next_line().await?.is_some() {
-        output::result(serde_json::to_string(&Counters::of(&smsc.stats()))?)?;
+    let config = lines.next_line().await?.ok_or_else(|| Failure::new("the SMSC is told nothing"))?;
+    let smsc = Smsc::start(serde_json::from_str::<SmscConfig>(&config)?).await?;
+    output::result(smsc.addr())?;
+    while let Some(line) = lines.next_line().await? {
+        let answer = match serde_json::from_str(&line)? {
+            Question::Counters => serde_json::to_string(&Counters::of(&smsc.stats()))?,
+            Question::Rang { from, numbers, times } => {
+                serde_json::to_string(&Rang::of(&smsc, from, numbers, times.max(1)))?
+            }
+        };
+        output::result(answer)?;
     }
     smsc.shutdown().await;
     Ok(ExitCode::SUCCESS)
@@ -66,23 +107,24 @@ pub async fn run_child() -> CommandResult {
 /// A running SMSC. It ends when it is dropped, and when this process ends in whatever way.
 pub struct SmscProcess {
     child: Child,
-    ask: ChildStdin,
+    questions: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
     pub address: SocketAddr,
 }
 
 impl SmscProcess {
     /// Starts one on a free port of 127.0.0.1.
-    pub async fn start() -> Result<Self, Failure> {
+    pub async fn start(config: &SmscConfig) -> Result<Self, Failure> {
         let program = std::env::current_exe().because("cannot find this program")?;
         let mut command = Command::new(program);
         command.args(["bench", "--as-smsc"]).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().because("cannot start an SMSC")?;
         let none = || Failure::new("the SMSC has no pipe");
-        let ask = child.stdin.take().ok_or_else(none)?;
+        let questions = child.stdin.take().ok_or_else(none)?;
         let answers = BufReader::new(child.stdout.take().ok_or_else(none)?).lines();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut smsc = Self { child, ask, answers, address };
+        let mut smsc = Self { child, questions, answers, address };
+        smsc.tell(config).await?;
         smsc.address = smsc.next_line().await?.parse().because("the SMSC")?;
         Ok(smsc)
     }
@@ -93,10 +135,24 @@ impl SmscProcess {
         line.ok_or_else(|| Failure::new("the SMSC has ended"))
     }
 
+    async fn tell(&mut self, what: &impl Serialize) -> Result<(), Failure> {
+        let line = serde_json::to_string(what)? + "\n";
+        self.questions.write_all(line.as_bytes()).await.because("the SMSC")
+    }
+
+    async fn ask<T: DeserializeOwned>(&mut self, question: Question) -> Result<T, Failure> {
+        self.tell(&question).await?;
+        Ok(serde_json::from_str(&self.next_line().await?)?)
+    }
+
     /// What it counted so far.
     pub async fn counters(&mut self) -> Result<Counters, Failure> {
-        self.ask.write_all(b"\n").await.because("the SMSC")?;
-        Ok(serde_json::from_str(&self.next_line().await?)?)
+        self.ask(Question::Counters).await
+    }
+
+    /// Which of `numbers` numbers of the town, from number `from` on, rang at least `times` times.
+    pub async fn rang(&mut self, from: u32, numbers: u32, times: usize) -> Result<Rang, Failure> {
+        self.ask(Question::Rang { from, numbers, times }).await
     }
 
     /// Waits until the counters say so, and gives them.
@@ -137,6 +193,7 @@ mod tests {
         let now = Instant::now();
         let counters = Counters {
             binds: 1,
+            submits: 2,
             taken: 2,
             rings: 2,
             receipts_acknowledged: 0,

@@ -71,8 +71,7 @@ impl Feed {
     }
 
     fn request(self, number: u32) -> String {
-        let alert = town::alert();
-        let text = encoded(alert["text"].as_str().unwrap_or_default());
+        let text = encoded(town::text());
         let receipts = encoded(&format!("http://{}/?state=%d", self.receipts));
         // 3: a receipt when it was delivered, and when it was not.
         format!(
