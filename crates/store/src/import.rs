@@ -54,7 +54,7 @@ pub enum Imported {
     Unchanged,
     /// Not written.
     UnknownGroups(Vec<String>),
-    /// Not written: in this column it says something else than an earlier batch of the file said of the same key.
+    /// Not written: in this column it says something else than was said before with the same key.
     Differs(&'static str),
     /// Not written: it has no `external_id`, and the file names a registration of its number by one.
     NamedByExternalId,
@@ -79,7 +79,7 @@ impl From<Imported> for Answer {
 
 impl Store {
     /// Creates or updates a batch (some 1,000 at a time), all in one transaction. The key is `external_id`, else the phone
-    /// number; the later of two with the same key counts. What a draft does not say, an `external_id` or a pause, stays as
+    /// number; the later of two with the same key counts, if number and kind are the same. What a draft does not say, an `external_id` or a pause, stays as
     /// it is. `dry_run` answers the same and writes nothing. The result has the order of the batch.
     ///
     /// # Errors

@@ -120,8 +120,8 @@ impl From<Broken> for Problem {
         }
         let ImportReport { rows, created, updated, unchanged, rejected, errors } = report;
         problem.detail = format!(
-            "{}; {rows} rows were taken before: {created} participants created, {updated} updated, {unchanged} unchanged, \
-             {rejected} rows rejected; send the file again: what is there already is left alone",
+            "{}; until then: {rows} rows, {created} created, {updated} updated, {unchanged} unchanged, {rejected} rejected; \
+             send the file again: what is there already is left alone",
             problem.detail
         );
         problem.errors.extend(errors.into_iter().map(|error| FieldError {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use klaroen_domain::id::ParticipantId;
+use klaroen_domain::participant::ParticipantKind;
 use klaroen_domain::time::Timestamp;
 use uuid::Uuid;
 
@@ -119,6 +120,8 @@ struct Planner<'a> {
     /// Every target that has, or had, the number.
     by_recipient: HashMap<Recipient, Vec<usize>>,
     notes: Vec<Note>,
+    /// What the drafts that were taken say of what no two with one key may say differently.
+    taken: HashMap<u64, (Recipient, ParticipantKind)>,
     /// Registrations more that may be noted as not seen whole.
     room: usize,
 }
@@ -132,6 +135,7 @@ impl<'a> Planner<'a> {
             by_external_id: HashMap::new(),
             by_recipient: HashMap::new(),
             notes: Vec::new(),
+            taken: HashMap::new(),
             room: ledger.room(),
         };
         for now in registered {
@@ -207,11 +211,30 @@ impl<'a> Planner<'a> {
     }
 
     fn take(&mut self, index: usize, prepared: &Prepared<'_>) -> Answer {
+        let key = self.ledger.key_of(prepared);
+        let says = (prepared.recipient, prepared.draft.kind);
+        let before = *self.taken.get(&key).unwrap_or(&says);
+        if before != says {
+            return Imported::Differs(if before.0 == says.0 { "kind" } else { "phone" }).into();
+        }
         let found = match self.find(prepared) {
             Ok(found) => found,
             Err(refused) => return refused.into(),
         };
-        let key = self.ledger.key_of(prepared);
+        let answer = self.take_found(found, key, index, prepared);
+        if !matches!(answer.imported, Imported::Differs(_)) {
+            self.taken.insert(key, says);
+        }
+        answer
+    }
+
+    fn take_found(
+        &mut self,
+        found: Option<usize>,
+        key: u64,
+        index: usize,
+        prepared: &Prepared<'_>,
+    ) -> Answer {
         // One that an earlier batch wrote and that is gone was erased meanwhile: it begins anew.
         if self.ledger.has(key) && (found.is_some() || self.ledger.dry_run) {
             return self.add_to_earlier(found, key, prepared);
