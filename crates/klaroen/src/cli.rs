@@ -166,8 +166,12 @@ pub struct KeyArgs {
 pub enum ParticipantsCommand {
     /// Enrol or update everybody in a CSV file. Good rows are written whatever becomes of the others.
     ///
+    /// A file says all places of whom it names: what it does not name of them is gone at its end. Who is not in it stays. Rows
+    /// of one participant may stand anywhere; together they take the least time.
+    ///
     /// The result is printed as JSON on standard output, rejected rows on standard error. The exit status is 1 where a
-    /// row was rejected, so that a script notices.
+    /// row was rejected, so that a script notices. Ctrl-C finishes what is under way and tells what was done (exit status
+    /// 130); a second one ends at once. An import that ended early is run again: rows that are there already are left alone.
     #[command(
         after_help = "Columns (header required, any order): kind, name, phone, language, label, latitude, longitude, rd_x, rd_y,\n\
                             postcode, house_number, groups, hours, external_id, consent_at, consent_method\n\n\

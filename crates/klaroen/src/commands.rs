@@ -8,6 +8,7 @@ pub mod key_create;
 pub mod migrate;
 pub mod organisation_create;
 pub mod participants_import;
+mod progress;
 pub mod secrets_init;
 pub mod serve;
 pub mod simulate;

@@ -31,9 +31,7 @@ impl DatabaseLock {
     /// # Errors
     /// [`LockError`].
     pub fn take(database: &Path) -> Result<Self, LockError> {
-        let mut name = database.as_os_str().to_owned();
-        name.push(".lock");
-        let path = PathBuf::from(name);
+        let path = Self::path(database);
         let io = |source| LockError::Io { path: path.clone(), source };
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
@@ -42,6 +40,18 @@ impl DatabaseLock {
             Err(TryLockError::WouldBlock) => Err(LockError::Held(path)),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
+    }
+
+    /// Whether somebody holds it.
+    pub fn is_held(database: &Path) -> bool {
+        let file = File::open(Self::path(database));
+        file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
+    fn path(database: &Path) -> PathBuf {
+        let mut name = database.as_os_str().to_owned();
+        name.push(".lock");
+        PathBuf::from(name)
     }
 }
 
@@ -53,10 +63,13 @@ mod tests {
     fn a_second_taker_is_refused_until_the_first_lets_go() {
         let dir = tempfile::tempdir().unwrap();
         let database = dir.path().join("klaroen.db");
+        assert!(!DatabaseLock::is_held(&database));
         let first = DatabaseLock::take(&database).unwrap();
+        assert!(DatabaseLock::is_held(&database));
         assert!(matches!(DatabaseLock::take(&database), Err(LockError::Held(_))));
         assert!(DatabaseLock::take(&dir.path().join("other.db")).is_ok());
         drop(first);
+        assert!(!DatabaseLock::is_held(&database));
         assert!(DatabaseLock::take(&database).is_ok());
     }
 }

@@ -182,3 +182,53 @@ fn an_import_tells_counts_as_json_and_rejected_rows_beside_them() {
     assert_eq!((&report["created"], &report["rejected"]), (&1.into(), &1.into()));
     assert!(text(&output.stderr).contains("line 3: phone"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn a_dry_run_makes_no_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| klaroen(directory.path(), arguments);
+    std::fs::write(directory.path().join("klaroen.toml"), LOG_GATEWAY).unwrap();
+    run(&["secrets", "init"]);
+    std::fs::write(directory.path().join("people.csv"), "kind\n").unwrap();
+    let before = std::fs::read_dir(directory.path()).unwrap().count();
+    let output = run(&["participants", "import", "--organisation", "utrecht", "--dry-run", "people.csv"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("there is no database"), "{}", text(&output.stderr));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), before);
+}
+
+/// More than fits into a pipe, so that some of it was read when all is written.
+#[cfg(unix)]
+#[test]
+fn an_import_that_is_interrupted_tells_what_it_did() {
+    use std::io::Write;
+
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| klaroen(directory.path(), arguments);
+    std::fs::write(directory.path().join("klaroen.toml"), LOG_GATEWAY).unwrap();
+    run(&["secrets", "init"]);
+    run(&["organisation", "create", "utrecht", "--name", "Gemeente Utrecht"]);
+    let path = directory.path().join("people.csv");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let child = Command::new(env!("CARGO_BIN_EXE_klaroen"))
+        .current_dir(directory.path())
+        .args(["participants", "import", "--organisation", "utrecht", "people.csv"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    pipe.write_all(b"kind,phone,label,latitude,longitude,consent_at,consent_method\n").unwrap();
+    for number in 0..5_000 {
+        let row = format!("resident,0611{number:06},home,52.09,5.12,2026-01-31T10:00:00+01:00,form\n");
+        pipe.write_all(row.as_bytes()).unwrap();
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    drop(pipe);
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["rows"].as_u64() > Some(0), "{report}");
+    assert!(text(&output.stderr).contains("run it again"), "{}", text(&output.stderr));
+}

@@ -1,7 +1,11 @@
 //! Bulk enrolment: batches of drafts, written set by set.
 
+mod ledger;
+mod merge;
 mod plan;
 mod prepared;
+
+use std::collections::{HashMap, HashSet};
 
 use klaroen_domain::id::{OrganisationId, ParticipantId};
 use klaroen_domain::time::Timestamp;
@@ -12,9 +16,12 @@ use uuid::Uuid;
 use crate::db::{Sql, Tx, on_tx};
 use crate::lock::Lock;
 use crate::participants::ParticipantDraft;
-use crate::participants::write::put;
+use crate::participants::read::by_ids;
+use crate::participants::write::{Write, fingerprint, put};
 use crate::seal::Recipient;
 use crate::{Actor, Result, Store, StoreError, audit, groups, hex};
+use ledger::Unseen;
+pub use ledger::{Counts, Ledger};
 use plan::{Plan, Registered};
 pub use prepared::ImportBatch;
 use prepared::Prepared;
@@ -33,6 +40,9 @@ const EXISTING: Sql = Sql::each(
      WHERE organisation_id = $1 AND recipient IN (SELECT decode(value, 'hex') FROM json_array_elements_text($3::json))",
 );
 
+/// Registrations of which one transaction takes what the file did not say: as many as a batch writes.
+const REMOVED_AT_ONCE: usize = 1_000;
+
 /// What became of one draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Imported {
@@ -44,11 +54,32 @@ pub enum Imported {
     Unchanged,
     /// Not written.
     UnknownGroups(Vec<String>),
+    /// Not written: in this column it says something else than was said before with the same key.
+    Differs(&'static str),
+    /// Not written: it has no `external_id`, and the file names a registration of its number by one.
+    NamedByExternalId,
+    /// Not written: a draft without an `external_id` meant the same registration by its number.
+    NamedByNumber,
+}
+
+/// What became of one draft of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The draft as a whole.
+    pub imported: Imported,
+    /// Its places (counted from 0) that were left out: with those of earlier batches they were too many.
+    pub too_many: Vec<usize>,
+}
+
+impl From<Imported> for Answer {
+    fn from(imported: Imported) -> Self {
+        Self { imported, too_many: Vec::new() }
+    }
 }
 
 impl Store {
     /// Creates or updates a batch (some 1,000 at a time), all in one transaction. The key is `external_id`, else the phone
-    /// number; the later of two with the same key counts. What a draft does not say, an `external_id` or a pause, stays as
+    /// number; the later of two with the same key counts, if number and kind are the same. What a draft does not say, an `external_id` or a pause, stays as
     /// it is. `dry_run` answers the same and writes nothing. The result has the order of the batch.
     ///
     /// # Errors
@@ -60,10 +91,14 @@ impl Store {
         dry_run: bool,
         now: Timestamp,
     ) -> Result<Vec<Imported>> {
-        self.import_batch(organisation, &self.prepare_import(batch, false), dry_run, now).await
+        let mut ledger = Ledger::new(usize::MAX, dry_run).before_the_last_batch();
+        let batch = self.prepare_import(batch, false);
+        let answers = self.import_batch(organisation, &batch, &mut ledger, now).await?;
+        Ok(answers.into_iter().map(|answer| answer.imported).collect())
     }
 
-    /// [`Store::import_participants`] of a batch that is prepared.
+    /// The next batch of a file, prepared. A draft whose key an earlier batch wrote adds to that: see [`Ledger`]. After an error
+    /// the same call may be made again; at the end of the file comes [`Store::finish_import`].
     ///
     /// # Errors
     /// What the database says.
@@ -71,22 +106,115 @@ impl Store {
         &self,
         organisation: OrganisationId,
         batch: &ImportBatch<'_>,
-        dry_run: bool,
+        ledger: &mut Ledger,
         now: Timestamp,
-    ) -> Result<Vec<Imported>> {
+    ) -> Result<Vec<Answer>> {
         let prepared = batch.prepared();
         let mut tx = self.db.begin().await?;
         Lock::Registry(organisation).take(&mut tx).await?;
-        let codes = batch.drafts().iter().flat_map(|draft| &draft.groups);
+        let mut registered = registered(&mut tx, organisation, &prepared).await?;
+        self.add_stored(&mut tx, organisation, ledger, &prepared, &mut registered).await?;
+        let stored = registered.iter().filter_map(|registered| registered.stored.as_ref());
+        let codes = batch.drafts().iter().chain(stored).flat_map(|draft| &draft.groups);
         let known = groups::ids_by_code(&mut tx, organisation, codes).await?;
-        let registered = registered(&mut tx, organisation, &prepared).await?;
-        let plan = Plan::new(&self.keys, &prepared, registered, &known);
-        if dry_run {
-            return Ok(plan.results);
+        let plan = Plan::new(&self.keys, ledger, &prepared, registered, &known);
+        if !ledger.is_dry_run() {
+            put(&mut tx, &self.keys, organisation, &plan.writes(&prepared), &known, now).await?;
+            tx.commit().await?;
         }
-        put(&mut tx, &self.keys, organisation, &plan.writes(&prepared), &known, now).await?;
+        ledger.note(plan.notes);
+        Ok(plan.answers)
+    }
+
+    /// Takes away what the whole file did not say of the registrations that it named, of some at a time: `true` as long as
+    /// there are more.
+    ///
+    /// # Errors
+    /// What the database says; the same call may be made again.
+    pub async fn finish_import(
+        &self,
+        organisation: OrganisationId,
+        ledger: &mut Ledger,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let unseen = ledger.some_unseen(REMOVED_AT_ONCE);
+        if unseen.is_empty() {
+            return Ok(false);
+        }
+        let removed = self.take_away(organisation, ledger, &unseen, now).await?;
+        for (key, unseen) in unseen {
+            ledger.note_removal(key, removed.contains(&unseen.id));
+        }
+        Ok(true)
+    }
+
+    /// Gives the registrations that had something to take away.
+    async fn take_away(
+        &self,
+        organisation: OrganisationId,
+        ledger: &Ledger,
+        unseen: &[(u64, Unseen)],
+        now: Timestamp,
+    ) -> Result<HashSet<ParticipantId>> {
+        let ids: Vec<ParticipantId> = unseen.iter().map(|(_, unseen)| unseen.id).collect();
+        let facts: HashMap<ParticipantId, &[u64]> =
+            unseen.iter().map(|(_, unseen)| (unseen.id, unseen.facts.as_slice())).collect();
+        let mut tx = self.db.begin().await?;
+        Lock::Registry(organisation).take(&mut tx).await?;
+        let stored = by_ids(&mut tx, &self.keys, organisation, &ids).await?;
+        let left: Vec<(ParticipantId, ParticipantDraft)> = stored
+            .iter()
+            .filter_map(|p| merge::without(ledger, &p.draft, facts.get(&p.id)?).map(|left| (p.id, left)))
+            .collect();
+        let removed = left.iter().map(|(id, _)| *id).collect();
+        if ledger.is_dry_run() {
+            return Ok(removed);
+        }
+        let codes = left.iter().flat_map(|(_, draft)| &draft.groups);
+        let known = groups::ids_by_code(&mut tx, organisation, codes).await?;
+        let writes = left.iter().map(|(id, draft)| Write {
+            id: *id,
+            new: false,
+            draft,
+            external_id: draft.external_id.as_deref(),
+            paused_until: draft.paused_until,
+            recipient: self.keys.recipient(&draft.phone),
+            fingerprint: fingerprint(&self.keys, draft, draft.external_id.as_deref()),
+            rows: None,
+        });
+        let writes: Vec<Write<'_>> = writes.collect();
+        put(&mut tx, &self.keys, organisation, &writes, &known, now).await?;
         tx.commit().await?;
-        Ok(plan.results)
+        Ok(removed)
+    }
+
+    /// Reads all that is said by registrations of which an earlier batch said something, or of which this one may leave
+    /// something for a later batch to say: of those that say the same as a draft it does not.
+    async fn add_stored(
+        &self,
+        tx: &mut Tx,
+        organisation: OrganisationId,
+        ledger: &Ledger,
+        batch: &[Prepared<'_>],
+        registered: &mut [Registered],
+    ) -> Result<()> {
+        let earlier = || batch.iter().filter(|prepared| ledger.has(ledger.key_of(prepared)));
+        let external_ids: HashSet<&str> = earlier().filter_map(|p| p.draft.external_id.as_deref()).collect();
+        let numbers: HashSet<Recipient> =
+            earlier().filter(|p| p.draft.external_id.is_none()).map(|p| p.recipient).collect();
+        let same: HashSet<[u8; 16]> = batch.iter().map(|prepared| prepared.fingerprint).collect();
+        let is_needed = |r: &Registered| {
+            r.external_id.as_deref().is_some_and(|id| external_ids.contains(id))
+                || numbers.contains(&r.recipient)
+                || ledger.room() > 0 && !same.contains(&r.fingerprint)
+        };
+        let ids: Vec<ParticipantId> = registered.iter().filter(|r| is_needed(r)).map(|r| r.id).collect();
+        let stored = by_ids(tx, &self.keys, organisation, &ids).await?;
+        let mut stored: HashMap<_, _> = stored.into_iter().map(|p| (p.id, p.draft)).collect();
+        for registered in registered {
+            registered.stored = stored.remove(&registered.id);
+        }
+        Ok(())
     }
 
     /// Writes the audit entry of a whole import.
@@ -142,6 +270,7 @@ impl Row {
             recipient: Recipient(self.recipient.try_into().map_err(|_| corrupt("recipient"))?),
             fingerprint: self.fingerprint.try_into().map_err(|_| corrupt("fingerprint"))?,
             paused_until: self.paused_until.map(Timestamp::from_millis),
+            stored: None,
         })
     }
 }

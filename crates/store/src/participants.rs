@@ -1,6 +1,6 @@
 //! Residents and businesses, their places and groups.
 
-mod read;
+pub(crate) mod read;
 mod sealed;
 pub(crate) mod write;
 

@@ -96,6 +96,20 @@ async fn a_wrong_header_imports_nothing() {
     assert_eq!(only_header["rows"], 0);
 }
 
+#[tokio::test]
+async fn a_file_that_breaks_off_is_told_with_what_was_done() {
+    let fixture = Fixture::new().await;
+    let row = "1;resident;0612345678;52,09;5,12;2026-01-31;form\r\n";
+    let start = format!("external_id;kind;phone;latitude;longitude;consent_at;consent_method\r\n{row}");
+    let wrong = row.replace("06", "06x").replace("1;res", "2;res");
+    let chunks = [Ok(start), Ok(wrong), Err(std::io::Error::other("gone"))];
+    let answer = fixture.import("", Body::from_stream(futures::stream::iter(chunks))).await;
+    assert_eq!(answer.pointers(400), ["/phone"]);
+    assert!(answer.text.contains("2 rows, 1 created, 0 updated, 0 unchanged, 1 rejected"), "{}", answer.text);
+    let log = fixture.get(Auditor, "/v1/audit").await.json();
+    assert_eq!(log["items"][0]["detail"], json!({"rows": 2, "rejected": 1}));
+}
+
 /// More participants than one transaction writes, every one with two places, in the worst order.
 #[tokio::test]
 async fn a_shuffled_file_gives_everybody_all_their_places() {

@@ -1,11 +1,9 @@
 //! Rows that belong together: several rows with one key are several places of one participant.
 //!
 //! Rows are gathered into a window of registrations; one with a key that is in the window adds its place there, wherever
-//! it stands. A key that comes back after its window was written is remembered by its hash: its places are added to those
-//! that the same file gave before. So the order of a file does not matter, and memory stays small.
+//! it stands. What belongs to a registration of an earlier window, the store finds out.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashMap;
 
 use klaroen_store::participants::ParticipantDraft;
 
@@ -14,96 +12,103 @@ use crate::v1::participant_request::PLACES_MAX;
 
 /// Registrations that one transaction writes.
 pub const WINDOW: usize = 1_000;
-/// Keys that are remembered (eight bytes each). Beyond that many participants rows of one key must stand together.
-const REMEMBERED_MAX: usize = 4_000_000;
 
 /// A registration with the rows that it was made of.
 pub struct Gathered {
     /// What the rows say.
     pub draft: ParticipantDraft,
-    /// Their lines.
-    pub lines: Vec<u64>,
-    /// An earlier window of the same file wrote this participant.
-    pub again: bool,
+    /// Where each of them said it.
+    pub rows: Vec<GatheredRow>,
+}
+
+/// One row of a registration.
+pub struct GatheredRow {
+    /// Its line.
+    pub line: u64,
+    /// Which place of the registration is its own.
+    pub place: usize,
+    /// The groups that it names.
+    pub groups: Vec<String>,
 }
 
 /// What is gathered and not yet written.
-#[derive(Default)]
 pub struct Window {
+    size: usize,
     gathered: Vec<Gathered>,
     by_key: HashMap<String, usize>,
-    hasher: RandomState,
-    written: HashSet<u64>,
+    /// In all registrations.
+    rows: usize,
 }
 
-/// The key of a registration: `external_id`, else the number.
+/// The key of a registration, `external_id` or the number, with what no two rows with that key may say differently. Which of
+/// them is wrong, the store knows, which was told of the ones before.
 fn key_of(draft: &ParticipantDraft) -> String {
-    match &draft.external_id {
-        Some(id) => format!("id {id}"),
-        None => format!("phone {}", draft.phone.expose()),
-    }
+    let id = draft.external_id.as_deref().unwrap_or_default();
+    format!("{} {} {id}", draft.kind.as_str(), draft.phone.expose())
 }
 
 impl Window {
-    /// Whether `draft` needs the window to be written first.
+    /// For `size` registrations.
+    pub fn new(size: usize) -> Self {
+        Self { size, gathered: Vec::new(), by_key: HashMap::new(), rows: 0 }
+    }
+
+    /// Whether `draft` needs the window to be written first: for lack of room, or because the same few registrations come
+    /// again and again.
     #[must_use]
     pub fn is_full_for(&self, draft: &ParticipantDraft) -> bool {
-        self.gathered.len() >= WINDOW && !self.by_key.contains_key(&key_of(draft))
+        self.rows >= self.size * PLACES_MAX
+            || self.gathered.len() >= self.size && !self.by_key.contains_key(&key_of(draft))
     }
 
     /// Adds the row on `line`.
     ///
     /// # Errors
-    /// Where it contradicts an earlier row with the same key, or is a place too many.
+    /// Where it is a place too many.
     pub fn add(&mut self, line: u64, draft: ParticipantDraft) -> Result<(), CellProblem> {
         let key = key_of(&draft);
-        if let Some(place) = self.by_key.get(&key) {
-            let there = &mut self.gathered[*place];
-            merge(&mut there.draft, draft, there.lines.first().copied().unwrap_or(line))?;
-            there.lines.push(line);
-            return Ok(());
+        let groups = draft.groups.clone();
+        if let Some(at) = self.by_key.get(&key) {
+            let there = &mut self.gathered[*at];
+            let place = merge(&mut there.draft, draft)?;
+            there.rows.push(GatheredRow { line, place, groups });
+        } else {
+            self.by_key.insert(key, self.gathered.len());
+            self.gathered.push(Gathered { draft, rows: vec![GatheredRow { line, place: 0, groups }] });
         }
-        let again = self.written.contains(&self.hasher.hash_one(&key));
-        self.by_key.insert(key, self.gathered.len());
-        self.gathered.push(Gathered { draft, lines: vec![line], again });
+        self.rows += 1;
         Ok(())
     }
 
-    /// What is gathered; the window is empty afterwards and remembers the keys.
+    /// What is gathered; the window is empty afterwards.
     pub fn take(&mut self) -> Vec<Gathered> {
-        for key in self.by_key.keys() {
-            if self.written.len() < REMEMBERED_MAX {
-                self.written.insert(self.hasher.hash_one(key));
-            }
-        }
+        self.rows = 0;
         self.by_key.clear();
         std::mem::take(&mut self.gathered)
     }
 }
 
-/// Adds the places and groups of another row to a registration. Its first row says the rest.
+/// A place that is one more than a participant has.
+pub fn too_many_places() -> CellProblem {
+    let reason = format!("a participant has at most {PLACES_MAX} places");
+    CellProblem { column: "", value: String::new(), reason }
+}
+
+/// Adds the place, the groups and the name of another row to a registration, and tells which place it is. The first row says the
+/// rest.
 ///
 /// # Errors
-/// Where the rows contradict each other, or there are too many places.
-pub fn merge(draft: &mut ParticipantDraft, other: ParticipantDraft, line: u64) -> Result<(), CellProblem> {
-    let contradicts = |column, value: String| {
-        Err(CellProblem { column, value, reason: format!("differs from row {line}, which has the same key") })
-    };
-    if draft.phone != other.phone {
-        return contradicts("phone", other.phone.expose().to_owned());
-    }
-    if draft.kind != other.kind {
-        return contradicts("kind", String::new());
-    }
+/// Where there are too many places.
+fn merge(draft: &mut ParticipantDraft, other: ParticipantDraft) -> Result<usize, CellProblem> {
+    let mut its_place = 0;
     for place in other.places {
-        if draft.places.contains(&place) {
-            continue;
+        its_place = draft.places.iter().position(|there| *there == place).unwrap_or(draft.places.len());
+        if its_place >= PLACES_MAX {
+            return Err(too_many_places());
         }
-        if draft.places.len() >= PLACES_MAX {
-            let reason = format!("a participant has at most {PLACES_MAX} places");
-            return Err(CellProblem { column: "", value: String::new(), reason });
+        if its_place == draft.places.len() {
+            draft.places.push(place);
         }
-        draft.places.push(place);
     }
     draft.groups.extend(other.groups);
     draft.groups.sort_unstable();
@@ -111,7 +116,7 @@ pub fn merge(draft: &mut ParticipantDraft, other: ParticipantDraft, line: u64) -
     if draft.name.is_none() {
         draft.name = other.name;
     }
-    Ok(())
+    Ok(its_place)
 }
 
 #[cfg(test)]
@@ -144,29 +149,38 @@ mod tests {
 
     #[test]
     fn rows_of_one_key_gather_wherever_they_stand() {
-        let mut window = Window::default();
+        let mut window = Window::new(WINDOW);
         for (line, id, label) in [(2, "a", "home"), (3, "b", "home"), (4, "a", "work"), (5, "a", "home")] {
             assert!(window.add(line, draft(id, "+31612345678", label)).is_ok());
         }
         let gathered = window.take();
-        assert_eq!(gathered.len(), 2);
-        assert_eq!((gathered[0].draft.places.len(), gathered[0].lines.as_slice()), (2, &[2, 4, 5][..]));
-        assert!(window.add(6, draft("a", "+31612345678", "shop")).is_ok());
-        assert!(window.add(7, draft("c", "+31612345678", "shop")).is_ok());
-        let later: Vec<bool> = window.take().iter().map(|g| g.again).collect();
-        assert_eq!(later, [true, false]);
+        assert_eq!((gathered.len(), gathered[0].draft.places.len()), (2, 2));
+        let rows: Vec<_> = gathered[0].rows.iter().map(|row| (row.line, row.place)).collect();
+        assert_eq!(rows, [(2, 0), (4, 1), (5, 0)]);
+        assert!(window.take().is_empty());
     }
 
     #[test]
-    fn rows_that_contradict_each_other_are_refused() {
-        let mut window = Window::default();
+    fn a_window_is_full_of_registrations_or_of_rows() {
+        let mut window = Window::new(1);
+        let (this, other) = (|| draft("a", "+31612345678", "home"), || draft("b", "+31612345678", "home"));
+        for line in 0..PLACES_MAX as u64 {
+            assert!(!window.is_full_for(&this()));
+            assert!(window.add(line, this()).is_ok());
+            assert!(window.is_full_for(&other()));
+        }
+        assert!(window.is_full_for(&this()));
+    }
+
+    #[test]
+    fn rows_that_contradict_each_other_stay_apart_and_a_place_too_many_is_refused() {
+        let mut window = Window::new(WINDOW);
         assert!(window.add(2, draft("a", "+31612345678", "0")).is_ok());
-        let problem = window.add(3, draft("a", "+31612345679", "1")).err().unwrap();
-        assert_eq!(problem.column, "phone");
-        assert!(problem.reason.contains("row 2"));
+        assert!(window.add(3, draft("a", "+31612345679", "1")).is_ok());
         for place in 1..PLACES_MAX {
             assert!(window.add(4, draft("a", "+31612345678", &place.to_string())).is_ok());
         }
         assert!(window.add(5, draft("a", "+31612345678", "one too many")).is_err());
+        assert_eq!(window.take().len(), 2);
     }
 }

@@ -13,8 +13,8 @@ use utoipa::IntoParams;
 
 use crate::app::App;
 use crate::authentication::Caller;
-use crate::import::{CsvImport, ImportError, ImportReport, import_csv};
-use crate::problem::Problem;
+use crate::import::{Broken, CsvImport, ImportError, ImportReport, import_csv};
+use crate::problem::{FieldError, Problem};
 use crate::request::query::Parameters;
 
 /// A client that sends nothing for so long has gone.
@@ -36,7 +36,8 @@ pub struct ImportParameters {
 /// `kind`, `phone`, `consent_at`, `consent_method` and one pair of coordinates must be in it. Comma, semicolon or tab; UTF-8,
 /// UTF-16 with a mark, or Windows-1252. `external_id`, else `phone`, is the key: who is there is updated. Several rows with
 /// one key are several places, wherever they stand; a file says all places of whom it names. `groups` are split by `;`.
-/// Good rows land, bad ones are named.
+/// Good rows land, bad ones are named. Where the import breaks off, the rows that were read before have landed; the problem
+/// counts them, and sending the file again leaves them alone.
 #[utoipa::path(post, path = "/v1/participants/imports", tag = "registry", operation_id = "import_participants",
     params(ImportParameters),
     request_body(content = String, content_type = "text/csv"),
@@ -61,12 +62,14 @@ pub(crate) async fn create(
             actor: caller.actor(),
             country: app.settings.country,
             dry_run,
+            // Who writes in this process stands in one line for it.
+            shares_writer: false,
             now: app.now(),
         };
         import_csv(&import, chunks(body), |_| ()).await
     };
     let done = tasks.spawn(work.in_current_span()).await.map_err(|_| Problem::internal())?;
-    done.map(Json).map_err(Problem::from)
+    done.map(Json).map_err(|broken| Problem::from(*broken))
 }
 
 fn require_csv(headers: &HeaderMap) -> Result<(), Problem> {
@@ -97,12 +100,34 @@ impl From<ImportError> for Problem {
                 detail: "the header of the file is not valid; nothing was imported".to_owned(),
                 ..Self::invalid(errors)
             },
-            ImportError::RowTooLong { .. } => Self::invalid_field("", error.to_string()),
+            ImportError::RowTooLong { .. } => {
+                Self { detail: error.to_string(), ..Self::invalid_field("", error.to_string()) }
+            }
             ImportError::Read(error) if error.kind() == io::ErrorKind::TimedOut => {
                 Self::new(StatusCode::REQUEST_TIMEOUT, "the file did not arrive in time")
             }
             ImportError::Read(_) => Self::new(StatusCode::BAD_REQUEST, "the file broke off"),
             ImportError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<Broken> for Problem {
+    fn from(Broken { error, report }: Broken) -> Self {
+        let mut problem = Self::from(error);
+        if report.rows == 0 {
+            return problem;
+        }
+        let ImportReport { rows, created, updated, unchanged, rejected, errors } = report;
+        problem.detail = format!(
+            "{}; until then: {rows} rows, {created} created, {updated} updated, {unchanged} unchanged, {rejected} rejected; \
+             send the file again: what is there already is left alone",
+            problem.detail
+        );
+        problem.errors.extend(errors.into_iter().map(|error| FieldError {
+            pointer: format!("/{}", error.column),
+            detail: format!("row {}: {}", error.row, error.reason),
+        }));
+        problem
     }
 }

@@ -6,8 +6,9 @@ use klaroen_dispatcher::parse_areas;
 use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_store::Actor;
 use serde_json::json;
+use tokio::io::AsyncReadExt;
 
-use super::{CommandResult, open_store, organisation};
+use super::{CommandResult, open_store, organisation, progress};
 use crate::cli::AreasArgs;
 use crate::config::Settings;
 use crate::failure::{Because, Failure};
@@ -16,7 +17,14 @@ use crate::output;
 /// Creates or replaces the areas of a file, all or none, and prints how many.
 pub async fn run(settings: &Settings, args: &AreasArgs) -> CommandResult {
     let file = args.file.display();
-    let text = tokio::fs::read(&args.file).await.because(&file)?;
+    let mut source = tokio::fs::File::open(&args.file).await.because(&file)?;
+    let bar = progress::bar(source.metadata().await.because(&file)?.len(), "{msg}");
+    bar.set_message("reading");
+    let mut text = Vec::new();
+    while source.read_buf(&mut text).await.because(&file)? > 0 {
+        bar.set_position(text.len() as u64);
+    }
+    bar.set_message("checking");
     let document: serde_json::Value =
         serde_json::from_slice(&text).because(format_args!("{file} is not JSON"))?;
     let now = SystemClock.now();
@@ -28,7 +36,9 @@ pub async fn run(settings: &Settings, args: &AreasArgs) -> CommandResult {
     })?;
     let store = open_store(settings).await?;
     let organisation = organisation(&store, &args.organisation).await?;
+    bar.set_message(format!("writing {} areas", areas.len()));
     let created = store.put_areas(organisation.id, &areas, Actor::CommandLine, now).await?;
+    bar.finish_and_clear();
     store.close().await;
     output::result(json!({"areas": areas.len(), "created": created}))?;
     Ok(ExitCode::SUCCESS)

@@ -1,30 +1,41 @@
 //! `klaroen participants import`
 
-use std::io::IsTerminal;
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use klaroen_dispatcher::{CsvImport, ImportError, ImportReport, Progress, import_csv};
+use futures::{Stream, StreamExt, stream};
+use indicatif::ProgressBar;
+use klaroen_dispatcher::{Broken, CsvImport, ImportError, ImportReport, Progress, import_csv};
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_store::Actor;
 use serde_json::json;
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
+use tokio_util::sync::CancellationToken;
 
-use super::{CommandResult, open_store, organisation};
+use super::serve::signals::Signals;
+use super::{CommandResult, open_store, organisation, progress};
 use crate::cli::ImportArgs;
-use crate::config::Settings;
+use crate::config::{CheckedDatabase, Settings};
 use crate::failure::{Because, Failure};
+use crate::lock::DatabaseLock;
 use crate::output;
 
 /// A transaction's worth of rows, more or less.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Imports a file, prints the counts, and tells which rows were left out. Exit status 1 where there were any.
+/// Imports a file, prints the counts, and tells which rows were left out. Exit status 1 where there were any; 128 and the number
+/// of the signal that ended it, as a shell has it.
 pub async fn run(settings: &Settings, args: &ImportArgs) -> CommandResult {
     let country: Country = settings.sending.country.parse().because("configuration: [sending] country")?;
+    let database =
+        CheckedDatabase::of(&settings.database).map_err(|faults| Failure::new(faults.join("; ")))?;
+    if let Some(path) = database.file().filter(|path| args.dry_run && !path.exists()) {
+        let path = path.display();
+        return Err(Failure::new(format!("there is no database {path}, and a dry run makes none")));
+    }
     let file = File::open(&args.file).await.because(args.file.display())?;
     let length = file.metadata().await.because(args.file.display())?.len();
     let store = open_store(settings).await?;
@@ -35,27 +46,50 @@ pub async fn run(settings: &Settings, args: &ImportArgs) -> CommandResult {
         actor: Actor::CommandLine,
         country,
         dry_run: args.dry_run,
+        shares_writer: database.file().is_some_and(DatabaseLock::is_held),
         now: SystemClock.now(),
     };
-    let bar = bar(length);
-    let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES);
-    let imported = import_csv(&import, chunks, |progress| show(&bar, progress)).await;
+    let mut signals = Signals::listen()?;
+    let stop = CancellationToken::new();
+    let bar = progress::bar(length, "{msg}, {eta} left");
+    let chunks = until(&stop, ReaderStream::with_capacity(file, CHUNK_BYTES));
+    let mut work = std::pin::pin!(import_csv(&import, chunks, |progress| show(&bar, progress)));
+    let (imported, signal) = tokio::select! {
+        imported = &mut work => (imported, None),
+        signal = signals.next() => {
+            bar.suspend(|| output::note("ending: finishing what is under way; another signal ends at once"));
+            stop.cancel();
+            tokio::select! {
+                imported = &mut work => (imported, Some(signal)),
+                signal = signals.next() => return Ok(ended_by(signal)),
+            }
+        }
+    };
     bar.finish_and_clear();
     store.close().await;
-    let report = imported.map_err(|error| told(error, &args.file))?;
-    tell(&report)
+    match imported {
+        Ok(report) => {
+            tell(&report)?;
+            Ok(if report.rejected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Err(broken) => told(*broken, &args.file, signal),
+    }
 }
 
-/// Draws nothing where there is no terminal.
-fn bar(length: u64) -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
-    };
-    let style = ProgressStyle::with_template("  [{bar:40}] {percent:>3} %  {msg}, {eta} left");
-    ProgressBar::with_draw_target(Some(length), target)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "))
+/// As a shell tells of a program that a signal ended.
+fn ended_by(signal: &str) -> ExitCode {
+    ExitCode::from(if signal == "SIGTERM" { 128 + 15 } else { 128 + 2 })
+}
+
+/// Breaks off where it is told to: who ends at the end of the file has read all of it.
+fn until<T: Send>(
+    stop: &CancellationToken,
+    chunks: impl Stream<Item = io::Result<T>> + Send,
+) -> impl Stream<Item = io::Result<T>> + Send {
+    let stopped = stop.clone();
+    let end = stream::once(async move { stopped.is_cancelled() })
+        .filter_map(async |is_stopped| is_stopped.then(|| Err(io::ErrorKind::Interrupted.into())));
+    chunks.take_until(stop.clone().cancelled_owned()).chain(end)
 }
 
 fn show(bar: &ProgressBar, progress: Progress) {
@@ -65,17 +99,27 @@ fn show(bar: &ProgressBar, progress: Progress) {
     bar.set_message(format!("{} rows ({rate:.0}/s), {} rejected", progress.rows, progress.rejected));
 }
 
-fn told(error: ImportError, file: &Path) -> Failure {
+/// What was done before it ended, and why it did.
+fn told(Broken { error, report }: Broken, file: &Path, signal: Option<&str>) -> CommandResult {
     if let ImportError::Header(faults) = &error {
         for fault in faults {
             output::note(format_args!("{}: {}", fault.pointer, fault.detail));
         }
     }
-    let failure = Failure::from(error);
-    Failure::new(format!("{}: {failure}", file.display()))
+    let again = if report.rows > 0 {
+        tell(&report)?;
+        "; what was done until then is told above; run it again: rows that are there already are left alone"
+    } else {
+        ""
+    };
+    if let Some(signal) = signal {
+        output::note(format_args!("ended by {signal}{again}"));
+        return Ok(ended_by(signal));
+    }
+    Err(Failure::new(format!("{}: {}{again}", file.display(), Failure::from(error))))
 }
 
-fn tell(report: &ImportReport) -> CommandResult {
+fn tell(report: &ImportReport) -> Result<(), Failure> {
     for error in &report.errors {
         let column = if error.column.is_empty() {
             "row".to_owned()
@@ -90,6 +134,5 @@ fn tell(report: &ImportReport) -> CommandResult {
         "updated": report.updated,
         "unchanged": report.unchanged,
         "rejected": report.rejected,
-    }))?;
-    Ok(if report.rejected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }))
 }

@@ -70,7 +70,9 @@ impl Part {
 }
 
 impl ImportBatch<'_> {
-    pub(super) fn drafts(&self) -> &[ParticipantDraft] {
+    /// What it was made of.
+    #[must_use]
+    pub fn drafts(&self) -> &[ParticipantDraft] {
         &self.drafts
     }
 

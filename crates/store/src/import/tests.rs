@@ -4,7 +4,7 @@ use super::*;
 use crate::db::on_db;
 use crate::fixture::{ACTOR, Fixture, NOW, draft, first, phone, place};
 use crate::participants::Participant;
-use Imported::{Created, Unchanged, UnknownGroups, Updated};
+use Imported::{Created, Differs, NamedByExternalId, Unchanged, UnknownGroups, Updated};
 use klaroen_test_databases::Engine;
 use rstest::rstest;
 
@@ -98,7 +98,7 @@ async fn the_later_of_two_drafts_with_one_key_counts(
 
     // A number that moves inside the batch is looked for where it went, not where it was.
     let batch = [external(2, "a"), draft(2), draft(1)];
-    assert_eq!(import(&f, &batch).await, [Updated, Unchanged, Created]);
+    assert_eq!(import(&f, &batch).await, [Updated, NamedByExternalId, Created]);
     let kept = drafts(&f).await;
     assert_eq!(kept, [external(2, "a"), draft(1)]);
 }
@@ -181,7 +181,7 @@ async fn a_dry_run_answers_the_same_and_writes_nothing(
     let batch = [external(1, "a"), external(3, "b"), external(4, "c"), external(5, "c")];
     let dry = f.store.import_participants(f.organisation, &batch, true, NOW).await.unwrap();
     assert_eq!(all(&f).await, before);
-    assert_eq!(dry, [Unchanged, Updated, Created, Updated]);
+    assert_eq!(dry, [Unchanged, Updated, Created, Differs("phone")]);
     assert_eq!(import(&f, &batch).await, dry);
 }
 
@@ -209,4 +209,63 @@ async fn an_import_is_written_down_with_its_counts(
     let entry = f.store.list_audit(f.organisation, &first(1)).await.unwrap().items.remove(0);
     assert_eq!(entry.action, "participants.imported");
     assert_eq!(entry.detail, json!({ "rows": 10, "rejected": 2 }));
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_batch_that_was_committed_and_is_tried_again_tells_the_same(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
+    let batch = f.store.prepare_import(vec![external(1, "a"), draft(2)], false);
+    for _ in 0..2 {
+        // Nobody told the importer of the commit: it noted nothing.
+        let mut ledger = Ledger::new(5, false);
+        let answers = f.store.import_batch(f.organisation, &batch, &mut ledger, NOW).await.unwrap();
+        assert_eq!(answers, [Created.into(), Created.into()]);
+        assert_eq!(ledger.counts(), Counts { created: 2, ..Counts::default() });
+    }
+    assert_eq!(drafts(&f).await, [external(1, "a"), draft(2)]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_a_draft_does_not_say_stays_until_the_end_of_the_file_unless_it_piles_up(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
+    let with = |places: &[&str]| ParticipantDraft {
+        places: places.iter().map(|label| place(label, 52.1, 5.1)).collect(),
+        ..external(1, "a")
+    };
+    let nameless = ParticipantDraft { name: None, ..with(&["shop"]) };
+    for (places_max, meanwhile) in [(2, with(&["home", "work", "shop"])), (1, nameless.clone())] {
+        import(&f, &[with(&["home", "work"])]).await;
+        let batch = f.store.prepare_import(vec![nameless.clone()], false);
+        let mut ledger = Ledger::new(places_max, false);
+        let answers = f.store.import_batch(f.organisation, &batch, &mut ledger, NOW).await.unwrap();
+        assert_eq!((answers, drafts(&f).await), (vec![Updated.into()], vec![meanwhile]));
+        while f.store.finish_import(f.organisation, &mut ledger, NOW).await.unwrap() {}
+        assert_eq!(drafts(&f).await, std::slice::from_ref(&nameless));
+        assert_eq!(ledger.counts(), Counts { updated: 1, ..Counts::default() });
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_somebody_else_wrote_during_an_import_stays_at_its_end(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    // The second is what the file does not say, but the last place there is.
+    #[values("desk", "home")] desk: &str,
+) {
+    let f = Fixture::new(engine).await;
+    let with = |label: &str| ParticipantDraft { places: vec![place(label, 52.1, 5.1)], ..external(1, "a") };
+    import(&f, &[with("home")]).await;
+    let mut ledger = Ledger::new(5, false);
+    let batch = f.store.prepare_import(vec![with("work")], false);
+    f.store.import_batch(f.organisation, &batch, &mut ledger, NOW).await.unwrap();
+    let id = all(&f).await[0].id;
+    f.store.replace_participant(f.organisation, id, &with(desk), ACTOR, NOW).await.unwrap().unwrap();
+    while f.store.finish_import(f.organisation, &mut ledger, NOW).await.unwrap() {}
+    assert_eq!(drafts(&f).await, [with(desk)]);
 }

@@ -4,6 +4,7 @@ use klaroen_domain::id::{OrganisationId, ParticipantId};
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::point::Point;
 use klaroen_domain::time::Timestamp;
+use serde_json::json;
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -12,15 +13,18 @@ use super::{Consent, Participant, ParticipantDraft, Place};
 use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::page::uuid_cursor;
 use crate::seal::Keys;
-use crate::{Page, PageRequest, Result, Store, StoreError};
+use crate::{Page, PageRequest, Result, Store, StoreError, hex};
 
 /// The registrations that `$chosen` chooses, a row for each place. The groups are a JSON array of codes.
 macro_rules! select {
     ($chosen:literal) => {
+        select!($chosen, $chosen)
+    };
+    ($sqlite:literal, $postgres:literal) => {
         Sql::each(
-            select!(@text "(SELECT json_group_array(g.code)", $chosen),
+            select!(@text "(SELECT json_group_array(g.code)", $sqlite),
             // Without rows, where SQLite gives an empty array, this gives nothing.
-            select!(@text "(SELECT COALESCE(json_agg(g.code), '[]')::text", $chosen),
+            select!(@text "(SELECT COALESCE(json_agg(g.code), '[]')::text", $postgres),
         )
     };
     (@text $codes:literal, $chosen:literal) => {
@@ -41,6 +45,10 @@ macro_rules! select {
 
 const GET: Sql = select!("organisation_id = $1 AND id = $2");
 const LIST: Sql = select!("organisation_id = $1 AND id > $2 ORDER BY id LIMIT $3");
+const BY_IDS: Sql = select!(
+    "organisation_id = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
+    "organisation_id = $1 AND id IN (SELECT value::uuid FROM json_array_elements_text($2::json))"
+);
 const BY_PHONE: Sql = select!("organisation_id = $1 AND id > $2 AND recipient = $4 ORDER BY id LIMIT $3");
 
 /// One participant, as it is in a transaction.
@@ -91,6 +99,22 @@ impl Store {
         let participants = fold(&self.keys, rows)?;
         Ok(Page::from_rows(participants, page, |participant| uuid_cursor(participant.id.0)))
     }
+}
+
+/// Those of `ids` that are there, as the transaction sees them.
+pub(crate) async fn by_ids(
+    tx: &mut Tx,
+    keys: &Keys,
+    organisation: OrganisationId,
+    ids: &[ParticipantId],
+) -> Result<Vec<Participant>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<String> = ids.iter().map(|id| hex::encode(id.0.as_bytes())).collect();
+    let rows: Vec<Row> = on_tx!(tx, conn, d => sqlx::query_as(BY_IDS.of(d))
+        .bind(organisation.0).bind(json!(ids).to_string()).fetch_all(conn).await?);
+    fold(keys, rows)
 }
 
 #[derive(FromRow)]

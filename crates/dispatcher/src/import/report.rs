@@ -1,0 +1,122 @@
+//! What came of an import.
+
+use std::fmt;
+
+use klaroen_store::import::{Answer, Counts, Imported};
+use klaroen_store::participants::ParticipantDraft;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::row::CellProblem;
+use super::window::{GatheredRow, too_many_places};
+
+/// Errors that are named; more are counted.
+const ERRORS_MAX: usize = 1_000;
+/// Characters of a cell that an error shows.
+const VALUE_CHARACTERS_MAX: usize = 100;
+
+/// One thing wrong with one row. It shows what the administrator sent: for the answer, never for a log.
+#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RowError {
+    /// The line of the file on which the row begins; the header is 1.
+    pub row: u64,
+    /// The column; empty for the row as a whole.
+    pub column: String,
+    /// What stands there (the first 100 characters).
+    pub value: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// What came of an import.
+#[derive(Default, Serialize, ToSchema)]
+pub struct ImportReport {
+    /// Rows that were written or left out, without the header and empty ones: where the import came to its end, all of the
+    /// file.
+    pub rows: u64,
+    /// Participants that are new.
+    pub created: u64,
+    /// Participants that were changed.
+    pub updated: u64,
+    /// Participants that said the same before.
+    pub unchanged: u64,
+    /// Rows that were left out.
+    pub rejected: u64,
+    /// What is wrong with them: the first 1,000 errors.
+    pub errors: Vec<RowError>,
+}
+
+// Not what the rows said.
+impl fmt::Debug for ImportReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rows, rejected, .. } = self;
+        f.debug_struct("ImportReport").field("rows", rows).field("rejected", rejected).finish_non_exhaustive()
+    }
+}
+
+impl ImportReport {
+    /// Leaves a row out.
+    pub(super) fn reject(&mut self, row: u64, problems: Vec<CellProblem>) {
+        self.rows += 1;
+        self.rejected += 1;
+        for CellProblem { column, value, reason } in problems {
+            if self.errors.len() < ERRORS_MAX {
+                let value = value.chars().take(VALUE_CHARACTERS_MAX).collect();
+                self.errors.push(RowError { row, column: column.to_owned(), value, reason });
+            }
+        }
+    }
+
+    /// What became of the rows of one registration; every row that is wrong is named.
+    pub(super) fn answered(&mut self, answer: &Answer, draft: &ParticipantDraft, rows: Vec<GatheredRow>) {
+        for row in rows {
+            let problem = match &answer.imported {
+                Imported::Created | Imported::Updated | Imported::Unchanged => {
+                    if !answer.too_many.contains(&row.place) {
+                        self.rows += 1;
+                        continue;
+                    }
+                    Some(too_many_places())
+                }
+                Imported::UnknownGroups(unknown) => unknown_groups(&row, unknown),
+                refused => Some(refusal(refused, draft)),
+            };
+            self.reject(row.line, problem.into_iter().collect());
+        }
+    }
+
+    pub(super) const fn count(&mut self, counts: Counts) {
+        self.created = counts.created;
+        self.updated = counts.updated;
+        self.unchanged = counts.unchanged;
+    }
+}
+
+/// Nothing for a row that is left out because of another one of the same participant.
+fn unknown_groups(row: &GatheredRow, unknown: &[String]) -> Option<CellProblem> {
+    let wrong: Vec<&str> =
+        row.groups.iter().filter(|code| unknown.contains(code)).map(String::as_str).collect();
+    let reason = "there is no such group".to_owned();
+    (!wrong.is_empty()).then(|| CellProblem { column: "groups", value: wrong.join(";"), reason })
+}
+
+fn refusal(refused: &Imported, draft: &ParticipantDraft) -> CellProblem {
+    let external_id = || draft.external_id.clone().unwrap_or_default();
+    let (column, value, reason) = match refused {
+        Imported::Differs(column) => {
+            let value = if *column == "phone" { draft.phone.expose() } else { draft.kind.as_str() };
+            (*column, value.to_owned(), "differs from an earlier row, which has the same key")
+        }
+        Imported::NamedByNumber => {
+            let reason = "an earlier row without external_id means the same participant by its phone number: give it \
+                          this external_id";
+            ("external_id", external_id(), reason)
+        }
+        _ => {
+            let reason = "is missing: an earlier row has this phone number with an external_id; give it here too, or \
+                          one of its own for another participant";
+            ("external_id", external_id(), reason)
+        }
+    };
+    CellProblem { column, value, reason: reason.to_owned() }
+}

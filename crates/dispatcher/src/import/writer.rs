@@ -1,0 +1,166 @@
+//! Batches on their way into the database: while one is written, the next is made ready and more rows are read.
+
+use std::time::Duration;
+
+use klaroen_domain::id::OrganisationId;
+use klaroen_domain::time::Timestamp;
+use klaroen_store::import::{Answer, ImportBatch, Imported, Ledger};
+use klaroen_store::{Store, StoreError};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::CsvImport;
+use super::patience::Patience;
+use super::report::ImportReport;
+use super::window::{Gathered, GatheredRow};
+use crate::v1::participant_request::PLACES_MAX;
+
+/// SQLite asks again for its lock after 100 ms at most, and stands in no line for it: who waits finds the lock free in a pause
+/// that is as long, and every second time in one as long as the batch.
+const TURN: Duration = Duration::from_millis(100);
+
+/// Writes what is gathered, and tells what came of it.
+pub struct Writer<'a> {
+    import: &'a CsvImport<'a>,
+    /// Not here while a batch is being written.
+    ledger: Option<Ledger>,
+    preparing: Option<Preparing>,
+    writing: Option<Writing>,
+    /// What the last batch was, the next is likely to be.
+    mostly_new: bool,
+    /// What was written or left out.
+    pub report: ImportReport,
+}
+
+/// The rows of each registration of a batch.
+type Origins = Vec<Vec<GatheredRow>>;
+
+/// Registrations that are made ready for the database.
+struct Preparing {
+    batch: JoinHandle<ImportBatch<'static>>,
+    origins: Origins,
+}
+
+/// Registrations on their way into the database.
+struct Writing {
+    written: JoinHandle<Written>,
+    origins: Origins,
+}
+
+/// What came of a batch.
+struct Written {
+    batch: ImportBatch<'static>,
+    ledger: Ledger,
+    answers: Result<Vec<Answer>, StoreError>,
+}
+
+impl<'a> Writer<'a> {
+    pub fn new(import: &'a CsvImport<'a>) -> Self {
+        Self {
+            import,
+            ledger: Some(Ledger::new(PLACES_MAX, import.dry_run)),
+            preparing: None,
+            writing: None,
+            mostly_new: false,
+            report: ImportReport::default(),
+        }
+    }
+
+    /// Makes ready what is gathered, and begins to write what was.
+    pub async fn write(&mut self, gathered: Vec<Gathered>) -> Result<(), StoreError> {
+        self.advance(false).await?;
+        if gathered.is_empty() {
+            return Ok(());
+        }
+        let (drafts, origins): (Vec<_>, Origins) =
+            gathered.into_iter().map(|Gathered { draft, rows }| (draft, rows)).unzip();
+        let (store, likely_new) = (self.import.store.clone(), self.mostly_new && !self.import.dry_run);
+        let batch = tokio::task::spawn_blocking(move || store.prepare_import(drafts, likely_new));
+        self.preparing = Some(Preparing { batch, origins });
+        Ok(())
+    }
+
+    /// Waits until all is written; and takes away what the file did not say, where `is_whole`: it was read to its end.
+    pub async fn finish(&mut self, is_whole: bool) -> Result<(), StoreError> {
+        self.advance(is_whole).await?;
+        self.settle().await?;
+        let Some(ledger) = self.ledger.as_mut().filter(|_| is_whole) else { return Ok(()) };
+        let (import, mut patience) = (self.import, Patience::new());
+        loop {
+            let began = Instant::now();
+            match import.store.finish_import(import.organisation, ledger, import.now).await {
+                Ok(false) => break,
+                Ok(true) => patience = Patience::new(),
+                Err(error) => patience.wait(error).await?,
+            }
+            self.report.count(ledger.counts());
+            give_way(import.shares_writer, began).await;
+        }
+        Ok(())
+    }
+
+    /// Begins to write what is ready, in one transaction, once the batch before is written.
+    async fn advance(&mut self, is_last: bool) -> Result<(), StoreError> {
+        let Some(Preparing { batch, origins }) = self.preparing.take() else { return Ok(()) };
+        let batch = batch.await.map_err(|_| StoreError::Stopped)?;
+        self.settle().await?;
+        let ledger = self.ledger.take().ok_or(StoreError::Stopped)?;
+        let ledger = if is_last { ledger.before_the_last_batch() } else { ledger };
+        let CsvImport { store, organisation, now, shares_writer, .. } = self.import.clone();
+        let write = write(store.clone(), organisation, batch, ledger, now);
+        let write = async move {
+            let began = Instant::now();
+            let written = write.await;
+            give_way(shares_writer, began).await;
+            written
+        };
+        let written = tokio::spawn(write.in_current_span());
+        self.writing = Some(Writing { written, origins });
+        Ok(())
+    }
+
+    /// Waits until nothing is being written, and counts what was.
+    async fn settle(&mut self) -> Result<(), StoreError> {
+        let Some(Writing { written, origins }) = self.writing.take() else { return Ok(()) };
+        let Written { batch, ledger, answers } = written.await.map_err(|_| StoreError::Stopped)?;
+        self.report.count(ledger.counts());
+        self.ledger = Some(ledger);
+        let answers = answers?;
+        let new = answers.iter().filter(|answer| answer.imported == Imported::Created).count();
+        self.mostly_new = new * 2 > answers.len();
+        for ((answer, draft), rows) in answers.iter().zip(batch.drafts()).zip(origins) {
+            self.report.answered(answer, draft, rows);
+        }
+        Ok(())
+    }
+}
+
+/// Again and again while the database is away: a batch that was written already changes nothing.
+async fn write(
+    store: Store,
+    organisation: OrganisationId,
+    batch: ImportBatch<'static>,
+    mut ledger: Ledger,
+    now: Timestamp,
+) -> Written {
+    let mut patience = Patience::new();
+    let answers = loop {
+        match store.import_batch(organisation, &batch, &mut ledger, now).await {
+            Ok(answers) => break Ok(answers),
+            Err(error) => {
+                if let Err(error) = patience.wait(error).await {
+                    break Err(error);
+                }
+            }
+        }
+    };
+    Written { batch, ledger, answers }
+}
+
+/// Lets another process write that waits since a batch `began`.
+async fn give_way(shares_writer: bool, began: Instant) {
+    if shares_writer {
+        tokio::time::sleep(began.elapsed().min(TURN)).await;
+    }
+}
