@@ -5,7 +5,9 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use crate::db::{Db, Dialect, Sql};
 use crate::fixture::Fixture;
-use crate::{channels, claims, doubts, follow_ups, inbound, matching, outcomes, receipts, refusals, sweep, unsent};
+use crate::{
+    channels, claims, doubts, follow_ups, inbound, matching, outcomes, receipts, refusals, sweep, unsent,
+};
 use klaroen_test_databases::Engine;
 
 async fn plan(fixture: &Fixture, statement: Sql) -> Vec<String> {

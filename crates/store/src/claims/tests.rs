@@ -280,7 +280,9 @@ async fn a_commit_that_the_server_is_still_at_is_waited_for() {
 async fn a_commit_without_an_answer_leaves_it_open_whether_anything_is_leased() {
     let mut sending = Sending::new(Engine::Postgres, 2).await;
     let (first, second) = (sending.message(2).await, sending.message(2).await);
-    let Db::Postgres { pool, .. } = sending.fixture.store.db.clone() else { panic!("this is about PostgreSQL") };
+    let Db::Postgres { pool, .. } = sending.fixture.store.db.clone() else {
+        panic!("this is about PostgreSQL")
+    };
     sqlx::raw_sql(CUT_OFF).execute(&pool).await.unwrap();
     let failed = sending.try_claim(1, 1).await;
     assert!(matches!(&failed, Err(ClaimError::InDoubt(error)) if error.is_retryable()), "{failed:?}");

@@ -265,7 +265,8 @@ async fn what_somebody_else_wrote_during_an_import_stays_at_its_end(
     let batch = f.store.prepare_import(vec![with("work")], false);
     f.store.import_batch(f.organisation, &batch, &mut ledger, NOW).await.unwrap();
     let id = all(&f).await[0].id;
-    f.store.replace_participant(f.organisation, id, &with(desk), ACTOR, NOW).await.unwrap().unwrap();
+    let taken = f.store.take_participant(f.organisation, id).await.unwrap().unwrap();
+    taken.replace(&with(desk), ACTOR, NOW).await.unwrap().unwrap();
     while f.store.finish_import(f.organisation, &mut ledger, NOW).await.unwrap() {}
     assert_eq!(drafts(&f).await, [with(desk)]);
 }
