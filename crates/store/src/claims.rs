@@ -181,14 +181,15 @@ impl Store {
     /// # Errors
     /// [`ClaimError`]; `turns` is as before.
     pub async fn claim(&self, request: &ClaimRequest<'_>, turns: &mut Turns) -> Result<Claim, ClaimError> {
-        let due = self.due(request).await?;
-        if due.is_empty() || request.limit == 0 {
-            let next: Option<i64> = on_db!(read self.db, pool, d =>
-                sqlx::query_scalar(NEXT_DUE.of(d)).bind(request.now.as_millis()).bind(&request.channel.gateway)
-                    .fetch_one(pool).await.map_err(StoreError::from)?);
-            return Ok(Claim { next_due: next.map(Timestamp::from_millis), ..Claim::default() });
+        if self.may_be_due(request).await?
+            && let Some(claim) = self.lease_due(request, &mut Whose::All, turns).await?
+        {
+            return Ok(claim);
         }
-        self.lease_due(request, &mut Whose::All, turns).await
+        let next: Option<i64> = on_db!(read self.db, pool, d =>
+            sqlx::query_scalar(NEXT_DUE.of(d)).bind(request.now.as_millis()).bind(&request.channel.gateway)
+                .fetch_one(pool).await.map_err(StoreError::from)?);
+        Ok(Claim { next_due: next.map(Timestamp::from_millis), ..Claim::default() })
     }
 
     /// The same for a gateway that may take a part of it. `scan` is what it has looked at before; it is to be a new one when the
@@ -203,43 +204,55 @@ impl Store {
         scan: &mut Scan,
         turns: &mut Turns,
     ) -> Result<Claim, ClaimError> {
-        if request.limit > 0 && (part.takes_by_itself() || self.anything_handed_over().await?) {
-            let due = self.due(request).await?;
-            if !due.is_empty() {
-                let mut looked_at = scan.clone();
-                looked_at.begin(&due, request.now);
-                let claim = self.lease_due(request, &mut Whose::Part(part, &mut looked_at), turns).await?;
-                *scan = looked_at;
-                if !claim.claimed.is_empty() || claim.suppressed > 0 {
-                    return Ok(claim);
-                }
-                if part.takes_by_itself() && !scan.has_ended() {
-                    // What was looked at was not ours; there is more.
-                    return Ok(Claim { next_due: Some(request.now), ..Claim::default() });
-                }
+        let mut looked_at = scan.clone();
+        if (part.takes_by_itself() || self.anything_handed_over().await?)
+            && self.may_be_due(request).await?
+            && let Some(claim) =
+                self.lease_due(request, &mut Whose::Part(part, &mut looked_at), turns).await?
+        {
+            *scan = looked_at;
+            if !claim.claimed.is_empty() || claim.suppressed > 0 {
+                return Ok(claim);
+            }
+            if part.takes_by_itself() && !scan.has_ended() {
+                // What was looked at was not ours; there is more.
+                return Ok(Claim { next_due: Some(request.now), ..Claim::default() });
             }
         }
         let next_due = self.next_due_after(request.now).await?;
         Ok(Claim { next_due, ..Claim::default() })
     }
 
-    async fn due(&self, request: &ClaimRequest<'_>) -> Result<Vec<DueMessage>> {
-        Ok(on_db!(read self.db, pool, d =>
+    /// Whether a claim may find something. SQLite's readers say so, because its one writer is not taken for nothing; with PostgreSQL
+    /// the claim itself is as cheap a question.
+    async fn may_be_due(&self, request: &ClaimRequest<'_>) -> Result<bool> {
+        if request.limit == 0 || self.is_shared() {
+            return Ok(request.limit > 0);
+        }
+        let due: Vec<DueMessage> = on_db!(read self.db, pool, d =>
             sqlx::query_as(DUE.of(d)).bind(request.now.as_millis()).bind(&request.channel.gateway)
-                .fetch_all(pool).await?))
+                .fetch_all(pool).await?);
+        Ok(!due.is_empty())
     }
 
+    /// `None`: no message has anything due.
     async fn lease_due(
         &self,
         request: &ClaimRequest<'_>,
         whose: &mut Whose<'_>,
         turns: &mut Turns,
-    ) -> Result<Claim, ClaimError> {
-        let mut tx = self.db.begin().await?;
-        // Asked again under the lock: an alert that was ended since is not claimed from.
+    ) -> Result<Option<Claim>, ClaimError> {
+        let mut tx = self.db.begin_claim().await?;
+        // Under SQLite's lock: an alert that was ended since is not claimed from.
         let due: Vec<DueMessage> = on_tx!(&mut tx, conn, d =>
             sqlx::query_as(DUE.of(d)).bind(request.now.as_millis()).bind(&request.channel.gateway)
                 .fetch_all(conn).await.map_err(StoreError::from)?);
+        if due.is_empty() {
+            return Ok(None);
+        }
+        if let Whose::Part(_, scan) = whose {
+            scan.begin(&due, request.now);
+        }
         let (mut taken, mut turned) = (Taken::default(), turns.clone());
         for lane in turns.lanes(due) {
             claim_lane(&mut tx, request, whose, &mut turned, lane, &mut taken).await?;
@@ -248,7 +261,7 @@ impl Store {
         *turns = turned;
         // The numbers are opened after it: nobody waits for the writer meanwhile.
         let claimed = taken.leased.iter().map(|leased| self.claimed(request.lease_token, leased)).collect();
-        Ok(Claim { claimed, suppressed: taken.suppressed, next_due: None })
+        Ok(Some(Claim { claimed, suppressed: taken.suppressed, next_due: None }))
     }
 
     fn claimed(&self, lease_token: i64, leased: &Leased) -> Claimed {

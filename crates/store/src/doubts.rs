@@ -6,7 +6,7 @@
 
 mod asked;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 pub use asked::{Answered, Because, Doubt, Found};
@@ -109,6 +109,17 @@ pub(crate) const OPEN: Sql = Sql::each(
          AND d.state || '' = 'unknown' AND d.settle_at IS NOT NULL
      ON CONFLICT (delivery_id, lease_token) DO NOTHING",
 );
+/// Whether the provider was asked, or is being asked, about the attempt that a delivery has. On PostgreSQL nobody begins to ask
+/// before the transaction ends.
+const ASKED: Sql = Sql::each(
+    "SELECT x.delivery_id, x.asker IS NOT NULL OR x.unanswered > 0 OR x.missed_at IS NOT NULL OR x.resent > 0
+     FROM doubts x JOIN deliveries d ON d.id = x.delivery_id AND d.lease_token = x.lease_token
+     WHERE x.delivery_id IN (SELECT value FROM json_each($1))",
+    "SELECT x.delivery_id, x.asker IS NOT NULL OR x.unanswered > 0 OR x.missed_at IS NOT NULL OR x.resent > 0
+     FROM doubts x JOIN deliveries d ON d.id = x.delivery_id AND d.lease_token = x.lease_token
+     WHERE x.delivery_id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
+     ORDER BY x.delivery_id FOR UPDATE OF x",
+);
 /// All that wait to be settled are few, so those without a doubt are looked for among them.
 const OPEN_MISSING: Sql = Sql::new(
     "INSERT INTO doubts (delivery_id, lease_token, organisation_id, message_id, gateway, lost_at, ask_at)
@@ -202,4 +213,15 @@ impl Store {
             on_db!(write self.db, pool, d => sqlx::query_as(COUNT.of(d)).fetch_all(pool).await?);
         rows.into_iter().map(|(gateway, how)| Ok((gateway, Resolution::parse(&how)?))).collect()
     }
+}
+/// Those of these deliveries that may have been handed over again under the lease token that they have, because their provider was
+/// asked about them: that they were not taken at first says nothing any more.
+pub(crate) async fn asked(tx: &mut Tx, deliveries: &[i64]) -> Result<HashSet<i64>> {
+    if deliveries.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let deliveries = json!(deliveries).to_string();
+    let rows: Vec<(i64, bool)> =
+        on_tx!(tx, conn, d => sqlx::query_as(ASKED.of(d)).bind(deliveries).fetch_all(conn).await?);
+    Ok(rows.into_iter().filter(|(_, asked)| *asked).map(|(id, _)| id).collect())
 }

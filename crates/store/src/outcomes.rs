@@ -21,7 +21,7 @@ use crate::lock;
 use crate::object::object;
 use crate::receipts::{self, IncomingReceipt, ReceiptCounts, join_parked};
 use crate::refusals::RefusedDelivery;
-use crate::{Result, Store, refusals};
+use crate::{Result, Store, doubts, refusals};
 
 /// What came of one attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -207,11 +207,14 @@ pub(crate) async fn finish_each(
     let ids = json!(by_id.keys().collect::<Vec<_>>()).to_string();
     let rows: Vec<CurrentRow> =
         on_tx!(&mut *tx, conn, d => sqlx::query_as(CURRENT.of(d)).bind(&ids).fetch_all(conn).await?);
+    let late = rows.iter().filter(|row| settling.how == Resolution::LateAnswer && row.state == "unknown");
+    let back = late.filter(|row| by_id.get(&row.id).is_some_and(|finished| goes_back(&finished.decision)));
+    let asked = doubts::asked(tx, &back.map(|row| row.id).collect::<Vec<_>>()).await?;
     lock::messages_of(tx, &ids).await?;
     let refused = rows.iter().filter_map(|row| refused_for_all(row, by_id.get(&row.id)?));
     let heard = refusals::hear(tx, gateway, refused.collect()).await?;
     let mut writes = Writes::new(settling);
-    for row in &rows {
+    for row in rows.iter().filter(|row| !asked.contains(&row.id)) {
         if let Some(finished) = by_id.get(&row.id) {
             writes.add(row, heard.put_back.get(&row.id).unwrap_or(finished));
         }
@@ -222,6 +225,11 @@ pub(crate) async fn finish_each(
     }
     heard.tell(later);
     Ok(FinishedCounts { fenced: batch.len() as u64 - counts.applied.min(batch.len() as u64), ..counts })
+}
+
+/// Whether it says that nothing was taken.
+const fn goes_back(decision: &Decision) -> bool {
+    matches!(decision, Decision::PutBack { .. } | Decision::HandOver { .. } | Decision::PauseGateway { .. })
 }
 
 /// An answer that refuses the message rather than the recipient, to the attempt that the row is about.

@@ -3,7 +3,7 @@
 
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-use crate::db::{Db, Dialect, Sql};
+use crate::db::{Db, Dialect, Sql, Tx};
 use crate::fixture::Fixture;
 use crate::{
     channels, claims, doubts, follow_ups, inbound, matching, outcomes, receipts, refusals, sweep, unsent,
@@ -252,18 +252,24 @@ async fn postgres_goes_by_the_index_in_the_middle_of_an_alert() {
 #[tokio::test]
 async fn postgres_reads_no_more_of_the_queue_than_a_claim_looks_at() {
     const SHARE: &str = "uuid, bigint, bigint, bigint, bigint, bigint, text, bigint, bigint, text, bigint, bigint, bigint, bigint";
-    let fixture = postgres_that_knows_an_empty_queue("queued").await;
-    let Db::Postgres { pool, .. } = &fixture.store.db else { panic!("this is about PostgreSQL") };
-    let mut db = pool.acquire().await.unwrap();
-    for (statement, types, indexes) in [
-        (claims::CANDIDATES, "uuid, bigint, bigint, text, bigint", &["deliveries_queue"][..]),
-        (claims::SHARE, SHARE, &["deliveries_queue", "deliveries_pkey"]),
-        (claims::HANDED, "uuid, bigint, bigint, text, text, bigint, bigint", &["deliveries_handed"]),
-    ] {
-        let plan = generic_plan(&mut db, statement, types).await;
-        let scans: Vec<_> = plan.iter().filter(|step| step.contains(" on deliveries")).collect();
-        let expected = scans.iter().zip(indexes).all(|(step, index)| step.contains(index));
-        assert!(scans.len() == indexes.len() && expected, "{plan:#?}");
+    // A new database, in which nothing was ever counted, and one that was counted while nothing was queued.
+    for fixture in
+        [postgres_before_analyze("queued").await, postgres_that_knows_an_empty_queue("queued").await]
+    {
+        let Tx::Postgres(mut db, _) = fixture.store.db.begin_claim().await.unwrap() else {
+            panic!("no PostgreSQL")
+        };
+        for (statement, types, indexes) in [
+            (claims::DUE, "bigint, text", &["deliveries_queue"][..]),
+            (claims::CANDIDATES, "uuid, bigint, bigint, text, bigint", &["deliveries_queue"]),
+            (claims::SHARE, SHARE, &["deliveries_queue", "deliveries_pkey"]),
+            (claims::HANDED, "uuid, bigint, bigint, text, text, bigint, bigint", &["deliveries_handed"]),
+        ] {
+            let plan = generic_plan(&mut db, statement, types).await;
+            let scans: Vec<_> = plan.iter().filter(|step| step.contains(" on deliveries")).collect();
+            let expected = scans.iter().zip(indexes).all(|(step, index)| step.contains(index));
+            assert!(scans.len() == indexes.len() && expected, "{plan:#?}");
+        }
     }
 }
 

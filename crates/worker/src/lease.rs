@@ -46,7 +46,12 @@ impl Holding {
     /// True only while the lease has time left by our own monotonic clock: a process that was stopped for a while finds out
     /// here, before its first byte.
     pub(crate) fn is_held(&self, now: Instant) -> bool {
-        !self.lost.is_cancelled() && now < *self.until.borrow()
+        let held = !self.lost.is_cancelled() && now < *self.until.borrow();
+        if !held {
+            // Who was told so stops for good, so nobody may hear otherwise afterwards.
+            self.lost.cancel();
+        }
+        held
     }
 }
 
@@ -205,7 +210,7 @@ async fn renew(
         let renewal = store.lease_channel(&name, owner, now.plus(length(&store)), now);
         next = asked + RENEW_EVERY;
         match tokio::time::timeout_at(ends.min(asked + patience), renewal).await {
-            Ok(Ok(channels::Lease::Renewed)) => {
+            Ok(Ok(channels::Lease::Renewed)) if Instant::now() < ends => {
                 until.send_replace(asked + length(&store).saturating_sub(MARGIN));
             }
             // `Taken`: somebody had it in between, so what we have in flight is no longer ours.
@@ -219,7 +224,7 @@ async fn renew(
             Err(_) if Instant::now() < ends => {
                 tracing::warn!(channel = %name, "the database does not answer: the lease was not renewed yet");
             }
-            Ok(Err(_)) | Err(_) => {
+            Ok(Ok(channels::Lease::Renewed) | Err(_)) | Err(_) => {
                 tracing::error!(channel = %name, "the lease ran out before the database answered");
                 return;
             }

@@ -3,7 +3,6 @@
 use klaroen_domain::decide::Decision;
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::time::Timestamp;
-use serde_json::json;
 
 use crate::db::{Sql, on_tx};
 use crate::later::Later;
@@ -16,15 +15,6 @@ const OF_CLAIM: Sql = Sql::new(
      WHERE NOT m.settled AND d.state = 'sending' AND d.lease_token = $1
      UNION ALL
      SELECT d.id FROM deliveries d WHERE d.state = 'unknown' AND d.lease_token = $1",
-);
-/// The provider was asked about it, or is being asked: it may have been handed over again under the same token. On PostgreSQL
-/// nobody begins to ask before the transaction ends.
-const ASKED: Sql = Sql::each(
-    "SELECT delivery_id, asker IS NOT NULL OR unanswered > 0 OR missed_at IS NOT NULL OR resent > 0 FROM doubts
-     WHERE lease_token = $2 AND delivery_id IN (SELECT value FROM json_each($1))",
-    "SELECT delivery_id, asker IS NOT NULL OR unanswered > 0 OR missed_at IS NOT NULL OR resent > 0 FROM doubts
-     WHERE lease_token = $2 AND delivery_id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
-     ORDER BY delivery_id FOR UPDATE",
 );
 
 impl Store {
@@ -42,14 +32,8 @@ impl Store {
         if ids.is_empty() {
             return Ok(0);
         }
-        let json = json!(ids).to_string();
-        lock::deliveries(&mut tx, &json).await?;
-        let doubts: Vec<(i64, bool)> = on_tx!(&mut tx, conn, d =>
-            sqlx::query_as(ASKED.of(d)).bind(&json).bind(lease_token).fetch_all(conn).await?);
-        let asked = |id: &i64| doubts.iter().any(|(doubt, asked)| doubt == id && *asked);
         let back: Vec<Finished> = ids
             .into_iter()
-            .filter(|id| !asked(id))
             .map(|id| Finished {
                 id: DeliveryId(id),
                 lease_token,

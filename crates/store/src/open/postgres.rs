@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
+use tokio::time::timeout;
 
 use crate::db::Db;
 use crate::heartbeat::{Heartbeat, vanished};
@@ -18,6 +19,8 @@ const OLDEST_VERSION: i32 = 150_000;
 
 /// A server that cannot be reached in this time is not there: the kernel would try for two minutes.
 const REACHED_WITHIN: Duration = Duration::from_secs(10);
+/// A connection whose statement was given up, or whose server has vanished, is not waited for.
+const RETURNED_WITHIN: Duration = Duration::from_secs(3);
 
 /// What every connection is told. A statement or a transaction that hangs must not hold locks or its connection for ever;
 /// what it wanted is tried again. `jit`: compiling costs more than any statement here runs. A server whose default is not to
@@ -48,10 +51,13 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
             let gone = taken.outlived(meta.age);
             Box::pin(async move { if gone { Err(vanished()) } else { is_writable(connection).await } })
         })
-        // It is asked whether it lives before it goes back; one whose server has vanished would never answer.
-        .after_release(move |_, meta| {
+        // The pool asks whether it lives before it takes it back, and waits for the answer as long as there is none.
+        .after_release(move |connection, meta| {
             let gone = returned.outlived(meta.age);
-            Box::pin(async move { if gone { Err(vanished()) } else { Ok(true) } })
+            Box::pin(async move {
+                let lives = !gone && matches!(timeout(RETURNED_WITHIN, connection.ping()).await, Ok(Ok(())));
+                if lives { Ok(true) } else { Err(vanished()) }
+            })
         })
         .after_connect(|connection, _| {
             Box::pin(async { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
@@ -77,7 +83,7 @@ pub(super) fn shown(url: &str) -> Result<String> {
 
 /// On a connection of its own, where a statement may take its time; an advisory lock lets one process do it.
 async fn migrate(connect: &PgConnectOptions) -> Result<()> {
-    let reached = tokio::time::timeout(REACHED_WITHIN, connect.connect()).await;
+    let reached = timeout(REACHED_WITHIN, connect.connect()).await;
     let mut connection = reached.unwrap_or_else(|_| Err(vanished()))?;
     let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::integer")
         .fetch_one(&mut connection)
