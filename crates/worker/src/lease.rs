@@ -101,14 +101,15 @@ impl Applicant<'_> {
         let mut free_since = None;
         while !shutdown.is_cancelled() {
             let woken = self.wake.notified();
-            let wait = match ends_soon(shutdown.clone(), self.ask(&mut free_since, give_back)).await? {
-                Ok(Asked::Taken(taken)) => return Some(*taken),
-                Ok(Asked::Wait(wait)) => wait,
-                Err(error) => {
-                    tracing::warn!(channel = %self.name, %error, "the channel could not be leased");
-                    jitter::around(ASK_EVERY)
-                }
-            };
+            let wait =
+                match ends_soon(shutdown.clone(), Box::pin(self.ask(&mut free_since, give_back))).await? {
+                    Ok(Asked::Taken(taken)) => return Some(*taken),
+                    Ok(Asked::Wait(wait)) => wait,
+                    Err(error) => {
+                        tracing::warn!(channel = %self.name, %error, "the channel could not be leased");
+                        jitter::around(ASK_EVERY)
+                    }
+                };
             let asked = Instant::now();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::reports::Report;
-use super::stage::{CLAIM, Cluster, FEW, RATE, WINDOW};
+use super::stage::{BINDS, CLAIM, Cluster, FEW, RATE, WINDOW};
 use crate::client::{Client, count};
 use crate::program::PATIENCE;
 
-/// Answers that wait for their commit on a machine that is held up: a quarter of a second of them.
-const LATE: u64 = RATE / 4;
+/// Answers that wait for their commit where a bind is cut off, on a machine that is held up: those of a second. They are kept,
+/// and settle what was in doubt meanwhile.
+const WAITING: u64 = RATE / BINDS as u64;
 
 /// Waits until nothing of an alert is under way, as long as it goes on: a busy machine takes its time.
 async fn quiet(client: &Client, alert: &str) {
@@ -88,10 +89,9 @@ fn did_not_ring(doubts: &Doubts) {
     }
 }
 
-/// What is in doubt at most where so many binds were cut off: each what it had in flight and what it had leased to send next;
-/// and, of one of them, answers that waited for their commit on a machine that is held up.
-const fn doubts_most(cut: usize) -> u64 {
-    if cut == 0 { 0 } else { (cut * (WINDOW + CLAIM)) as u64 + LATE }
+/// What stays in doubt at most where so many binds were cut off: of each what it had in flight and what it had leased to send next.
+const fn doubts_most(cut: usize) -> usize {
+    cut * (WINDOW + CLAIM)
 }
 
 /// Waits for quiet and checks everything, after binds were cut off so many times.
@@ -136,10 +136,14 @@ pub async fn check(cluster: &mut Cluster, large: &[(Report, usize)], small: &[Re
     let peak = cluster.smsc.stats().peak_submits_per_second;
     let late = cluster.lateness.allows(RATE);
     assert!(peak <= RATE + late, "{peak} in one second, and {RATE} are allowed: {late} may be late");
-    let most = doubts_most(cut);
-    let left = doubts.len();
+    let (left, most) = (doubts.len(), doubts_most(cut));
     eprintln!(
         "{ever} were in doubt for a while, {left} still are; {cut} binds that are cut off leave {most} at most"
     );
-    assert!(ever <= most, "{ever} were in doubt after {cut} binds were cut off");
+    assert!(left <= most, "{left} are in doubt after {cut} binds were cut off");
+    let for_a_while = most as u64 + cut as u64 * WAITING;
+    assert!(
+        ever <= for_a_while,
+        "{ever} were in doubt after {cut} binds were cut off: {for_a_while} at most"
+    );
 }

@@ -13,13 +13,12 @@ impl Session {
     /// Puts back what was not submitted, then waits for what is under way until `deadline`.
     pub(crate) async fn wind_down(mut self, deadline: Instant) {
         if let Some(mut claiming) = self.claiming.take() {
-            match timeout_at(deadline, &mut claiming).await {
-                Ok(claimed) => self.claimed(claimed),
-                Err(_) => {
-                    tracing::warn!("a claim does not end: what it brings is put back as soon as it does");
-                    let brought = async move { claiming.await.ok().and_then(Result::ok) };
-                    tokio::spawn(self.parts.claimer.clone().put_back(brought));
-                }
+            if let Ok(claimed) = timeout_at(deadline, &mut claiming).await {
+                self.claimed(claimed);
+            } else {
+                tracing::warn!("a claim does not end: what it brings is put back as soon as it does");
+                let brought = async move { claiming.await.ok().and_then(Result::ok) };
+                tokio::spawn(self.parts.claimer.clone().put_back(brought));
             }
         }
         self.put_back_by(deadline).await;
