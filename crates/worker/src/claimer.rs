@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::finisher::{FIRST_WAIT, LONGEST_WAIT};
 use crate::messages::{MessageCache, Outgoing};
 use crate::submit::Attempt;
 use crate::switchboard::Taking;
@@ -61,10 +62,6 @@ pub(crate) struct Batch {
     /// How long until the next delivery is due.
     pub(crate) next_due: Option<Duration>,
 }
-
-/// Waits between attempts to give a claim back, as for results: see `finisher`.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// A part of the queue, and what of it was looked at.
 type Scanned = (Arc<Part>, Scan);

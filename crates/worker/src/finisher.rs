@@ -20,8 +20,8 @@ use crate::batch;
 /// Results that wait to be written; submitting stops when they are this many.
 const WAITING: usize = 4_096;
 /// Waits between attempts to write: a busy database passes in milliseconds, a full disk takes minutes.
-const FIRST_WAIT: Duration = Duration::from_millis(50);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+pub(crate) const FIRST_WAIT: Duration = Duration::from_millis(50);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// What writing may still take once it is given up.
 const LAST: Duration = Duration::from_secs(2);
 /// Ids that one log line names.
