@@ -134,8 +134,9 @@ impl Store {
     }
 
     /// Writes what came of submits, and then receipts, and waits for the disk once: a receipt that came right after its answer
-    /// finds it. On PostgreSQL each has a transaction of its own, so that locks are taken in one order; it may then give results
-    /// and no counts of receipts, which are not stored.
+    /// finds it. PostgreSQL does two things at once, and takes locks in one order in each: there the receipts are left to
+    /// whoever brought them, who has [`Store::store_receipts`] while the next results are written here; it gives no counts of
+    /// them then.
     ///
     /// # Errors
     /// What the database says; nothing of either is written then, and no receipt may be acknowledged.
@@ -145,20 +146,19 @@ impl Store {
         results: &[Finished],
         receipts: &[IncomingReceipt],
     ) -> Result<(FinishedCounts, Option<ReceiptCounts>)> {
+        if self.is_shared() && results.is_empty() {
+            return Ok((FinishedCounts::default(), None));
+        }
         let (mut tx, finished) = self.finish_in(gateway, results).await?;
-        if matches!(tx, Tx::Sqlite(_)) || results.is_empty() {
-            let mut later = Later::default();
-            let stored = receipts::store(&mut tx, gateway, receipts, &mut later).await?;
-            later.write(&mut tx).await?;
+        if self.is_shared() {
             tx.commit().await?;
-            return Ok((finished, Some(stored)));
+            return Ok((finished, None));
         }
+        let mut later = Later::default();
+        let stored = receipts::store(&mut tx, gateway, receipts, &mut later).await?;
+        later.write(&mut tx).await?;
         tx.commit().await?;
-        if receipts.is_empty() {
-            return Ok((finished, Some(ReceiptCounts::default())));
-        }
-        let stored = self.store_receipts(gateway, receipts).await;
-        Ok((finished, stored.inspect_err(|error| tracing::warn!(%error, "receipts not stored")).ok()))
+        Ok((finished, Some(stored)))
     }
 
     /// A transaction in which what came of submits is written.

@@ -20,7 +20,7 @@ async fn plan(fixture: &Fixture, statement: Sql) -> Vec<String> {
 #[tokio::test]
 async fn a_batch_is_read_first_and_looked_up_in_the_tables() {
     let fixture = Fixture::new(Engine::Sqlite).await;
-    for statement in [receipts::FIND, receipts::PARKED, matching::MEMBERS] {
+    for statement in [receipts::FIND, receipts::INSERT_FOUND, receipts::PARKED, matching::MEMBERS] {
         let plan = plan(&fixture, statement).await;
         assert!(plan[0].starts_with("SCAN j "), "{plan:#?}");
     }
@@ -150,6 +150,8 @@ async fn postgres_looks_each_receipt_up_instead_of_reading_what_the_gateway_ever
     let fixture = postgres_before_analyze("sent").await;
     let Db::Postgres { pool, .. } = &fixture.store.db else { panic!("this is about PostgreSQL") };
     let mut db = pool.acquire().await.unwrap();
+    let found = generic_plan(&mut db, receipts::INSERT_FOUND, "text, text, text, text").await.join("\n");
+    assert!(found.contains("Index Scan using deliveries_pkey") && !found.contains("Join"), "{found}");
     for statement in [receipts::FIND, receipts::PARKED] {
         let plan = generic_plan(&mut db, statement, "text, text").await.join("\n");
         let by_id = "Index Cond: ((gateway = $2) AND (provider_id = ";

@@ -1,5 +1,6 @@
 //! Receipts: stored as they came, merged by `advance`, parked where their delivery is not known yet.
 
+mod log;
 mod owners;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,8 +10,11 @@ use klaroen_domain::id::DeliveryId;
 use klaroen_domain::incoming::Receipt;
 use klaroen_domain::outcome::{Failure, ProviderId, ReceiptStatus};
 use klaroen_domain::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use self::log::Log;
+#[cfg(test)]
+pub(crate) use self::log::INSERT_FOUND;
 #[cfg(test)]
 pub(crate) use self::owners::FIND;
 use self::owners::counts_as_lost;
@@ -19,7 +23,7 @@ use crate::doubts::{self, Resolution};
 use crate::later::Later;
 use crate::outcomes::reopen;
 use crate::seal::{Keys, Recipient};
-use crate::{Result, Store, StoreError, gateway_tests, hex, lock};
+use crate::{Result, Store, StoreError, gateway_tests, lock};
 
 /// One receipt.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,19 +71,6 @@ pub struct ReceiptCounts {
     pub moved: u64,
 }
 
-const INSERT: Sql = Sql::each(
-    "INSERT INTO receipts
-         (organisation_id, gateway, provider_id, status, error, recipient, raw, received_at, delivery_id)
-     SELECT (SELECT organisation_id FROM deliveries d WHERE d.id = j.value ->> 6), $2, j.value ->> 0, j.value ->> 1,
-         j.value ->> 2, unhex(j.value ->> 3), j.value ->> 4, j.value ->> 5, j.value ->> 6
-     FROM json_each($1) j",
-    "INSERT INTO receipts
-         (organisation_id, gateway, provider_id, status, error, recipient, raw, received_at, delivery_id)
-     SELECT (SELECT organisation_id FROM deliveries d WHERE d.id = (j.value ->> 6)::bigint), $2, j.value ->> 0,
-         j.value ->> 1, j.value ->> 2, decode(j.value ->> 3, 'hex'), j.value ->> 4, (j.value ->> 5)::bigint,
-         (j.value ->> 6)::bigint
-     FROM json_array_elements($1::json) AS j(value)",
-);
 /// How deliveries stand, as one JSON value; columns: id, state, parts.
 pub(crate) const DELIVERIES: Sql = Sql::each(
     "SELECT json_group_array(json_array(d.id, d.state,
@@ -204,7 +195,7 @@ pub(crate) async fn store(
         .collect();
     let tests: HashMap<usize, i64> =
         gateway_tests::find(tx, gateway, batch, &unowned).await?.into_iter().collect();
-    let mut rows = Vec::with_capacity(batch.len());
+    let mut log = Log::default();
     let mut receipts = Vec::with_capacity(batch.len());
     let mut joined = 0;
     for (index, receipt) in batch.iter().enumerate() {
@@ -216,15 +207,11 @@ pub(crate) async fn store(
             (Some(ours), _) => Some((ours.0, 0)),
             (None, found) => found,
         };
-        rows.push(json!([
-            receipt.provider_id.0,
-            receipt.status.as_str(),
-            receipt.error,
-            receipt.recipient.map(|r| hex::encode(&r.0)),
-            receipt.raw,
-            receipt.received_at.as_millis(),
-            test.map(|number| DeliveryId::of_test(number).0).or(owner.map(|(delivery, _)| delivery)),
-        ]));
+        let found = found.get(index).copied().flatten().map(|(delivery, _)| delivery);
+        match test.map(|number| DeliveryId::of_test(number).0).or(owner.map(|(delivery, _)| delivery)) {
+            Some(delivery) if found == Some(delivery) => log.found(receipt, delivery),
+            delivery => log.other(receipt, delivery),
+        }
         if let Some(number) = test {
             let error = receipt.error.as_deref();
             gateway_tests::settle(tx, number, receipt.status, error, receipt.received_at).await?;
@@ -247,8 +234,7 @@ pub(crate) async fn store(
             });
         }
     }
-    on_tx!(&mut *tx, conn, d => sqlx::query(INSERT.of(d))
-        .bind(Value::Array(rows).to_string()).bind(gateway).execute(conn).await?.rows_affected());
+    log.write(tx, gateway).await?;
     joined += receipts.len() as u64;
     let late: Vec<i64> = receipts.iter().map(|r| r.delivery).filter(|id| lost.contains(id)).collect();
     if !late.is_empty() {
