@@ -92,14 +92,16 @@ pub(crate) async fn begin(
     Ok(())
 }
 
-/// Writes one page; gives how many deliveries were new.
-pub(crate) async fn write_page(tx: &mut Tx, target: Target, page: &[Matched], now: Timestamp) -> Result<u64> {
+/// The people of a page as they are written: `{"participant": "recipient"}`. Made before the transaction, in which everybody
+/// waits for SQLite's one writer.
+pub(crate) fn people(page: &[Matched]) -> String {
+    object(page.iter().map(|m| (m.participant.0.simple(), hex::encode(&m.recipient.0))))
+}
+
+/// Writes one page of [`people`]; gives how many deliveries were new.
+pub(crate) async fn write_page(tx: &mut Tx, target: Target, people: &str, now: Timestamp) -> Result<u64> {
     let lane: i64 = on_tx!(&mut *tx, conn, d =>
         sqlx::query_scalar(LANE.of(d)).bind(target.message.0).fetch_one(conn).await?);
-    let people = object(page.iter().map(|m| {
-        let participant = m.participant.0.simple().to_string();
-        (participant, hex::encode(&m.recipient.0))
-    }));
     let added = on_tx!(&mut *tx, conn, d => sqlx::query(INSERT_PAGE.of(d))
         .bind(people)
         .bind(target.organisation.0).bind(target.alert.0).bind(target.message.0).bind(lane).bind(now.as_millis())
@@ -165,6 +167,7 @@ impl Store {
         let mut walk = Walk::begin(self, &query, rules, row.next_cell).await?;
         while !walk.is_done() {
             let page = walk.step(PLACES).await?;
+            let people = people(&page);
             let mut tx = self.db.begin().await?;
             let active: bool = on_tx!(&mut tx, conn, d =>
                 sqlx::query_scalar(STILL_ACTIVE.of(d)).bind(alert.0).fetch_one(conn).await?);
@@ -173,7 +176,7 @@ impl Store {
                 break;
             }
             if !page.is_empty() {
-                write_page(&mut tx, target, &page, now).await?;
+                write_page(&mut tx, target, &people, now).await?;
             }
             // Where nobody was found, too: who looks through a million places is not cut off.
             on_tx!(&mut tx, conn, d => sqlx::query(TOUCH.of(d))

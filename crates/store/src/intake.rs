@@ -256,6 +256,6 @@ impl Intake<'_> {
         first: &FirstPage,
     ) -> Result<u64> {
         fanout::begin(tx, target, geofence, self.now, first).await?;
-        fanout::write_page(tx, target, &first.recipients, self.now).await
+        fanout::write_page(tx, target, &fanout::people(&first.recipients), self.now).await
     }
 }

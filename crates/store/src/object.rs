@@ -3,21 +3,23 @@
 
 use std::fmt::{Display, Write as _};
 
-use serde_json::Value;
+use serde::Serialize;
 
 /// Pairs as one JSON object. A key may repeat: both databases give every pair.
-pub(crate) fn object<K: Display, V: Into<Value>>(pairs: impl IntoIterator<Item = (K, V)>) -> String {
-    let mut text = String::from("{");
+pub(crate) fn object<K: Display, V: Serialize>(pairs: impl IntoIterator<Item = (K, V)>) -> String {
+    let (mut text, mut name) = (Vec::from(b"{"), String::new());
     for (key, value) in pairs {
         if text.len() > 1 {
-            text.push(',');
+            text.push(b',');
         }
-        // A `Value` escapes what JSON does not take.
-        write!(text, "{}:{}", Value::String(key.to_string()), value.into())
-            .unwrap_or_else(|_| unreachable!("a String takes everything"));
+        name.clear();
+        let written = write!(name, "{key}").is_ok() && serde_json::to_writer(&mut text, &name).is_ok();
+        text.push(b':');
+        let written = written && serde_json::to_writer(&mut text, &value).is_ok();
+        debug_assert!(written, "memory takes everything, and the values are plain ones");
     }
-    text.push('}');
-    text
+    text.push(b'}');
+    String::from_utf8(text).unwrap_or_default()
 }
 
 #[cfg(test)]

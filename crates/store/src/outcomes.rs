@@ -164,8 +164,10 @@ impl Store {
     /// A transaction in which what came of submits is written.
     async fn finish_in(&self, gateway: &str, results: &[Finished]) -> Result<(Tx, FinishedCounts)> {
         if let Some(sent) = Sent::of(results) {
+            // Before the transaction, in which everybody waits for SQLite's one writer.
+            let parameters = sent.parameters();
             let mut tx = self.db.begin().await?;
-            if let Some(finished) = sent.write(&mut tx, gateway).await? {
+            if let Some(finished) = sent.write(&mut tx, gateway, parameters).await? {
                 return Ok((tx, finished));
             }
             // Some row is not what its attempt left. This is rolled back, and each is looked at.
@@ -252,6 +254,24 @@ struct Sent<'a> {
     names: Vec<(&'a str, i64)>,
 }
 
+/// What its statements take.
+struct Parameters {
+    /// Of all deliveries, as a JSON array.
+    ids: String,
+    groups: Vec<Group>,
+    /// `{"provider id": delivery}`.
+    names: String,
+}
+
+/// Deliveries of one lease and of as many segments.
+struct Group {
+    lease_token: i64,
+    segments: u8,
+    /// `{"delivery": time}`.
+    times: String,
+    rows: u64,
+}
+
 impl<'a> Sent<'a> {
     fn of(batch: &'a [Finished]) -> Option<Self> {
         let mut sent = Self { times: BTreeMap::new(), names: Vec::with_capacity(batch.len()) };
@@ -268,20 +288,38 @@ impl<'a> Sent<'a> {
         (!sent.names.is_empty()).then_some(sent)
     }
 
+    fn parameters(&self) -> Parameters {
+        let groups = self.times.iter().map(|((lease_token, segments), rows)| Group {
+            lease_token: *lease_token,
+            segments: *segments,
+            times: object(rows.iter().copied()),
+            rows: rows.len() as u64,
+        });
+        Parameters {
+            ids: json!(self.names.iter().map(|(_, id)| id).collect::<Vec<_>>()).to_string(),
+            groups: groups.collect(),
+            names: object(self.names.iter().copied()),
+        }
+    }
+
     /// Writes them without reading a row first; `None` where a row is not what its attempt left: nothing may be committed then.
-    async fn write(&self, tx: &mut Tx, gateway: &str) -> Result<Option<FinishedCounts>> {
-        let ids = json!(self.names.iter().map(|(_, id)| id).collect::<Vec<_>>()).to_string();
+    async fn write(
+        &self,
+        tx: &mut Tx,
+        gateway: &str,
+        parameters: Parameters,
+    ) -> Result<Option<FinishedCounts>> {
+        let Parameters { ids, groups, names } = parameters;
         lock::deliveries(tx, &ids).await?;
-        for ((lease_token, segments), rows) in &self.times {
+        for Group { lease_token, segments, times, rows } in groups {
             let written = on_tx!(&mut *tx, conn, d => sqlx::query(SENT.of(d))
-                .bind(object(rows.iter().copied())).bind(*lease_token).bind(i64::from(*segments))
-                .execute(conn).await?.rows_affected());
-            if written != rows.len() as u64 {
+                .bind(times).bind(lease_token).bind(i64::from(segments)).execute(conn).await?.rows_affected());
+            if written != rows {
                 return Ok(None);
             }
         }
         on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED_WHOLE.of(d))
-            .bind(object(self.names.iter().copied())).bind(gateway).execute(conn).await?.rows_affected());
+            .bind(names).bind(gateway).execute(conn).await?.rows_affected());
         on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES_OF.of(d)).bind(ids).execute(conn).await?.rows_affected());
         let mut later = Later::default();
         let joined = join_parked(tx, gateway, || self.submissions(), &mut later).await?;

@@ -75,7 +75,7 @@ impl<'a> Log<'a> {
     pub(super) async fn write(self, tx: &mut Tx, gateway: &str) -> Result<()> {
         for ((status, error), receipts) in self.found {
             let rows = object(receipts.iter().map(|(delivery, receipt)| {
-                (*delivery, json!([receipt.provider_id.0, receipt.raw, receipt.received_at.as_millis()]))
+                (*delivery, (&receipt.provider_id.0, &receipt.raw, receipt.received_at.as_millis()))
             }));
             let written = on_tx!(&mut *tx, conn, d => sqlx::query(INSERT_FOUND.of(d))
                 .bind(rows).bind(gateway).bind(status).bind(error).execute(conn).await?.rows_affected());

@@ -14,17 +14,17 @@ use crate::{Result, StoreError, hex};
 const CLOCKS_DIFFER: Duration = Duration::from_mins(1);
 
 /// What the submits are that a batch of receipts names, as one JSON value: a row each would be most of the work. `$1` is the
-/// provider ids. Columns: which of them, the delivery, part, time of the submit, whose phone, the state.
+/// provider ids. Columns: which of them, the delivery, part, time of the submit, whose phone (the first 8 bytes of its hash), the state.
 ///
 /// `CROSS JOIN` keeps the order in SQLite: left to itself it reads every submit of the gateway and looks each one up in the
 /// batch, so that a receipt costs more the more was ever sent. `OFFSET 0` is the same for PostgreSQL.
 pub(crate) const FIND: Sql = Sql::each(
-    "SELECT json_group_array(json_array(j.key, s.delivery_id, s.part, s.submitted_at, lower(hex(d.recipient)), d.state))
+    "SELECT json_group_array(json_array(j.key, s.delivery_id, s.part, s.submitted_at, lower(hex(substr(d.recipient, 1, 8))), d.state))
      FROM json_each($1) j
          CROSS JOIN submissions s ON s.gateway = $2 AND s.provider_id = j.value
          CROSS JOIN deliveries d ON d.id = s.delivery_id",
     "SELECT COALESCE(json_agg(json_build_array(j.nth - 1, s.delivery_id, s.part, s.submitted_at,
-         encode(d.recipient, 'hex'), d.state)), '[]')::text
+         encode(substr(d.recipient, 1, 8), 'hex'), d.state)), '[]')::text
      FROM json_array_elements_text($1::json) WITH ORDINALITY AS j(value, nth)
          CROSS JOIN LATERAL (SELECT * FROM submissions WHERE gateway = $2 AND provider_id = j.value OFFSET 0) s
          CROSS JOIN LATERAL (SELECT recipient, state FROM deliveries WHERE id = s.delivery_id OFFSET 0) d",
@@ -54,7 +54,7 @@ pub(super) async fn find(
     let corrupt = StoreError::Corrupt { table: "submissions", column: "delivery_id" };
     let rows: Vec<Found<'_>> = serde_json::from_str(&rows).map_err(|_| corrupt)?;
     let recipients: Vec<Option<String>> =
-        batch.iter().map(|r| r.recipient.map(|recipient| hex::encode(&recipient.0))).collect();
+        batch.iter().map(|r| r.recipient.map(|recipient| hex::encode(&recipient.0[..8]))).collect();
     let mut newest: Vec<Option<(i64, (i64, i64))>> = vec![None; batch.len()];
     for Found(index, delivery, part, submitted_at, recipient, state) in rows {
         lost.extend(state.parse().is_ok_and(counts_as_lost).then_some(delivery));
