@@ -12,9 +12,9 @@ use klaroen_domain::outcome::{Failure, ProviderId, ReceiptStatus};
 use klaroen_domain::time::Timestamp;
 use serde_json::json;
 
-use self::log::Log;
 #[cfg(test)]
 pub(crate) use self::log::INSERT_FOUND;
+use self::log::Log;
 #[cfg(test)]
 pub(crate) use self::owners::FIND;
 use self::owners::counts_as_lost;

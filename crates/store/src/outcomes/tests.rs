@@ -112,3 +112,45 @@ async fn messages_are_locked_in_the_order_of_their_ids(#[values(true, false)] al
     first.commit().await.unwrap();
     assert_eq!(finishing.await.unwrap().unwrap().applied, 12);
 }
+
+/// SQLite waits for the disk once; on PostgreSQL whoever brought the receipts writes them while the next results are written.
+#[rstest]
+#[tokio::test]
+async fn receipts_are_written_with_the_results_before_them_or_left_to_who_brought_them(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
+    let message = Uuid::now_v7();
+    let delivery: i64 = on_db!(write f.store.db, pool, d => {
+        sqlx::query(MESSAGE.of(d)).bind(message).bind(f.organisation.0).execute(pool).await.unwrap();
+        sqlx::query_scalar(SENDING.of(d)).bind(f.organisation.0).bind(message).bind([7_u8; 32].as_slice())
+            .fetch_one(pool).await.unwrap()
+    });
+    let result = Finished {
+        id: DeliveryId(delivery),
+        lease_token: 5,
+        decision: Decision::Sent,
+        provider_ids: vec![ProviderId("p".into())],
+        segments: 1,
+        at: NOW,
+    };
+    let receipt = IncomingReceipt {
+        provider_id: ProviderId("p".into()),
+        delivery: None,
+        status: klaroen_domain::outcome::ReceiptStatus::Delivered,
+        error: None,
+        recipient: None,
+        raw: String::new(),
+        received_at: NOW,
+    };
+    let (finished, mut stored) =
+        f.store.record("main", &[result], std::slice::from_ref(&receipt)).await.unwrap();
+    assert_eq!((finished.applied, finished.joined), (1, 0));
+    assert_eq!(stored.is_none(), f.store.is_shared());
+    if f.store.is_shared() {
+        stored = Some(f.store.store_receipts("main", &[receipt]).await.unwrap());
+    }
+    assert_eq!(stored, Some(ReceiptCounts { joined: 1, parked: 0, moved: 1 }));
+    // By themselves, too.
+    assert_eq!(f.store.record("main", &[], &[]).await.unwrap().1.is_none(), f.store.is_shared());
+}

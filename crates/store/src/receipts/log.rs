@@ -91,3 +91,98 @@ impl<'a> Log<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use klaroen_domain::outcome::{ProviderId, ReceiptStatus};
+    use klaroen_test_databases::Engine;
+    use rstest::rstest;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::db::on_db;
+    use crate::fixture::{Fixture, NOW, phone};
+    use crate::seal::Recipient;
+
+    const DELIVERY: Sql = Sql::new(
+        "INSERT INTO deliveries (organisation_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
+         VALUES ($1, $2, $2, $3, 2, 'sent', 0, 0) RETURNING id",
+    );
+    const MESSAGE: Sql = Sql::new(
+        "INSERT INTO messages (id, organisation_id, kind, priority, lane, text, encoding, segments, recipients, expires_at,
+                               created_at)
+         VALUES ($1, $2, 'start', 'urgent', 2, 't', 'gsm7', 1, 2, 9000000000000, 0)",
+    );
+    const SUBMISSION: Sql = Sql::new(
+        "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, submitted_at)
+         VALUES ('north', $1, $2, 0, 1, $3, 0)",
+    );
+    const KEPT: Sql = Sql::new(
+        "SELECT organisation_id, provider_id, status, error, recipient, raw, received_at, delivery_id FROM receipts ORDER BY raw",
+    );
+    const STATES: Sql = Sql::new("SELECT state FROM deliveries ORDER BY id");
+
+    type Kept = (Option<Uuid>, String, String, Option<String>, Option<Vec<u8>>, String, i64, Option<i64>);
+
+    #[rstest]
+    #[tokio::test]
+    async fn every_receipt_is_kept_as_it_came(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+        let f = Fixture::new(engine).await;
+        let phones: Vec<Recipient> = (0..2).map(|n| f.store.keys().recipient(&phone(n))).collect();
+        let (message, organisation) = (Uuid::now_v7(), f.organisation.0);
+        let mut deliveries = Vec::new();
+        on_db!(write f.store.db, pool, d => {
+            sqlx::query(MESSAGE.of(d)).bind(message).bind(organisation).execute(pool).await.unwrap();
+            for (name, Recipient(recipient)) in ["a\"1", "é'2"].iter().zip(&phones) {
+                let id: i64 = sqlx::query_scalar(DELIVERY.of(d)).bind(organisation).bind(message).bind(&recipient[..])
+                    .fetch_one(pool).await.unwrap();
+                sqlx::query(SUBMISSION.of(d)).bind(*name).bind(id).bind(organisation).execute(pool).await.unwrap();
+                deliveries.push(id);
+            }
+        });
+        let receipt = |raw: &str, name: &str, status, error: Option<&str>, recipient| IncomingReceipt {
+            provider_id: ProviderId(name.into()),
+            delivery: None,
+            status,
+            error: error.map(str::to_owned),
+            recipient,
+            raw: raw.to_owned(),
+            received_at: NOW,
+        };
+        let (first, second) = (Some(phones[0]), Some(phones[1]));
+        let batch = [
+            receipt("1 \\ \"quoted\"", "a\"1", ReceiptStatus::Underway, None, first),
+            receipt("2 of the same", "a\"1", ReceiptStatus::Delivered, None, first),
+            receipt("3 names no phone", "a\"1", ReceiptStatus::Delivered, None, None),
+            receipt("4 ünd", "é'2", ReceiptStatus::Undelivered, Some("it's 27"), second),
+            receipt("5 is of another phone", "é'2", ReceiptStatus::Delivered, None, first),
+            receipt("6 is of nobody", "c", ReceiptStatus::Delivered, None, second),
+        ];
+        let counts = f.store.store_receipts("north", &batch).await.unwrap();
+        assert_eq!((counts.joined, counts.parked, counts.moved), (4, 2, 2));
+        let (kept, states): (Vec<Kept>, Vec<String>) = on_db!(read f.store.db, pool, d => (
+            sqlx::query_as(KEPT.of(d)).fetch_all(pool).await.unwrap(),
+            sqlx::query_scalar(STATES.of(d)).fetch_all(pool).await.unwrap(),
+        ));
+        let about =
+            [Some(deliveries[0]), Some(deliveries[0]), Some(deliveries[0]), Some(deliveries[1]), None, None];
+        let expected: Vec<Kept> = batch
+            .iter()
+            .zip(about)
+            .map(|(receipt, about)| {
+                (
+                    about.map(|_| organisation),
+                    receipt.provider_id.0.clone(),
+                    receipt.status.as_str().to_owned(),
+                    receipt.error.clone(),
+                    receipt.recipient.map(|Recipient(recipient)| recipient.to_vec()),
+                    receipt.raw.clone(),
+                    receipt.received_at.as_millis(),
+                    about,
+                )
+            })
+            .collect();
+        assert_eq!(kept, expected);
+        assert_eq!(states, ["delivered", "undelivered"]);
+    }
+}
