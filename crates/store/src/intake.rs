@@ -12,7 +12,7 @@ use crate::db::{Sql, Tx, on_db, on_tx};
 use crate::fanout::{self, FIRST_PLACES, Target};
 use crate::idempotency::{self, Idempotency, Once, Seen};
 use crate::incidents::{self, IncidentDraft};
-use crate::matching::{Audience, MatchQuery, MatchRules, Matched};
+use crate::matching::{Audience, MatchQuery, MatchRules};
 use crate::messages::{self, NewMessage};
 use crate::walk::Walk;
 use crate::{Actor, Result, Store, StoreError, audit};
@@ -65,9 +65,9 @@ pub struct Taken {
 }
 
 /// Whom the first page of a fan-out is for, and whether there may be others.
-#[derive(Default)]
 pub(crate) struct FirstPage {
-    pub(crate) recipients: Vec<Matched>,
+    /// As [`fanout::people`] gives them.
+    pub(crate) people: String,
     pub(crate) more: bool,
     /// Where the others begin.
     pub(crate) next_cell: Option<i64>,
@@ -102,8 +102,8 @@ impl Store {
         alert: Option<&AlertDraft>,
     ) -> Result<Once<Taken>> {
         let first = match alert {
-            Some(alert) => self.first_page(&intake.query(alert), intake.rules).await?,
-            None => FirstPage::default(),
+            Some(alert) => Some(self.first_page(&intake.query(alert), intake.rules).await?),
+            None => None,
         };
         let mut tx = self.db.begin().await?;
         if let Some(answer) = intake.seen_before(&mut tx).await? {
@@ -112,8 +112,8 @@ impl Store {
         let id =
             incidents::insert(&mut tx, intake.organisation, incident, intake.operator, intake.now).await?;
         let mut taken = Taken { incident: id, alert: None, recipients: 0, more: false };
-        if let Some(alert) = alert {
-            taken = intake.start_alert(&mut tx, id, alert, &first).await?;
+        if let (Some(alert), Some(first)) = (alert, &first) {
+            taken = intake.start_alert(&mut tx, id, alert, first).await?;
         }
         intake.remember(&mut tx, id.0).await?;
         intake.audit(&mut tx, "incident.reported", id.0, json!({ "category": incident.category })).await?;
@@ -153,8 +153,8 @@ impl Store {
     /// Looks up no more than the first page: the first SMS does not wait until the last recipient is found.
     pub(crate) async fn first_page(&self, query: &MatchQuery<'_>, rules: &MatchRules) -> Result<FirstPage> {
         let mut walk = Walk::begin(self, query, rules, None).await?;
-        let recipients = walk.step(FIRST_PLACES).await?;
-        Ok(FirstPage { recipients, more: !walk.is_done(), next_cell: walk.next_cell() })
+        let people = fanout::people(&walk.step(FIRST_PLACES).await?);
+        Ok(FirstPage { people, more: !walk.is_done(), next_cell: walk.next_cell() })
     }
 }
 
@@ -256,6 +256,6 @@ impl Intake<'_> {
         first: &FirstPage,
     ) -> Result<u64> {
         fanout::begin(tx, target, geofence, self.now, first).await?;
-        fanout::write_page(tx, target, &fanout::people(&first.recipients), self.now).await
+        fanout::write_page(tx, target, &first.people, self.now).await
     }
 }

@@ -4,7 +4,7 @@
 //! began: where a transaction looks first and writes by what it saw, it takes one of these locks before it looks. It holds
 //! until the transaction ends. Rows that exist are locked as rows (`FOR NO KEY UPDATE`).
 //!
-//! Two that take several take them in one order: an alert's row, deliveries by their ids, messages by their ids, then those of
+//! Two that take several take them in one order: [`ProviderIds`], an alert's row, deliveries by their ids, messages by their ids, then those of
 //! [`Lock`] as they stand there, with [`OptOuts`] behind the numbers. The audit chain is the last, because everybody waits for
 //! it. What is found in another order is kept for the end: see `later`.
 
@@ -68,6 +68,16 @@ pub(crate) enum OptOuts {
     Change,
 }
 
+/// What a gateway's provider calls our messages. A transaction that writes such ids shares this lock; one that has receipts whose
+/// ids it does not find has it alone, looks again, and keeps it until the receipts are parked. Neither sees what the other has
+/// not committed, so without it a receipt and the answer that it is about could pass each other by.
+pub(crate) enum ProviderIds {
+    /// Before any other lock.
+    Write,
+    /// With nothing else that anybody who has [`ProviderIds::Write`] could wait for.
+    Miss,
+}
+
 impl Lock<'_> {
     /// Waits for it.
     pub(crate) async fn take(self, tx: &mut Tx) -> Result<()> {
@@ -96,6 +106,17 @@ impl OptOuts {
             Self::Change => EXCLUSIVE,
         };
         wait(tx, statement, number("opt-outs", &[])).await
+    }
+}
+
+impl ProviderIds {
+    /// Waits for them.
+    pub(crate) async fn take(self, tx: &mut Tx, gateway: &str) -> Result<()> {
+        let statement = match self {
+            Self::Write => SHARED,
+            Self::Miss => EXCLUSIVE,
+        };
+        wait(tx, statement, number("provider ids", &[gateway.as_bytes()])).await
     }
 }
 

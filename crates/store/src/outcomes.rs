@@ -17,7 +17,7 @@ use self::writes::Writes;
 use crate::db::{Sql, Tx, on_tx};
 use crate::doubts::Resolution;
 use crate::later::Later;
-use crate::lock;
+use crate::lock::{self, ProviderIds};
 use crate::object::object;
 use crate::receipts::{self, IncomingReceipt, ReceiptCounts, join_parked};
 use crate::refusals::RefusedDelivery;
@@ -134,9 +134,8 @@ impl Store {
     }
 
     /// Writes what came of submits, and then receipts, and waits for the disk once: a receipt that came right after its answer
-    /// finds it. PostgreSQL does two things at once, and takes locks in one order in each: there the receipts are left to
-    /// whoever brought them, who has [`Store::store_receipts`] while the next results are written here; it gives no counts of
-    /// them then.
+    /// finds it. PostgreSQL does two things at once: there the receipts are left to whoever brought them, who has
+    /// [`Store::store_receipts`] while the next results are written here, and no counts of them are given.
     ///
     /// # Errors
     /// What the database says; nothing of either is written then, and no receipt may be acknowledged.
@@ -167,12 +166,14 @@ impl Store {
             // Before the transaction, in which everybody waits for SQLite's one writer.
             let parameters = sent.parameters();
             let mut tx = self.db.begin().await?;
+            ProviderIds::Write.take(&mut tx, gateway).await?;
             if let Some(finished) = sent.write(&mut tx, gateway, parameters).await? {
                 return Ok((tx, finished));
             }
             // Some row is not what its attempt left. This is rolled back, and each is looked at.
         }
         let (mut tx, mut later) = (self.db.begin().await?, Later::default());
+        ProviderIds::Write.take(&mut tx, gateway).await?;
         let finished = finish_each(&mut tx, gateway, results, Settling::LATE, &mut later).await?;
         later.write(&mut tx).await?;
         Ok((tx, finished))

@@ -70,7 +70,7 @@ pub struct ParticipantDraft {
     pub phone: PhoneNumber,
     /// Of automatic texts.
     pub language: Language,
-    /// 1 to 5.
+    /// 1 to 5; while an import runs, those of before as well.
     pub places: Vec<Place>,
     /// Codes of groups.
     pub groups: Vec<String>,

@@ -21,9 +21,10 @@ use self::owners::counts_as_lost;
 use crate::db::{Sql, Tx, on_tx};
 use crate::doubts::{self, Resolution};
 use crate::later::Later;
+use crate::lock::{self, ProviderIds};
 use crate::outcomes::reopen;
 use crate::seal::{Keys, Recipient};
-use crate::{Result, Store, StoreError, gateway_tests, lock};
+use crate::{Result, Store, StoreError, gateway_tests};
 
 /// One receipt.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,29 +189,40 @@ pub(crate) async fn store(
         return Ok(ReceiptCounts::default());
     }
     let mut lost = HashSet::new();
-    let found = owners::find(tx, gateway, batch, &mut lost).await?;
+    let mut found = owners::find(tx, gateway, &batch.iter().collect::<Vec<_>>(), &mut lost).await?;
     let known = owners::known_references(tx, batch, &mut lost).await?;
-    let unowned: Vec<usize> = (0..batch.len())
+    let mut unowned: Vec<usize> = (0..batch.len())
         .filter(|i| found[*i].is_none() && !batch[*i].delivery.is_some_and(|d| known.contains(&d.0)))
         .collect();
+    if !unowned.is_empty() && matches!(tx, Tx::Postgres(..)) {
+        ProviderIds::Miss.take(tx, gateway).await?;
+        let missed: Vec<_> = unowned.iter().map(|i| &batch[*i]).collect();
+        for (i, now) in unowned.iter().zip(owners::find(tx, gateway, &missed, &mut lost).await?) {
+            found[*i] = now;
+        }
+        unowned.retain(|i| found[*i].is_none());
+    }
     let tests: HashMap<usize, i64> =
         gateway_tests::find(tx, gateway, batch, &unowned).await?.into_iter().collect();
     let mut log = Log::default();
     let mut receipts = Vec::with_capacity(batch.len());
     let mut joined = 0;
     for (index, receipt) in batch.iter().enumerate() {
-        let test = tests.get(&index).copied();
+        let (test, by_id) = (tests.get(&index).copied(), found[index]);
         // Our own reference outranks an id that the provider may use again.
         let ours = receipt.delivery.filter(|d| known.contains(&d.0));
-        let owner = match (ours, found.get(index).copied().flatten()) {
+        let owner = match (ours, by_id) {
             (Some(ours), Some((delivery, part))) if delivery == ours.0 => Some((delivery, part)),
             (Some(ours), _) => Some((ours.0, 0)),
-            (None, found) => found,
+            (None, by_id) => by_id,
         };
-        let found = found.get(index).copied().flatten().map(|(delivery, _)| delivery);
-        match test.map(|number| DeliveryId::of_test(number).0).or(owner.map(|(delivery, _)| delivery)) {
-            Some(delivery) if found == Some(delivery) => log.found(receipt, delivery),
-            delivery => log.other(receipt, delivery),
+        match owner {
+            // The phone that it names is the delivery's.
+            Some((delivery, _)) if owner == by_id => log.found(receipt, delivery),
+            _ => log.other(
+                receipt,
+                test.map(|number| DeliveryId::of_test(number).0).or(owner.map(|(delivery, _)| delivery)),
+            ),
         }
         if let Some(number) = test {
             let error = receipt.error.as_deref();

@@ -1,5 +1,6 @@
-//! Writing down what came of submits: in batches, again and again until it is written. Receipts are written along with the
-//! results before them: one wait for the disk instead of two, and a receipt finds the answer that it came right after.
+//! Writing down what came of submits: in batches, again and again until it is written. Receipts come after the results before
+//! them, so that each finds the answer that it came right after: on SQLite along with them, one wait for the disk instead of two;
+//! on PostgreSQL they go back to whoever brought them, who writes them beside the next results.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ const LAST: Duration = Duration::from_secs(2);
 /// Ids that one log line names.
 const NAMED: usize = 20;
 
-/// Receipts, and where to say that they are stored. Dropped unanswered: they are not, as far as is known.
+/// Receipts, and where to say that they are stored. Dropped unanswered: they are not, as far as is known, and it is their turn.
 #[derive(Debug)]
 pub(crate) struct Joint {
     pub(crate) receipts: Arc<Vec<IncomingReceipt>>,
@@ -241,8 +242,8 @@ async fn write_down(
     }
 }
 
-/// Whether results and receipts were written together. Where they were not, neither is to hold up the other: the results are
-/// written by themselves, and the receipts by whoever brought them.
+/// Whether the results were written: then so were the receipts, or whoever brought them does it now. Where they were not, neither
+/// is to hold up the other: the results are written by themselves, and the receipts by whoever brought them.
 async fn write_together(results: &[Finished], joint: Joint, write: &Write) -> bool {
     match write(results, &joint.receipts).await {
         Ok((finished, receipts)) => {

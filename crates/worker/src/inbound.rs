@@ -25,7 +25,7 @@ use crate::{batch, jitter, self_test};
 /// No event waits for others: a message centre sends only so many before it wants an answer, so that would be waiting for
 /// nobody. While a batch is written, the next one gathers.
 const COMPANY: Duration = Duration::ZERO;
-/// How long receipts wait to be written together with results; a database that is away keeps those up.
+/// How long receipts wait for the results before them, and to be written with them; a database that is away keeps those up.
 const TOGETHER: Duration = Duration::from_secs(5);
 
 /// Takes the events of one connection.
@@ -103,7 +103,14 @@ impl Inbound {
         let receipts = Arc::new(receipts);
         let stored = match self.store_with_results(&receipts).await {
             Some(counts) => Ok(counts),
-            None => self.store.store_receipts(&self.gateway, &receipts).await,
+            None => match self.store.store_receipts(&self.gateway, &receipts).await {
+                // The provider would bring them again, but when is up to it.
+                Err(error) if error.is_retryable() => {
+                    tracing::debug!(gateway = self.gateway, %error, "receipts not stored yet");
+                    self.store.store_receipts(&self.gateway, &receipts).await
+                }
+                stored => stored,
+            },
         };
         let verdict = match stored {
             Ok(counts) => {
@@ -120,7 +127,8 @@ impl Inbound {
         }
     }
 
-    /// `None` where that did not come about. Should it come about after all, the receipts are stored twice and count once.
+    /// `None` where they are to be stored by themselves: always on PostgreSQL, and on SQLite where it did not come about. Should it
+    /// come about there after all, the receipts are stored twice and count once.
     async fn store_with_results(&self, receipts: &Arc<Vec<IncomingReceipt>>) -> Option<ReceiptCounts> {
         let (stored, answer) = oneshot::channel();
         let joint = Joint { receipts: Arc::clone(receipts), stored };

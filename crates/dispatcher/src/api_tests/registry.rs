@@ -2,7 +2,12 @@
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode, header};
+use klaroen_domain::participant::{Language, ParticipantKind};
+use klaroen_domain::phone::{Country, PhoneNumber};
+use klaroen_domain::point::Point;
 use klaroen_domain::role::Role::{Admin, Auditor, Operator};
+use klaroen_store::Actor;
+use klaroen_store::participants::{Consent, ParticipantDraft, Place};
 use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, NOW, alert};
@@ -45,6 +50,40 @@ async fn participants_are_kept() {
         StatusCode::NO_CONTENT
     );
     assert_eq!(fixture.get(Admin, &location).await.status, StatusCode::NOT_FOUND);
+}
+
+/// As an import leaves somebody who moves, until it has read all of its file.
+#[tokio::test]
+async fn whoever_has_more_places_than_may_be_sent_can_be_changed_and_keeps_them() {
+    let fixture = Fixture::new().await;
+    let place = |n: u32| Place {
+        label: format!("{n}"),
+        location: Point::wgs84(52.0 + f64::from(n) / 100.0, 5.12).unwrap(),
+        hours: None,
+    };
+    let draft = ParticipantDraft {
+        kind: ParticipantKind::Resident,
+        name: None,
+        phone: PhoneNumber::parse("0612345678", Country::NL).unwrap(),
+        language: Language::Nl,
+        places: (0..8).map(place).collect(),
+        groups: vec![],
+        external_id: None,
+        paused_until: None,
+        consent: Consent { given_at: NOW, method: "form".into() },
+    };
+    let created =
+        fixture.store.create_participant(fixture.organisation, &draft, Actor::System, NOW).await.unwrap();
+    let path = format!("/v1/participants/{}", created.unwrap().id);
+    let changed = fixture.call(Admin, Method::PATCH, &path, &json!({"name": "A"})).await;
+    assert_eq!(changed.status, StatusCode::OK, "{}", changed.text);
+    let labels: Vec<String> = (0..8).map(|n| n.to_string()).collect();
+    let kept = changed.json()["places"].as_array().unwrap().clone();
+    assert_eq!(kept.iter().map(|place| place["label"].as_str().unwrap()).collect::<Vec<_>>(), labels);
+    let all = json!({ "places": kept });
+    assert_eq!(fixture.call(Admin, Method::PATCH, &path, &all).await.pointers(422), ["/places"]);
+    let none = json!({ "places": null });
+    assert_eq!(fixture.call(Admin, Method::PATCH, &path, &none).await.pointers(422), ["/places"]);
 }
 
 const HEADER: &str =

@@ -230,10 +230,18 @@ fn patched(
     patch: &Value,
 ) -> Result<(Value, ParticipantDraft), Problem> {
     let mut document = request::write(stored);
+    // While an import runs, whoever it moves has the places of before, too: more than a request may name.
+    let keeps_places = patch.get("places").is_none();
+    if keeps_places && let Some(places) = document["places"].as_array_mut() {
+        places.truncate(request::PLACES_MAX);
+    }
     request::merge(&mut document, patch);
     let report = Report::default();
     let draft = request::read(&Node::root(&document, &report), app.settings.country, app.now());
-    let draft = report.finish(draft)?;
+    let mut draft = report.finish(draft)?;
+    if keeps_places {
+        draft.places.clone_from(&stored.places);
+    }
     Ok((document, draft))
 }
 

@@ -13,9 +13,10 @@ use uuid::Uuid;
 use super::Resolution;
 use crate::db::{Sql, on_db, on_tx};
 use crate::later::Later;
+use crate::lock::{self, ProviderIds};
 use crate::outcomes::{Finished, Settling, finish_each};
 use crate::receipts::{self, IncomingReceipt};
-use crate::{Result, Store, lock};
+use crate::{Result, Store};
 
 /// A doubt that is ours to ask about for a while.
 #[derive(Clone, Debug, PartialEq)]
@@ -259,6 +260,8 @@ impl Store {
             return Ok(());
         }
         let mut tx = self.db.begin().await?;
+        // Receipts are stored below.
+        ProviderIds::Miss.take(&mut tx, gateway).await?;
         let ids = json!(answered.iter().map(|a| a.doubt.id.0).collect::<Vec<_>>()).to_string();
         lock::deliveries(&mut tx, &ids).await?;
         lock::messages_of(&mut tx, &ids).await?;

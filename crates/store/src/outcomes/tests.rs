@@ -1,3 +1,4 @@
+use klaroen_domain::outcome::ReceiptStatus;
 use klaroen_test_databases::Engine;
 use rstest::rstest;
 
@@ -113,13 +114,8 @@ async fn messages_are_locked_in_the_order_of_their_ids(#[values(true, false)] al
     assert_eq!(finishing.await.unwrap().unwrap().applied, 12);
 }
 
-/// SQLite waits for the disk once; on PostgreSQL whoever brought the receipts writes them while the next results are written.
-#[rstest]
-#[tokio::test]
-async fn receipts_are_written_with_the_results_before_them_or_left_to_who_brought_them(
-    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
-) {
-    let f = Fixture::new(engine).await;
+/// A message whose answer is on its way, the answer, and its receipt.
+async fn under_way(f: &Fixture) -> (Finished, IncomingReceipt) {
     let message = Uuid::now_v7();
     let delivery: i64 = on_db!(write f.store.db, pool, d => {
         sqlx::query(MESSAGE.of(d)).bind(message).bind(f.organisation.0).execute(pool).await.unwrap();
@@ -137,20 +133,77 @@ async fn receipts_are_written_with_the_results_before_them_or_left_to_who_brough
     let receipt = IncomingReceipt {
         provider_id: ProviderId("p".into()),
         delivery: None,
-        status: klaroen_domain::outcome::ReceiptStatus::Delivered,
+        status: ReceiptStatus::Delivered,
         error: None,
         recipient: None,
         raw: String::new(),
         received_at: NOW,
     };
-    let (finished, mut stored) =
-        f.store.record("main", &[result], std::slice::from_ref(&receipt)).await.unwrap();
-    assert_eq!((finished.applied, finished.joined), (1, 0));
-    assert_eq!(stored.is_none(), f.store.is_shared());
-    if f.store.is_shared() {
-        stored = Some(f.store.store_receipts("main", &[receipt]).await.unwrap());
+    (result, receipt)
+}
+
+const JOINED: ReceiptCounts = ReceiptCounts { joined: 1, parked: 0, moved: 1 };
+
+/// SQLite waits for the disk once; on PostgreSQL whoever brought the receipts writes them while the next results are written.
+#[rstest]
+#[tokio::test]
+async fn receipts_are_written_with_the_results_before_them_or_left_to_who_brought_them(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    #[values(true, false)] with_results: bool,
+) {
+    let f = Fixture::new(engine).await;
+    let (result, receipt) = under_way(&f).await;
+    let receipts = [receipt];
+    if !with_results {
+        f.store.finish("main", std::slice::from_ref(&result)).await.unwrap();
     }
-    assert_eq!(stored, Some(ReceiptCounts { joined: 1, parked: 0, moved: 1 }));
-    // By themselves, too.
-    assert_eq!(f.store.record("main", &[], &[]).await.unwrap().1.is_none(), f.store.is_shared());
+    let results = if with_results { vec![result] } else { vec![] };
+    let (finished, stored) = f.store.record("main", &results, &receipts).await.unwrap();
+    assert_eq!((finished.applied, finished.joined), (results.len() as u64, 0));
+    if f.store.is_shared() {
+        assert_eq!(stored, None);
+        assert_eq!(f.store.store_receipts("main", &receipts).await.unwrap(), JOINED);
+    } else {
+        assert_eq!(stored, Some(JOINED));
+    }
+}
+
+/// Until `task` waits for this transaction.
+async fn come_to_wait<T>(tx: &mut Tx, f: &Fixture, task: &tokio::task::JoinHandle<T>) {
+    let (Tx::Postgres(tx, _), crate::db::Db::Postgres { pool, .. }) = (tx, &f.store.db) else {
+        panic!("this is about PostgreSQL")
+    };
+    let holder: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut **tx).await.unwrap();
+    while !task.is_finished()
+        && !sqlx::query_scalar::<_, bool>(SOMEBODY_WAITS).bind(holder).fetch_one(pool).await.unwrap()
+    {
+        tokio::task::yield_now().await;
+    }
+    assert!(!task.is_finished(), "it did not wait");
+}
+
+/// Neither sees what the other has not committed.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_and_its_answer_that_are_written_at_once_find_each_other(
+    #[values(true, false)] answer_first: bool,
+) {
+    let f = Fixture::new(Engine::Postgres).await;
+    let (result, receipt) = under_way(&f).await;
+    let store = f.store.clone();
+    if answer_first {
+        let (mut answering, _) = f.store.finish_in("main", &[result]).await.unwrap();
+        let storing = tokio::spawn(async move { store.store_receipts("main", &[receipt]).await });
+        come_to_wait(&mut answering, &f, &storing).await;
+        answering.commit().await.unwrap();
+        assert_eq!(storing.await.unwrap().unwrap(), JOINED);
+    } else {
+        let mut storing = f.store.db.begin().await.unwrap();
+        let counts = receipts::store(&mut storing, "main", &[receipt], &mut Later::default()).await.unwrap();
+        assert_eq!(counts, ReceiptCounts { joined: 0, parked: 1, moved: 0 });
+        let answering = tokio::spawn(async move { store.finish("main", &[result]).await });
+        come_to_wait(&mut storing, &f, &answering).await;
+        storing.commit().await.unwrap();
+        assert_eq!(answering.await.unwrap().unwrap(), FinishedCounts { applied: 1, fenced: 0, joined: 1 });
+    }
 }

@@ -9,16 +9,16 @@ use crate::db::{Sql, Tx, on_tx};
 use crate::object::object;
 use crate::{Result, StoreError, hex};
 
-/// Of deliveries whose phone is the one that they name; most of a batch. `$1` is `{"delivery": [provider id, raw, received at]}`:
+/// Of deliveries whose phone is the one that they name; most of a batch. `$1` is `{"delivery": [provider id, raw, received at, error]}`:
 /// what the delivery's row has is not sent along, and a short array is what both databases take apart soonest.
 pub(crate) const INSERT_FOUND: Sql = Sql::each(
     "INSERT INTO receipts
          (organisation_id, gateway, provider_id, status, error, recipient, raw, received_at, delivery_id)
-     SELECT d.organisation_id, $2, j.value ->> 0, $3, $4, d.recipient, j.value ->> 1, j.value ->> 2, d.id
+     SELECT d.organisation_id, $2, j.value ->> 0, $3, j.value ->> 3, d.recipient, j.value ->> 1, j.value ->> 2, d.id
      FROM json_each($1) j CROSS JOIN deliveries d ON d.id = CAST(j.key AS INTEGER)",
     "INSERT INTO receipts
          (organisation_id, gateway, provider_id, status, error, recipient, raw, received_at, delivery_id)
-     SELECT d.organisation_id, $2, j.value ->> 0, $3, $4, d.recipient, j.value ->> 1, (j.value ->> 2)::bigint, d.id
+     SELECT d.organisation_id, $2, j.value ->> 0, $3, j.value ->> 3, d.recipient, j.value ->> 1, (j.value ->> 2)::bigint, d.id
      FROM json_each($1::json) AS j(key, value)
          CROSS JOIN LATERAL (
              SELECT id, organisation_id, recipient FROM deliveries WHERE id = j.key::bigint OFFSET 0) d",
@@ -41,8 +41,8 @@ const INSERT: Sql = Sql::each(
 /// What a batch adds to the log.
 #[derive(Default)]
 pub(super) struct Log<'a> {
-    /// By status and error; each with its delivery.
-    found: BTreeMap<(&'static str, Option<&'a str>), Vec<(i64, &'a IncomingReceipt)>>,
+    /// By status; each with its delivery.
+    found: BTreeMap<&'static str, Vec<(i64, &'a IncomingReceipt)>>,
     /// Rows of [`INSERT`].
     others: Vec<Value>,
 }
@@ -54,8 +54,7 @@ impl<'a> Log<'a> {
         if receipt.recipient.is_none() {
             return self.other(receipt, Some(delivery));
         }
-        let alike = (receipt.status.as_str(), receipt.error.as_deref());
-        self.found.entry(alike).or_default().push((delivery, receipt));
+        self.found.entry(receipt.status.as_str()).or_default().push((delivery, receipt));
     }
 
     /// Any other, with the id of the delivery or test that it is about, where that is known.
@@ -73,12 +72,13 @@ impl<'a> Log<'a> {
 
     /// Writes all.
     pub(super) async fn write(self, tx: &mut Tx, gateway: &str) -> Result<()> {
-        for ((status, error), receipts) in self.found {
+        for (status, receipts) in self.found {
             let rows = object(receipts.iter().map(|(delivery, receipt)| {
-                (*delivery, (&receipt.provider_id.0, &receipt.raw, receipt.received_at.as_millis()))
+                let IncomingReceipt { provider_id, raw, received_at, error, .. } = receipt;
+                (*delivery, (&provider_id.0, raw, received_at.as_millis(), error))
             }));
             let written = on_tx!(&mut *tx, conn, d => sqlx::query(INSERT_FOUND.of(d))
-                .bind(rows).bind(gateway).bind(status).bind(error).execute(conn).await?.rows_affected());
+                .bind(rows).bind(gateway).bind(status).execute(conn).await?.rows_affected());
             // A delivery is never deleted by itself; none of the batch is acknowledged where one has gone.
             if written != receipts.len() as u64 {
                 return Err(StoreError::Corrupt { table: "deliveries", column: "id" });
@@ -157,15 +157,17 @@ mod tests {
             receipt("4 ünd", "é'2", ReceiptStatus::Undelivered, Some("it's 27"), second),
             receipt("5 is of another phone", "é'2", ReceiptStatus::Delivered, None, first),
             receipt("6 is of nobody", "c", ReceiptStatus::Delivered, None, second),
+            receipt("7 of the same, too", "a\"1", ReceiptStatus::Delivered, None, first),
+            receipt("8 as the first, with an error", "é'2", ReceiptStatus::Delivered, Some(""), second),
         ];
         let counts = f.store.store_receipts("north", &batch).await.unwrap();
-        assert_eq!((counts.joined, counts.parked, counts.moved), (4, 2, 2));
+        assert_eq!((counts.joined, counts.parked, counts.moved), (6, 2, 2));
         let (kept, states): (Vec<Kept>, Vec<String>) = on_db!(read f.store.db, pool, d => (
             sqlx::query_as(KEPT.of(d)).fetch_all(pool).await.unwrap(),
             sqlx::query_scalar(STATES.of(d)).fetch_all(pool).await.unwrap(),
         ));
-        let about =
-            [Some(deliveries[0]), Some(deliveries[0]), Some(deliveries[0]), Some(deliveries[1]), None, None];
+        let [one, two] = [0, 1].map(|n| Some(deliveries[n]));
+        let about = [one, one, one, two, None, None, one, two];
         let expected: Vec<Kept> = batch
             .iter()
             .zip(about)
@@ -183,6 +185,6 @@ mod tests {
             })
             .collect();
         assert_eq!(kept, expected);
-        assert_eq!(states, ["delivered", "undelivered"]);
+        assert_eq!(states, ["delivered", "delivered"]);
     }
 }

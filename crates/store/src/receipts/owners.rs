@@ -45,7 +45,7 @@ struct Found<'a>(usize, i64, i64, i64, &'a str, &'a str);
 pub(super) async fn find(
     tx: &mut Tx,
     gateway: &str,
-    batch: &[IncomingReceipt],
+    batch: &[&IncomingReceipt],
     lost: &mut HashSet<i64>,
 ) -> Result<Vec<Option<(i64, i64)>>> {
     let ids = json!(batch.iter().map(|r| &r.provider_id).collect::<Vec<_>>()).to_string();

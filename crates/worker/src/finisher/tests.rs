@@ -106,6 +106,33 @@ async fn receipts_are_written_after_the_results_before_them_and_without_delay() 
     assert_eq!(*written.lock().unwrap(), [(3, 1), (3, 2), (3, 0)]);
 }
 
+/// As on PostgreSQL.
+#[tokio::test(start_paused = true)]
+async fn receipts_that_are_left_to_who_brought_them_go_back_once_the_results_are_written() {
+    let (sender, results) = mpsc::channel(10);
+    let (receipts, joint) = mpsc::channel(1);
+    let written: Arc<Mutex<Vec<Finished>>> = Arc::default();
+    let seen = Arc::clone(&written);
+    let write: Box<Write> = Box::new(move |results, _| {
+        seen.lock().unwrap().extend_from_slice(results);
+        std::future::ready(Ok((FinishedCounts::default(), None))).boxed()
+    });
+    let give_up = CancellationToken::new();
+    let running = run(Incoming { results, receipts: joint }, &*write, &give_up);
+    let play = async {
+        for row in rows(3) {
+            sender.send(row).await.unwrap();
+        }
+        let (stored, answer) = oneshot::channel();
+        receipts.send(Joint { receipts: Arc::new(vec![receipt()]), stored }).await.unwrap();
+        assert!(answer.await.is_err());
+        assert_eq!(*written.lock().unwrap(), rows(3), "before it is their turn");
+        drop((sender, receipts));
+    };
+    tokio::join!(running, play);
+    assert_eq!(*written.lock().unwrap(), rows(3), "once");
+}
+
 fn receipt() -> IncomingReceipt {
     IncomingReceipt {
         provider_id: klaroen_domain::outcome::ProviderId("a".into()),
