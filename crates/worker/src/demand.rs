@@ -6,6 +6,9 @@ use tokio::time::Instant;
 
 /// A claim is what can be handed over in this time: about the time of one commit.
 const HANDOVER: Duration = Duration::from_millis(20);
+/// Under a limit it is what can be handed over in twice the time that claims take, so that the limit is reached however far the
+/// database is, but in no more than this time: what was claimed is what a crash leaves in doubt.
+const HANDOVER_MOST: Duration = Duration::from_millis(100);
 /// Rows of one transaction.
 const MOST: u32 = 1_000;
 /// A sample is this much busy time or this many answers: less says little.
@@ -17,21 +20,45 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const WEIGHT: f64 = 0.3;
 
 /// How many deliveries to claim. `pace`: measured messages per second; `limit`: segments per second; `window`: how many may
-/// be under way at once.
+/// be under way at once; `lead`: how long claims take.
 ///
 /// Without a limit it is at least the window, so that a gateway which has shown nothing yet is filled; under a limit it is
 /// what the tokens of the time allow, because the rest would only wait under a lease.
-pub(crate) fn claim_size(pace: f64, limit: Option<f64>, window: usize) -> u32 {
+pub(crate) fn claim_size(pace: f64, limit: Option<f64>, window: usize, lead: &Lead) -> u32 {
     let most = usize::try_from(MOST).unwrap_or(usize::MAX);
-    let wanted = handed_over(pace).max(window);
-    let size = limit.map_or(wanted, |limit| wanted.min(handed_over(limit))).clamp(1, most);
-    u32::try_from(size).unwrap_or(MOST)
+    let size = match limit {
+        None => handed_over(pace).max(window),
+        Some(limit) => in_time(pace, lead.time()).max(window).min(in_time(limit, lead.time())),
+    };
+    u32::try_from(size.clamp(1, most)).unwrap_or(MOST)
 }
 
 /// What is handed over at `rate` messages per second in the time of about one commit.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast from float saturates")]
 pub(crate) fn handed_over(rate: f64) -> usize {
-    (rate * HANDOVER.as_secs_f64()).ceil() as usize
+    in_time(rate, HANDOVER)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast from float saturates")]
+fn in_time(rate: f64, time: Duration) -> usize {
+    (rate * time.as_secs_f64()).ceil() as usize
+}
+
+/// How long claims take. The next one begins when half of the last one is left, so that half has to last as long.
+#[derive(Debug, Default)]
+pub(crate) struct Lead {
+    took: Duration,
+}
+
+impl Lead {
+    /// A claim took so long.
+    pub(crate) fn record(&mut self, took: Duration) {
+        self.took = self.took.mul_f64(1.0 - WEIGHT) + took.mul_f64(WEIGHT);
+    }
+
+    /// For how long a claim is to last under a limit.
+    fn time(&self) -> Duration {
+        self.took.saturating_mul(2).clamp(HANDOVER, HANDOVER_MOST)
+    }
 }
 
 /// Measures throughput over the time in which something was under way; the time in between says nothing about the wire.
@@ -99,8 +126,29 @@ mod tests {
             (900.0, Some(1e9), 50, 50),
         ];
         for (pace, limit, window, expected) in cases {
-            assert_eq!(claim_size(pace, limit, window), expected, "{pace} {limit:?} {window}");
+            assert_eq!(
+                claim_size(pace, limit, window, &Lead::default()),
+                expected,
+                "{pace} {limit:?} {window}"
+            );
         }
+    }
+
+    #[test]
+    fn under_a_limit_a_claim_lasts_until_the_next_one_is_there() {
+        let mut lead = Lead::default();
+        let size = |lead: &Lead| claim_size(500.0, Some(500.0), 50, lead);
+        // Milliseconds that claims take → claim. Half of it is what leaves meanwhile.
+        for (took, expected) in [(3, 10), (10, 10), (30, 30), (5_000, 50), (3, 10)] {
+            for _ in 0..100 {
+                lead.record(Duration::from_millis(took));
+            }
+            assert_eq!(size(&lead), expected, "{took} ms");
+            assert_eq!(claim_size(500.0, None, 5, &lead), 10, "without a limit the wire says how much");
+        }
+        // One that took long says little.
+        lead.record(Duration::from_millis(20));
+        assert_eq!(size(&lead), 10);
     }
 
     #[tokio::test(start_paused = true)]

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::answers::next_done;
 use crate::claimer::{Batch, Claimer, Ready};
 use crate::control::{Fed, GatewayControl};
-use crate::demand::{Meter, claim_size, handed_over};
+use crate::demand::{Lead, Meter, claim_size, handed_over};
 use crate::in_doubt::InDoubt;
 use crate::instruments::ChannelInstruments;
 use crate::jitter;
@@ -94,6 +94,9 @@ pub(crate) struct Session {
     window_of_segments: bool,
     claiming: Option<Claiming>,
     last_claim: usize,
+    /// When the last claim began, and how long claims take.
+    claim_began: Instant,
+    lead: Lead,
     /// What was leased, and needs so many places of the window, had to be put back: nothing more is leased before they are free.
     stalled: Option<usize>,
     meter: Meter,
@@ -132,6 +135,8 @@ impl Session {
             window_of_segments: can.window_of_segments,
             claiming: None,
             last_claim: 0,
+            claim_began: Instant::now(),
+            lead: Lead::default(),
             stalled: None,
             meter: Meter::default(),
             idle_until: None,
@@ -233,7 +238,9 @@ impl Session {
         // Two full requests, not a window of them: a crash leaves in doubt what is leased, and a claim is soon repeated.
         let batches = if self.batch_max > 1 { 2 * usize::from(self.batch_max) } else { 0 };
         let room = window.max(batches);
-        let limit = if probing { 1 } else { claim_size(self.meter.rate(), control.pace.rate(), room) };
+        let size = || claim_size(self.meter.rate(), control.pace.rate(), room, &self.lead);
+        let limit = if probing { 1 } else { size() };
+        self.claim_began = now;
         self.work = Box::pin(Arc::clone(&self.parts.wake).notified_owned());
         self.work.as_mut().enable();
         let (claimer, taking) = (self.parts.claimer.clone(), self.taking.clone());
@@ -267,6 +274,7 @@ impl Session {
                 } else {
                     #[expect(clippy::cast_precision_loss, reason = "at most a thousand")]
                     self.parts.instruments.claim_size.record(batch.ready.len() as f64);
+                    self.lead.record(self.claim_began.elapsed());
                 }
                 self.last_claim = batch.ready.len();
                 self.queue.extend(batch.ready);
