@@ -4,9 +4,9 @@
 //! began: where a transaction looks first and writes by what it saw, it takes one of these locks before it looks. It holds
 //! until the transaction ends. Rows that exist are locked as rows (`FOR NO KEY UPDATE`).
 //!
-//! Two that take several take them in one order: [`ProviderIds`], an alert's row, deliveries by their ids, messages by their ids, then those of
-//! [`Lock`] as they stand there, with [`OptOuts`] behind the numbers. The audit chain is the last, because everybody waits for
-//! it. What is found in another order is kept for the end: see `later`.
+//! Two that take several take them in one order: the replay key of a callback, [`ProviderIds`], an alert's row, deliveries by
+//! their ids, messages by their ids, then those of [`Lock`] as they stand there, with [`OptOuts`] behind the numbers. The audit
+//! chain is the last, because everybody waits for it. What is found in another order is kept for the end: see `later`.
 
 use klaroen_domain::id::OrganisationId;
 use sha2::{Digest, Sha256};
@@ -68,9 +68,10 @@ pub(crate) enum OptOuts {
     Change,
 }
 
-/// What a gateway's provider calls our messages. A transaction that writes such ids shares this lock; one that has receipts whose
-/// ids it does not find has it alone, looks again, and keeps it until the receipts are parked. Neither sees what the other has
-/// not committed, so without it a receipt and the answer that it is about could pass each other by.
+/// What a gateway's provider calls our deliveries. A transaction that writes such ids shares this lock; one that has receipts
+/// whose ids it does not find has it alone, looks again, and keeps it until the receipts are parked. Neither sees what the other
+/// has not committed, so without it a receipt and the answer that it is about could pass each other by. (Test messages have no
+/// such lock: upkeep joins theirs.)
 pub(crate) enum ProviderIds {
     /// Before any other lock.
     Write,
@@ -184,6 +185,8 @@ mod tests {
     #[test]
     fn different_things_have_different_numbers() {
         let id = [7; 16];
+        assert_ne!(number("provider ids", &[b"north"]), number("provider ids", &[b"south"]));
+        assert_ne!(number("provider ids", &[b"north"]), number("reply", &[b"north"]));
         assert_ne!(number("audit", &[&id]), number("registry", &[&id]));
         assert_ne!(number("request", &[&id, b"a"]), number("request", &[&id, b"b"]));
         assert_eq!(number("request", &[&id, b"a"]), number("request", &[&id, b"a"]));

@@ -48,8 +48,8 @@ const PHONE_JOIN_AFTER: Duration = Duration::from_secs(2);
 /// Rows that one sweep takes of the kinds that are handled one by one.
 const BATCH: i64 = 1_000;
 
-/// Receipts whose submit answer is there after all: none is known to come to that, and none may wait for ever. CROSS JOIN keeps the order of the loops: this
-/// runs each second, and must not read every receipt that ever came.
+/// Receipts whose submit answer is there after all: none is known to come to that, and none may wait for ever. CROSS JOIN keeps
+/// the order of the loops: this runs each second, and must not read every receipt that ever came.
 pub(crate) const PARKED_BY_ID: Sql = Sql::each(
     "SELECT r.id, s.delivery_id, s.part, r.status, r.error, r.received_at, MAX(s.submitted_at) AS submitted_at
      FROM (SELECT * FROM receipts

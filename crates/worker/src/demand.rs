@@ -50,9 +50,9 @@ pub(crate) struct Lead {
 }
 
 impl Lead {
-    /// A claim took so long.
+    /// A claim took so long. A single one that waited for seconds says no more than that it was slow.
     pub(crate) fn record(&mut self, took: Duration) {
-        self.took = self.took.mul_f64(1.0 - WEIGHT) + took.mul_f64(WEIGHT);
+        self.took = self.took.mul_f64(1.0 - WEIGHT) + took.min(HANDOVER_MOST).mul_f64(WEIGHT);
     }
 
     /// For how long a claim is to last under a limit.
@@ -147,7 +147,9 @@ mod tests {
             assert_eq!(claim_size(500.0, None, 5, &lead), 10, "without a limit the wire says how much");
         }
         // One that took long says little.
-        lead.record(Duration::from_millis(20));
+        lead.record(Duration::from_secs(5));
+        assert_eq!(size(&lead), 33);
+        (0..5).for_each(|_| lead.record(Duration::from_millis(3)));
         assert_eq!(size(&lead), 10);
     }
 

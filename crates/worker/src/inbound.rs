@@ -104,7 +104,8 @@ impl Inbound {
         let stored = match self.store_with_results(&receipts).await {
             Some(counts) => Ok(counts),
             None => match self.store.store_receipts(&self.gateway, &receipts).await {
-                // The provider would bring them again, but when is up to it.
+                // The provider would bring them again, but when is up to it. Where a commit was not answered they are
+                // kept twice and count once.
                 Err(error) if error.is_retryable() => {
                     tracing::debug!(gateway = self.gateway, %error, "receipts not stored yet");
                     self.store.store_receipts(&self.gateway, &receipts).await
@@ -127,8 +128,8 @@ impl Inbound {
         }
     }
 
-    /// `None` where they are to be stored by themselves: always on PostgreSQL, and on SQLite where it did not come about. Should it
-    /// come about there after all, the receipts are stored twice and count once.
+    /// `None` where they are to be stored by themselves: always on PostgreSQL, and on SQLite where it did not come about.
+    /// Should it come about there after all, the receipts are stored twice and count once.
     async fn store_with_results(&self, receipts: &Arc<Vec<IncomingReceipt>>) -> Option<ReceiptCounts> {
         let (stored, answer) = oneshot::channel();
         let joint = Joint { receipts: Arc::clone(receipts), stored };

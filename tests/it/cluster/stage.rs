@@ -19,8 +19,9 @@ pub const RATE: u64 = 450;
 pub const BINDS: usize = 3;
 /// Messages in flight on each of them: twice what the rate and the slowest answers make.
 pub const WINDOW: usize = 20;
-/// What one bind leases ahead at the most: what all of the rate brings in 100 ms (`HANDOVER_MOST` in the worker's demand).
-pub const CLAIM: usize = 45;
+/// What one bind leases ahead at the most, where claims take long: what all of the rate brings in 100 ms (`HANDOVER_MOST` in the
+/// worker's demand), and half as much that is left of the claim before.
+pub const CLAIM: usize = 67;
 /// Who is asked by each of the small alerts that come in all the time: neighbourhood 1.
 pub const FEW: usize = 5;
 /// A request that takes longer is made again.

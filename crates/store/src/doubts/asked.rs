@@ -260,8 +260,8 @@ impl Store {
             return Ok(());
         }
         let mut tx = self.db.begin().await?;
-        // Receipts are stored below.
-        ProviderIds::Miss.take(&mut tx, gateway).await?;
+        // The receipts below name their deliveries, so that none of them is looked for by the provider's id alone.
+        ProviderIds::Write.take(&mut tx, gateway).await?;
         let ids = json!(answered.iter().map(|a| a.doubt.id.0).collect::<Vec<_>>()).to_string();
         lock::deliveries(&mut tx, &ids).await?;
         lock::messages_of(&mut tx, &ids).await?;

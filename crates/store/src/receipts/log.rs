@@ -9,8 +9,9 @@ use crate::db::{Sql, Tx, on_tx};
 use crate::object::object;
 use crate::{Result, StoreError, hex};
 
-/// Of deliveries whose phone is the one that they name; most of a batch. `$1` is `{"delivery": [provider id, raw, received at, error]}`:
-/// what the delivery's row has is not sent along, and a short array is what both databases take apart soonest.
+/// Of deliveries whose phone is the one that they name; most of a batch. `$1` is
+/// `{"delivery": [provider id, raw, received at, error]}`: what the delivery's row has is not sent along, and a short array is
+/// what both databases take apart soonest.
 pub(crate) const INSERT_FOUND: Sql = Sql::each(
     "INSERT INTO receipts
          (organisation_id, gateway, provider_id, status, error, recipient, raw, received_at, delivery_id)
