@@ -6,9 +6,12 @@ use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::point::Point;
 use klaroen_domain::time::Timestamp;
 use klaroen_test_databases::Engine;
+use sqlx::{PgConnection, PgPool};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::db::Tx;
 use crate::participants::{Consent, ParticipantDraft, Place};
 use crate::seal::Keys;
 use crate::{Actor, PageRequest, Store, StoreOptions};
@@ -40,6 +43,26 @@ impl Fixture {
         let stranger = store.create_organisation("zwolle", "Zwolle", NOW).await.unwrap().unwrap().id;
         Self { store, organisation, stranger, _directory: directory }
     }
+}
+
+const SOMEBODY_WAITS: &str =
+    "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))";
+
+/// The connection of a transaction of PostgreSQL.
+pub(crate) fn connection(tx: &mut Tx) -> &mut PgConnection {
+    let Tx::Postgres(tx, _) = tx else { panic!("this is about PostgreSQL") };
+    tx
+}
+
+/// Until somebody waits for what this transaction of PostgreSQL holds, or `task` has ended; gives whether it has not.
+pub(crate) async fn come_to_wait<T>(holder: &mut PgConnection, pool: &PgPool, task: &JoinHandle<T>) -> bool {
+    let holder: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(holder).await.unwrap();
+    while !task.is_finished()
+        && !sqlx::query_scalar::<_, bool>(SOMEBODY_WAITS).bind(holder).fetch_one(pool).await.unwrap()
+    {
+        tokio::task::yield_now().await;
+    }
+    !task.is_finished()
 }
 
 /// The mobile number `+316` with `n` behind it.

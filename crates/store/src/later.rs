@@ -104,12 +104,9 @@ mod tests {
 
     use super::*;
     use crate::db::Db;
-    use crate::fixture::{Fixture, NOW, phone};
+    use crate::fixture::{Fixture, NOW, come_to_wait, connection, phone};
     use crate::lock::{Lock, OptOuts};
     use crate::receipts::IncomingReceipt;
-
-    const SOMEBODY_WAITS: &str =
-        "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))";
 
     /// As a STOP by SMS does it, which has its number and then changes who has opted out.
     #[tokio::test(flavor = "multi_thread")]
@@ -129,17 +126,9 @@ mod tests {
         let receipts: Vec<_> = numbers.iter().map(stop).collect();
         let mut reply = f.store.db.begin().await.unwrap();
         Lock::Number(*numbers.last().unwrap()).take(&mut reply).await.unwrap();
-        let Tx::Postgres(connection, _) = &mut reply else { panic!("this is about PostgreSQL") };
-        let holder: i32 =
-            sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut **connection).await.unwrap();
         let store = f.store.clone();
         let stopping = tokio::spawn(async move { store.store_receipts("g", &receipts).await });
-        let waits = || async {
-            sqlx::query_scalar::<_, bool>(SOMEBODY_WAITS).bind(holder).fetch_one(pool).await.unwrap()
-        };
-        while !waits().await {
-            tokio::task::yield_now().await;
-        }
+        assert!(come_to_wait(connection(&mut reply), pool, &stopping).await);
         OptOuts::Change.take(&mut reply).await.unwrap();
         reply.commit().await.unwrap();
         stopping.await.unwrap().unwrap();

@@ -13,13 +13,17 @@ pub(crate) fn object<K: Display, V: Serialize>(pairs: impl IntoIterator<Item = (
             text.push(b',');
         }
         name.clear();
-        let written = write!(name, "{key}").is_ok() && serde_json::to_writer(&mut text, &name).is_ok();
+        write!(name, "{key}").unwrap_or_else(|_| unreachable!("a String takes everything"));
+        write_json(&mut text, &name);
         text.push(b':');
-        let written = written && serde_json::to_writer(&mut text, &value).is_ok();
-        debug_assert!(written, "memory takes everything, and the values are plain ones");
+        write_json(&mut text, &value);
     }
     text.push(b'}');
-    String::from_utf8(text).unwrap_or_default()
+    String::from_utf8(text).unwrap_or_else(|_| unreachable!("JSON is UTF-8"))
+}
+
+fn write_json(text: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(text, value).unwrap_or_else(|_| unreachable!("numbers, texts and tuples of them"));
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@ use klaroen_test_databases::Engine;
 use rstest::rstest;
 
 use super::*;
-use crate::db::on_db;
-use crate::fixture::{Fixture, NOW};
+use crate::db::{Db, on_db};
+use crate::fixture::{Fixture, NOW, come_to_wait, connection};
 
 const MESSAGE: Sql = Sql::new(
     "INSERT INTO messages (id, organisation_id, kind, priority, lane, text, encoding, segments, recipients, expires_at,
@@ -59,9 +59,7 @@ const SENDING: Sql = Sql::new(
     "INSERT INTO deliveries (organisation_id, message_id, participant_id, recipient, lane, state, due_at, changed_at, lease_token)
      VALUES ($1, $2, $2, $3, 2, 'sending', 0, 0, 5) RETURNING id",
 );
-const HOLD: &str = "SELECT pg_backend_pid() FROM messages WHERE id = $1 FOR NO KEY UPDATE";
-const SOMEBODY_WAITS: &str =
-    "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))";
+const HOLD: &str = "SELECT id FROM messages WHERE id = $1 FOR NO KEY UPDATE";
 const FREE: &str =
     "SELECT COUNT(*) FROM (SELECT id FROM messages WHERE id <> $1 FOR NO KEY UPDATE SKIP LOCKED) free";
 
@@ -70,7 +68,7 @@ const FREE: &str =
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_are_locked_in_the_order_of_their_ids(#[values(true, false)] all_sent: bool) {
     let f = Fixture::new(Engine::Postgres).await;
-    let crate::db::Db::Postgres { pool, .. } = &f.store.db else { panic!("this is about PostgreSQL") };
+    let Db::Postgres { pool, .. } = &f.store.db else { panic!("this is about PostgreSQL") };
     // As they lie in the table, the first is the last.
     let messages: Vec<Uuid> = (0..12).rev().map(Uuid::from_u128).collect();
     let mut batch = Vec::new();
@@ -99,15 +97,10 @@ async fn messages_are_locked_in_the_order_of_their_ids(#[values(true, false)] al
         });
     }
     let mut first = pool.begin().await.unwrap();
-    let holder: i32 = sqlx::query_scalar(HOLD).bind(messages[11]).fetch_one(&mut *first).await.unwrap();
+    sqlx::query(HOLD).bind(messages[11]).execute(&mut *first).await.unwrap();
     let store = f.store.clone();
     let finishing = tokio::spawn(async move { store.finish("main", &batch).await });
-    let waits = || async {
-        sqlx::query_scalar::<_, bool>(SOMEBODY_WAITS).bind(holder).fetch_one(pool).await.unwrap()
-    };
-    while !waits().await {
-        tokio::task::yield_now().await;
-    }
+    assert!(come_to_wait(&mut first, pool, &finishing).await);
     let free: i64 = sqlx::query_scalar(FREE).bind(messages[11]).fetch_one(pool).await.unwrap();
     assert_eq!(free, 11, "the first is waited for before another is taken");
     first.commit().await.unwrap();
@@ -168,20 +161,6 @@ async fn receipts_are_written_with_the_results_before_them_or_left_to_who_brough
     }
 }
 
-/// Until `task` waits for this transaction.
-async fn come_to_wait<T>(tx: &mut Tx, f: &Fixture, task: &tokio::task::JoinHandle<T>) {
-    let (Tx::Postgres(tx, _), crate::db::Db::Postgres { pool, .. }) = (tx, &f.store.db) else {
-        panic!("this is about PostgreSQL")
-    };
-    let holder: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut **tx).await.unwrap();
-    while !task.is_finished()
-        && !sqlx::query_scalar::<_, bool>(SOMEBODY_WAITS).bind(holder).fetch_one(pool).await.unwrap()
-    {
-        tokio::task::yield_now().await;
-    }
-    assert!(!task.is_finished(), "it did not wait");
-}
-
 /// Neither sees what the other has not committed.
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
@@ -190,6 +169,7 @@ async fn a_receipt_and_its_answer_that_are_written_at_once_find_each_other(
     #[values(1, 2)] parts: u64,
 ) {
     let f = Fixture::new(Engine::Postgres).await;
+    let Db::Postgres { pool, .. } = &f.store.db else { panic!("this is about PostgreSQL") };
     let (mut result, receipt) = under_way(&f).await;
     if parts > 1 {
         // A long message, which is written another way; one part of it says nothing of the whole.
@@ -199,7 +179,7 @@ async fn a_receipt_and_its_answer_that_are_written_at_once_find_each_other(
     if answer_first {
         let (mut answering, _) = f.store.finish_in("main", &[result]).await.unwrap();
         let storing = tokio::spawn(async move { store.store_receipts("main", &[receipt]).await });
-        come_to_wait(&mut answering, &f, &storing).await;
+        assert!(come_to_wait(connection(&mut answering), pool, &storing).await, "it did not wait");
         answering.commit().await.unwrap();
         assert_eq!(storing.await.unwrap().unwrap(), ReceiptCounts { moved: 2 - parts, ..JOINED });
     } else {
@@ -207,7 +187,7 @@ async fn a_receipt_and_its_answer_that_are_written_at_once_find_each_other(
         let counts = receipts::store(&mut storing, "main", &[receipt], &mut Later::default()).await.unwrap();
         assert_eq!(counts, ReceiptCounts { joined: 0, parked: 1, moved: 0 });
         let answering = tokio::spawn(async move { store.finish("main", &[result]).await });
-        come_to_wait(&mut storing, &f, &answering).await;
+        assert!(come_to_wait(connection(&mut storing), pool, &answering).await, "it did not wait");
         storing.commit().await.unwrap();
         assert_eq!(answering.await.unwrap().unwrap(), FinishedCounts { applied: 1, fenced: 0, joined: 1 });
     }

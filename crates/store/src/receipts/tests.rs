@@ -5,12 +5,12 @@ use klaroen_domain::hours::Zone;
 use klaroen_domain::id::{AlertId, KeyId};
 use klaroen_domain::text::MessageText;
 use klaroen_test_databases::Engine;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::*;
 use crate::db::Db;
-use crate::fixture::{Fixture, NOW};
+use crate::fixture::{Fixture, NOW, come_to_wait, connection};
 use crate::intake::Intake;
 use crate::matching::MatchRules;
 
@@ -30,8 +30,6 @@ const LOST: &str = "INSERT INTO deliveries (organisation_id, alert_id, message_i
      VALUES ($1, $2, $3, $3, 'x', 2, 'undelivered', 0, 0) RETURNING id";
 const ENDS: &str =
     "SELECT COUNT(*) FROM deliveries d JOIN messages m ON m.id = d.message_id WHERE m.kind = 'end'";
-const SOMEBODY_WAITS: &str =
-    "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))";
 
 /// An alert whose only delivery counts as lost, and the receipt by which it rang after all.
 async fn lost(f: &Fixture, pool: &PgPool) -> (AlertId, [IncomingReceipt; 1]) {
@@ -65,20 +63,6 @@ async fn lost(f: &Fixture, pool: &PgPool) -> (AlertId, [IncomingReceipt; 1]) {
     (AlertId(alert), [receipt])
 }
 
-/// Until `task` waits for this transaction, or has not waited.
-async fn come_to_wait<T>(
-    tx: &mut Transaction<'static, Postgres>,
-    pool: &PgPool,
-    task: &tokio::task::JoinHandle<T>,
-) {
-    let holder: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut **tx).await.unwrap();
-    while !task.is_finished()
-        && !sqlx::query_scalar::<_, bool>(SOMEBODY_WAITS).bind(holder).fetch_one(pool).await.unwrap()
-    {
-        tokio::task::yield_now().await;
-    }
-}
-
 async fn ends_after_upkeep(f: &Fixture, pool: &PgPool) -> i64 {
     f.store.sweep(Duration::from_hours(24), NOW).await.unwrap();
     sqlx::query_scalar(ENDS).fetch_one(pool).await.unwrap()
@@ -103,8 +87,7 @@ async fn a_phone_that_is_found_to_have_rung_while_its_alert_is_ended_gets_the_en
         let text = MessageText::parse("Gevonden, dank u.", 4).unwrap();
         ending.end_alert(&intake, alert, &text, Outcome::Found).await.unwrap().is_ok()
     });
-    let Tx::Postgres(inner, _) = &mut tx else { panic!("this is about PostgreSQL") };
-    come_to_wait(inner, pool, &ended).await;
+    come_to_wait(connection(&mut tx), pool, &ended).await;
     tx.commit().await.unwrap();
     assert!(ended.await.unwrap());
     assert_eq!(ends_after_upkeep(&f, pool).await, 1);
