@@ -10,7 +10,7 @@ mod outline;
 mod simple;
 mod validate;
 
-use geo::{Coord, GeodesicArea};
+use geo::{Coord, Densify, Euclidean, GeodesicArea};
 use serde_json::{Value, json};
 
 pub use self::circle::{RADIUS_M_MAX, RADIUS_M_MIN};
@@ -166,7 +166,8 @@ impl Shape {
             Self::Circle(circle) => circle.area_km2(),
             Self::Outline(outline) => {
                 let area = |ring: &Vec<Coord>| {
-                    geo::Polygon::new(ring.clone().into(), Vec::new()).geodesic_area_signed().abs() / 1e6
+                    let drawn = geo::Polygon::new(ring.clone().into(), Vec::new());
+                    Euclidean.densify(&drawn, STRAIGHT_DEG).geodesic_area_signed().abs() / 1e6
                 };
                 let mut rings = outline.rings().iter().map(area);
                 rings.next().unwrap_or(0.0) - rings.sum::<f64>()
@@ -181,6 +182,10 @@ impl Shape {
         }
     }
 }
+
+/// An edge is a straight line of longitude and latitude (RFC 7946 §3.1.1), not the shortest way over the ground: over
+/// half the earth that one may lead across a pole. Over so many degrees they part by some metres.
+const STRAIGHT_DEG: f64 = 0.1;
 
 fn coord(point: &Point) -> Coord {
     Coord { x: point.longitude(), y: point.latitude() }
@@ -304,5 +309,21 @@ mod tests {
     fn area_leaves_the_holes_out() {
         // 0.4° × 0.1° less 0.1° × 0.04° at 52°: 27.45 × 11.13 - 6.86 × 4.45 km.
         assert!((holed().area_km2() - 275.0).abs() < 2.0, "{}", holed().area_km2());
+    }
+
+    /// A geodesic from one end of the equator's half to the other goes across a pole, and one along a parallel far
+    /// to its north: neither is an edge.
+    #[test]
+    fn area_is_that_between_the_edges_as_they_are_drawn() {
+        let area = |ring: Value| {
+            Geofence::from_geojson(&json!({"type": "Polygon", "coordinates": [ring]})).unwrap().area_km2()
+        };
+        // Half of 180° × 1° at the equator, a degree being 111.32 and 110.57 km.
+        let along_the_equator = area(json!([[0, 0], [0, 1], [180, 0], [0, 0]]));
+        assert!((along_the_equator / 1_107_800.0 - 1.0).abs() < 0.001, "{along_the_equator}");
+        // As many slices of 1° × 1° beside each other as it is wide.
+        let slice = area(json!([[0, 52], [1, 52], [1, 53], [0, 53], [0, 52]]));
+        let row = area(json!([[0, 52], [120, 52], [120, 53], [0, 53], [0, 52]]));
+        assert!((row / (slice * 120.0) - 1.0).abs() < 1e-6, "{row} of {slice}");
     }
 }

@@ -234,7 +234,7 @@ fn the_largest_shapes_are_validated() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     /// Whatever comes in, an answer comes out; what is accepted can be asked anything.
     #[test]
