@@ -37,7 +37,7 @@ mod matrix;
 pub use app::{Dispatcher, GatewayHealth};
 pub use docs::openapi;
 pub use gateways::ConfiguredGateway;
-pub use import::{Broken, CsvImport, ImportError, ImportReport, Progress, import_csv};
+pub use import::{Broken, CsvImport, ImportError, ImportReport, Others, Progress, import_csv};
 pub use server::{ServeError, serve, serve_operations};
 pub use settings::DispatcherSettings;
 pub use v1::area_features::parse_areas;

@@ -2,6 +2,10 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Somebody who looks whether the lock is held holds it meanwhile.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Held as long as the process serves; the operating system lets go of it however the process ends, `kill -9` included.
 #[derive(Debug)]
@@ -35,7 +39,14 @@ impl DatabaseLock {
         let io = |source| LockError::Io { path: path.clone(), source };
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        match file.try_lock() {
+        let locked = file.try_lock().or_else(|error| match error {
+            TryLockError::WouldBlock => {
+                std::thread::sleep(LOOK);
+                file.try_lock()
+            }
+            TryLockError::Error(_) => Err(error),
+        });
+        match locked {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(LockError::Held(path)),
             Err(TryLockError::Error(source)) => Err(io(source)),

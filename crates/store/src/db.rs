@@ -78,6 +78,14 @@ impl Tx {
 }
 
 impl Db {
+    /// Which engine it is.
+    pub(crate) const fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite { .. } => Dialect::Sqlite,
+            Self::Postgres { .. } => Dialect::Postgres,
+        }
+    }
+
     /// Begins a transaction that only reads, and sees one moment.
     pub(crate) async fn snapshot(&self) -> Result<Tx> {
         match self {

@@ -17,9 +17,9 @@ use crate::db::{Sql, Tx, on_tx};
 use crate::lock::Lock;
 use crate::participants::ParticipantDraft;
 use crate::participants::read::by_ids;
-use crate::participants::write::{Write, fingerprint, put};
+use crate::participants::write::{Hex, Write, fingerprint, json, put};
 use crate::seal::Recipient;
-use crate::{Actor, Result, Store, StoreError, audit, groups, hex};
+use crate::{Actor, Result, Store, StoreError, audit, groups};
 use ledger::Unseen;
 pub use ledger::{Counts, Ledger};
 use plan::{Plan, Registered};
@@ -253,10 +253,10 @@ async fn registered(
     batch: &[Prepared<'_>],
 ) -> Result<Vec<Registered>> {
     let external_ids: Vec<&str> = batch.iter().filter_map(|k| k.draft.external_id.as_deref()).collect();
-    let recipients: Vec<String> =
-        batch.iter().filter(|k| k.draft.external_id.is_none()).map(|k| hex::encode(&k.recipient.0)).collect();
+    let recipients: Vec<Hex<'_>> =
+        batch.iter().filter(|k| k.draft.external_id.is_none()).map(|k| Hex(&k.recipient.0)).collect();
     let rows: Vec<Row> = on_tx!(tx, conn, d => sqlx::query_as(EXISTING.of(d))
-        .bind(organisation.0).bind(json!(external_ids).to_string()).bind(json!(recipients).to_string())
+        .bind(organisation.0).bind(json(&external_ids)).bind(json(&recipients))
         .fetch_all(conn).await?);
     rows.into_iter().map(Row::into_registered).collect()
 }

@@ -1,6 +1,7 @@
 //! Residents and businesses, their places and groups.
 
 pub(crate) mod read;
+pub(crate) mod rows;
 mod sealed;
 pub(crate) mod write;
 

@@ -10,6 +10,7 @@
 pub mod cell;
 pub mod columns;
 mod decode;
+mod others;
 mod patience;
 mod report;
 mod row;
@@ -28,10 +29,10 @@ use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::{Actor, Store, StoreError};
 
+pub use self::others::Others;
 use self::patience::Patience;
 pub use self::report::{ImportReport, RowError};
 use self::session::Session;
-use self::window::WINDOW;
 use crate::problem::FieldError;
 
 /// What is imported where.
@@ -47,8 +48,8 @@ pub struct CsvImport<'a> {
     pub country: Country,
     /// Writes nothing and answers the same.
     pub dry_run: bool,
-    /// Another process writes into the same SQLite file: it gets its turn after each batch.
-    pub shares_writer: bool,
+    /// Who else writes into the database.
+    pub others: Others,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -104,12 +105,12 @@ pub async fn import_csv<B: AsRef<[u8]>>(
     source: impl Stream<Item = io::Result<B>> + Send,
     progress: impl FnMut(Progress) + Send,
 ) -> Result<ImportReport, Box<Broken>> {
-    import_by(WINDOW, import, source, progress).await
+    import_by(None, import, source, progress).await
 }
 
-/// Imports with windows of so many registrations.
+/// Imports with windows of so many registrations, where that is said.
 async fn import_by<B: AsRef<[u8]>>(
-    window: usize,
+    window: Option<usize>,
     import: &CsvImport<'_>,
     source: impl Stream<Item = io::Result<B>> + Send,
     mut progress: impl FnMut(Progress) + Send,

@@ -3,6 +3,7 @@
 use std::io;
 
 use futures::{Stream, StreamExt};
+use klaroen_store::StoreError;
 
 use super::columns::Columns;
 use super::decode::Decode;
@@ -20,6 +21,8 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// An import that is under way.
 pub struct Session<'a> {
     import: &'a CsvImport<'a>,
+    /// Registrations of a window, where that is said.
+    at_once: Option<usize>,
     decode: Decode,
     /// The header while it is not complete.
     head: String,
@@ -33,15 +36,16 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// With windows of so many registrations.
-    pub fn new(import: &'a CsvImport<'a>, window: usize) -> Self {
+    /// With windows of so many registrations, where that is said.
+    pub fn new(import: &'a CsvImport<'a>, at_once: Option<usize>) -> Self {
         Self {
             import,
+            at_once,
             decode: Decode::default(),
             head: String::new(),
             rows: None,
             columns: None,
-            window: Window::new(window),
+            window: Window::new(at_once.unwrap_or_else(|| import.others.window())),
             writer: Writer::new(import),
             read: Progress { bytes: 0, rows: 0, rejected: 0 },
             unclosed: false,
@@ -72,8 +76,14 @@ impl<'a> Session<'a> {
 
     /// Writes what was read; `is_whole`: that is all of the file.
     pub async fn finish(&mut self, is_whole: bool) -> Result<(), ImportError> {
-        self.writer.write(self.window.take()).await?;
+        self.write().await?;
         Ok(self.writer.finish(is_whole && !self.unclosed).await?)
+    }
+
+    /// Writes what is gathered. How much the next window gathers, depends on who else is there by now.
+    async fn write(&mut self) -> Result<(), StoreError> {
+        let at_once = self.at_once.unwrap_or_else(|| self.import.others.window());
+        self.writer.write(self.window.take(at_once)).await
     }
 
     /// What came of it.
@@ -139,7 +149,7 @@ impl<'a> Session<'a> {
                 }
             };
             if self.window.is_full_for(&draft) {
-                self.writer.write(self.window.take()).await?;
+                self.write().await?;
             }
             if let Err(problem) = self.window.add(line, draft) {
                 self.writer.report.reject(line, vec![problem]);

@@ -76,7 +76,7 @@ impl Registry {
             actor: Actor::System,
             country: Country::NL,
             dry_run,
-            shares_writer: false,
+            others: Others::InLine,
             now: NOW,
         }
     }
@@ -88,9 +88,11 @@ impl Registry {
 
     async fn import_by(&self, window: usize, rows: &[&str]) -> ImportReport {
         let before = self.everybody().await;
-        let dry = import_by(window, &self.given(true), stream::iter(lines(rows)), |_| ()).await.unwrap();
+        let dry =
+            import_by(Some(window), &self.given(true), stream::iter(lines(rows)), |_| ()).await.unwrap();
         assert_eq!(self.everybody().await, before, "a dry run writes nothing");
-        let real = import_by(window, &self.given(false), stream::iter(lines(rows)), |_| ()).await.unwrap();
+        let real =
+            import_by(Some(window), &self.given(false), stream::iter(lines(rows)), |_| ()).await.unwrap();
         assert_eq!(counts(&dry), counts(&real), "{rows:?}");
         assert_eq!(errors(&dry), errors(&real), "{rows:?}");
         real
@@ -203,7 +205,7 @@ async fn a_scattered_file_again_changes_nothing_and_takes_nothing_away_meanwhile
         assert_eq!(registry.everybody().await, before, "meanwhile");
         Some((rows.next()?, rows))
     });
-    let report = import_by(1, &registry.given(false), seen, |_| ()).await.unwrap();
+    let report = import_by(Some(1), &registry.given(false), seen, |_| ()).await.unwrap();
     assert_eq!(counts(&report), [6, 0, 0, 3, 0]);
     assert_eq!(registry.everybody().await, before);
     assert_eq!(counts(&registry.import(&SCATTERED).await), [6, 0, 0, 3, 0]);

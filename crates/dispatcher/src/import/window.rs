@@ -10,9 +10,6 @@ use klaroen_store::participants::ParticipantDraft;
 use super::row::CellProblem;
 use crate::v1::participant_request::PLACES_MAX;
 
-/// Registrations that one transaction writes.
-pub const WINDOW: usize = 1_000;
-
 /// A registration with the rows that it was made of.
 pub struct Gathered {
     /// What the rows say.
@@ -80,8 +77,9 @@ impl Window {
         Ok(())
     }
 
-    /// What is gathered; the window is empty afterwards.
-    pub fn take(&mut self) -> Vec<Gathered> {
+    /// What is gathered; the window is empty afterwards, and for `size` registrations.
+    pub fn take(&mut self, size: usize) -> Vec<Gathered> {
+        self.size = size;
         self.rows = 0;
         self.by_key.clear();
         std::mem::take(&mut self.gathered)
@@ -149,15 +147,15 @@ mod tests {
 
     #[test]
     fn rows_of_one_key_gather_wherever_they_stand() {
-        let mut window = Window::new(WINDOW);
+        let mut window = Window::new(1_000);
         for (line, id, label) in [(2, "a", "home"), (3, "b", "home"), (4, "a", "work"), (5, "a", "home")] {
             assert!(window.add(line, draft(id, "+31612345678", label)).is_ok());
         }
-        let gathered = window.take();
+        let gathered = window.take(1_000);
         assert_eq!((gathered.len(), gathered[0].draft.places.len()), (2, 2));
         let rows: Vec<_> = gathered[0].rows.iter().map(|row| (row.line, row.place)).collect();
         assert_eq!(rows, [(2, 0), (4, 1), (5, 0)]);
-        assert!(window.take().is_empty());
+        assert!(window.take(1_000).is_empty());
     }
 
     #[test]
@@ -174,13 +172,13 @@ mod tests {
 
     #[test]
     fn rows_that_contradict_each_other_stay_apart_and_a_place_too_many_is_refused() {
-        let mut window = Window::new(WINDOW);
+        let mut window = Window::new(1_000);
         assert!(window.add(2, draft("a", "+31612345678", "0")).is_ok());
         assert!(window.add(3, draft("a", "+31612345679", "1")).is_ok());
         for place in 1..PLACES_MAX {
             assert!(window.add(4, draft("a", "+31612345678", &place.to_string())).is_ok());
         }
         assert!(window.add(5, draft("a", "+31612345678", "one too many")).is_err());
-        assert_eq!(window.take().len(), 2);
+        assert_eq!(window.take(1_000).len(), 2);
     }
 }

@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use super::CsvImport;
 use super::patience::Patience;
 use super::report::ImportReport;
 use super::window::{Gathered, GatheredRow};
+use super::{CsvImport, Others};
 use crate::v1::participant_request::PLACES_MAX;
 
 /// SQLite asks again for its lock after 100 ms at most, and stands in no line for it: who waits finds the lock free in a pause
@@ -55,6 +55,13 @@ struct Written {
     answers: Result<Vec<Answer>, StoreError>,
 }
 
+/// A batch that was written, to be counted.
+struct Answered {
+    batch: ImportBatch<'static>,
+    answers: Vec<Answer>,
+    origins: Origins,
+}
+
 impl<'a> Writer<'a> {
     pub fn new(import: &'a CsvImport<'a>) -> Self {
         Self {
@@ -84,7 +91,8 @@ impl<'a> Writer<'a> {
     /// Waits until all is written; and takes away what the file did not say, where `is_whole`: it was read to its end.
     pub async fn finish(&mut self, is_whole: bool) -> Result<(), StoreError> {
         self.advance(is_whole).await?;
-        self.settle().await?;
+        let answered = self.settle().await?;
+        self.count(answered);
         let Some(ledger) = self.ledger.as_mut().filter(|_| is_whole) else { return Ok(()) };
         let (import, mut patience) = (self.import, Patience::new());
         loop {
@@ -95,44 +103,48 @@ impl<'a> Writer<'a> {
                 Err(error) => patience.wait(error).await?,
             }
             self.report.count(ledger.counts());
-            give_way(import.shares_writer, began).await;
+            give_way(&import.others, began).await;
         }
         Ok(())
     }
 
-    /// Begins to write what is ready, in one transaction, once the batch before is written.
+    /// Begins to write what is ready, in one transaction, once the batch before is written, which is counted meanwhile.
     async fn advance(&mut self, is_last: bool) -> Result<(), StoreError> {
         let Some(Preparing { batch, origins }) = self.preparing.take() else { return Ok(()) };
         let batch = batch.await.map_err(|_| StoreError::Stopped)?;
-        self.settle().await?;
+        let answered = self.settle().await?;
         let ledger = self.ledger.take().ok_or(StoreError::Stopped)?;
         let ledger = if is_last { ledger.before_the_last_batch() } else { ledger };
-        let CsvImport { store, organisation, now, shares_writer, .. } = self.import.clone();
+        let CsvImport { store, organisation, now, others, .. } = self.import.clone();
         let write = write(store.clone(), organisation, batch, ledger, now);
         let write = async move {
             let began = Instant::now();
             let written = write.await;
-            give_way(shares_writer, began).await;
+            give_way(&others, began).await;
             written
         };
         let written = tokio::spawn(write.in_current_span());
         self.writing = Some(Writing { written, origins });
+        self.count(answered);
         Ok(())
     }
 
-    /// Waits until nothing is being written, and counts what was.
-    async fn settle(&mut self) -> Result<(), StoreError> {
-        let Some(Writing { written, origins }) = self.writing.take() else { return Ok(()) };
+    /// Waits until nothing is being written, and gives what was.
+    async fn settle(&mut self) -> Result<Option<Answered>, StoreError> {
+        let Some(Writing { written, origins }) = self.writing.take() else { return Ok(None) };
         let Written { batch, ledger, answers } = written.await.map_err(|_| StoreError::Stopped)?;
         self.report.count(ledger.counts());
         self.ledger = Some(ledger);
-        let answers = answers?;
+        Ok(Some(Answered { batch, answers: answers?, origins }))
+    }
+
+    fn count(&mut self, answered: Option<Answered>) {
+        let Some(Answered { batch, answers, origins }) = answered else { return };
         let new = answers.iter().filter(|answer| answer.imported == Imported::Created).count();
         self.mostly_new = new * 2 > answers.len();
         for ((answer, draft), rows) in answers.iter().zip(batch.drafts()).zip(origins) {
             self.report.answered(answer, draft, rows);
         }
-        Ok(())
     }
 }
 
@@ -159,8 +171,8 @@ async fn write(
 }
 
 /// Lets another process write that waits since a batch `began`.
-async fn give_way(shares_writer: bool, began: Instant) {
-    if shares_writer {
+async fn give_way(others: &Others, began: Instant) {
+    if others.need_a_pause() {
         tokio::time::sleep(began.elapsed().min(TURN)).await;
     }
 }

@@ -13,7 +13,7 @@ use utoipa::IntoParams;
 
 use crate::app::App;
 use crate::authentication::Caller;
-use crate::import::{Broken, CsvImport, ImportError, ImportReport, import_csv};
+use crate::import::{Broken, CsvImport, ImportError, ImportReport, Others, import_csv};
 use crate::problem::{FieldError, Problem};
 use crate::request::query::Parameters;
 
@@ -63,7 +63,7 @@ pub(crate) async fn create(
             country: app.settings.country,
             dry_run,
             // Who writes in this process stands in one line for it.
-            shares_writer: false,
+            others: Others::InLine,
             now: app.now(),
         };
         import_csv(&import, chunks(body), |_| ()).await

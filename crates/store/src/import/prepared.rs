@@ -1,4 +1,4 @@
-//! The part of an import that needs no database: keyed hashes, sealing and writing rows as JSON. It takes a quarter of the time,
+//! The part of an import that needs no database: keyed hashes, sealing and making rows ready. It takes a quarter of the time,
 //! so an importer does it for the next batch while the database writes the last.
 
 use std::borrow::Cow;
@@ -6,8 +6,10 @@ use std::borrow::Cow;
 use klaroen_domain::id::ParticipantId;
 
 use crate::Store;
+use crate::db::Dialect;
 use crate::participants::ParticipantDraft;
-use crate::participants::write::{RowTexts, Write, fingerprint};
+use crate::participants::rows::Rows;
+use crate::participants::write::{Write, fingerprint};
 use crate::seal::{Keys, Recipient};
 
 /// A batch that is ready to be written: see [`Store::prepare_import`].
@@ -22,7 +24,7 @@ struct Part {
     id: ParticipantId,
     recipient: Recipient,
     fingerprint: [u8; 16],
-    rows: Option<RowTexts>,
+    rows: Option<Rows>,
 }
 
 /// A draft and what can be said of it without a look at the registry.
@@ -36,7 +38,7 @@ pub(super) struct Prepared<'a> {
     /// Of the draft with its own `external_id`.
     pub(super) fingerprint: [u8; 16],
     /// As they are if it is new.
-    pub(super) rows: Option<&'a RowTexts>,
+    pub(super) rows: Option<&'a Rows>,
 }
 
 impl Store {
@@ -49,13 +51,14 @@ impl Store {
         likely_new: bool,
     ) -> ImportBatch<'a> {
         let drafts = drafts.into();
-        let parts = drafts.iter().map(|draft| Part::new(&self.keys, draft, likely_new)).collect();
+        let dialect = self.db.dialect();
+        let parts = drafts.iter().map(|draft| Part::new(dialect, &self.keys, draft, likely_new)).collect();
         ImportBatch { drafts, parts }
     }
 }
 
 impl Part {
-    fn new(keys: &Keys, draft: &ParticipantDraft, likely_new: bool) -> Self {
+    fn new(dialect: Dialect, keys: &Keys, draft: &ParticipantDraft, likely_new: bool) -> Self {
         let external_id = draft.external_id.as_deref();
         let (id, recipient) = (ParticipantId::generate(), keys.recipient(&draft.phone));
         let fingerprint = fingerprint(keys, draft, external_id);
@@ -63,7 +66,7 @@ impl Part {
             let paused_until = draft.paused_until;
             let write =
                 Write { id, new: true, draft, external_id, paused_until, recipient, fingerprint, rows: None };
-            RowTexts::new(keys, &write)
+            Rows::new(dialect, keys, &write)
         });
         Self { id, recipient, fingerprint, rows }
     }

@@ -1,8 +1,5 @@
-//! Writing registrations in sets: one statement for each table, whether it is one registration or a thousand.
-//!
-//! The rows travel as JSON arrays; bytes in them are hexadecimal digits.
+//! Writing registrations in sets, whether it is one or thousands.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use klaroen_domain::id::{OrganisationId, ParticipantId};
@@ -11,45 +8,13 @@ use klaroen_domain::time::Timestamp;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use super::sealed::{seal_name, seal_phone};
-use super::{ParticipantDraft, Place};
+use super::ParticipantDraft;
+use super::rows::{self, Rows};
 use crate::db::{Sql, Tx, on_tx};
 use crate::lock::OptOuts;
-use crate::record::Record;
 use crate::seal::{Keys, Recipient};
 use crate::{Result, hex};
 
-// An insert that updates on conflict, because its plan is certain: one look-up by id for each row. `created_at` stays.
-const PUT: Sql = Sql::each(
-    "INSERT INTO participants (id, organisation_id, kind, name, phone, recipient, language, external_id, paused_until,
-                               consent_at, consent_method, fingerprint, country, created_at, updated_at)
-     SELECT unhex(json_extract(value, '$[0]')), $2, json_extract(value, '$[1]'),
-            unhex(json_extract(value, '$[2]')), unhex(json_extract(value, '$[3]')),
-            unhex(json_extract(value, '$[4]')), json_extract(value, '$[5]'), json_extract(value, '$[6]'),
-            json_extract(value, '$[7]'), json_extract(value, '$[8]'), json_extract(value, '$[9]'),
-            unhex(json_extract(value, '$[10]')), json_extract(value, '$[11]'), $3, $3
-     FROM json_each($1) WHERE true
-     ON CONFLICT (id) DO UPDATE SET
-         kind = excluded.kind, name = excluded.name, phone = excluded.phone, recipient = excluded.recipient,
-         language = excluded.language, external_id = excluded.external_id, paused_until = excluded.paused_until,
-         consent_at = excluded.consent_at, consent_method = excluded.consent_method,
-         fingerprint = excluded.fingerprint, country = excluded.country, updated_at = excluded.updated_at
-     WHERE participants.organisation_id = excluded.organisation_id",
-    "INSERT INTO participants (id, organisation_id, kind, name, phone, recipient, language, external_id, paused_until,
-                               consent_at, consent_method, fingerprint, country, created_at, updated_at)
-     SELECT (value ->> 0)::uuid, $2, value ->> 1,
-            decode(value ->> 2, 'hex'), decode(value ->> 3, 'hex'),
-            decode(value ->> 4, 'hex'), value ->> 5, value ->> 6,
-            (value ->> 7)::bigint, (value ->> 8)::bigint, value ->> 9,
-            decode(value ->> 10, 'hex'), value ->> 11, $3, $3
-     FROM json_array_elements($1::json)
-     ON CONFLICT (id) DO UPDATE SET
-         kind = excluded.kind, name = excluded.name, phone = excluded.phone, recipient = excluded.recipient,
-         language = excluded.language, external_id = excluded.external_id, paused_until = excluded.paused_until,
-         consent_at = excluded.consent_at, consent_method = excluded.consent_method,
-         fingerprint = excluded.fingerprint, country = excluded.country, updated_at = excluded.updated_at
-     WHERE participants.organisation_id = excluded.organisation_id",
-);
 const CLEAR_PLACES: Sql = Sql::each(
     "DELETE FROM places WHERE participant_id IN (SELECT unhex(value) FROM json_each($1)) AND organisation_id = $2",
     "DELETE FROM places WHERE participant_id IN (SELECT value::uuid FROM json_array_elements_text($1::json)) AND organisation_id = $2",
@@ -59,29 +24,6 @@ const CLEAR_MEMBERSHIPS: Sql = Sql::each(
      WHERE participant_id IN (SELECT unhex(value) FROM json_each($1)) AND organisation_id = $2",
     "DELETE FROM memberships
      WHERE participant_id IN (SELECT value::uuid FROM json_array_elements_text($1::json)) AND organisation_id = $2",
-);
-// Whether the number has opted out is asked here, so that no registration, new or imported, undoes a STOP.
-const INSERT_PLACES: Sql = Sql::each(
-    "INSERT INTO places (participant_id, position, organisation_id, label, latitude, longitude, cell, hours, record,
-                         opted_out)
-     SELECT unhex(json_extract(value, '$[0]')), json_extract(value, '$[1]'), $2, json_extract(value, '$[2]'),
-            json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
-            json_extract(value, '$[6]'), unhex(json_extract(value, '$[7]')),
-            EXISTS (SELECT 1 FROM opt_outs WHERE recipient = unhex(json_extract(value, '$[8]')))
-     FROM json_each($1)",
-    "INSERT INTO places (participant_id, position, organisation_id, label, latitude, longitude, cell, hours, record,
-                         opted_out)
-     SELECT (value ->> 0)::uuid, (value ->> 1)::bigint, $2, value ->> 2,
-            (value ->> 3)::float8, (value ->> 4)::float8, (value ->> 5)::bigint,
-            value ->> 6, decode(value ->> 7, 'hex'),
-            EXISTS (SELECT 1 FROM opt_outs WHERE recipient = decode(value ->> 8, 'hex'))
-     FROM json_array_elements($1::json)",
-);
-const INSERT_MEMBERSHIPS: Sql = Sql::each(
-    "INSERT INTO memberships (group_id, participant_id, organisation_id)
-     SELECT unhex(json_extract(value, '$[0]')), unhex(json_extract(value, '$[1]')), $2 FROM json_each($1)",
-    "INSERT INTO memberships (group_id, participant_id, organisation_id)
-     SELECT (value ->> 0)::uuid, (value ->> 1)::uuid, $2 FROM json_array_elements($1::json)",
 );
 
 /// A registration as it is to be written.
@@ -102,54 +44,11 @@ pub(crate) struct Write<'a> {
     /// What [`fingerprint`] gave.
     pub(crate) fingerprint: [u8; 16],
     /// Its rows, where they were made before.
-    pub(crate) rows: Option<&'a RowTexts>,
-}
-
-/// Rows as the statements take them: sealed, and written as JSON.
-#[derive(Clone, Debug)]
-pub(crate) struct RowTexts {
-    participant: String,
-    /// One after the other, with commas between.
-    places: String,
-}
-
-impl RowTexts {
-    /// Seals and writes; needs no database.
-    pub(crate) fn new(keys: &Keys, write: &Write<'_>) -> Self {
-        let mut places = JsonRows::default();
-        for (position, place) in write.draft.places.iter().enumerate() {
-            places.push(&place_row(write, position, place));
-        }
-        Self { participant: json(&participant_row(keys, write)), places: places.0 }
-    }
-}
-
-/// Rows of a JSON array, written as they come: a tree of values first would take as long as all the rest.
-#[derive(Default)]
-struct JsonRows(String);
-
-impl JsonRows {
-    fn push(&mut self, row: &impl Serialize) {
-        self.push_text(&json(row));
-    }
-
-    /// Rows that are JSON already.
-    fn push_text(&mut self, rows: &str) {
-        if !self.0.is_empty() && !rows.is_empty() {
-            self.0.push(',');
-        }
-        self.0.push_str(rows);
-    }
-
-    fn finish(mut self) -> String {
-        self.0.insert(0, '[');
-        self.0.push(']');
-        self.0
-    }
+    pub(crate) rows: Option<&'a Rows>,
 }
 
 /// Bytes in JSON.
-struct Hex<'a>(&'a [u8]);
+pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
 
 impl Serialize for Hex<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
@@ -157,7 +56,8 @@ impl Serialize for Hex<'_> {
     }
 }
 
-fn json(value: &impl Serialize) -> String {
+/// Without a tree of values first, which would take as long as all the rest.
+pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| unreachable!("a row has no keys that are not texts"))
 }
 
@@ -209,86 +109,24 @@ pub(crate) async fn put(
         return Ok(());
     }
     OptOuts::Read.take(tx).await?;
-    let mut replaced = JsonRows::default();
-    for write in writes.iter().filter(|w| !w.new) {
-        replaced.push(&id(write));
+    let replaced: Vec<Hex<'_>> = writes.iter().filter(|w| !w.new).map(|w| Hex(w.id.0.as_bytes())).collect();
+    if !replaced.is_empty() {
+        let replaced = json(&replaced);
+        clear(tx, CLEAR_PLACES, organisation, &replaced).await?;
+        clear(tx, CLEAR_MEMBERSHIPS, organisation, &replaced).await?;
     }
-    if !replaced.0.is_empty() {
-        let replaced = replaced.finish();
-        run(tx, CLEAR_PLACES, organisation, &replaced).await?;
-        run(tx, CLEAR_MEMBERSHIPS, organisation, &replaced).await?;
-    }
-    let (mut participants, mut places, mut memberships) =
-        (JsonRows::default(), JsonRows::default(), JsonRows::default());
-    for write in writes {
-        let rows = write.rows.map_or_else(|| Cow::Owned(RowTexts::new(keys, write)), Cow::Borrowed);
-        participants.push_text(&rows.participant);
-        places.push_text(&rows.places);
-        for group in sorted_groups(write.draft).into_iter().filter_map(|code| groups.get(code)) {
-            memberships.push(&(Hex(group.as_bytes()), id(write)));
-        }
-    }
-    on_tx!(&mut *tx, conn, d => sqlx::query(PUT.of(d))
-        .bind(participants.finish()).bind(organisation.0).bind(now.as_millis())
-        .execute(conn).await?.rows_affected());
-    run(tx, INSERT_PLACES, organisation, &places.finish()).await?;
-    if memberships.0.is_empty() {
-        return Ok(());
-    }
-    run(tx, INSERT_MEMBERSHIPS, organisation, &memberships.finish()).await
+    rows::insert(tx, keys, organisation, writes, groups, now).await
 }
 
-async fn run(tx: &mut Tx, statement: Sql, organisation: OrganisationId, rows: &str) -> Result<()> {
+async fn clear(tx: &mut Tx, statement: Sql, organisation: OrganisationId, ids: &str) -> Result<()> {
     on_tx!(tx, conn, d =>
-        sqlx::query(statement.of(d)).bind(rows).bind(organisation.0).execute(conn).await?.rows_affected());
+        sqlx::query(statement.of(d)).bind(ids).bind(organisation.0).execute(conn).await?.rows_affected());
     Ok(())
-}
-
-fn id<'a>(write: &'a Write<'_>) -> Hex<'a> {
-    Hex(write.id.0.as_bytes())
-}
-
-fn participant_row(keys: &Keys, write: &Write<'_>) -> impl Serialize {
-    let draft = write.draft;
-    let name = draft.name.as_ref().map(|name| hex::encode(&seal_name(keys, write.id, name)));
-    let phone = hex::encode(&seal_phone(keys, write.id, &draft.phone));
-    (
-        id(write),
-        draft.kind.as_str(),
-        name,
-        phone,
-        Hex(&write.recipient.0),
-        draft.language.as_str(),
-        write.external_id,
-        write.paused_until.map(Timestamp::as_millis),
-        draft.consent.given_at.as_millis(),
-        &draft.consent.method,
-        Hex(&write.fingerprint),
-        country(&draft.phone),
-    )
 }
 
 /// As the column has it: empty where it cannot be told.
 pub(crate) fn country(phone: &PhoneNumber) -> String {
     phone.country().map_or_else(String::new, |country| country.code().to_owned())
-}
-
-fn place_row(write: &Write<'_>, position: usize, place: &Place) -> impl Serialize {
-    let location = &place.location;
-    let hours = place.hours.as_ref().map(ToString::to_string);
-    let record = Record {
-        cell: location.cell(),
-        latitude: location.latitude(),
-        longitude: location.longitude(),
-        participant: write.id.0,
-        recipient: write.recipient.0,
-        kind: write.draft.kind,
-        paused_until: write.paused_until.map(Timestamp::as_millis),
-        hours: hours.as_deref(),
-    };
-    let bytes = hex::encode(&record.to_bytes());
-    let (latitude, longitude, cell) = (record.latitude, record.longitude, record.cell);
-    (id(write), position, &place.label, latitude, longitude, cell, hours, bytes, Hex(&write.recipient.0))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::*;
 
 impl Registry {
     async fn broken(&self, rows: impl Stream<Item = io::Result<String>> + Send) -> Box<Broken> {
-        import_by(1, &self.given(false), rows, |_| ()).await.err().unwrap()
+        import_by(Some(1), &self.given(false), rows, |_| ()).await.err().unwrap()
     }
 
     async fn audited(&self) -> (u64, u64) {
@@ -67,7 +67,7 @@ async fn a_database_that_goes_leaves_the_report_of_what_was_done(
             Some((rows.next()?, rows))
         }
     });
-    let broken = import_by(1, &registry.given(false), Box::pin(source), |_| ()).await.err().unwrap();
+    let broken = import_by(Some(1), &registry.given(false), Box::pin(source), |_| ()).await.err().unwrap();
     assert!(matches!(broken.error, ImportError::Store(StoreError::Unavailable(_))), "{:?}", broken.error);
     assert!(
         broken.report.created >= 1 && broken.report.rows == broken.report.created + 1,
@@ -90,7 +90,8 @@ async fn an_import_outlives_what_passes() {
     let server = Server::start().await;
     let registry = Registry::at(server.url(), TempDir::new().unwrap()).await;
     server.execute(TWO_DEADLOCKS).await;
-    let report = import_by(1, &registry.given(false), stream::iter(lines(&SCATTERED)), |_| ()).await.unwrap();
+    let report =
+        import_by(Some(1), &registry.given(false), stream::iter(lines(&SCATTERED)), |_| ()).await.unwrap();
     assert_eq!(counts(&report), [6, 3, 0, 0, 0]);
     assert_eq!(registry.told().await, [",3: home work", "a,1: home work", "b,2: home work"]);
     assert_eq!(registry.audited().await, (6, 0));
@@ -104,12 +105,13 @@ async fn another_process_at_the_same_file_gets_its_turn() {
     let other = store(&url).await;
     let registry = Registry::at(url, directory).await;
     let is_over = AtomicBool::new(false);
-    let import = CsvImport { shares_writer: true, ..registry.given(false) };
+    let others = Others::AtFile { file: "klaroen.db".into(), is_served: |_| true };
+    let import = CsvImport { others, ..registry.given(false) };
     let importing = async {
         for run in 0.. {
             let rows: Vec<String> = (0..2_000).map(|i| format!("{i},1,home {run}")).collect();
             let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-            import_by(500, &import, stream::iter(lines(&rows)), |_| ()).await.unwrap();
+            import_by(Some(500), &import, stream::iter(lines(&rows)), |_| ()).await.unwrap();
             if is_over.load(Ordering::Acquire) {
                 return;
             }

@@ -1,0 +1,105 @@
+//! The rows of registrations, made ready for an engine, and written many to a statement.
+//!
+//! SQLite takes them as values. Reading them out of JSON took its one writer as long as everything else that it does with them,
+//! and whoever wants to send waits for that writer. PostgreSQL, where each value travels, takes one JSON text for each table.
+
+mod texts;
+mod values;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use klaroen_domain::id::OrganisationId;
+use klaroen_domain::time::Timestamp;
+use uuid::Uuid;
+
+use self::texts::Texts;
+use self::values::Values;
+use super::Place;
+use super::write::{Write, sorted_groups};
+use crate::Result;
+use crate::db::{Dialect, Tx};
+use crate::record::Record;
+use crate::seal::Keys;
+
+/// What of the rows of a registration can be made before its transaction, of which most is sealing.
+#[derive(Clone, Debug)]
+pub(crate) enum Rows {
+    /// For SQLite.
+    Values(Values),
+    /// For PostgreSQL.
+    Texts(Texts),
+}
+
+impl Rows {
+    /// Needs no database.
+    pub(crate) fn new(dialect: Dialect, keys: &Keys, write: &Write<'_>) -> Self {
+        match dialect {
+            Dialect::Sqlite => Self::Values(Values::new(keys, write)),
+            Dialect::Postgres => Self::Texts(Texts::new(keys, write)),
+        }
+    }
+}
+
+/// Inserts registrations with their places and memberships, and updates the rows of those that are there. Whether a number has
+/// opted out is asked here, so that no registration, new or imported, undoes a STOP.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    keys: &Keys,
+    organisation: OrganisationId,
+    writes: &[Write<'_>],
+    groups: &HashMap<String, Uuid>,
+    now: Timestamp,
+) -> Result<()> {
+    match tx {
+        Tx::Sqlite(transaction) => {
+            let rows: Vec<_> = writes.iter().map(|write| (write, values(keys, write))).collect();
+            values::insert(transaction, organisation, &rows, &memberships(writes, groups), now).await
+        }
+        Tx::Postgres(transaction, heartbeat) => {
+            let rows: Vec<_> = writes.iter().map(|write| texts(keys, write)).collect();
+            let memberships = memberships(writes, groups);
+            texts::insert(transaction, heartbeat, organisation, &rows, &memberships, now).await
+        }
+    }
+}
+
+fn values<'a>(keys: &Keys, write: &Write<'a>) -> Cow<'a, Values> {
+    match write.rows {
+        Some(Rows::Values(values)) => Cow::Borrowed(values),
+        _ => Cow::Owned(Values::new(keys, write)),
+    }
+}
+
+fn texts<'a>(keys: &Keys, write: &Write<'a>) -> Cow<'a, Texts> {
+    match write.rows {
+        Some(Rows::Texts(texts)) => Cow::Borrowed(texts),
+        _ => Cow::Owned(Texts::new(keys, write)),
+    }
+}
+
+/// Group and participant.
+fn memberships(writes: &[Write<'_>], groups: &HashMap<String, Uuid>) -> Vec<(Uuid, Uuid)> {
+    let of = |write: &Write<'_>| {
+        let known = sorted_groups(write.draft).into_iter().filter_map(|code| groups.get(code));
+        known.map(|group| (*group, write.id.0)).collect::<Vec<_>>()
+    };
+    writes.iter().flat_map(of).collect()
+}
+
+/// The hours of a place as their column has them, and its record.
+fn hours_and_record(write: &Write<'_>, place: &Place) -> (Option<String>, Vec<u8>) {
+    let hours = place.hours.as_ref().map(ToString::to_string);
+    let record = Record {
+        cell: place.location.cell(),
+        latitude: place.location.latitude(),
+        longitude: place.location.longitude(),
+        participant: write.id.0,
+        recipient: write.recipient.0,
+        kind: write.draft.kind,
+        paused_until: write.paused_until.map(Timestamp::as_millis),
+        hours: hours.as_deref(),
+    };
+    let record = record.to_bytes();
+    (hours, record)
+}
