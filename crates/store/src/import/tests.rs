@@ -103,6 +103,44 @@ async fn the_later_of_two_drafts_with_one_key_counts(
     assert_eq!(kept, [external(2, "a"), draft(1)]);
 }
 
+/// SQLite writes 64, 8 or one row by each statement: batches of all of them, of their edges, and with more places than people.
+#[rstest]
+#[tokio::test]
+async fn every_row_of_a_batch_is_written_whatever_its_size(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    #[values(1, 7, 63, 64, 65, 73, 140)] size: u32,
+) {
+    let f = Fixture::new(engine).await;
+    for code in ["dogs", "shops"] {
+        f.store.create_group(f.organisation, code, "Name", ACTOR, NOW).await.unwrap().unwrap();
+    }
+    let person = |n: u32| {
+        let mut draft = external(n, &format!("id {n}"));
+        draft.name = (n % 3 > 0).then(|| format!("Name {n}"));
+        draft.paused_until = n.is_multiple_of(4).then_some(NOW);
+        draft.places[0].hours = n.is_multiple_of(5).then(|| "Mo-Fr 08:00-18:00".parse().unwrap());
+        draft.places.extend((0..n % 3).map(|p| place(&format!("{p}"), 52.0 + f64::from(p) / 10.0, 5.2)));
+        draft.groups = ["dogs", "shops"][..(n % 3) as usize].iter().map(|&code| code.to_owned()).collect();
+        draft
+    };
+    let mut batch: Vec<ParticipantDraft> = (0..size).map(person).collect();
+    let stopped = f.store.keys().recipient(&batch[0].phone).0.to_vec();
+    on_db!(write f.store.db, pool, d =>
+        sqlx::query(OPT_OUT.of(d)).bind(stopped).execute(pool).await.unwrap().rows_affected());
+    assert_eq!(import(&f, &batch).await, vec![Created; size as usize]);
+    assert_eq!(drafts(&f).await, batch);
+    let opted_out: i64 = on_db!(read f.store.db, pool, d =>
+        sqlx::query_scalar(OPTED_OUT_PLACES.of(d)).fetch_one(pool).await.unwrap());
+    assert_eq!(opted_out, i64::try_from(batch[0].places.len()).unwrap());
+
+    for draft in &mut batch {
+        draft.places.reverse();
+        draft.name = Some("Other".into());
+    }
+    assert_eq!(import(&f, &batch).await, vec![Updated; size as usize]);
+    assert_eq!(drafts(&f).await, batch);
+}
+
 #[rstest]
 #[tokio::test]
 async fn an_import_replaces_places_and_memberships(
