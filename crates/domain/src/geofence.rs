@@ -122,7 +122,8 @@ impl Geofence {
         self.shapes.iter().map(|s| s.distance_m(point)).fold(f64::INFINITY, f64::min)
     }
 
-    /// Square kilometres (overlaps counted once or more).
+    /// Square kilometres (overlaps counted once or more). The work grows with the length of the edges: some seconds for ten thousand
+    /// that each span half the earth.
     #[must_use]
     pub fn area_km2(&self) -> f64 {
         self.shapes.iter().map(Shape::area_km2).sum()

@@ -168,7 +168,8 @@ pub enum ParticipantsCommand {
     ///
     /// A file says all places of whom it names: what it does not name of them is gone at its end. Who is not in it stays. Rows
     /// of one participant may stand anywhere; together they take the least time. Sort a file in which the rows of more than
-    /// 200,000 people stand apart: of those beyond it a place is gone until its row is read.
+    /// 200,000 people stand apart: of those beyond it a place is gone until its row is read. Into a SQLite file it is faster while
+    /// no `klaroen serve` runs on it.
     ///
     /// The result is printed as JSON on standard output, rejected rows on standard error. The exit status is 1 where a
     /// row was rejected, so that a script notices. Ctrl-C finishes what is under way and tells what was done (exit status

@@ -1,6 +1,7 @@
 //! One serving process for each database file.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,28 +40,30 @@ impl DatabaseLock {
         let io = |source| LockError::Io { path: path.clone(), source };
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        let locked = file.try_lock().or_else(|error| match error {
-            TryLockError::WouldBlock => {
-                std::thread::sleep(LOOK);
-                file.try_lock()
+        for is_last in [false, false, true] {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) if !is_last => std::thread::sleep(LOOK),
+                Err(TryLockError::WouldBlock) => break,
+                Err(TryLockError::Error(source)) => return Err(io(source)),
             }
-            TryLockError::Error(_) => Err(error),
-        });
-        match locked {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(LockError::Held(path)),
-            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+        Err(LockError::Held(path))
+    }
+
+    /// Whether somebody holds it, as far as can be told: it counts as held where the lock file cannot be looked at.
+    pub fn is_held(database: &Path) -> bool {
+        match File::open(Self::path(database)) {
+            // Shared, so that two who look do not see each other.
+            Ok(file) => file.try_lock_shared().is_err(),
+            Err(error) => error.kind() != ErrorKind::NotFound,
         }
     }
 
-    /// Whether somebody holds it.
-    pub fn is_held(database: &Path) -> bool {
-        let file = File::open(Self::path(database));
-        file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
-    }
-
     fn path(database: &Path) -> PathBuf {
-        let mut name = database.as_os_str().to_owned();
+        // By whatever name somebody calls it.
+        let database = database.canonicalize().unwrap_or_else(|_| database.to_owned());
+        let mut name = database.into_os_string();
         name.push(".lock");
         PathBuf::from(name)
     }

@@ -17,7 +17,7 @@ use crate::db::{Sql, Tx, on_tx};
 use crate::lock::Lock;
 use crate::participants::ParticipantDraft;
 use crate::participants::read::by_ids;
-use crate::participants::write::{Hex, Write, fingerprint, json, put};
+use crate::participants::write::{Hex, Write, fingerprint, put, to_json};
 use crate::seal::Recipient;
 use crate::{Actor, Result, Store, StoreError, audit, groups};
 use ledger::Unseen;
@@ -40,7 +40,7 @@ const EXISTING: Sql = Sql::each(
      WHERE organisation_id = $1 AND recipient IN (SELECT decode(value, 'hex') FROM json_array_elements_text($3::json))",
 );
 
-/// Registrations of which one transaction takes what the file did not say: as many as a batch writes.
+/// Registrations of which one transaction takes what the file did not say.
 const REMOVED_AT_ONCE: usize = 1_000;
 
 /// What became of one draft.
@@ -78,7 +78,7 @@ impl From<Imported> for Answer {
 }
 
 impl Store {
-    /// Creates or updates a batch (some 1,000 at a time), all in one transaction. The key is `external_id`, else the phone
+    /// Creates or updates a batch, all in one transaction, behind which others wait. The key is `external_id`, else the phone
     /// number; the later of two with the same key counts, if number and kind are the same. What a draft does not say, an `external_id` or a pause, stays as
     /// it is. `dry_run` answers the same and writes nothing. The result has the order of the batch.
     ///
@@ -256,7 +256,7 @@ async fn registered(
     let recipients: Vec<Hex<'_>> =
         batch.iter().filter(|k| k.draft.external_id.is_none()).map(|k| Hex(&k.recipient.0)).collect();
     let rows: Vec<Row> = on_tx!(tx, conn, d => sqlx::query_as(EXISTING.of(d))
-        .bind(organisation.0).bind(json(&external_ids)).bind(json(&recipients))
+        .bind(organisation.0).bind(to_json(&external_ids)).bind(to_json(&recipients))
         .fetch_all(conn).await?);
     rows.into_iter().map(Row::into_registered).collect()
 }

@@ -3,8 +3,8 @@
 //! Columns as in the API's description; the header is required and may have any order. The key is `external_id`, else
 //! the phone number; several rows with one key are several places, whether they stand together or not. A place of an
 //! earlier import that the file no longer names is gone afterwards: a file says all places of whom it names, and it is its end
-//! that tells what it does not name. A row that is wrong is left out and named; the others land, a thousand registrations in each
-//! transaction. Memory does not grow with the file but for eight bytes a participant (some eighty in a dry run), and a hundred
+//! that tells what it does not name. A row that is wrong is left out and named; the others land, one to eight thousand registrations
+//! in each transaction. Memory does not grow with the file but for eight bytes a participant (some eighty in a dry run), and a hundred
 //! for each of which a part was not named yet.
 
 pub mod cell;
@@ -108,7 +108,7 @@ pub async fn import_csv<B: AsRef<[u8]>>(
     import_by(None, import, source, progress).await
 }
 
-/// Imports with windows of so many registrations, where that is said.
+/// Imports with windows of so many registrations, where a test says so.
 async fn import_by<B: AsRef<[u8]>>(
     window: Option<usize>,
     import: &CsvImport<'_>,

@@ -3,10 +3,10 @@
 use std::io;
 
 use futures::{Stream, StreamExt};
-use klaroen_store::StoreError;
 
 use super::columns::Columns;
 use super::decode::Decode;
+use super::others::WINDOW;
 use super::report::ImportReport;
 use super::row::{self, CellProblem};
 use super::rows::{Row, RowTooLong, Rows, delimiter_of};
@@ -21,7 +21,7 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// An import that is under way.
 pub struct Session<'a> {
     import: &'a CsvImport<'a>,
-    /// Registrations of a window, where that is said.
+    /// Registrations of a window, where a test says so.
     at_once: Option<usize>,
     decode: Decode,
     /// The header while it is not complete.
@@ -36,7 +36,7 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// With windows of so many registrations, where that is said.
+    /// With windows of so many registrations, where a test says so.
     pub fn new(import: &'a CsvImport<'a>, at_once: Option<usize>) -> Self {
         Self {
             import,
@@ -45,7 +45,7 @@ impl<'a> Session<'a> {
             head: String::new(),
             rows: None,
             columns: None,
-            window: Window::new(at_once.unwrap_or_else(|| import.others.window())),
+            window: Window::new(at_once.unwrap_or(WINDOW)),
             writer: Writer::new(import),
             read: Progress { bytes: 0, rows: 0, rejected: 0 },
             unclosed: false,
@@ -76,14 +76,8 @@ impl<'a> Session<'a> {
 
     /// Writes what was read; `is_whole`: that is all of the file.
     pub async fn finish(&mut self, is_whole: bool) -> Result<(), ImportError> {
-        self.write().await?;
+        self.writer.write(self.window.take()).await?;
         Ok(self.writer.finish(is_whole && !self.unclosed).await?)
-    }
-
-    /// Writes what is gathered. How much the next window gathers, depends on who else is there by now.
-    async fn write(&mut self) -> Result<(), StoreError> {
-        let at_once = self.at_once.unwrap_or_else(|| self.import.others.window());
-        self.writer.write(self.window.take(at_once)).await
     }
 
     /// What came of it.
@@ -139,6 +133,7 @@ impl<'a> Session<'a> {
 
     async fn take_all(&mut self, rows: Vec<Row>) -> Result<(), ImportError> {
         let Some(columns) = self.columns.clone() else { return Ok(()) };
+        self.window.resize(self.at_once.unwrap_or_else(|| self.writer.window()));
         for Row { line, cells } in rows {
             self.read.rows += 1;
             let draft = match row::read(&cells, &columns, self.import.country, self.import.now) {
@@ -149,7 +144,7 @@ impl<'a> Session<'a> {
                 }
             };
             if self.window.is_full_for(&draft) {
-                self.write().await?;
+                self.writer.write(self.window.take()).await?;
             }
             if let Err(problem) = self.window.add(line, draft) {
                 self.writer.report.reject(line, vec![problem]);

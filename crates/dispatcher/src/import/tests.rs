@@ -76,7 +76,7 @@ impl Registry {
             actor: Actor::System,
             country: Country::NL,
             dry_run,
-            others: Others::InLine,
+            others: Others::SameQueue,
             now: NOW,
         }
     }

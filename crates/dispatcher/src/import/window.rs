@@ -10,6 +10,9 @@ use klaroen_store::participants::ParticipantDraft;
 use super::row::CellProblem;
 use crate::v1::participant_request::PLACES_MAX;
 
+/// Rows of a window, whatever its size: beyond that, SQLite's cache would not hold the pages of its transaction.
+const ROWS_MAX: usize = 8_000;
+
 /// A registration with the rows that it was made of.
 pub struct Gathered {
     /// What the rows say.
@@ -54,7 +57,7 @@ impl Window {
     /// again and again.
     #[must_use]
     pub fn is_full_for(&self, draft: &ParticipantDraft) -> bool {
-        self.rows >= self.size * PLACES_MAX
+        self.rows >= ROWS_MAX.min(self.size * PLACES_MAX)
             || self.gathered.len() >= self.size && !self.by_key.contains_key(&key_of(draft))
     }
 
@@ -77,9 +80,13 @@ impl Window {
         Ok(())
     }
 
-    /// What is gathered; the window is empty afterwards, and for `size` registrations.
-    pub fn take(&mut self, size: usize) -> Vec<Gathered> {
+    /// From now on it is for so many registrations.
+    pub const fn resize(&mut self, size: usize) {
         self.size = size;
+    }
+
+    /// What is gathered; the window is empty afterwards.
+    pub fn take(&mut self) -> Vec<Gathered> {
         self.rows = 0;
         self.by_key.clear();
         std::mem::take(&mut self.gathered)
@@ -151,11 +158,11 @@ mod tests {
         for (line, id, label) in [(2, "a", "home"), (3, "b", "home"), (4, "a", "work"), (5, "a", "home")] {
             assert!(window.add(line, draft(id, "+31612345678", label)).is_ok());
         }
-        let gathered = window.take(1_000);
+        let gathered = window.take();
         assert_eq!((gathered.len(), gathered[0].draft.places.len()), (2, 2));
         let rows: Vec<_> = gathered[0].rows.iter().map(|row| (row.line, row.place)).collect();
         assert_eq!(rows, [(2, 0), (4, 1), (5, 0)]);
-        assert!(window.take(1_000).is_empty());
+        assert!(window.take().is_empty());
     }
 
     #[test]
@@ -179,6 +186,6 @@ mod tests {
             assert!(window.add(4, draft("a", "+31612345678", &place.to_string())).is_ok());
         }
         assert!(window.add(5, draft("a", "+31612345678", "one too many")).is_err());
-        assert_eq!(window.take(1_000).len(), 2);
+        assert_eq!(window.take().len(), 2);
     }
 }

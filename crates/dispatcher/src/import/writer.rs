@@ -1,7 +1,5 @@
 //! Batches on their way into the database: while one is written, the next is made ready and more rows are read.
 
-use std::time::Duration;
-
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::import::{Answer, ImportBatch, Imported, Ledger};
@@ -10,15 +8,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use super::CsvImport;
+use super::others::{Others, WINDOW};
 use super::patience::Patience;
 use super::report::ImportReport;
 use super::window::{Gathered, GatheredRow};
-use super::{CsvImport, Others};
 use crate::v1::participant_request::PLACES_MAX;
-
-/// SQLite asks again for its lock after 100 ms at most, and stands in no line for it: who waits finds the lock free in a pause
-/// that is as long, and every second time in one as long as the batch.
-const TURN: Duration = Duration::from_millis(100);
 
 /// Writes what is gathered, and tells what came of it.
 pub struct Writer<'a> {
@@ -29,6 +24,8 @@ pub struct Writer<'a> {
     writing: Option<Writing>,
     /// What the last batch was, the next is likely to be.
     mostly_new: bool,
+    /// When others last had a turn.
+    last_turn: Instant,
     /// What was written or left out.
     pub report: ImportReport,
 }
@@ -53,6 +50,7 @@ struct Written {
     batch: ImportBatch<'static>,
     ledger: Ledger,
     answers: Result<Vec<Answer>, StoreError>,
+    last_turn: Instant,
 }
 
 /// A batch that was written, to be counted.
@@ -70,8 +68,14 @@ impl<'a> Writer<'a> {
             preparing: None,
             writing: None,
             mostly_new: false,
+            last_turn: Instant::now(),
             report: ImportReport::default(),
         }
+    }
+
+    /// Registrations that the next transaction should write: few while it is not known whether they are sealed before it.
+    pub fn window(&self) -> usize {
+        if self.report.rows == 0 { WINDOW } else { self.import.others.window() }
     }
 
     /// Makes ready what is gathered, and begins to write what was.
@@ -103,7 +107,7 @@ impl<'a> Writer<'a> {
                 Err(error) => patience.wait(error).await?,
             }
             self.report.count(ledger.counts());
-            give_way(&import.others, began).await;
+            self.last_turn = give_way(&import.others, began, self.last_turn).await;
         }
         Ok(())
     }
@@ -117,11 +121,12 @@ impl<'a> Writer<'a> {
         let ledger = if is_last { ledger.before_the_last_batch() } else { ledger };
         let CsvImport { store, organisation, now, others, .. } = self.import.clone();
         let write = write(store.clone(), organisation, batch, ledger, now);
+        let last_turn = self.last_turn;
         let write = async move {
             let began = Instant::now();
             let written = write.await;
-            give_way(&others, began).await;
-            written
+            let last_turn = give_way(&others, began, last_turn).await;
+            Written { last_turn, ..written }
         };
         let written = tokio::spawn(write.in_current_span());
         self.writing = Some(Writing { written, origins });
@@ -132,9 +137,10 @@ impl<'a> Writer<'a> {
     /// Waits until nothing is being written, and gives what was.
     async fn settle(&mut self) -> Result<Option<Answered>, StoreError> {
         let Some(Writing { written, origins }) = self.writing.take() else { return Ok(None) };
-        let Written { batch, ledger, answers } = written.await.map_err(|_| StoreError::Stopped)?;
+        let Written { batch, ledger, answers, last_turn } = written.await.map_err(|_| StoreError::Stopped)?;
         self.report.count(ledger.counts());
         self.ledger = Some(ledger);
+        self.last_turn = last_turn;
         Ok(Some(Answered { batch, answers: answers?, origins }))
     }
 
@@ -167,12 +173,15 @@ async fn write(
             }
         }
     };
-    Written { batch, ledger, answers }
+    Written { batch, ledger, answers, last_turn: Instant::now() }
 }
 
-/// Lets another process write that waits since a batch `began`.
-async fn give_way(others: &Others, began: Instant) {
-    if others.need_a_pause() {
-        tokio::time::sleep(began.elapsed().min(TURN)).await;
+/// Lets other processes write that wait since a batch `began`, where they need it; gives when they last had a turn.
+async fn give_way(others: &Others, began: Instant, last_turn: Instant) -> Instant {
+    let pause = others.pause(began.elapsed(), last_turn.elapsed());
+    if pause.is_zero() {
+        return last_turn;
     }
+    tokio::time::sleep(pause).await;
+    Instant::now()
 }

@@ -63,7 +63,7 @@ pub(crate) async fn create(
             country: app.settings.country,
             dry_run,
             // Who writes in this process stands in one line for it.
-            others: Others::InLine,
+            others: Others::SameQueue,
             now: app.now(),
         };
         import_csv(&import, chunks(body), |_| ()).await

@@ -23,7 +23,7 @@ use crate::failure::{Because, Failure};
 use crate::lock::DatabaseLock;
 use crate::output;
 
-/// A transaction's worth of rows, more or less.
+/// Some hundreds of rows.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Imports a file, prints the counts, and tells which rows were left out. Exit status 1 where there were any; 128 and the number
@@ -41,8 +41,8 @@ pub async fn run(settings: &Settings, args: &ImportArgs) -> CommandResult {
     let store = open_store(settings).await?;
     let organisation = organisation(&store, &args.organisation).await?;
     let others = match database.file() {
-        Some(file) => Others::AtFile { file: file.to_owned(), is_served: DatabaseLock::is_held },
-        None => Others::InLine,
+        Some(file) => Others::SameFile { file: file.to_owned(), is_served: DatabaseLock::is_held },
+        None => Others::SameQueue,
     };
     let import = CsvImport {
         store: &store,

@@ -1,5 +1,5 @@
-//! The part of an import that needs no database: keyed hashes, sealing and making rows ready. It takes a quarter of the time,
-//! so an importer does it for the next batch while the database writes the last.
+//! The part of an import that needs no database: keyed hashes, sealing and making rows ready. An importer does it for the
+//! next batch while the database writes the last.
 
 use std::borrow::Cow;
 

@@ -116,7 +116,7 @@ async fn every_row_of_a_batch_is_written_whatever_its_size(
     }
     let person = |n: u32| {
         let mut draft = external(n, &format!("id {n}"));
-        draft.name = (n % 3 > 0).then(|| format!("Name {n}"));
+        draft.name = (!n.is_multiple_of(3)).then(|| format!("Name {n}"));
         draft.paused_until = n.is_multiple_of(4).then_some(NOW);
         draft.places[0].hours = n.is_multiple_of(5).then(|| "Mo-Fr 08:00-18:00".parse().unwrap());
         draft.places.extend((0..n % 3).map(|p| place(&format!("{p}"), 52.0 + f64::from(p) / 10.0, 5.2)));

@@ -33,7 +33,8 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        // Another process (an import at the command line) may hold the write lock for a page.
+        // Another process (an import at the command line) may hold the write lock for a transaction, which is a second at most on
+        // most disks.
         .busy_timeout(Duration::from_secs(10))
         // Rows that may wait to be taken: with few, the database's thread and ours wake each other for every handful.
         .row_buffer_size(1024)

@@ -57,7 +57,7 @@ impl Serialize for Hex<'_> {
 }
 
 /// Without a tree of values first, which would take as long as all the rest.
-pub(crate) fn json(value: &impl Serialize) -> String {
+pub(crate) fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| unreachable!("a row has no keys that are not texts"))
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn fingerprint(keys: &Keys, draft: &ParticipantDraft, external_id: Op
             (&place.label, latitude.to_bits(), longitude.to_bits(), hours)
         })
         .collect();
-    let content = json(&(
+    let content = to_json(&(
         draft.kind.as_str(),
         &draft.name,
         draft.phone.expose(),
@@ -111,7 +111,7 @@ pub(crate) async fn put(
     OptOuts::Read.take(tx).await?;
     let replaced: Vec<Hex<'_>> = writes.iter().filter(|w| !w.new).map(|w| Hex(w.id.0.as_bytes())).collect();
     if !replaced.is_empty() {
-        let replaced = json(&replaced);
+        let replaced = to_json(&replaced);
         clear(tx, CLEAR_PLACES, organisation, &replaced).await?;
         clear(tx, CLEAR_MEMBERSHIPS, organisation, &replaced).await?;
     }

@@ -105,7 +105,7 @@ async fn another_process_at_the_same_file_gets_its_turn() {
     let other = store(&url).await;
     let registry = Registry::at(url, directory).await;
     let is_over = AtomicBool::new(false);
-    let others = Others::AtFile { file: "klaroen.db".into(), is_served: |_| true };
+    let others = Others::SameFile { file: "klaroen.db".into(), is_served: |_| true };
     let import = CsvImport { others, ..registry.given(false) };
     let importing = async {
         for run in 0.. {

@@ -12,7 +12,7 @@ use super::hours_and_record;
 use crate::heartbeat::Heartbeat;
 use crate::participants::Place;
 use crate::participants::sealed::{seal_name, seal_phone};
-use crate::participants::write::{Hex, Write, country, json};
+use crate::participants::write::{Hex, Write, country, to_json};
 use crate::seal::Keys;
 use crate::{Result, hex};
 
@@ -55,9 +55,9 @@ impl Texts {
     pub(super) fn new(keys: &Keys, write: &Write<'_>) -> Self {
         let mut places = Array::default();
         for (position, place) in write.draft.places.iter().enumerate() {
-            places.push(&json(&place_row(write, position, place)));
+            places.push(&to_json(&place_row(write, position, place)));
         }
-        Self { participant: json(&participant_row(keys, write)), places: places.0 }
+        Self { participant: to_json(&participant_row(keys, write)), places: places.0 }
     }
 }
 
@@ -142,7 +142,7 @@ pub(super) async fn insert(
     if !memberships.is_empty() {
         let rows: Vec<_> =
             memberships.iter().map(|(group, id)| (Hex(group.as_bytes()), Hex(id.as_bytes()))).collect();
-        let rows = sqlx::query(MEMBERSHIPS).bind(json(&rows)).bind(organisation.0);
+        let rows = sqlx::query(MEMBERSHIPS).bind(to_json(&rows)).bind(organisation.0);
         rows.execute(heartbeat.guarded(&mut **tx)).await?;
     }
     Ok(())

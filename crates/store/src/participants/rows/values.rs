@@ -14,7 +14,7 @@ use super::hours_and_record;
 use crate::Result;
 use crate::participants::Place;
 use crate::participants::sealed::{seal_name, seal_phone};
-use crate::participants::write::{Hex, Write, country, json};
+use crate::participants::write::{Hex, Write, country, to_json};
 use crate::seal::Keys;
 
 const PARTICIPANTS: &str = "INSERT INTO participants (id, organisation_id, kind, name, phone, recipient, language, external_id, paused_until,
@@ -168,6 +168,6 @@ async fn opted_out(
     rows: &[(&Write<'_>, impl Borrow<Values>)],
 ) -> Result<HashSet<Vec<u8>>> {
     let recipients: Vec<Hex<'_>> = rows.iter().map(|(write, _)| Hex(&write.recipient.0)).collect();
-    let found = sqlx::query_scalar(OPTED_OUT).bind(json(&recipients)).fetch_all(conn).await?;
+    let found = sqlx::query_scalar(OPTED_OUT).bind(to_json(&recipients)).fetch_all(conn).await?;
     Ok(found.into_iter().collect())
 }
