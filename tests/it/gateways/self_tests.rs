@@ -35,9 +35,10 @@ async fn a_test_is_delivered_and_counts_for_no_alert(
     let TestRequest::Made(asked) = asked.unwrap() else { panic!("it is the first") };
     let alert = site.world.alert_all().await;
     site.service.wake.notify_waiters();
-    let test = eventually("the receipt of the test", async || {
+    // In whatever order they come.
+    let test = eventually("the answer and the receipt of the test", async || {
         let test = store.gateway_test("main", asked.id).await.unwrap().unwrap();
-        test.succeeded().map(|_| test)
+        test.succeeded().and(test.answered_at).map(|_| test)
     })
     .await;
     assert_eq!((test.state, &test.code), (TestState::Delivered, &None), "{contract:?}");
