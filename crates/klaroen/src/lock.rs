@@ -7,6 +7,7 @@ use std::time::Duration;
 
 /// Somebody who looks whether the lock is held holds it meanwhile.
 const LOOK: Duration = Duration::from_millis(20);
+const TRIES: u32 = 3;
 
 /// Held as long as the process serves; the operating system lets go of it however the process ends, `kill -9` included.
 #[derive(Debug)]
@@ -40,11 +41,13 @@ impl DatabaseLock {
         let io = |source| LockError::Io { path: path.clone(), source };
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        for is_last in [false, false, true] {
+        for tries in 0..TRIES {
+            if tries > 0 {
+                std::thread::sleep(LOOK);
+            }
             match file.try_lock() {
                 Ok(()) => return Ok(Self { _file: file }),
-                Err(TryLockError::WouldBlock) if !is_last => std::thread::sleep(LOOK),
-                Err(TryLockError::WouldBlock) => break,
+                Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(source)) => return Err(io(source)),
             }
         }
@@ -85,5 +88,23 @@ mod tests {
         drop(first);
         assert!(!DatabaseLock::is_held(&database));
         assert!(DatabaseLock::take(&database).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_lock_is_one_by_whatever_name_and_counts_as_held_where_it_cannot_be_looked_at() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (database, other_name) = (dir.path().join("klaroen.db"), dir.path().join("link.db"));
+        std::fs::write(&database, "").unwrap();
+        std::os::unix::fs::symlink(&database, &other_name).unwrap();
+        assert!(!DatabaseLock::is_held(&other_name), "nobody ever held it");
+        let held = DatabaseLock::take(&database).unwrap();
+        assert!(DatabaseLock::is_held(&other_name));
+        assert!(matches!(DatabaseLock::take(&other_name), Err(LockError::Held(_))));
+        drop(held);
+        assert!(!DatabaseLock::is_held(&other_name));
+        // Root may read every file, so the name is made one that nobody can open.
+        let unreadable = dir.path().join("x".repeat(255));
+        assert!(DatabaseLock::is_held(&unreadable));
     }
 }

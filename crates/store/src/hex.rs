@@ -1,6 +1,17 @@
 //! Hexadecimal digits: how bytes travel in JSON parameters, cursors and keys.
 
+use serde::{Serialize, Serializer};
+
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// Bytes in JSON.
+pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
+
+impl Serialize for Hex<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(&encode(self.0))
+    }
+}
 
 /// Bytes as lower-case digits.
 pub(crate) fn encode(bytes: &[u8]) -> String {

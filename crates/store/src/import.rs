@@ -14,10 +14,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{Sql, Tx, on_tx};
+use crate::hex::Hex;
 use crate::lock::Lock;
 use crate::participants::ParticipantDraft;
 use crate::participants::read::by_ids;
-use crate::participants::write::{Hex, Write, fingerprint, put, to_json};
+use crate::participants::write::{Write, fingerprint, put, to_json};
 use crate::seal::Recipient;
 use crate::{Actor, Result, Store, StoreError, audit, groups};
 use ledger::Unseen;

@@ -6,7 +6,6 @@ use futures::{Stream, StreamExt};
 
 use super::columns::Columns;
 use super::decode::Decode;
-use super::others::WINDOW;
 use super::report::ImportReport;
 use super::row::{self, CellProblem};
 use super::rows::{Row, RowTooLong, Rows, delimiter_of};
@@ -45,7 +44,7 @@ impl<'a> Session<'a> {
             head: String::new(),
             rows: None,
             columns: None,
-            window: Window::new(at_once.unwrap_or(WINDOW)),
+            window: Window::default(),
             writer: Writer::new(import),
             read: Progress { bytes: 0, rows: 0, rejected: 0 },
             unclosed: false,
@@ -133,7 +132,7 @@ impl<'a> Session<'a> {
 
     async fn take_all(&mut self, rows: Vec<Row>) -> Result<(), ImportError> {
         let Some(columns) = self.columns.clone() else { return Ok(()) };
-        self.window.resize(self.at_once.unwrap_or_else(|| self.writer.window()));
+        let at_once = self.at_once.unwrap_or_else(|| self.writer.window());
         for Row { line, cells } in rows {
             self.read.rows += 1;
             let draft = match row::read(&cells, &columns, self.import.country, self.import.now) {
@@ -143,7 +142,7 @@ impl<'a> Session<'a> {
                     continue;
                 }
             };
-            if self.window.is_full_for(&draft) {
+            if self.window.is_full_for(&draft, at_once) {
                 self.writer.write(self.window.take()).await?;
             }
             if let Err(problem) = self.window.add(line, draft) {

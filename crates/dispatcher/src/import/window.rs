@@ -32,8 +32,8 @@ pub struct GatheredRow {
 }
 
 /// What is gathered and not yet written.
+#[derive(Default)]
 pub struct Window {
-    size: usize,
     gathered: Vec<Gathered>,
     by_key: HashMap<String, usize>,
     /// In all registrations.
@@ -48,17 +48,12 @@ fn key_of(draft: &ParticipantDraft) -> String {
 }
 
 impl Window {
-    /// For `size` registrations.
-    pub fn new(size: usize) -> Self {
-        Self { size, gathered: Vec::new(), by_key: HashMap::new(), rows: 0 }
-    }
-
-    /// Whether `draft` needs the window to be written first: for lack of room, or because the same few registrations come
+    /// Whether `draft` needs a window of `size` registrations to be written first: for lack of room, or because the same few registrations come
     /// again and again.
     #[must_use]
-    pub fn is_full_for(&self, draft: &ParticipantDraft) -> bool {
-        self.rows >= ROWS_MAX.min(self.size * PLACES_MAX)
-            || self.gathered.len() >= self.size && !self.by_key.contains_key(&key_of(draft))
+    pub fn is_full_for(&self, draft: &ParticipantDraft, size: usize) -> bool {
+        self.rows >= ROWS_MAX.min(size * PLACES_MAX)
+            || self.gathered.len() >= size && !self.by_key.contains_key(&key_of(draft))
     }
 
     /// Adds the row on `line`.
@@ -78,11 +73,6 @@ impl Window {
         }
         self.rows += 1;
         Ok(())
-    }
-
-    /// From now on it is for so many registrations.
-    pub const fn resize(&mut self, size: usize) {
-        self.size = size;
     }
 
     /// What is gathered; the window is empty afterwards.
@@ -154,7 +144,7 @@ mod tests {
 
     #[test]
     fn rows_of_one_key_gather_wherever_they_stand() {
-        let mut window = Window::new(1_000);
+        let mut window = Window::default();
         for (line, id, label) in [(2, "a", "home"), (3, "b", "home"), (4, "a", "work"), (5, "a", "home")] {
             assert!(window.add(line, draft(id, "+31612345678", label)).is_ok());
         }
@@ -167,19 +157,30 @@ mod tests {
 
     #[test]
     fn a_window_is_full_of_registrations_or_of_rows() {
-        let mut window = Window::new(1);
+        let mut window = Window::default();
         let (this, other) = (|| draft("a", "+31612345678", "home"), || draft("b", "+31612345678", "home"));
         for line in 0..PLACES_MAX as u64 {
-            assert!(!window.is_full_for(&this()));
+            assert!(!window.is_full_for(&this(), 1));
             assert!(window.add(line, this()).is_ok());
-            assert!(window.is_full_for(&other()));
+            assert!(window.is_full_for(&other(), 1));
         }
-        assert!(window.is_full_for(&this()));
+        assert!(window.is_full_for(&this(), 1));
+    }
+
+    #[test]
+    fn a_window_for_many_holds_no_more_rows_than_fit_the_cache() {
+        let mut window = Window::default();
+        for n in 0..ROWS_MAX {
+            let draft = draft(&(n / PLACES_MAX).to_string(), "+31612345678", &(n % PLACES_MAX).to_string());
+            assert!(!window.is_full_for(&draft, ROWS_MAX));
+            assert!(window.add(2, draft).is_ok());
+        }
+        assert!(window.is_full_for(&draft("0", "+31612345678", "0"), ROWS_MAX));
     }
 
     #[test]
     fn rows_that_contradict_each_other_stay_apart_and_a_place_too_many_is_refused() {
-        let mut window = Window::new(1_000);
+        let mut window = Window::default();
         assert!(window.add(2, draft("a", "+31612345678", "0")).is_ok());
         assert!(window.add(3, draft("a", "+31612345679", "1")).is_ok());
         for place in 1..PLACES_MAX {

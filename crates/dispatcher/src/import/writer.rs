@@ -41,7 +41,8 @@ struct Preparing {
 
 /// Registrations on their way into the database.
 struct Writing {
-    written: JoinHandle<Written>,
+    /// And when others last had a turn then.
+    written: JoinHandle<(Written, Instant)>,
     origins: Origins,
 }
 
@@ -50,7 +51,6 @@ struct Written {
     batch: ImportBatch<'static>,
     ledger: Ledger,
     answers: Result<Vec<Answer>, StoreError>,
-    last_turn: Instant,
 }
 
 /// A batch that was written, to be counted.
@@ -125,8 +125,7 @@ impl<'a> Writer<'a> {
         let write = async move {
             let began = Instant::now();
             let written = write.await;
-            let last_turn = give_way(&others, began, last_turn).await;
-            Written { last_turn, ..written }
+            (written, give_way(&others, began, last_turn).await)
         };
         let written = tokio::spawn(write.in_current_span());
         self.writing = Some(Writing { written, origins });
@@ -137,7 +136,8 @@ impl<'a> Writer<'a> {
     /// Waits until nothing is being written, and gives what was.
     async fn settle(&mut self) -> Result<Option<Answered>, StoreError> {
         let Some(Writing { written, origins }) = self.writing.take() else { return Ok(None) };
-        let Written { batch, ledger, answers, last_turn } = written.await.map_err(|_| StoreError::Stopped)?;
+        let (written, last_turn) = written.await.map_err(|_| StoreError::Stopped)?;
+        let Written { batch, ledger, answers } = written;
         self.report.count(ledger.counts());
         self.ledger = Some(ledger);
         self.last_turn = last_turn;
@@ -173,7 +173,7 @@ async fn write(
             }
         }
     };
-    Written { batch, ledger, answers, last_turn: Instant::now() }
+    Written { batch, ledger, answers }
 }
 
 /// Lets other processes write that wait since a batch `began`, where they need it; gives when they last had a turn.

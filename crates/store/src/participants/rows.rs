@@ -7,7 +7,6 @@ mod texts;
 mod values;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
@@ -16,11 +15,36 @@ use uuid::Uuid;
 use self::texts::Texts;
 use self::values::Values;
 use super::Place;
-use super::write::{Write, sorted_groups};
+use super::write::Write;
 use crate::Result;
 use crate::db::{Dialect, Tx};
 use crate::record::Record;
 use crate::seal::Keys;
+
+/// What the statements of both engines have in common; a macro, because a constant cannot be put together from others.
+macro_rules! common {
+    (participants) => {
+        "INSERT INTO participants (id, organisation_id, kind, name, phone, recipient, language, external_id, paused_until,
+                               consent_at, consent_method, fingerprint, country, created_at, updated_at) "
+    };
+    // An insert that updates on conflict, because its plan is certain: one look-up by id for each row. `created_at` stays.
+    (participants_there) => {
+        " ON CONFLICT (id) DO UPDATE SET
+         kind = excluded.kind, name = excluded.name, phone = excluded.phone, recipient = excluded.recipient,
+         language = excluded.language, external_id = excluded.external_id, paused_until = excluded.paused_until,
+         consent_at = excluded.consent_at, consent_method = excluded.consent_method,
+         fingerprint = excluded.fingerprint, country = excluded.country, updated_at = excluded.updated_at
+     WHERE participants.organisation_id = excluded.organisation_id"
+    };
+    (places) => {
+        "INSERT INTO places (participant_id, position, organisation_id, label, latitude, longitude, cell, hours, record,
+                         opted_out) "
+    };
+    (memberships) => {
+        "INSERT INTO memberships (group_id, participant_id, organisation_id) "
+    };
+}
+use common;
 
 /// What of the rows of a registration can be made before its transaction, of which most is sealing.
 #[derive(Clone, Debug)]
@@ -41,25 +65,24 @@ impl Rows {
     }
 }
 
-/// Inserts registrations with their places and memberships, and updates the rows of those that are there. Whether a number has
-/// opted out is asked here, so that no registration, new or imported, undoes a STOP.
+/// Inserts registrations with their places and memberships (group and participant), and updates the rows of those that are there.
+/// Whether a number has opted out is asked here, so that no registration, new or imported, undoes a STOP.
 pub(super) async fn insert(
     tx: &mut Tx,
     keys: &Keys,
     organisation: OrganisationId,
     writes: &[Write<'_>],
-    groups: &HashMap<String, Uuid>,
+    memberships: &[(Uuid, Uuid)],
     now: Timestamp,
 ) -> Result<()> {
     match tx {
         Tx::Sqlite(transaction) => {
             let rows: Vec<_> = writes.iter().map(|write| (write, values(keys, write))).collect();
-            values::insert(transaction, organisation, &rows, &memberships(writes, groups), now).await
+            values::insert(transaction, organisation, &rows, memberships, now).await
         }
         Tx::Postgres(transaction, heartbeat) => {
             let rows: Vec<_> = writes.iter().map(|write| texts(keys, write)).collect();
-            let memberships = memberships(writes, groups);
-            texts::insert(transaction, heartbeat, organisation, &rows, &memberships, now).await
+            texts::insert(transaction, heartbeat, organisation, &rows, memberships, now).await
         }
     }
 }
@@ -76,15 +99,6 @@ fn texts<'a>(keys: &Keys, write: &Write<'a>) -> Cow<'a, Texts> {
         Some(Rows::Texts(texts)) => Cow::Borrowed(texts),
         _ => Cow::Owned(Texts::new(keys, write)),
     }
-}
-
-/// Group and participant.
-fn memberships(writes: &[Write<'_>], groups: &HashMap<String, Uuid>) -> Vec<(Uuid, Uuid)> {
-    let of = |write: &Write<'_>| {
-        let known = sorted_groups(write.draft).into_iter().filter_map(|code| groups.get(code));
-        known.map(|group| (*group, write.id.0)).collect::<Vec<_>>()
-    };
-    writes.iter().flat_map(of).collect()
 }
 
 /// The hours of a place as their column has them, and its record.

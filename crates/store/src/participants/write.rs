@@ -5,15 +5,16 @@ use std::collections::HashMap;
 use klaroen_domain::id::{OrganisationId, ParticipantId};
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::ParticipantDraft;
 use super::rows::{self, Rows};
+use crate::Result;
 use crate::db::{Sql, Tx, on_tx};
+use crate::hex::Hex;
 use crate::lock::OptOuts;
 use crate::seal::{Keys, Recipient};
-use crate::{Result, hex};
 
 const CLEAR_PLACES: Sql = Sql::each(
     "DELETE FROM places WHERE participant_id IN (SELECT unhex(value) FROM json_each($1)) AND organisation_id = $2",
@@ -45,15 +46,6 @@ pub(crate) struct Write<'a> {
     pub(crate) fingerprint: [u8; 16],
     /// Its rows, where they were made before.
     pub(crate) rows: Option<&'a Rows>,
-}
-
-/// Bytes in JSON.
-pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
-
-impl Serialize for Hex<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex::encode(self.0))
-    }
 }
 
 /// Without a tree of values first, which would take as long as all the rest.
@@ -115,7 +107,16 @@ pub(crate) async fn put(
         clear(tx, CLEAR_PLACES, organisation, &replaced).await?;
         clear(tx, CLEAR_MEMBERSHIPS, organisation, &replaced).await?;
     }
-    rows::insert(tx, keys, organisation, writes, groups, now).await
+    rows::insert(tx, keys, organisation, writes, &memberships(writes, groups), now).await
+}
+
+/// Group and participant.
+fn memberships(writes: &[Write<'_>], groups: &HashMap<String, Uuid>) -> Vec<(Uuid, Uuid)> {
+    let of = |write: &Write<'_>| {
+        let known = sorted_groups(write.draft).into_iter().filter_map(|code| groups.get(code));
+        known.map(|group| (*group, write.id.0)).collect::<Vec<_>>()
+    };
+    writes.iter().flat_map(of).collect()
 }
 
 async fn clear(tx: &mut Tx, statement: Sql, organisation: OrganisationId, ids: &str) -> Result<()> {

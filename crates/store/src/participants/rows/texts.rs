@@ -8,40 +8,37 @@ use serde::Serialize;
 use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
-use super::hours_and_record;
+use super::{common, hours_and_record};
+use crate::Result;
 use crate::heartbeat::Heartbeat;
+use crate::hex::{self, Hex};
 use crate::participants::Place;
 use crate::participants::sealed::{seal_name, seal_phone};
-use crate::participants::write::{Hex, Write, country, to_json};
+use crate::participants::write::{Write, country, to_json};
 use crate::seal::Keys;
-use crate::{Result, hex};
 
-// An insert that updates on conflict, because its plan is certain: one look-up by id for each row. `created_at` stays.
-const PARTICIPANTS: &str =
-    "INSERT INTO participants (id, organisation_id, kind, name, phone, recipient, language, external_id, paused_until,
-                               consent_at, consent_method, fingerprint, country, created_at, updated_at)
-     SELECT (value ->> 0)::uuid, $2, value ->> 1,
+const PARTICIPANTS: &str = concat!(
+    common!(participants),
+    "SELECT (value ->> 0)::uuid, $2, value ->> 1,
             decode(value ->> 2, 'hex'), decode(value ->> 3, 'hex'),
             decode(value ->> 4, 'hex'), value ->> 5, value ->> 6,
             (value ->> 7)::bigint, (value ->> 8)::bigint, value ->> 9,
             decode(value ->> 10, 'hex'), value ->> 11, $3, $3
-     FROM json_array_elements($1::json)
-     ON CONFLICT (id) DO UPDATE SET
-         kind = excluded.kind, name = excluded.name, phone = excluded.phone, recipient = excluded.recipient,
-         language = excluded.language, external_id = excluded.external_id, paused_until = excluded.paused_until,
-         consent_at = excluded.consent_at, consent_method = excluded.consent_method,
-         fingerprint = excluded.fingerprint, country = excluded.country, updated_at = excluded.updated_at
-     WHERE participants.organisation_id = excluded.organisation_id";
-const PLACES: &str =
-    "INSERT INTO places (participant_id, position, organisation_id, label, latitude, longitude, cell, hours, record,
-                         opted_out)
-     SELECT (value ->> 0)::uuid, (value ->> 1)::bigint, $2, value ->> 2,
+     FROM json_array_elements($1::json)",
+    common!(participants_there)
+);
+const PLACES: &str = concat!(
+    common!(places),
+    "SELECT (value ->> 0)::uuid, (value ->> 1)::bigint, $2, value ->> 2,
             (value ->> 3)::float8, (value ->> 4)::float8, (value ->> 5)::bigint,
             value ->> 6, decode(value ->> 7, 'hex'),
             EXISTS (SELECT 1 FROM opt_outs WHERE recipient = decode(value ->> 8, 'hex'))
-     FROM json_array_elements($1::json)";
-const MEMBERSHIPS: &str = "INSERT INTO memberships (group_id, participant_id, organisation_id)
-     SELECT (value ->> 0)::uuid, (value ->> 1)::uuid, $2 FROM json_array_elements($1::json)";
+     FROM json_array_elements($1::json)"
+);
+const MEMBERSHIPS: &str = concat!(
+    common!(memberships),
+    "SELECT (value ->> 0)::uuid, (value ->> 1)::uuid, $2 FROM json_array_elements($1::json)"
+);
 
 /// The rows of a registration.
 #[derive(Clone, Debug)]

@@ -10,25 +10,14 @@ use sqlx::query_builder::Separated;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::hours_and_record;
+use super::{common, hours_and_record};
 use crate::Result;
+use crate::hex::Hex;
 use crate::participants::Place;
 use crate::participants::sealed::{seal_name, seal_phone};
-use crate::participants::write::{Hex, Write, country, to_json};
+use crate::participants::write::{Write, country, to_json};
 use crate::seal::Keys;
 
-const PARTICIPANTS: &str = "INSERT INTO participants (id, organisation_id, kind, name, phone, recipient, language, external_id, paused_until,
-                               consent_at, consent_method, fingerprint, country, created_at, updated_at) ";
-// One look-up by id for each row. `created_at` stays.
-const PARTICIPANTS_UPDATED: &str = " ON CONFLICT (id) DO UPDATE SET
-         kind = excluded.kind, name = excluded.name, phone = excluded.phone, recipient = excluded.recipient,
-         language = excluded.language, external_id = excluded.external_id, paused_until = excluded.paused_until,
-         consent_at = excluded.consent_at, consent_method = excluded.consent_method,
-         fingerprint = excluded.fingerprint, country = excluded.country, updated_at = excluded.updated_at
-     WHERE participants.organisation_id = excluded.organisation_id";
-const PLACES: &str = "INSERT INTO places (participant_id, position, organisation_id, label, latitude, longitude, cell, hours, record,
-                         opted_out) ";
-const MEMBERSHIPS: &str = "INSERT INTO memberships (group_id, participant_id, organisation_id) ";
 // Nobody else writes meanwhile, so this is as good as asking in the insert, where it would cost twice as much.
 const OPTED_OUT: &str =
     "SELECT recipient FROM opt_outs WHERE recipient IN (SELECT unhex(value) FROM json_each($1))";
@@ -88,7 +77,7 @@ pub(super) async fn insert(
     now: Timestamp,
 ) -> Result<()> {
     let organisation = organisation.0;
-    write(conn, PARTICIPANTS, PARTICIPANTS_UPDATED, rows, |row, (write, values)| {
+    write(conn, common!(participants), common!(participants_there), rows, |row, (write, values)| {
         let (draft, values) = (write.draft, values.borrow());
         row.push_bind(write.id.0)
             .push_bind(organisation)
@@ -110,7 +99,7 @@ pub(super) async fn insert(
     let opted_out = opted_out(conn, rows).await?;
     let places: Vec<PlaceRow<'_>> =
         rows.iter().flat_map(|(write, values)| values.borrow().places(write)).collect();
-    write(conn, PLACES, "", &places, |row, place| {
+    write(conn, common!(places), "", &places, |row, place| {
         let PlaceRow { write, position, place, hours, record } = place;
         row.push_bind(write.id.0)
             .push_bind(i64::try_from(*position).unwrap_or(i64::MAX))
@@ -124,7 +113,7 @@ pub(super) async fn insert(
             .push_bind(opted_out.contains(write.recipient.0.as_slice()));
     })
     .await?;
-    write(conn, MEMBERSHIPS, "", memberships, |row, (group, participant)| {
+    write(conn, common!(memberships), "", memberships, |row, (group, participant)| {
         row.push_bind(*group).push_bind(*participant).push_bind(organisation);
     })
     .await
