@@ -24,21 +24,23 @@ pub async fn message_centre(seed: u64) -> Smsc {
     Smsc::start(SmscConfig { seed, faults, ..SmscConfig::default() }).await.unwrap()
 }
 
-/// With `binds` at each of them; `first` goes first.
+/// With `binds` at each of them; `first` goes first, with so many segments a second (0: no limit).
 pub async fn installation(
     engine: Engine,
     directory: &tempfile::TempDir,
-    first: &Smsc,
+    first: (&Smsc, u32),
     second: &Smsc,
     binds: u16,
 ) -> Installation {
+    let (first, rate) = first;
     let url = match engine {
         Engine::Sqlite => "sqlite:klaroen.db".to_owned(),
         Engine::Postgres => engine.database(directory.path()).await,
     };
     let more = format!(
         "priority = 20\nbinds = {binds}\n[[gateways]]\nname = \"first\"\ntype = \"smpp\"\nhost = \"127.0.0.1\"\nport = {}\n\
-         system_id = \"klaroen\"\npassword = \"geheim\"\nsender = \"1000\"\npriority = 10\nwindow = {WINDOW}\nbinds = {binds}\n",
+         system_id = \"klaroen\"\npassword = \"geheim\"\nsender = \"1000\"\npriority = 10\nwindow = {WINDOW}\nbinds = {binds}\n\
+         segments_per_second = {rate}\n",
         first.addr().port()
     );
     let installation = Installation::on(&url, second, &more);
@@ -86,7 +88,7 @@ async fn a_message_centre_that_goes_away_hands_over_and_takes_up_again(
 ) {
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = (message_centre(1).await, message_centre(2).await);
-    let installation = installation(engine, &directory, &first, &second, 1).await;
+    let installation = installation(engine, &directory, (&first, 0), &second, 1).await;
     let program = installation.serve();
     let client = Client::new(&installation, &program);
     let deadline = tokio::time::Instant::now() + PATIENCE;

@@ -11,6 +11,8 @@ use crate::client::{Client, count};
 use crate::program::{Installation, PATIENCE, Program};
 
 const WORKERS: u16 = 2;
+/// Segments a second with which an alert takes half a minute: an order is heard by every worker long before.
+const SLOW: u32 = 100;
 const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
 struct Site {
@@ -23,10 +25,11 @@ struct Site {
 }
 
 impl Site {
-    async fn open() -> Self {
+    /// With so many segments a second through the first gateway (0: no limit).
+    async fn open(rate: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (first, second) = (message_centre(1).await, message_centre(2).await);
-        let installation = installation(Engine::Postgres, &directory, &first, &second, WORKERS).await;
+        let installation = installation(Engine::Postgres, &directory, (&first, rate), &second, WORKERS).await;
         let mut processes: Vec<_> =
             ["dispatcher", "worker", "worker"].iter().map(|part| installation.spawn_part(part)).collect();
         for process in &mut processes {
@@ -121,7 +124,7 @@ impl Site {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_workers_go_round_a_message_centre_that_goes_away() {
-    let site = Site::open().await;
+    let site = Site::open(0).await;
     let alert = raise(&site.client, "2026-groot", 0).await;
     timeout(PATIENCE, site.first.until_taken(BEFORE)).await.unwrap();
     assert_eq!(site.second.submits(), 0, "it is the reserve");
@@ -136,9 +139,9 @@ async fn both_workers_go_round_a_message_centre_that_goes_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_leaves_by_a_gateway_whose_pause_is_in_force_until_it_is_resumed() {
-    let site = Site::open().await;
+    let site = Site::open(SLOW).await;
     let alert = raise(&site.client, "2026-groot", 0).await;
-    timeout(PATIENCE, site.first.until_taken(BEFORE)).await.unwrap();
+    timeout(PATIENCE, site.first.until_taken(WINDOW)).await.unwrap();
     site.client.order("first", "pause").await;
     site.until_shown("the pause is in force", |gateway| {
         gateway["paused"]["in_force"] == json!(true) && gateway["queue"]["in_flight"] == json!(0)
