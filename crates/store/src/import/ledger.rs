@@ -76,7 +76,10 @@ pub(super) enum Fact<'a> {
         hours: Option<u64>,
     },
     Group(&'a str),
+    /// That it has a name.
     Name,
+    /// Which one: told of a name that is unseen, so that none goes with it that was given during the import.
+    Named(&'a str),
     /// These stand in no list of what is unseen: no row can leave them out.
     Kind(&'a str),
     Number(Recipient),

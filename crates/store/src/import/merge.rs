@@ -23,7 +23,9 @@ pub(super) fn keep(
     draft: &ParticipantDraft,
 ) -> Option<(ParticipantDraft, Vec<u64>)> {
     let said: Vec<u64> = ledger.facts(draft).collect();
-    let unseen: Vec<u64> = ledger.facts(stored).filter(|fact| !said.contains(fact)).collect();
+    let mut unseen: Vec<u64> = ledger.facts(stored).filter(|fact| !said.contains(fact)).collect();
+    let unseen_name = stored.name.as_deref().filter(|_| draft.name.is_none());
+    unseen.extend(unseen_name.map(|name| ledger.fact(Fact::Named(name))));
     // In the order of what is there, so that a file that says the same in several batches changes nothing.
     let mut whole = ParticipantDraft { places: stored.places.clone(), ..draft.clone() };
     whole.places.extend(draft.places.iter().filter(|place| !stored.places.contains(place)).cloned());
@@ -78,8 +80,8 @@ pub(super) fn add(
     merged
 }
 
-/// `stored` without what the file did not say; `None` where that is nothing. Its last place stays: somebody else has changed the
-/// others meanwhile.
+/// `stored` without what the file did not say; `None` where that is nothing. What somebody else has written meanwhile stays: another
+/// name, or the last place.
 pub(super) fn without(
     ledger: &Ledger,
     stored: &ParticipantDraft,
@@ -92,7 +94,8 @@ pub(super) fn without(
         left.places.clone_from(&stored.places);
     }
     left.groups.retain(|code| stays(ledger.fact(Fact::Group(code))));
-    left.name = left.name.filter(|_| stays(ledger.fact(Fact::Name)));
+    left.name =
+        left.name.filter(|name| stays(ledger.fact(Fact::Name)) || stays(ledger.fact(Fact::Named(name))));
     (left != *stored).then_some(left)
 }
 
