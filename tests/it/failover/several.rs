@@ -11,8 +11,8 @@ use crate::client::{Client, count};
 use crate::program::{Installation, PATIENCE, Program};
 
 const WORKERS: u16 = 2;
-/// Segments a second with which an alert takes half a minute: an order is heard by every worker long before.
-const SLOW: u32 = 100;
+/// Segments a second with which an alert takes ten seconds: an order is heard by every worker long before.
+const SLOW: u32 = 300;
 const LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
 struct Site {

@@ -78,8 +78,9 @@ pub(super) enum Fact<'a> {
     Group(&'a str),
     /// That it has a name.
     Name,
-    /// Which one: told of a name that is unseen, so that none goes with it that was given during the import.
-    Named(&'a str),
+    /// The name that the registry had when it became unseen: only that one is taken away. No row says it, so it is not among
+    /// [`Ledger::facts`].
+    NameIs(&'a str),
     /// These stand in no list of what is unseen: no row can leave them out.
     Kind(&'a str),
     Number(Recipient),

@@ -25,7 +25,7 @@ pub(super) fn keep(
     let said: Vec<u64> = ledger.facts(draft).collect();
     let mut unseen: Vec<u64> = ledger.facts(stored).filter(|fact| !said.contains(fact)).collect();
     let unseen_name = stored.name.as_deref().filter(|_| draft.name.is_none());
-    unseen.extend(unseen_name.map(|name| ledger.fact(Fact::Named(name))));
+    unseen.extend(unseen_name.map(|name| ledger.fact(Fact::NameIs(name))));
     // In the order of what is there, so that a file that says the same in several batches changes nothing.
     let mut whole = ParticipantDraft { places: stored.places.clone(), ..draft.clone() };
     whole.places.extend(draft.places.iter().filter(|place| !stored.places.contains(place)).cloned());
@@ -74,14 +74,16 @@ pub(super) fn add(
     let name = ledger.fact(Fact::Name);
     if more.name.is_some() && !said(name) {
         merged.changed |= merged.draft.name != more.name;
-        merged.draft.name.clone_from(&more.name);
+        // Nothing is unseen any more, the old name neither.
+        merged.said.extend(merged.draft.name.as_deref().map(|old| ledger.fact(Fact::NameIs(old))));
         merged.said.push(name);
+        merged.draft.name.clone_from(&more.name);
     }
     merged
 }
 
-/// `stored` without what the file did not say; `None` where that is nothing. What somebody else has written meanwhile stays: another
-/// name, or the last place.
+/// `stored` without what the file did not say; `None` where that is nothing. Its name stays if it is no longer the one that was
+/// unseen, and its last place too: somebody else has changed it, or the others, meanwhile.
 pub(super) fn without(
     ledger: &Ledger,
     stored: &ParticipantDraft,
@@ -95,7 +97,7 @@ pub(super) fn without(
     }
     left.groups.retain(|code| stays(ledger.fact(Fact::Group(code))));
     left.name =
-        left.name.filter(|name| stays(ledger.fact(Fact::Name)) || stays(ledger.fact(Fact::Named(name))));
+        left.name.filter(|name| stays(ledger.fact(Fact::Name)) || stays(ledger.fact(Fact::NameIs(name))));
     (left != *stored).then_some(left)
 }
 

@@ -293,11 +293,10 @@ async fn what_a_draft_does_not_say_stays_until_the_end_of_the_file_unless_it_pil
 #[tokio::test]
 async fn what_somebody_else_wrote_during_an_import_stays_at_its_end(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
-    // The second is what the file does not say, but the last place there is.
+    // The file says neither home nor any name. The second is the last place there is.
     #[values("desk", "home")] desk: &str,
 ) {
     let f = Fixture::new(engine).await;
-    // Nor does the file say a name: one that was given meanwhile is not the one that goes.
     let with = |name: Option<&str>, label: &str| ParticipantDraft {
         name: name.map(str::to_owned),
         places: vec![place(label, 52.1, 5.1)],
@@ -312,4 +311,25 @@ async fn what_somebody_else_wrote_during_an_import_stays_at_its_end(
     taken.replace(&with(Some("meanwhile"), desk), ACTOR, NOW).await.unwrap().unwrap();
     while f.store.finish_import(f.organisation, &mut ledger, NOW).await.unwrap() {}
     assert_eq!(drafts(&f).await, [with(Some("meanwhile"), desk)]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_name_that_a_later_batch_says_stays_and_nothing_is_unseen(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    #[values("before", "after")] later: &str,
+) {
+    let f = Fixture::new(engine).await;
+    let with = |name: Option<&str>| ParticipantDraft { name: name.map(str::to_owned), ..external(1, "a") };
+    import(&f, &[with(Some("before"))]).await;
+    for dry_run in [true, false] {
+        let mut ledger = Ledger::new(5, dry_run);
+        for (name, unseen) in [(None, 1), (Some(later), 0)] {
+            let batch = f.store.prepare_import(vec![with(name)], false);
+            f.store.import_batch(f.organisation, &batch, &mut ledger, NOW).await.unwrap();
+            assert_eq!(ledger.some_unseen(2).len(), unseen);
+        }
+        while f.store.finish_import(f.organisation, &mut ledger, NOW).await.unwrap() {}
+        assert_eq!(drafts(&f).await, [with(Some(if dry_run { "before" } else { later }))]);
+    }
 }

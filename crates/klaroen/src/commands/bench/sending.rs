@@ -5,7 +5,7 @@ use std::time::Duration;
 use klaroen_simulator::SmscConfig;
 
 use super::database::Databases;
-use super::figures::{Round, median};
+use super::figures::Round;
 use super::prepared::Prepared;
 use super::round;
 use crate::failure::Failure;
@@ -25,12 +25,13 @@ pub async fn run(
     let mut rounds = Vec::new();
     for number in 1..=runs {
         let round = round::run(&prepared, smsc, recipients);
-        rounds.push(round::within(LIMIT, "an alert", round).await?);
+        let round = round::within(LIMIT, "an alert", round).await?;
         output::note(format_args!(
             "{}, {recipients} recipients: run {number} of {runs}, {:.0} SMS/s",
             prepared.engine_name(),
-            median(rounds.iter().map(Round::rate)).unwrap_or_default()
+            round.rate()
         ));
+        rounds.push(round);
     }
     prepared.discard().await?;
     Ok(rounds)
