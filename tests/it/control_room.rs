@@ -176,8 +176,9 @@ impl ControlRoom {
             if view != before {
                 (before, deadline) = (view, Instant::now() + PATIENCE);
             }
-            // Looking must not take the time of what is looked at.
-            tokio::time::sleep(Duration::from_millis(20).max(10 * begun.elapsed())).await;
+            // Looking must not take the time of what is looked at, nor miss it.
+            let pause = 10 * begun.elapsed();
+            tokio::time::sleep(pause.clamp(Duration::from_millis(20), Duration::from_millis(250))).await;
         }
     }
 

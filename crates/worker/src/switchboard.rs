@@ -222,6 +222,8 @@ impl Switchboard {
             let reports = self.store.gateway_reports(now).await?;
             self.state().others = best(&reports, self.worker);
         }
+        // Nothing leaves by a gateway any more before it is reported to be stopped: an operator relies on it.
+        self.refresh();
         let reports: Vec<GatewayReport> =
             self.controls.iter().flatten().map(|control| control.report(now)).collect();
         let (every, counts) =

@@ -26,7 +26,7 @@ async fn a_cancelled_alert_rings_nobody_more(#[values(Engine::Sqlite, Engine::Po
         Setup { gateway: json!({"segments_per_second": 100}), ..Setup::default() },
     )
     .await;
-    room.enrol(500).await;
+    room.enrol(1_500).await;
     let alert = begin(&room).await;
     room.until(&alert, |a| count(a, 0, &["delivered"]) > 10).await;
     let path = format!("/v1/alerts/{alert}/cancel");
@@ -35,7 +35,7 @@ async fn a_cancelled_alert_rings_nobody_more(#[values(Engine::Sqlite, Engine::Po
     assert_eq!(cancelled["state"], "cancelled");
     assert!(count(&cancelled, 0, &["cancelled"]) > 0 && count(&cancelled, 0, &["queued"]) == 0);
     let view = room.until(&alert, |a| count(a, 0, &["sending", "sent"]) == 0).await;
-    assert_eq!(count(&view, 0, &["delivered", "cancelled"]), 500);
+    assert_eq!(count(&view, 0, &["delivered", "cancelled"]), 1_500);
     assert_eq!(room.smsc.total_rings(), count(&view, 0, &["delivered"]));
     room.operator().post(&path, &json!({})).await.ok(409);
     assert_eq!(room.operator().post(&path, &json!({"text": "x"})).await.refused(400), [""]);
@@ -52,7 +52,7 @@ async fn a_retracted_alert_tells_those_who_were_reached(
         Setup { gateway: json!({"segments_per_second": 100}), ..Setup::default() },
     )
     .await;
-    room.enrol(400).await;
+    room.enrol(1_500).await;
     let alert = begin(&room).await;
     room.until(&alert, |a| count(a, 0, &["delivered"]) > 10).await;
     let text = json!({"text": "Vorig bericht was een vergissing."});
@@ -67,7 +67,10 @@ async fn a_retracted_alert_tells_those_who_were_reached(
         .await;
     assert_eq!(view["messages"][1]["kind"], "retract");
     let rings = room.smsc.ring_counts();
-    assert!(rings.len() < 400 && rings.values().all(|rings| *rings == 2), "a start and its withdrawal each");
+    assert!(
+        rings.len() < 1_500 && rings.values().all(|rings| *rings == 2),
+        "a start and its withdrawal each"
+    );
     room.close().await;
 }
 

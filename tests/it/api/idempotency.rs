@@ -112,6 +112,11 @@ async fn repeated_changes_ring_once(#[values(Engine::Sqlite, Engine::Postgres)] 
             ["/Idempotency-Key"],
             "{verb}"
         );
+        // An end takes back an update that has not left.
+        room.until(&alert, |a| {
+            a["messages"].as_array().unwrap().iter().all(|m| m["counts"]["delivered"] == 20)
+        })
+        .await;
     }
     let view = room
         .until(&alert, |a| {

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use klaroen_domain::time::Timestamp;
 use klaroen_simulator::{Faults, Smsc, SmscConfig, Stats};
 use klaroen_test_databases::Server;
 use sqlx::Connection;
@@ -163,12 +162,9 @@ impl Cluster {
         DISPATCHERS + holder.expect("somebody has it")
     }
 
-    /// When the lease of the first bind ends, whoever has it.
-    pub async fn lease_until(&self) -> Timestamp {
-        let mut connection = PgConnection::connect(&self.server.url()).await.unwrap();
-        let until =
-            sqlx::query_scalar("SELECT lease_until FROM channels WHERE gateway = 'main' AND channel = 0");
-        Timestamp::from_millis(until.fetch_one(&mut connection).await.unwrap())
+    /// A connection of the test's own to the database.
+    pub async fn database(&self) -> PgConnection {
+        PgConnection::connect(&self.server.url()).await.unwrap()
     }
 
     /// Waits until every process answers `path` with `status`.
@@ -196,11 +192,16 @@ impl Cluster {
 
     /// Waits until `more` phones rang.
     pub async fn rings(&self, more: u64) {
-        let wanted = self.smsc.total_rings() + more;
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while self.smsc.total_rings() < wanted {
+        let mut rings = self.smsc.total_rings();
+        let wanted = rings + more;
+        let mut deadline = tokio::time::Instant::now() + PATIENCE;
+        while rings < wanted {
             assert!(tokio::time::Instant::now() < deadline, "the sending does not go on");
             tokio::time::sleep(Duration::from_millis(20)).await;
+            let before = std::mem::replace(&mut rings, self.smsc.total_rings());
+            if rings > before {
+                deadline = tokio::time::Instant::now() + PATIENCE;
+            }
         }
     }
 

@@ -7,18 +7,20 @@ use std::time::Duration;
 use klaroen_domain::alert::Priority;
 use klaroen_domain::delivery::DeliveryState as S;
 use klaroen_domain::id::AlertId;
+use klaroen_domain::time::Clock as _;
 use klaroen_gateway::config::GatewayConfig;
 use klaroen_simulator::{
     Account, CallbackUrls, Contract, Faults, HttpConfig, HttpFaults, HttpProvider, Smsc,
 };
 use klaroen_store::PageRequest;
 use klaroen_store::alerts::{AlertDraft, AlertView};
+use klaroen_store::channels::ChannelName;
 use klaroen_store::deliveries::DeliveryView;
 use klaroen_test_databases::Engine;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::time::Ahead;
+use super::time::{Ahead, STEP};
 use crate::front::{Door, Front, TOKEN};
 use crate::pipeline::world;
 use crate::service::{PATIENCE, SENDER, Service, in_states, smsc};
@@ -26,6 +28,8 @@ use crate::world::World;
 
 /// Requests under way at the first gateway.
 pub const WINDOW: u64 = 20;
+/// What is left at least of a lease that is renewed in time: of 4 s, each second.
+const KEPT: Duration = Duration::from_millis(2_500);
 /// How long the first gateway is waited for. Longer than any silence that health overlooks.
 const RESPONSE_TIMEOUT_S: u64 = 6;
 const SECRET: &str = "secret-of-the-account";
@@ -124,6 +128,25 @@ impl Stage {
         while timeout(PATIENCE, self.first.until_taken(messages)).await.is_err() {
             let before = std::mem::replace(&mut taken, self.first.stats().taken);
             assert!(taken > before, "nothing goes out any more: {taken} of {messages}");
+        }
+    }
+
+    /// Lets time pass, a step when the one before was long enough for the channels to be kept: a busy machine takes its time.
+    pub async fn leap(&self, by: Duration) {
+        let mut left = by;
+        while !left.is_zero() {
+            let step = left.min(STEP);
+            self.time.step(step).await;
+            for gateway in ["first", "second"] {
+                let name = ChannelName { gateway: gateway.to_owned(), channel: 0 };
+                self.wait("the channels are kept", async || {
+                    let now = self.time.now();
+                    let held = self.world.store.channel_held_until(&name, now).await.unwrap();
+                    held.is_some_and(|until| until >= now.plus(KEPT))
+                })
+                .await;
+            }
+            left -= step;
         }
     }
 

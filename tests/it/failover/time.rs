@@ -6,7 +6,7 @@ use std::time::Duration;
 use klaroen_domain::time::{Clock, SystemClock, Timestamp};
 
 /// Short enough for leases to be renewed on the way.
-const STEP: Duration = Duration::from_secs(1);
+pub const STEP: Duration = Duration::from_secs(1);
 /// What those who were woken get to do their work after a step.
 const BREATH: Duration = Duration::from_millis(40);
 
@@ -22,16 +22,11 @@ impl Clock for Ahead {
 
 impl Ahead {
     /// Lets time pass for this clock and for the runtime, which has to be one of a single thread.
-    pub async fn leap(&self, by: Duration) {
-        let mut left = by;
-        while !left.is_zero() {
-            let step = left.min(STEP);
-            self.0.fetch_add(u64::try_from(step.as_millis()).unwrap(), Ordering::SeqCst);
-            tokio::time::pause();
-            tokio::time::advance(step).await;
-            tokio::time::resume();
-            tokio::time::sleep(BREATH).await;
-            left -= step;
-        }
+    pub async fn step(&self, by: Duration) {
+        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+        tokio::time::pause();
+        tokio::time::advance(by).await;
+        tokio::time::resume();
+        tokio::time::sleep(BREATH).await;
     }
 }
