@@ -275,3 +275,40 @@ fn taking(part: Part) -> Taking {
     let whole = Priority::ALL.iter().all(|priority| part.of(*priority).all().all(|role| role == Role::WHOLE));
     if whole { Taking::All } else { Taking::Part(Arc::new(part)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use klaroen_domain::gateway::GatewayState;
+    use klaroen_domain::time::{ManualClock, Timestamp};
+    use klaroen_store::seal::Keys;
+    use klaroen_store::{Actor, StoreOptions};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_449_600_000);
+
+    #[tokio::test]
+    async fn a_gateway_that_is_reported_to_be_stopped_takes_nothing_any_more() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
+        let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
+        let organisation =
+            store.create_organisation("utrecht", "Gemeente Utrecht", NOW).await.unwrap().unwrap();
+        let control = Arc::new(GatewayControl::new("main".into(), 0, 1, Uuid::nil()));
+        let mut fed = control.feed();
+        assert!(fed.show(true));
+        let clock = Arc::new(ManualClock::new(NOW));
+        let board = Switchboard::new(store.clone(), clock, Uuid::nil(), Vec::new(), &[Arc::clone(&control)]);
+        let (seat, plan) = board.seat("main");
+        let takes = || plan.borrow()[seat].clone();
+        let mut told = Told::default();
+        board.exchange(&mut told).await.unwrap();
+        board.refresh();
+        assert_eq!(takes(), Taking::All);
+        store.pause_gateway(organisation.id, Actor::System, "main", None, NOW).await.unwrap();
+        board.exchange(&mut told).await.unwrap();
+        let reports = store.gateway_reports(NOW).await.unwrap();
+        assert_eq!(reports.iter().map(|report| report.state).collect::<Vec<_>>(), [GatewayState::Stopped]);
+        assert_eq!(takes(), Taking::Nothing, "before anybody could read the report");
+    }
+}
