@@ -150,7 +150,7 @@ async fn an_end_while_starts_are_queued_is_for_those_who_got_the_start(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
 ) {
     let world = world(engine, 10_000).await;
-    let smsc = smsc(Faults { response_delay_ms: (2, 10), ..Faults::default() }).await;
+    let smsc = smsc(Faults { response_delay_ms: (40, 60), ..Faults::default() }).await;
     let service = Service::start(&world, &smsc, json!({ "segments_per_second": 1_000 }));
     let alert = world.alert_all().await;
     service.wake.notify_waiters();
@@ -201,7 +201,7 @@ async fn a_shutdown_in_the_middle_leaves_nothing_in_doubt_and_the_next_worker_go
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
 ) {
     let world = world(engine, 3_000).await;
-    let smsc = smsc(Faults { response_delay_ms: (1, 20), ..Faults::default() }).await;
+    let smsc = smsc(Faults { response_delay_ms: (40, 120), ..Faults::default() }).await;
     let service = Service::start(&world, &smsc, json!({ "segments_per_second": 600 }));
     let alert = world.alert_all().await;
     service.wake.notify_waiters();

@@ -127,12 +127,13 @@ impl Switchboard {
 
     /// Works out who may take what.
     fn refresh(&self) {
+        // All of it under the lock, so that an older plan does not come after a newer one.
+        let mut state = self.state();
         let own: Vec<Standing> = self
             .controls
             .iter()
             .map(|control| control.as_ref().map_or(Standing::Out, |control| control.standing()))
             .collect();
-        let mut state = self.state();
         let best = |(route, own): (&GatewayRoute, &Standing)| {
             state.others.get(&route.name).map_or(*own, |other| (*other).min(*own))
         };
@@ -159,7 +160,6 @@ impl Switchboard {
             gauge!("klaroen_gateway_usable", "gateway" => control.name().to_owned()).set(usable);
         }
         (state.standings, state.unserved) = (standings, unserved);
-        // Under the lock, so that an older plan does not come after a newer one.
         self.plan.send_if_modified(|before| {
             let changed = **before != plan;
             if changed {
@@ -206,10 +206,16 @@ impl Switchboard {
     /// Tells the others how the gateways do here, and hears how they do elsewhere and what operators ordered.
     async fn exchange(&self, told: &mut Told) -> Result<(), StoreError> {
         let orders = self.store.gateway_pauses().await?;
+        let mut stopped = false;
         for control in self.controls.iter().flatten() {
-            control.stop(orders.iter().any(|order| order.gateway == control.name()));
+            let is_ordered = orders.iter().any(|order| order.gateway == control.name());
+            stopped |= control.stop(is_ordered) && is_ordered;
         }
         self.state().informed = true;
+        if stopped {
+            // Nothing more is taken before the others hear that it is stopped: an operator relies on it.
+            self.refresh();
+        }
         let now = self.clock.now();
         if told.receipts.is_none_or(|at| at.elapsed() >= RECEIPTS_EVERY) {
             told.receipts = Some(Instant::now());
@@ -222,8 +228,6 @@ impl Switchboard {
             let reports = self.store.gateway_reports(now).await?;
             self.state().others = best(&reports, self.worker);
         }
-        // Nothing leaves by a gateway any more before it is reported to be stopped: an operator relies on it.
-        self.refresh();
         let reports: Vec<GatewayReport> =
             self.controls.iter().flatten().map(|control| control.report(now)).collect();
         let (every, counts) =
