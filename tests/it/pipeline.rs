@@ -190,7 +190,10 @@ async fn the_rate_of_a_gateway_is_never_exceeded(#[values(Engine::Sqlite, Engine
     until(&world, alert, |v| in_states(v, 0, &[S::Delivered]) == 700).await;
     let peak = smsc.stats().peak_submits_per_second;
     let late = lateness.allows(200);
-    assert!(peak <= 200 + late, "{peak} in one second, and 200 are allowed: {late} may be late");
+    assert!(
+        (150..=200 + late).contains(&peak),
+        "{peak} in one second, and 200 are allowed: {late} may be late"
+    );
     service.stop().await;
     smsc.shutdown().await;
 }

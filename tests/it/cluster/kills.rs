@@ -40,8 +40,8 @@ async fn whichever_process_is_killed_nobody_is_lost_and_every_channel_is_taken_o
 
 /// How long a channel may still belong to a worker that is gone (`LEASE` in the worker's lease).
 const LEASE: Duration = Duration::from_secs(4);
-/// By how much a worker may take the database's clock to be ahead of ours: half of the way there, on a busy machine.
-const APART: Duration = Duration::from_millis(250);
+/// By how much a worker may take the database's clock to be ahead of ours: half of the shortest of some ways there and back.
+const APART: Duration = Duration::from_millis(25);
 
 /// When the lease of the only bind ends, whoever has it.
 async fn lease_until(database: &mut PgConnection) -> Timestamp {

@@ -20,7 +20,8 @@ pub const WINDOW: u64 = 50;
 const LOST: [&str; 4] = ["failed", "expired", "cancelled", "suppressed"];
 
 pub async fn message_centre(seed: u64) -> Smsc {
-    // With a full window some 1,000 a second on each connection, on the fastest machine too: an alert lasts long enough to be cut off.
+    // With a full window some 1,000 a second on each connection, on the fastest machine too: an alert lasts long enough to be
+    // cut off.
     let faults = Faults { response_delay_ms: (40, 60), receipt_delay_ms: (10, 50), ..Faults::default() };
     Smsc::start(SmscConfig { seed, faults, ..SmscConfig::default() }).await.unwrap()
 }

@@ -41,7 +41,7 @@ pub struct Stage {
     pub world: World,
     pub first: HttpProvider,
     pub second: Smsc,
-    pub time: Arc<Ahead>,
+    time: Arc<Ahead>,
     service: Service,
     front: Front,
 }

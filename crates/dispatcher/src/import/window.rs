@@ -48,8 +48,8 @@ fn key_of(draft: &ParticipantDraft) -> String {
 }
 
 impl Window {
-    /// Whether `draft` needs a window of `size` registrations to be written first: for lack of room, or because the same few registrations come
-    /// again and again.
+    /// Whether `draft` needs a window of `size` registrations to be written first: for lack of room, or because the same few
+    /// registrations come again and again.
     #[must_use]
     pub fn is_full_for(&self, draft: &ParticipantDraft, size: usize) -> bool {
         self.rows >= ROWS_MAX.min(size * PLACES_MAX)
