@@ -6,8 +6,12 @@ use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
 
 use crate::config::{ConfigFault, GatewayConfig, PasswordError};
+use crate::http;
 use crate::http::Callbacks;
-use crate::{Capabilities, Channel, http, log, simulator, smpp};
+use crate::log;
+use crate::simulator;
+use crate::smpp;
+use crate::sms::{Capabilities, Channel};
 
 /// Why a connection cannot even be tried.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +102,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{ChannelStatus, OutboundSms};
+    use crate::sms::{ChannelStatus, OutboundSms};
 
     fn open(table: Value, channel: u16) -> Result<Channel, ConnectError> {
         connect(&serde_json::from_value(table).unwrap(), channel, Country::NL, Arc::new(SystemClock))

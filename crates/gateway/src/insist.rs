@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Ack, Delivered, GatewayEvent};
+use crate::sms::{Ack, Delivered, GatewayEvent};
 
 /// Waits between offers.
 pub(crate) const EVERY: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::LogConfig;
 use crate::failure::not_taken;
-use crate::{Capabilities, Channel, ChannelStatus, ClientReference, Delivered, OutboundSms, SmsGateway};
+use crate::sms::{Capabilities, Channel, ChannelStatus, ClientReference, Delivered, OutboundSms, SmsGateway};
 
 struct LogGateway {
     name: String,

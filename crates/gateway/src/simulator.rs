@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::SimulatorConfig;
 use crate::failure::{not_taken, unknown};
 use crate::insist::insist;
-use crate::{
+use crate::sms::{
     Capabilities, Channel, ChannelStatus, ClientReference, Delivered, GatewayEvent, OutboundSms, Receipt,
     SmsGateway,
 };
@@ -164,7 +164,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::Ack;
+    use crate::sms::Ack;
 
     fn config(changes: &Value) -> SimulatorConfig {
         let mut table = json!({"name": "train"});

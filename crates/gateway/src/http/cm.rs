@@ -15,7 +15,7 @@ use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys
 use super::fields::{ReceiptParts, at, inbound, is_json, json, pairs, query, raw, status_of};
 use super::xml;
 use crate::config::{ConfigFault, Link, Routing, Senders};
-use crate::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback};
+use crate::sms::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback};
 
 const BASE_URL: &str = "https://gw.messaging.cm.com";
 /// `maximumNumberOfMessageParts` goes to 8.

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use super::client::{Answer, Call};
 use crate::config::{ConfigFault, Link, Routing, secret};
-use crate::{
+use crate::sms::{
     CallbackAnswer, CallbackError, CallbackKind, Capabilities, ClientReference, GatewayEvent, OutboundSms,
     RawCallback, StatusAnswer,
 };

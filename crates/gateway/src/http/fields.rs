@@ -6,7 +6,7 @@ use klaroen_domain::time::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{CallbackError, ClientReference, GatewayEvent, InboundSms, RawCallback, Receipt};
+use crate::sms::{CallbackError, ClientReference, GatewayEvent, InboundSms, RawCallback, Receipt};
 
 /// More than any contract has.
 const FIELDS_MAX: usize = 200;

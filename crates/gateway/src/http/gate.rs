@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use crate::config::{ConfigFault, Routing};
-use crate::{CallbackError, RawCallback};
+use crate::sms::{CallbackError, RawCallback};
 
 pub(super) struct Gate {
     tokens: Vec<SecretString>,

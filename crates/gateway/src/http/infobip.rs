@@ -16,7 +16,7 @@ use super::client::{Answer, Call};
 use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys, validity_minutes};
 use super::fields::{ReceiptParts, at, inbound, json as json_of, raw, status_of};
 use crate::config::{ConfigFault, Link, Routing, Senders};
-use crate::{
+use crate::sms::{
     CallbackError, Capabilities, ClientReference, GatewayEvent, OutboundSms, RawCallback, StatusAnswer,
 };
 

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq;
 
 use super::fields::hex;
-use crate::{CallbackError, RawCallback};
+use crate::sms::{CallbackError, RawCallback};
 
 /// Seconds that the provider's clock may differ from ours.
 const SKEW_S: i64 = 1;

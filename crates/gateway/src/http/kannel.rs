@@ -17,7 +17,7 @@ use super::contract::{
 };
 use super::fields::{Fields, ReceiptParts, inbound};
 use crate::config::{ConfigFault, Link, Routing, Senders};
-use crate::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback};
+use crate::sms::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback};
 
 /// `max-messages` is 10 unless set.
 const SEGMENTS_MAX: u8 = 10;

@@ -17,7 +17,7 @@ use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys
 use super::fields::{Fields, ReceiptParts, at, inbound, status_of};
 use super::jwt;
 use crate::config::{ConfigFault, Link, Routing, Senders};
-use crate::{
+use crate::sms::{
     CallbackAnswer, CallbackError, CallbackKind, Capabilities, ClientReference, OutboundSms, RawCallback,
 };
 

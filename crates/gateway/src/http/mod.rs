@@ -51,10 +51,11 @@ pub(crate) use self::contract::HttpConfig;
 use self::client::{Client, Exchange};
 use self::contract::Contract;
 use self::gate::Gate;
+use crate::ConnectError;
 use crate::failure::{not_taken, unknown};
-use crate::{
-    CallbackError, CallbackKind, Capabilities, Channel, ChannelStatus, ConnectError, Delivered, OutboundSms,
-    RawCallback, SmsGateway, StatusAnswer, VerifiedCallback,
+use crate::sms::{
+    CallbackError, CallbackKind, Capabilities, Channel, ChannelStatus, Delivered, OutboundSms, RawCallback,
+    SmsGateway, StatusAnswer, VerifiedCallback,
 };
 
 struct HttpGateway {

@@ -16,7 +16,7 @@ use super::client::{Answer, Call};
 use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys};
 use super::fields::{Fields, ReceiptParts, at};
 use crate::config::{ConfigFault, Link, Routing, Senders};
-use crate::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback, StatusAnswer};
+use crate::sms::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback, StatusAnswer};
 
 const BASE_URL: &str = "https://rest.spryngsms.com";
 /// What their platform joins again on a phone.

@@ -19,7 +19,7 @@ use super::fields::{Fields, ReceiptParts, at, inbound, is_json, json, raw};
 use super::template_config::TemplateConfig;
 use super::template_text::{Escape, Template};
 use crate::config::{ConfigFault, Senders};
-use crate::{
+use crate::sms::{
     CallbackAnswer, CallbackError, CallbackKind, Capabilities, ClientReference, GatewayEvent, OutboundSms,
     RawCallback,
 };

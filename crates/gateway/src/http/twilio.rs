@@ -22,7 +22,7 @@ use super::contract::{
 use super::fields::{Fields, ReceiptParts, at, inbound, status_of};
 use super::twilio_signature;
 use crate::config::{ConfigFault, Link, Routing, Senders};
-use crate::{
+use crate::sms::{
     CallbackAnswer, CallbackError, CallbackKind, Candidate, Capabilities, OutboundSms, RawCallback,
     StatusAnswer,
 };

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::fields::{hex, pairs, query};
-use crate::{CallbackError, RawCallback};
+use crate::sms::{CallbackError, RawCallback};
 
 /// Verifies the signature of a request to `url`. Twilio signs with HMAC-SHA1 and the account's token; a request that says
 /// HMAC-SHA256 is signed with the shared key, and refused where there is none.

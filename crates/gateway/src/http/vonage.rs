@@ -22,7 +22,7 @@ pub use super::vonage_signature::SignatureMethod;
 use super::vonage_signature::{self};
 use crate::config::{ConfigFault, Link, Routing, Senders};
 use crate::failure::unknown;
-use crate::{CallbackError, Capabilities, ClientReference, GatewayEvent, OutboundSms, RawCallback};
+use crate::sms::{CallbackError, Capabilities, ClientReference, GatewayEvent, OutboundSms, RawCallback};
 
 const BASE_URL: &str = "https://rest.nexmo.com";
 /// Their platform splits up to here.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
 use super::fields::{Fields, hex};
-use crate::CallbackError;
+use crate::sms::CallbackError;
 
 /// Seconds that `timestamp` may differ from our clock, either way.
 const WINDOW_S: u64 = 300;

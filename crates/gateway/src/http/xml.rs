@@ -3,7 +3,7 @@
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-use crate::CallbackError;
+use crate::sms::CallbackError;
 
 /// Deeper than any contract.
 const DEPTH_MAX: usize = 8;

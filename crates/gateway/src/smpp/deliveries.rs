@@ -25,7 +25,7 @@ use super::link::Link;
 use super::pdu::DeliverSm;
 use crate::config::SmppConfig;
 use crate::insist::{self, insist};
-use crate::{Ack, Delivered, GatewayEvent, InboundSms};
+use crate::sms::{Ack, Delivered, GatewayEvent, InboundSms};
 
 /// `deliver_sm` that wait for the consumer. An SMSC has 10 to 100 open at a time.
 const UNSETTLED_MAX: usize = 1_000;

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::outcome;
 use crate::failure::unknown;
 use crate::insist::insist;
-use crate::{Delivered, GatewayEvent, OutboundSms};
+use crate::sms::{Delivered, GatewayEvent, OutboundSms};
 
 /// Tells the consumer of answers that nobody waited for.
 pub(super) struct Reporter {

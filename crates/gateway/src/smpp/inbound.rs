@@ -9,8 +9,8 @@ use klaroen_domain::phone::{Country, PhoneNumber};
 use super::pdu::DeliverSm;
 use super::receipt::{self, Fields};
 use super::{coding, message_id};
-use crate::Receipt;
 use crate::config::SmppConfig;
+use crate::sms::Receipt;
 
 /// What a `deliver_sm` holds.
 #[derive(Debug)]

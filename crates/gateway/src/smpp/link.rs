@@ -19,7 +19,7 @@ use super::waiting::{Waiting, Wants};
 use super::{message_id, outcome};
 use crate::config::{MessageIdFormat, SmppConfig};
 use crate::failure::{not_taken, unknown};
-use crate::{Ack, OutboundSms};
+use crate::sms::{Ack, OutboundSms};
 
 /// Sequence numbers end at `0x7FFF_FFFF` (SMPP 3.4 §3.2). Some room for what is not a submit.
 const SEQUENCE_MAX: u32 = 0x7FFF_0000;

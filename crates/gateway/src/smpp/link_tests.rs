@@ -12,7 +12,7 @@ use super::super::submit::Composer;
 use super::super::tests::sms;
 use super::*;
 use crate::config::smpp_tests::config;
-use crate::{Delivered, GatewayEvent};
+use crate::sms::{Delivered, GatewayEvent};
 
 struct Rig {
     outbox: Arc<Outbox>,

@@ -45,9 +45,10 @@ use self::flight::Reporter;
 use self::link::Link;
 use self::session::{Ending, Session};
 use self::submit::Composer;
+use crate::ConnectError;
 use crate::config::SmppConfig;
 use crate::failure::not_taken;
-use crate::{Capabilities, Channel, ChannelStatus, ConnectError, OutboundSms, SmsGateway};
+use crate::sms::{Capabilities, Channel, ChannelStatus, OutboundSms, SmsGateway};
 
 /// Events that may wait for the consumer; beyond it the SMSC is told to come back.
 const EVENTS_MAX: usize = 1_000;

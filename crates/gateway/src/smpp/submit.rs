@@ -14,8 +14,8 @@ use tokio_util::bytes::{BufMut, BytesMut};
 
 use super::coding;
 use super::pdu::{self, status};
-use crate::OutboundSms;
 use crate::config::{SHORT_CODE_DIGITS_MAX, Senders, SmppConfig};
+use crate::sms::OutboundSms;
 
 /// Longest relative time that is written: a month. `DD` of a relative time goes no further, and no alert lasts as long.
 const VALIDITY_MAX: Duration = Duration::from_hours(30 * 24);

@@ -15,8 +15,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::provider::{Provider, Reply, Seen};
 use super::specimen::{Body, DIGITS, Expect, NOW_S, Request, TEXT, sms, sms_of};
 use super::specimens;
-use crate::StatusAnswer;
 use crate::http::client::Answer;
+use crate::sms::StatusAnswer;
 
 /// Everything that is logged while a test runs.
 #[derive(Clone, Default)]

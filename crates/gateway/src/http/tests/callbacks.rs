@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::specimen::{Called, DIGITS, FORM, INBOUND, JSON, REFERENCE, Specimen, get, posted};
 use super::specimens;
-use crate::{CallbackError, GatewayEvent, SmsGateway};
+use crate::sms::{CallbackError, GatewayEvent, SmsGateway};
 
 /// An adapter whose provider is never called.
 fn gateway(specimen: &Specimen) -> std::sync::Arc<dyn SmsGateway> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::provider::{Provider, Reply};
 use super::specimen::{Callback, Called, Event, Expect, INBOUND, sms_of};
 use super::specimens;
-use crate::GatewayEvent;
+use crate::sms::GatewayEvent;
 
 /// Stands in every inbound message of the cases.
 const WORD: &str = "gezien";

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use super::cases;
 use super::provider::{Provider, Reply, Seen};
 use super::specimen::{Expect, NAME, REFERENCE, Specimen, TOKEN, receipts_url, sms, sms_of};
-use crate::OutboundSms;
+use crate::sms::OutboundSms;
 
 async fn sent(specimen: &Specimen, more: &Value, sms: &OutboundSms) -> Seen {
     let accepted = specimen.accepted();

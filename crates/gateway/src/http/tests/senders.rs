@@ -7,7 +7,7 @@ use super::cases;
 use super::provider::{Provider, Reply, Seen};
 use super::specimen::{Specimen, belgian_sms, sms, sms_of};
 use super::specimens;
-use crate::OutboundSms;
+use crate::sms::OutboundSms;
 
 /// What goes out for one message.
 async fn sent(specimen: &Specimen, more: &Value, sms: &OutboundSms) -> Seen {

@@ -12,7 +12,7 @@ use klaroen_domain::time::{SystemClock, Timestamp};
 use serde_json::{Value, json};
 
 use crate::config::GatewayConfig;
-use crate::{
+use crate::sms::{
     CallbackError, CallbackKind, GatewayEvent, OutboundSms, RawCallback, SmsGateway, StatusAnswer,
     VerifiedCallback,
 };

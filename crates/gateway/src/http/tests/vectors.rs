@@ -11,7 +11,7 @@ use super::specimen::RECEIPTS;
 use crate::http::fields::Fields;
 use crate::http::vonage_signature::SignatureMethod;
 use crate::http::{jwt, twilio_signature, vonage_signature};
-use crate::{CallbackError, RawCallback};
+use crate::sms::{CallbackError, RawCallback};
 
 fn read<T: DeserializeOwned>(text: &str, least: usize) -> Vec<T> {
     let vectors: Vec<T> = serde_json::from_str(text).unwrap();

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::smsc::*;
-use crate::{Ack, GatewayEvent, InboundSms};
+use crate::sms::{Ack, GatewayEvent, InboundSms};
 
 const LATER: CommandStatus = CommandStatus::EsmeRxTAppn;
 

@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::smsc::*;
-use crate::{Ack, ChannelStatus, GatewayEvent};
+use crate::sms::{Ack, ChannelStatus, GatewayEvent};
 
 #[tokio::test(start_paused = true)]
 async fn the_bind_is_a_transceiver_of_smpp_3_4() {
@@ -277,7 +277,7 @@ mod raw {
     use tokio::net::TcpStream;
 
     use super::{ChannelStatus, SubmitOutcome};
-    use crate::Channel;
+    use crate::sms::Channel;
 
     async fn pdu(stream: &mut TcpStream) -> Vec<u8> {
         let length = stream.read_u32().await.unwrap();

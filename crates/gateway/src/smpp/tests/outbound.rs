@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::smsc::*;
-use crate::{Ack, ChannelStatus, GatewayEvent, OutboundSms};
+use crate::sms::{Ack, ChannelStatus, GatewayEvent, OutboundSms};
 
 #[tokio::test(start_paused = true)]
 async fn an_accepted_submit_has_the_id_of_the_provider() {

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::Framed;
 
 use crate::config::smpp_tests::config;
-use crate::{Channel, ChannelStatus, OutboundSms};
+use crate::sms::{Channel, ChannelStatus, OutboundSms};
 
 pub(super) const OK: CommandStatus = CommandStatus::EsmeRok;
 

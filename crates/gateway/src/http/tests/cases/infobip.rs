@@ -8,7 +8,7 @@ use super::super::specimen::{
     Body, Case, Event, Expect, INBOUND, JSON, OTHER_REFERENCE, RECEIPTS, REFERENCE, Request, Specimen, TEXT,
     case, posted, receipts_url,
 };
-use crate::StatusAnswer;
+use crate::sms::StatusAnswer;
 
 const KEY: &str = "canary-infobip-key";
 

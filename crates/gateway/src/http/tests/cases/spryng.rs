@@ -7,7 +7,7 @@ use serde_json::json;
 use super::super::specimen::{
     Body, Event, Expect, OTHER_REFERENCE, RECEIPTS, REFERENCE, Request, Specimen, TEXT, case, get,
 };
-use crate::StatusAnswer;
+use crate::sms::StatusAnswer;
 
 const KEY: &str = "spryng-canary-token";
 

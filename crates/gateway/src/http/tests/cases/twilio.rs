@@ -14,7 +14,7 @@ use super::super::specimen::{
     Body, Callback, Called, Event, Expect, FORM, INBOUND, RECEIPTS, REFERENCE, Request, Specimen, TEXT, case,
     posted, receipts_url,
 };
-use crate::{Candidate, StatusAnswer};
+use crate::sms::{Candidate, StatusAnswer};
 
 const TOKEN: &str = "canary-auth-token";
 const SHARED: &str = "canary-shared-key";

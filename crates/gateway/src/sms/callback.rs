@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use klaroen_domain::time::Timestamp;
 
-use crate::GatewayEvent;
+use super::event::GatewayEvent;
 
 /// Which of the two paths of a gateway was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

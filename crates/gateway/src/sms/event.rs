@@ -1,0 +1,42 @@
+//! What a provider tells us by itself, and how it is acknowledged.
+
+use klaroen_domain::id::DeliveryId;
+use klaroen_domain::incoming::{InboundSms, Receipt};
+use klaroen_domain::outcome::SubmitOutcome;
+use tokio::sync::oneshot;
+
+/// What a provider tells us by itself.
+#[derive(Clone, Debug)]
+pub enum GatewayEvent {
+    /// What became of a message.
+    Receipt(Receipt),
+    /// An SMS from somebody.
+    Inbound(InboundSms),
+    /// The answer to a submit whose caller had given up waiting: it still settles the attempt.
+    LateAnswer {
+        /// The delivery that was submitted.
+        delivery: DeliveryId,
+        /// Its [`OutboundSms::attempt`]: by now there may be another one.
+        attempt: i64,
+        /// What the provider says.
+        outcome: SubmitOutcome,
+    },
+}
+
+/// What the consumer of an event says to the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// It is stored (committed): do not send it again.
+    Stored,
+    /// It is not stored: send it again later.
+    Retry,
+}
+
+/// An event and the way to acknowledge it. Dropping it unanswered means [`Ack::Retry`].
+#[derive(Debug)]
+pub struct Delivered {
+    /// What happened.
+    pub event: GatewayEvent,
+    /// Where the verdict goes; the adapter answers the provider after it, and not before.
+    pub ack: oneshot::Sender<Ack>,
+}
