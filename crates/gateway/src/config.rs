@@ -3,13 +3,6 @@
 //! `deny_unknown_fields` and `flatten` exclude each other in serde, so the keys that all have are moved into a table of their
 //! own before the struct of the type is read; a misspelt key is then an error that names it.
 
-mod lift;
-pub(crate) mod link;
-mod routing;
-pub(crate) mod secret;
-mod senders;
-mod smpp;
-
 use std::num::NonZeroU16;
 use std::sync::LazyLock;
 
@@ -22,13 +15,11 @@ pub use crate::http::{
     AnswerRules, CmConfig, InboundRules, InfobipConfig, KannelConfig, MessagebirdConfig, ReceiptRules,
     ReplyRules, SignatureMethod, SpryngConfig, TemplateConfig, TwilioConfig, VonageConfig,
 };
-pub use link::Link;
-pub use routing::Routing;
-pub(crate) use senders::Senders;
-#[cfg(test)]
-pub(crate) use smpp::tests as smpp_tests;
-pub use smpp::{Alphabet, MessageIdFormat, PasswordError, SmppConfig};
-pub(crate) use smpp::{SHORT_CODE_DIGITS_MAX, sender_fault};
+pub use crate::log::LogConfig;
+use crate::settings::regroup;
+pub use crate::settings::{ConfigFault, Endpoint, PasswordError, Routing};
+pub use crate::simulator::SimulatorConfig;
+pub use crate::smpp::{Alphabet, MessageIdFormat, SmppConfig};
 
 /// Messages in flight on a connection that has no window of its own to respect.
 const WINDOW_WITHOUT_PROVIDER: u16 = 50;
@@ -60,7 +51,7 @@ pub enum GatewayConfig {
     Simulator(SimulatorConfig),
 }
 
-/// [`GatewayConfig`] as [`lift::lift`] gives it: the type, and in it the other keys.
+/// [`GatewayConfig`] as [`regroup::regroup`] gives it: the type, and in it the other keys.
 #[derive(Deserialize)]
 #[serde(remote = "GatewayConfig", rename_all = "snake_case")]
 enum Table {
@@ -79,106 +70,11 @@ enum Table {
 
 impl<'de> Deserialize<'de> for GatewayConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let table = lift::lift(serde_json::Map::deserialize(deserializer)?).map_err(D::Error::custom)?;
+        let table =
+            regroup::regroup(serde_json::Map::deserialize(deserializer)?).map_err(D::Error::custom)?;
         let mut track = serde_path_to_error::Track::new();
         let read = Table::deserialize(serde_path_to_error::Deserializer::new(table, &mut track));
-        read.map_err(|error| D::Error::custom(lift::in_words_of_the_file(&error, &track.path())))
-    }
-}
-
-/// `type = "log"`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogConfig {
-    /// What the operator calls it.
-    pub name: String,
-    /// Shown nowhere, but kept so that a gateway can be switched to `log` by its type alone.
-    #[serde(default)]
-    pub sender: String,
-    /// Segments handed over per second; 0 is no limit.
-    #[serde(default)]
-    pub segments_per_second: u32,
-    /// What all gateways have.
-    #[serde(default)]
-    pub routing: Routing,
-}
-
-/// `type = "simulator"`. Shares are percentages of the messages, drawn from a seeded generator.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SimulatorConfig {
-    /// What the operator calls it.
-    pub name: String,
-    /// The number that replies would go to.
-    #[serde(default)]
-    pub sender: String,
-    /// Segments handed over per second; 0 is no limit.
-    #[serde(default)]
-    pub segments_per_second: u32,
-    /// Two runs with one seed and one order of messages are alike.
-    #[serde(default = "SimulatorConfig::seed")]
-    pub seed: u64,
-    /// Share of accepted messages whose receipt says delivered.
-    #[serde(default = "SimulatorConfig::delivered_percent")]
-    pub delivered_percent: u8,
-    /// Share of accepted messages whose receipt says undelivered; what is left of 100 gets no receipt.
-    #[serde(default = "SimulatorConfig::undelivered_percent")]
-    pub undelivered_percent: u8,
-    /// Share of submits that are answered with "slower".
-    #[serde(default)]
-    pub throttled_percent: u8,
-    /// Share of submits whose answer is lost for good.
-    #[serde(default)]
-    pub unknown_percent: u8,
-    /// Share of submits whose answer comes after the caller gave up.
-    #[serde(default)]
-    pub late_percent: u8,
-    /// Milliseconds between a submit and its receipt (or late answer), give or take half.
-    #[serde(default = "SimulatorConfig::receipt_delay_ms")]
-    pub receipt_delay_ms: u64,
-    /// What all gateways have.
-    #[serde(default)]
-    pub routing: Routing,
-}
-
-impl SimulatorConfig {
-    const fn seed() -> u64 {
-        1
-    }
-
-    // The two shares are what control rooms report for a healthy registry; the rest are phones that stay silent.
-    const fn delivered_percent() -> u8 {
-        92
-    }
-
-    const fn undelivered_percent() -> u8 {
-        5
-    }
-
-    /// Long enough to see the counters move, short enough for a demonstration.
-    const fn receipt_delay_ms() -> u64 {
-        1_500
-    }
-}
-
-/// One thing that is wrong with a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigFault {
-    /// The key.
-    pub field: &'static str,
-    /// What is wrong, without the value where that is a secret.
-    pub reason: String,
-}
-
-impl ConfigFault {
-    pub(crate) fn new(field: &'static str, reason: impl Into<String>) -> Self {
-        Self { field, reason: reason.into() }
-    }
-}
-
-impl std::fmt::Display for ConfigFault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.field, self.reason)
+        read.map_err(|error| D::Error::custom(regroup::in_words_of_the_file(&error, &track.path())))
     }
 }
 
@@ -286,7 +182,7 @@ impl GatewayConfig {
     pub fn host(&self) -> Option<&str> {
         match self {
             Self::Smpp(c) => Some(&c.host),
-            _ => self.over_http().and_then(|c| c.link().host()),
+            _ => self.over_http().and_then(|c| c.endpoint().host()),
         }
     }
 
@@ -304,7 +200,7 @@ impl GatewayConfig {
     pub fn window(&self) -> u16 {
         match self {
             Self::Smpp(c) => c.window,
-            _ => self.over_http().map_or(WINDOW_WITHOUT_PROVIDER, |c| c.link().window),
+            _ => self.over_http().map_or(WINDOW_WITHOUT_PROVIDER, |c| c.endpoint().window),
         }
     }
 
@@ -322,7 +218,7 @@ impl GatewayConfig {
         }
         self.routing().validate(&mut faults);
         if let Some(http) = self.over_http() {
-            http.link().validate(&mut faults);
+            http.endpoint().validate(&mut faults);
             // Faults of what all share are in the list already.
             for fault in http.contract(Country::NL).err().unwrap_or_default() {
                 if !faults.contains(&fault) {
@@ -332,21 +228,7 @@ impl GatewayConfig {
         }
         match self {
             Self::Smpp(c) => c.validate(&mut faults),
-            Self::Simulator(c) => {
-                if u16::from(c.delivered_percent) + u16::from(c.undelivered_percent) > 100 {
-                    faults.push(ConfigFault::new(
-                        "undelivered_percent",
-                        "more than 100 together with delivered_percent",
-                    ));
-                }
-                let lost = [c.throttled_percent, c.unknown_percent, c.late_percent];
-                if lost.iter().map(|x| u16::from(*x)).sum::<u16>() > 100 {
-                    faults.push(ConfigFault::new(
-                        "throttled_percent",
-                        "more than 100 together with unknown_ and late_percent",
-                    ));
-                }
-            }
+            Self::Simulator(c) => c.validate(&mut faults),
             _ => {}
         }
         faults
@@ -378,7 +260,7 @@ mod tests {
         for key in ["product_token", "priority", "callback_token_file", "base_url", "window"] {
             assert!(error.contains(&format!("`{key}`")), "{error}");
         }
-        assert!(!error.contains("`routing`") && !error.contains("`link`"), "{error}");
+        assert!(!error.contains("`routing`") && !error.contains("`endpoint`"), "{error}");
     }
 
     #[test]

@@ -5,32 +5,14 @@ use std::sync::Arc;
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
 
-use crate::config::{ConfigFault, GatewayConfig, PasswordError};
+use crate::config::GatewayConfig;
 use crate::http;
 use crate::http::Callbacks;
 use crate::log;
+use crate::settings::ConnectError;
 use crate::simulator;
 use crate::smpp;
 use crate::sms::{Capabilities, Channel};
-
-/// Why a connection cannot even be tried.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The configuration is wrong; all faults.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Config(Vec<ConfigFault>),
-    /// There are fewer channels.
-    #[error("channel {channel} of {channels} (counted from 0)")]
-    NoSuchChannel {
-        /// What was asked for.
-        channel: u16,
-        /// How many there are.
-        channels: u16,
-    },
-    /// There is no password.
-    #[error(transparent)]
-    Password(#[from] PasswordError),
-}
 
 /// Opens channel number `channel` (from 0) of a gateway, which then stays connected by itself: a provider that is down or
 /// refuses us is a [`crate::ChannelStatus`]. Everything ends when the gateway is closed or dropped. `country` is where numbers

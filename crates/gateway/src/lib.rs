@@ -10,13 +10,14 @@ mod failure;
 mod http;
 mod insist;
 mod log;
+mod settings;
 mod simulator;
 mod smpp;
 mod sms;
-pub mod tls;
 
-pub use connect::{ConnectError, callbacks, capabilities, connect};
+pub use connect::{callbacks, capabilities, connect};
 pub use http::Callbacks;
+pub use settings::{ConnectError, tls};
 pub use sms::{
     Ack, CallbackAnswer, CallbackError, CallbackKind, Candidate, Capabilities, Channel, ChannelStatus,
     ClientReference, Delivered, Failure, GatewayEvent, InboundSms, OutboundSms, ProviderId, REPLAY_WINDOW_S,

@@ -5,12 +5,30 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use klaroen_domain::outcome::{ProviderId, SubmitOutcome};
+use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::LogConfig;
 use crate::failure::not_taken;
+use crate::settings::Routing;
 use crate::sms::{Capabilities, Channel, ChannelStatus, ClientReference, Delivered, OutboundSms, SmsGateway};
+
+/// `type = "log"`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// What the operator calls it.
+    pub name: String,
+    /// Shown nowhere, but kept so that a gateway can be switched to `log` by its type alone.
+    #[serde(default)]
+    pub sender: String,
+    /// Segments handed over per second; 0 is no limit.
+    #[serde(default)]
+    pub segments_per_second: u32,
+    /// What all gateways have.
+    #[serde(default)]
+    pub routing: Routing,
+}
 
 struct LogGateway {
     name: String,

@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use klaroen_domain::outcome::{ProviderId, ReceiptStatus, SubmitOutcome};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use serde::Deserialize;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::config::SimulatorConfig;
 use crate::failure::{not_taken, unknown};
 use crate::insist::insist;
+use crate::settings::{ConfigFault, Routing};
 use crate::sms::{
     Capabilities, Channel, ChannelStatus, ClientReference, Delivered, GatewayEvent, OutboundSms, Receipt,
     SmsGateway,
@@ -24,6 +25,80 @@ use crate::sms::{
 const EVENTS_MAX: usize = 1_000;
 /// Messages whose receipt is still to come; beyond it the simulator says "slower", as a provider would.
 const PENDING_MAX: usize = 100_000;
+
+/// `type = "simulator"`. Shares are percentages of the messages, drawn from a seeded generator.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimulatorConfig {
+    /// What the operator calls it.
+    pub name: String,
+    /// The number that replies would go to.
+    #[serde(default)]
+    pub sender: String,
+    /// Segments handed over per second; 0 is no limit.
+    #[serde(default)]
+    pub segments_per_second: u32,
+    /// Two runs with one seed and one order of messages are alike.
+    #[serde(default = "SimulatorConfig::seed")]
+    pub seed: u64,
+    /// Share of accepted messages whose receipt says delivered.
+    #[serde(default = "SimulatorConfig::delivered_percent")]
+    pub delivered_percent: u8,
+    /// Share of accepted messages whose receipt says undelivered; what is left of 100 gets no receipt.
+    #[serde(default = "SimulatorConfig::undelivered_percent")]
+    pub undelivered_percent: u8,
+    /// Share of submits that are answered with "slower".
+    #[serde(default)]
+    pub throttled_percent: u8,
+    /// Share of submits whose answer is lost for good.
+    #[serde(default)]
+    pub unknown_percent: u8,
+    /// Share of submits whose answer comes after the caller gave up.
+    #[serde(default)]
+    pub late_percent: u8,
+    /// Milliseconds between a submit and its receipt (or late answer), give or take half.
+    #[serde(default = "SimulatorConfig::receipt_delay_ms")]
+    pub receipt_delay_ms: u64,
+    /// What all gateways have.
+    #[serde(default)]
+    pub routing: Routing,
+}
+
+impl SimulatorConfig {
+    const fn seed() -> u64 {
+        1
+    }
+
+    // The two shares are what control rooms report for a healthy registry; the rest are phones that stay silent.
+    const fn delivered_percent() -> u8 {
+        92
+    }
+
+    const fn undelivered_percent() -> u8 {
+        5
+    }
+
+    /// Long enough to see the counters move, short enough for a demonstration.
+    const fn receipt_delay_ms() -> u64 {
+        1_500
+    }
+
+    pub(crate) fn validate(&self, faults: &mut Vec<ConfigFault>) {
+        if u16::from(self.delivered_percent) + u16::from(self.undelivered_percent) > 100 {
+            faults.push(ConfigFault::new(
+                "undelivered_percent",
+                "more than 100 together with delivered_percent",
+            ));
+        }
+        let lost = [self.throttled_percent, self.unknown_percent, self.late_percent];
+        if lost.iter().map(|x| u16::from(*x)).sum::<u16>() > 100 {
+            faults.push(ConfigFault::new(
+                "throttled_percent",
+                "more than 100 together with unknown_ and late_percent",
+            ));
+        }
+    }
+}
 
 struct SimulatorGateway {
     config: SimulatorConfig,

@@ -9,7 +9,7 @@ use reqwest::{Method, Request, Response, Url, redirect, retry};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::config::{ConfigFault, Link};
+use crate::settings::{ConfigFault, Endpoint, tls};
 
 /// Name look-up, TCP and TLS together; nothing of the request has left until then.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 5 });
@@ -106,14 +106,14 @@ impl Client {
     /// # Errors
     /// Where `tls_ca_file` cannot be used.
     #[expect(clippy::disallowed_methods, reason = "the home of the client that talks to providers")]
-    pub(super) fn new(link: &Link) -> Result<Self, ConfigFault> {
+    pub(super) fn new(endpoint: &Endpoint) -> Result<Self, ConfigFault> {
         let builder = reqwest::Client::builder()
             .user_agent(concat!("klaroen/", env!("CARGO_PKG_VERSION")))
-            .tls_backend_preconfigured(crate::tls::client_config(link.tls_ca_file.as_deref())?)
+            .tls_backend_preconfigured(tls::client_config(endpoint.tls_ca_file.as_deref())?)
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(usize::from(link.window))
+            .pool_max_idle_per_host(usize::from(endpoint.window))
             .http1_only()
             // Whoever gets the request gets the key and the text in it, so it goes where the configuration says.
             .redirect(redirect::Policy::none())
@@ -124,7 +124,7 @@ impl Client {
         #[cfg(test)]
         let builder = builder.dns_resolver(super::tests::offline::Nowhere);
         let inner = builder.build().map_err(|_| ConfigFault::new("base_url", "HTTP cannot be set up"))?;
-        Ok(Self { inner, within: CONNECT_TIMEOUT + link.response_timeout() })
+        Ok(Self { inner, within: CONNECT_TIMEOUT + endpoint.response_timeout() })
     }
 
     /// Never retries, except where a kept connection turns out to be closed before a byte was written.

@@ -14,7 +14,7 @@ use super::client::{Answer, Call};
 use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys, validity_minutes};
 use super::fields::{ReceiptParts, at, inbound, is_json, json, pairs, query, raw, status_of};
 use super::xml;
-use crate::config::{ConfigFault, Link, Routing, Senders};
+use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback};
 
 const BASE_URL: &str = "https://gw.messaging.cm.com";
@@ -62,7 +62,7 @@ pub struct CmConfig {
     pub batch_max: Option<u16>,
     /// Where the provider is.
     #[serde(default)]
-    pub link: Link,
+    pub endpoint: Endpoint,
     /// What all gateways have.
     #[serde(default)]
     pub routing: Routing,
@@ -83,7 +83,7 @@ impl HttpConfig for CmConfig {
         let mut faults = Faults::default();
         faults.sender(&self.sender);
         let batch_max = faults.batch_max(self.batch_max, BATCH_MAX);
-        let url = faults.take(self.link.base_url(Some(BASE_URL), false));
+        let url = faults.take(self.endpoint.base_url(Some(BASE_URL), false));
         let names = ["product_token", "product_token_file"];
         let token = faults.secret(names, self.product_token.as_ref(), self.product_token_file.as_ref());
         match (url, token) {

@@ -8,7 +8,7 @@ use klaroen_domain::time::Timestamp;
 use secrecy::SecretString;
 
 use super::client::{Answer, Call};
-use crate::config::{ConfigFault, Link, Routing, secret};
+use crate::settings::{ConfigFault, Endpoint, Routing, secret, sender_fault};
 use crate::sms::{
     CallbackAnswer, CallbackError, CallbackKind, Capabilities, ClientReference, GatewayEvent, OutboundSms,
     RawCallback, StatusAnswer,
@@ -114,7 +114,7 @@ pub(crate) trait HttpConfig {
     /// Segments per second; 0 is no limit.
     fn segments_per_second(&self) -> u32;
     /// Where the provider is.
-    fn link(&self) -> &Link;
+    fn endpoint(&self) -> &Endpoint;
     /// What all gateways have.
     fn routing(&self) -> &Routing;
     /// The adapter. `country` is where numbers without a country code belong. Reads the files of secrets.
@@ -136,10 +136,10 @@ macro_rules! common_keys {
         fn segments_per_second(&self) -> u32 {
             self.segments_per_second
         }
-        fn link(&self) -> &$crate::config::Link {
-            &self.link
+        fn endpoint(&self) -> &$crate::settings::Endpoint {
+            &self.endpoint
         }
-        fn routing(&self) -> &$crate::config::Routing {
+        fn routing(&self) -> &$crate::settings::Routing {
             &self.routing
         }
     };
@@ -175,7 +175,7 @@ impl Faults {
     }
 
     pub(super) fn sender(&mut self, sender: &str) {
-        self.0.extend(crate::config::sender_fault(sender).map(|reason| ConfigFault::new("sender", reason)));
+        self.0.extend(sender_fault(sender).map(|reason| ConfigFault::new("sender", reason)));
     }
 
     /// How many messages one request may have, where the provider takes `most`.

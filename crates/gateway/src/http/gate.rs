@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use crate::config::{ConfigFault, Routing};
+use crate::settings::{ConfigFault, Routing};
 use crate::sms::{CallbackError, RawCallback};
 
 pub(super) struct Gate {

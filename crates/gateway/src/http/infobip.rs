@@ -15,7 +15,7 @@ use super::classify::{Codes, Meaning, Refusal, outcome, presentable, refused};
 use super::client::{Answer, Call};
 use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys, validity_minutes};
 use super::fields::{ReceiptParts, at, inbound, json as json_of, raw, status_of};
-use crate::config::{ConfigFault, Link, Routing, Senders};
+use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{
     CallbackError, Capabilities, ClientReference, GatewayEvent, OutboundSms, RawCallback, StatusAnswer,
 };
@@ -85,7 +85,7 @@ pub struct InfobipConfig {
     pub batch_max: Option<u16>,
     /// Where the provider is: `base_url` is the account's own and has no default.
     #[serde(default)]
-    pub link: Link,
+    pub endpoint: Endpoint,
     /// What all gateways have.
     #[serde(default)]
     pub routing: Routing,
@@ -107,7 +107,7 @@ impl HttpConfig for InfobipConfig {
         let mut faults = Faults::default();
         faults.sender(&self.sender);
         let batch_max = faults.batch_max(self.batch_max, BATCH_MAX);
-        let url = faults.take(self.link.base_url(None, false));
+        let url = faults.take(self.endpoint.base_url(None, false));
         let names = ["api_key", "api_key_file"];
         let key = faults.secret(names, self.api_key.as_ref(), self.api_key_file.as_ref());
         let receipts_url = faults.take(self.routing.receipts_url(&self.name)).flatten();

@@ -16,7 +16,7 @@ use super::contract::{
     validity_minutes,
 };
 use super::fields::{Fields, ReceiptParts, inbound};
-use crate::config::{ConfigFault, Link, Routing, Senders};
+use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback};
 
 /// `max-messages` is 10 unless set.
@@ -71,7 +71,7 @@ pub struct KannelConfig {
     /// Where it is, such as `http://127.0.0.1:13013`. The password is in the address of each request: use it on one machine or
     /// in one network, or over TLS.
     #[serde(default)]
-    pub link: Link,
+    pub endpoint: Endpoint,
     /// What all gateways have.
     #[serde(default)]
     pub routing: Routing,
@@ -101,7 +101,7 @@ impl HttpConfig for KannelConfig {
         if !self.path.starts_with('/') || self.path.contains(['?', '#', ' ']) {
             faults.0.push(ConfigFault::new("path", "must begin with `/` and have no query"));
         }
-        let url = faults.take(self.link.base_url(None, true));
+        let url = faults.take(self.endpoint.base_url(None, true));
         let names = ["password", "password_file"];
         let password = faults.secret(names, self.password.as_ref(), self.password_file.as_ref());
         let receipts_url = faults.take(self.routing.receipts_url(&self.name)).flatten();

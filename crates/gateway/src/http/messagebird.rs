@@ -16,7 +16,7 @@ use super::client::{Answer, Call};
 use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys};
 use super::fields::{Fields, ReceiptParts, at, inbound, status_of};
 use super::jwt;
-use crate::config::{ConfigFault, Link, Routing, Senders};
+use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{
     CallbackAnswer, CallbackError, CallbackKind, Capabilities, ClientReference, OutboundSms, RawCallback,
 };
@@ -75,7 +75,7 @@ pub struct MessagebirdConfig {
     pub signing_key_file: Option<PathBuf>,
     /// Where the provider is.
     #[serde(default)]
-    pub link: Link,
+    pub endpoint: Endpoint,
     /// What all gateways have.
     #[serde(default)]
     pub routing: Routing,
@@ -96,7 +96,7 @@ impl HttpConfig for MessagebirdConfig {
     fn contract(&self, country: Country) -> Result<Box<dyn Contract>, Vec<ConfigFault>> {
         let mut faults = Faults::default();
         faults.sender(&self.sender);
-        let url = faults.take(self.link.base_url(Some(BASE_URL), false));
+        let url = faults.take(self.endpoint.base_url(Some(BASE_URL), false));
         let names = ["access_key", "access_key_file"];
         let access_key = faults.secret(names, self.access_key.as_ref(), self.access_key_file.as_ref());
         let names = ["signing_key", "signing_key_file"];

@@ -51,8 +51,8 @@ pub(crate) use self::contract::HttpConfig;
 use self::client::{Client, Exchange};
 use self::contract::Contract;
 use self::gate::Gate;
-use crate::ConnectError;
 use crate::failure::{not_taken, unknown};
+use crate::settings::ConnectError;
 use crate::sms::{
     CallbackError, CallbackKind, Capabilities, Channel, ChannelStatus, Delivered, OutboundSms, RawCallback,
     SmsGateway, StatusAnswer, VerifiedCallback,
@@ -157,7 +157,7 @@ pub(crate) fn connect(config: &dyn HttpConfig, country: Country) -> Result<Chann
     let (status_sender, status) = watch::channel(ChannelStatus::Up);
     let gateway = HttpGateway {
         callbacks: Callbacks::of(config, country)?,
-        client: Client::new(config.link()).map_err(one)?,
+        client: Client::new(config.endpoint()).map_err(one)?,
         status: status_sender,
         _events: sender,
         closed: CancellationToken::new(),

@@ -15,7 +15,7 @@ use super::classify::{Codes, Meaning, Refusal, outcome, refused};
 use super::client::{Answer, Call};
 use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys};
 use super::fields::{Fields, ReceiptParts, at};
-use crate::config::{ConfigFault, Link, Routing, Senders};
+use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback, StatusAnswer};
 
 const BASE_URL: &str = "https://rest.spryngsms.com";
@@ -63,7 +63,7 @@ pub struct SpryngConfig {
     pub route: String,
     /// Where the provider is.
     #[serde(default)]
-    pub link: Link,
+    pub endpoint: Endpoint,
     /// What all gateways have.
     #[serde(default)]
     pub routing: Routing,
@@ -88,7 +88,7 @@ impl HttpConfig for SpryngConfig {
         let mut faults = Faults::default();
         faults.sender(&self.sender);
         faults.require("route", &self.route);
-        let url = faults.take(self.link.base_url(Some(BASE_URL), false));
+        let url = faults.take(self.endpoint.base_url(Some(BASE_URL), false));
         let names = ["api_token", "api_token_file"];
         let token = faults.secret(names, self.api_token.as_ref(), self.api_token_file.as_ref());
         match (url, token) {

@@ -18,7 +18,7 @@ use super::contract::{
 use super::fields::{Fields, ReceiptParts, at, inbound, is_json, json, raw};
 use super::template_config::TemplateConfig;
 use super::template_text::{Escape, Template};
-use crate::config::{ConfigFault, Senders};
+use crate::settings::{ConfigFault, Senders};
 use crate::sms::{
     CallbackAnswer, CallbackError, CallbackKind, Capabilities, ClientReference, GatewayEvent, OutboundSms,
     RawCallback,
@@ -72,7 +72,7 @@ impl HttpConfig for TemplateConfig {
     fn contract(&self, country: Country) -> Result<Box<dyn Contract>, Vec<ConfigFault>> {
         let mut faults = Faults::default();
         faults.sender(&self.sender);
-        let base = faults.take(self.link.base_url(None, true)).unwrap_or_default();
+        let base = faults.take(self.endpoint.base_url(None, true)).unwrap_or_default();
         let names = ["api_secret", "api_secret_file"];
         let secret = faults.optional_secret(names, self.api_secret.as_ref(), self.api_secret_file.as_ref());
         let receipts_url = faults.take(self.routing.receipts_url(&self.name)).flatten();

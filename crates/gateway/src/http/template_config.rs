@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::contract::Faults;
 use super::template::ITEMS;
 use super::template_text::Template;
-use crate::config::{ConfigFault, Link, Routing};
+use crate::settings::{ConfigFault, Endpoint, Routing};
 
 /// `type = "http"`.
 #[derive(Clone, Debug, Deserialize)]
@@ -72,7 +72,7 @@ pub struct TemplateConfig {
     pub reply: ReplyRules,
     /// Where the provider is.
     #[serde(default)]
-    pub link: Link,
+    pub endpoint: Endpoint,
     /// What all gateways have.
     #[serde(default)]
     pub routing: Routing,

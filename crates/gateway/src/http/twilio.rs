@@ -21,7 +21,7 @@ use super::contract::{
 };
 use super::fields::{Fields, ReceiptParts, at, inbound, status_of};
 use super::twilio_signature;
-use crate::config::{ConfigFault, Link, Routing, Senders};
+use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{
     CallbackAnswer, CallbackError, CallbackKind, Candidate, Capabilities, OutboundSms, RawCallback,
     StatusAnswer,
@@ -115,7 +115,7 @@ pub struct TwilioConfig {
     pub risk_check: bool,
     /// Where the provider is.
     #[serde(default)]
-    pub link: Link,
+    pub endpoint: Endpoint,
     /// What all gateways have.
     #[serde(default)]
     pub routing: Routing,
@@ -143,7 +143,7 @@ impl HttpConfig for TwilioConfig {
         if let Some(service) = &self.messaging_service_sid {
             faults.require("messaging_service_sid", service);
         }
-        let url = faults.take(self.link.base_url(Some(BASE_URL), false));
+        let url = faults.take(self.endpoint.base_url(Some(BASE_URL), false));
         let names = ["auth_token", "auth_token_file"];
         let token = faults.secret(names, self.auth_token.as_ref(), self.auth_token_file.as_ref());
         let names = ["shared_key", "shared_key_file"];

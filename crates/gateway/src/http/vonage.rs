@@ -20,8 +20,8 @@ use super::contract::{Contract, Faults, Found, HttpConfig, common_keys};
 use super::fields::{Fields, ReceiptParts, at, inbound, status_of};
 pub use super::vonage_signature::SignatureMethod;
 use super::vonage_signature::{self};
-use crate::config::{ConfigFault, Link, Routing, Senders};
 use crate::failure::unknown;
+use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{CallbackError, Capabilities, ClientReference, GatewayEvent, OutboundSms, RawCallback};
 
 const BASE_URL: &str = "https://rest.nexmo.com";
@@ -89,7 +89,7 @@ pub struct VonageConfig {
     pub signature_method: SignatureMethod,
     /// Where the provider is.
     #[serde(default)]
-    pub link: Link,
+    pub endpoint: Endpoint,
     /// What all gateways have.
     #[serde(default)]
     pub routing: Routing,
@@ -111,7 +111,7 @@ impl HttpConfig for VonageConfig {
         let mut faults = Faults::default();
         faults.sender(&self.sender);
         faults.require("api_key", &self.api_key);
-        let url = faults.take(self.link.base_url(Some(BASE_URL), false));
+        let url = faults.take(self.endpoint.base_url(Some(BASE_URL), false));
         let names = ["api_secret", "api_secret_file"];
         let secret = faults.secret(names, self.api_secret.as_ref(), self.api_secret_file.as_ref());
         let names = ["signature_secret", "signature_secret_file"];

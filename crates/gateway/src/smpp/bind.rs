@@ -15,7 +15,7 @@ use tokio_util::codec::Encoder;
 use super::outcome;
 use super::pdu::{self, Header, status};
 use super::transport::Transport;
-use crate::config::SmppConfig;
+use crate::smpp::config::SmppConfig;
 
 /// The sequence number of the bind, the first of a session (SMPP 3.4 §3.2).
 pub(super) const SEQUENCE: u32 = 1;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use klaroen_domain::text::{Encoding, MessageText, gsm7, ucs2_parts};
 
-use crate::config::{Alphabet, SmppConfig};
+use crate::smpp::config::{Alphabet, SmppConfig};
 
 /// ISO 8859-1.
 const LATIN1: u8 = 0x03;
@@ -85,7 +85,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::smpp_tests::config;
+    use crate::smpp::config::tests::config;
 
     #[rstest]
     #[case(&[0x00, 0x69], 8, "i")]

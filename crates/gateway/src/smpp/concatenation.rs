@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::coding;
 use super::inbound::{Part, Sms};
-use crate::config::Alphabet;
+use crate::smpp::config::Alphabet;
 
 /// How long the answer to a part is held back. Parts that are sent together arrive within milliseconds, and those that are typed
 /// on a handset some three seconds apart; an SMSC gives up on an answer after ten seconds or more.

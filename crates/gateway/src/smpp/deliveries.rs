@@ -23,8 +23,8 @@ use super::dedupe::{Repetitions, Taken};
 use super::inbound::{self, Inbound, Sms};
 use super::link::Link;
 use super::pdu::DeliverSm;
-use crate::config::SmppConfig;
 use crate::insist::{self, insist};
+use crate::smpp::config::SmppConfig;
 use crate::sms::{Ack, Delivered, GatewayEvent, InboundSms};
 
 /// `deliver_sm` that wait for the consumer. An SMSC has 10 to 100 open at a time.

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::tls::Tls;
-use crate::config::SmppConfig;
+use crate::smpp::config::SmppConfig;
 
 /// A name server that does not answer in this time is down.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);

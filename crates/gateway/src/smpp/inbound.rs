@@ -9,7 +9,7 @@ use klaroen_domain::phone::{Country, PhoneNumber};
 use super::pdu::DeliverSm;
 use super::receipt::{self, Fields};
 use super::{coding, message_id};
-use crate::config::SmppConfig;
+use crate::smpp::config::SmppConfig;
 use crate::sms::Receipt;
 
 /// What a `deliver_sm` holds.

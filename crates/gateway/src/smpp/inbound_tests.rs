@@ -16,7 +16,7 @@ use tokio_util::bytes::BytesMut;
 use tokio_util::codec::Encoder;
 
 use super::*;
-use crate::config::smpp_tests::config;
+use crate::smpp::config::tests::config;
 
 const RECEIPT: &str =
     "id:77 sub:001 dlvrd:001 submit date:2611231559 done date:2611231600 stat:DELIVRD err:000 text:Ver";

@@ -17,8 +17,8 @@ use super::pdu::{self, Header, status};
 use super::submit::Message;
 use super::waiting::{Waiting, Wants};
 use super::{message_id, outcome};
-use crate::config::{MessageIdFormat, SmppConfig};
 use crate::failure::{not_taken, unknown};
+use crate::smpp::config::{MessageIdFormat, SmppConfig};
 use crate::sms::{Ack, OutboundSms};
 
 /// Sequence numbers end at `0x7FFF_FFFF` (SMPP 3.4 §3.2). Some room for what is not a submit.

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use super::super::submit::Composer;
 use super::super::tests::sms;
 use super::*;
-use crate::config::smpp_tests::config;
+use crate::smpp::config::tests::config;
 use crate::sms::{Delivered, GatewayEvent};
 
 struct Rig {

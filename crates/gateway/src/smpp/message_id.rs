@@ -6,7 +6,7 @@
 
 use klaroen_domain::outcome::ProviderId;
 
-use crate::config::MessageIdFormat;
+use crate::smpp::config::MessageIdFormat;
 
 /// SMPP 3.4 §5.2.23: 64 characters and a terminator; a longer id is literal, so that conversion stays cheap.
 const ID_LEN_MAX: usize = 64;

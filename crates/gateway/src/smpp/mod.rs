@@ -7,6 +7,7 @@ mod backoff;
 mod bind;
 mod coding;
 mod concatenation;
+mod config;
 mod dedupe;
 mod deliveries;
 mod dial;
@@ -23,7 +24,7 @@ mod session;
 mod submit;
 #[cfg(test)]
 mod tests;
-pub(crate) mod tls;
+mod tls;
 mod transport;
 mod waiting;
 
@@ -40,14 +41,14 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+pub use self::config::{Alphabet, MessageIdFormat, SmppConfig};
 use self::deliveries::Deliveries;
 use self::flight::Reporter;
 use self::link::Link;
 use self::session::{Ending, Session};
 use self::submit::Composer;
-use crate::ConnectError;
-use crate::config::SmppConfig;
 use crate::failure::not_taken;
+use crate::settings::ConnectError;
 use crate::sms::{Capabilities, Channel, ChannelStatus, OutboundSms, SmsGateway};
 
 /// Events that may wait for the consumer; beyond it the SMSC is told to come back.
@@ -107,7 +108,7 @@ pub(crate) fn connect(
     clock: Arc<dyn Clock>,
 ) -> Result<Channel, ConnectError> {
     let password = config.read_password()?;
-    let tls = tls::settings(config).map_err(|fault| ConnectError::Config(vec![fault]))?;
+    let tls = config.tls_settings().map_err(|fault| ConnectError::Config(vec![fault]))?;
     let config = Arc::new(config.clone());
     let (events, events_out) = mpsc::channel(EVENTS_MAX);
     let (status, status_out) = watch::channel(ChannelStatus::Connecting);

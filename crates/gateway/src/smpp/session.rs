@@ -22,7 +22,7 @@ use super::pdu::{self, DeliverSm, Header, Unframed, status};
 use super::probe::{Probe, Silence};
 use super::tls::Tls;
 use super::transport::{Transport, Went};
-use crate::config::SmppConfig;
+use crate::smpp::config::SmppConfig;
 use crate::sms::ChannelStatus;
 
 /// What a last PDU may take to leave before the connection is closed anyway.

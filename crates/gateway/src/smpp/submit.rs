@@ -14,7 +14,8 @@ use tokio_util::bytes::{BufMut, BytesMut};
 
 use super::coding;
 use super::pdu::{self, status};
-use crate::config::{SHORT_CODE_DIGITS_MAX, Senders, SmppConfig};
+use crate::settings::{SHORT_CODE_DIGITS_MAX, Senders};
+use crate::smpp::config::SmppConfig;
 use crate::sms::OutboundSms;
 
 /// Longest relative time that is written: a month. `DD` of a relative time goes no further, and no alert lasts as long.
@@ -234,7 +235,7 @@ mod tests {
     use tokio_util::codec::Decoder;
 
     use super::*;
-    use crate::config::smpp_tests::config as config_of;
+    use crate::smpp::config::tests::config as config_of;
 
     fn sms(text: &str) -> OutboundSms {
         OutboundSms {

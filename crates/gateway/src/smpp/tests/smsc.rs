@@ -20,7 +20,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::Framed;
 
-use crate::config::smpp_tests::config;
+use crate::smpp::config::tests::config;
 use crate::sms::{Channel, ChannelStatus, OutboundSms};
 
 pub(super) const OK: CommandStatus = CommandStatus::EsmeRok;

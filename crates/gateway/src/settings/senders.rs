@@ -2,7 +2,7 @@
 
 use klaroen_domain::phone::{Country, PhoneNumber};
 
-use super::Routing;
+use super::routing::Routing;
 
 /// The senders of a gateway, in the form that its provider wants.
 #[derive(Clone, Debug)]

@@ -11,7 +11,10 @@ use klaroen_domain::phone::{Country, CountryError, PhoneNumber};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::{ConfigFault, secret};
+use super::endpoint::is_base_url;
+use super::fault::ConfigFault;
+use super::originator::sender_fault;
+use super::secret;
 
 /// Characters of a callback token: 22 of base64 are 128 bits, which nobody guesses.
 const TOKEN_LEN: std::ops::RangeInclusive<usize> = 22..=128;
@@ -126,7 +129,7 @@ impl Routing {
         let fault = |code: &str, reason: &str| ConfigFault::new("senders", format!("{code}: {reason}"));
         self.senders.iter().map(move |(code, sender)| {
             let country = code.parse::<Country>().map_err(|error| fault(code, &error.to_string()))?;
-            match super::sender_fault(sender) {
+            match sender_fault(sender) {
                 Some(reason) => Err(fault(code, reason)),
                 None => Ok((country, sender.as_str())),
             }
@@ -215,7 +218,7 @@ impl Routing {
     /// The fault, where it is none.
     pub fn callback_url(&self) -> Result<Option<&str>, ConfigFault> {
         let Some(url) = &self.callback_url else { return Ok(None) };
-        let fine = super::link::is_base_url(url);
+        let fine = is_base_url(url);
         let trimmed = url.trim_end_matches('/');
         fine.then_some(Some(trimmed)).ok_or_else(|| {
             ConfigFault::new(
@@ -237,7 +240,7 @@ impl Routing {
             .map(|(token, url)| format!("{url}/v1/gateways/{name}/{}/receipts", token.expose_secret())))
     }
 
-    pub(super) fn validate(&self, faults: &mut Vec<ConfigFault>) {
+    pub(crate) fn validate(&self, faults: &mut Vec<ConfigFault>) {
         faults.extend(self.each_country().filter_map(Result::err));
         faults.extend(self.each_sender().filter_map(Result::err));
         faults.extend(self.sender_twice());
@@ -254,7 +257,7 @@ mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use super::super::GatewayConfig;
+    use crate::config::GatewayConfig;
 
     fn config(keys: &Value) -> GatewayConfig {
         let mut table = json!({"type": "log", "name": "dry"});

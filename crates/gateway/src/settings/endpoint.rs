@@ -7,27 +7,28 @@ use std::time::Duration;
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::ConfigFault;
+use super::fault::ConfigFault;
+use super::tls;
 
 /// Where the provider is and how it is talked to.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Link {
+pub struct Endpoint {
     /// The provider's address, where it is not the usual one: another region, a proxy, a test.
     #[serde(default)]
     pub base_url: Option<String>,
     /// Requests in flight: as many connections are kept while there is work.
-    #[serde(default = "Link::default_window")]
+    #[serde(default = "Endpoint::default_window")]
     pub window: u16,
     /// Seconds to wait for the answer to a request that was sent. Too short a time makes messages that were taken look lost.
-    #[serde(default = "Link::default_response_timeout_s")]
+    #[serde(default = "Endpoint::default_response_timeout_s")]
     pub response_timeout_s: u64,
     /// PEM file with the only authorities to trust; without it those of the public web.
     #[serde(default)]
     pub tls_ca_file: Option<PathBuf>,
 }
 
-impl Default for Link {
+impl Default for Endpoint {
     fn default() -> Self {
         Self {
             base_url: None,
@@ -38,7 +39,7 @@ impl Default for Link {
     }
 }
 
-impl Link {
+impl Endpoint {
     /// The keys, which stand beside those of the type.
     pub(super) const KEYS: [&'static str; 4] = ["base_url", "window", "response_timeout_s", "tls_ca_file"];
 
@@ -91,7 +92,7 @@ impl Link {
         if !(1..=600).contains(&self.response_timeout_s) {
             faults.push(ConfigFault::new("response_timeout_s", "must be 1 to 600"));
         }
-        faults.extend(crate::tls::client_config(self.tls_ca_file.as_deref()).err());
+        faults.extend(tls::client_config(self.tls_ca_file.as_deref()).err());
     }
 }
 
@@ -124,8 +125,8 @@ mod tests {
     #[case("http://[::1]:8080", "[::1]")]
     #[case("http://[::1]", "[::1]")]
     fn a_host_is_an_address_without_its_port(#[case] url: &str, #[case] host: &str) {
-        let link = Link { base_url: Some(url.to_owned()), ..Link::default() };
-        assert_eq!(link.host(), Some(host));
+        let endpoint = Endpoint { base_url: Some(url.to_owned()), ..Endpoint::default() };
+        assert_eq!(endpoint.host(), Some(host));
     }
 
     #[rstest]
@@ -152,8 +153,8 @@ mod tests {
         #[case] in_the_clear: bool,
         #[case] expected: Result<&str, &str>,
     ) {
-        let link = Link { base_url: Some(url.to_owned()), ..Link::default() };
-        match (link.base_url(None, in_the_clear), expected) {
+        let endpoint = Endpoint { base_url: Some(url.to_owned()), ..Endpoint::default() };
+        match (endpoint.base_url(None, in_the_clear), expected) {
             (Ok(found), Ok(expected)) => assert_eq!(found, expected),
             (Err(fault), Err(expected)) => assert!(fault.reason.contains(expected), "{fault}"),
             (found, _) => panic!("{url}: {found:?}"),

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::ConfigFault;
+use super::tls::{self, Tls};
+use crate::settings::{ConfigFault, PasswordError, Routing, sender_fault};
 
 /// SMPP 3.4 §4.1.1: `system_id` is at most 16 octets with its terminator.
 const SYSTEM_ID_LEN_MAX: usize = 15;
@@ -13,13 +14,6 @@ const SYSTEM_ID_LEN_MAX: usize = 15;
 const PASSWORD_LEN_MAX: usize = 8;
 /// SMPP 3.4 §4.1.1: `system_type` is at most 13 octets with its terminator.
 const SYSTEM_TYPE_LEN_MAX: usize = 12;
-/// 3GPP TS 23.040 §9.1.2.5: an alphanumeric address has at most 11 characters.
-const SENDER_NAME_LEN_MAX: usize = 11;
-/// ITU-T E.164: at most 15 digits.
-const SENDER_DIGITS_MAX: usize = 15;
-/// Above this a number is taken for an international one: no country has short codes of nine digits.
-pub(crate) const SHORT_CODE_DIGITS_MAX: usize = 8;
-
 /// `type = "smpp"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,7 +84,7 @@ pub struct SmppConfig {
     pub receipts_without_esm_class: bool,
     /// What all gateways have.
     #[serde(default)]
-    pub routing: super::Routing,
+    pub routing: Routing,
 }
 
 /// What the octets of a text are.
@@ -115,17 +109,6 @@ pub enum MessageIdFormat {
     HexDecimal,
     /// `submit_sm_resp` decimal, receipts hexadecimal.
     DecimalHex,
-}
-
-/// Why there is no password.
-#[derive(Debug, thiserror::Error)]
-pub enum PasswordError {
-    /// Neither or both keys are set.
-    #[error("give exactly one of password and password_file")]
-    NotExactlyOne,
-    /// The file cannot be read.
-    #[error("password_file cannot be read: {0}")]
-    File(#[from] std::io::Error),
 }
 
 impl SmppConfig {
@@ -164,7 +147,16 @@ impl SmppConfig {
         }
     }
 
-    pub(super) fn validate(&self, faults: &mut Vec<ConfigFault>) {
+    /// TLS of the connection; `None` if it has none. Reads `tls_ca_file`.
+    ///
+    /// # Errors
+    /// A server name that no certificate can have, or a file of authorities that cannot be used.
+    pub(super) fn tls_settings(&self) -> Result<Option<Tls>, ConfigFault> {
+        let name = self.tls_server_name.as_ref().unwrap_or(&self.host);
+        self.tls.then(|| tls::settings(name, self.tls_ca_file.as_deref())).transpose()
+    }
+
+    pub(crate) fn validate(&self, faults: &mut Vec<ConfigFault>) {
         let mut fault = |field, reason: &str| faults.push(ConfigFault::new(field, reason));
         if let Some(reason) = sender_fault(&self.sender) {
             fault("sender", reason);
@@ -199,7 +191,7 @@ impl SmppConfig {
         if !self.tls && (self.tls_ca_file.is_some() || self.tls_server_name.is_some()) {
             fault("tls", "must be true for tls_ca_file or tls_server_name to have a meaning");
         }
-        faults.extend(crate::smpp::tls::settings(self).err());
+        faults.extend(self.tls_settings().err());
         let mut fault = |field, reason: &str| faults.push(ConfigFault::new(field, reason));
         match self.read_password() {
             Ok(password) => {
@@ -222,19 +214,6 @@ fn printable(text: &str) -> bool {
     text.bytes().all(|b| (0x20..0x7F).contains(&b))
 }
 
-pub(crate) fn sender_fault(sender: &str) -> Option<&'static str> {
-    let digits = sender.strip_prefix('+').unwrap_or(sender);
-    if sender.is_empty() {
-        Some("is empty")
-    } else if digits.bytes().all(|b| b.is_ascii_digit()) {
-        (digits.is_empty() || digits.len() > SENDER_DIGITS_MAX).then_some("a number has 1 to 15 digits")
-    } else if !sender.bytes().all(|b| b.is_ascii_alphanumeric() || b == b' ') {
-        Some("a name has only ASCII letters, digits and spaces")
-    } else {
-        (sender.len() > SENDER_NAME_LEN_MAX).then_some("a name has at most 11 characters")
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use std::io::Write;
@@ -242,8 +221,8 @@ pub(crate) mod tests {
     use rstest::rstest;
     use serde_json::{Value, json};
 
-    use super::super::GatewayConfig;
     use super::*;
+    use crate::config::GatewayConfig;
 
     pub(crate) fn config(changes: &Value) -> SmppConfig {
         let mut table = json!({"name": "main", "host": "127.0.0.1", "system_id": "klaroen", "password": "secret08",

@@ -7,7 +7,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::config::ConfigFault;
+use super::fault::ConfigFault;
 
 /// What a handshake needs that trusts the authorities in `ca_file` and no others; without a file those of the public web.
 ///

@@ -4,18 +4,20 @@ use serde::de::Error;
 use serde_json::{Map, Value};
 use serde_path_to_error::{Path, Segment};
 
-use super::{Link, Routing, secret};
+use super::endpoint::Endpoint;
+use super::routing::Routing;
+use super::secret;
 
 /// Types that are no HTTP gateways: their `window` is their own.
-const WITHOUT_LINK: [&str; 3] = ["smpp", "log", "simulator"];
+const WITHOUT_ENDPOINT: [&str; 3] = ["smpp", "log", "simulator"];
 
-/// `{type: keys}` of a `[[gateways]]` table, with its common keys under `routing` and, for a gateway over HTTP, `link`. The
+/// `{type: keys}` of a `[[gateways]]` table, with its common keys under `routing` and, for a gateway over HTTP, `endpoint`. The
 /// type goes outside so that an error knows its way to the value (serde forgets it behind a tag that is inside).
 ///
 /// # Errors
 /// Where there is no type; where a secret is no text, without quoting it; and where such a table is there already, which
 /// nobody is to write.
-pub(super) fn lift(mut table: Map<String, Value>) -> Result<Value, serde_json::Error> {
+pub(crate) fn regroup(mut table: Map<String, Value>) -> Result<Value, serde_json::Error> {
     for (key, value) in &table {
         if secret::is_secret(key) && !value.is_string() && !value.is_null() {
             return Err(Error::custom(format!("{key}: must be text: write it in quotes")));
@@ -26,9 +28,9 @@ pub(super) fn lift(mut table: Map<String, Value>) -> Result<Value, serde_json::E
         Some(_) => return Err(Error::custom("type: must be text, such as \"smpp\"")),
         None => return Err(Error::missing_field("type")),
     };
-    let over_http = !WITHOUT_LINK.contains(&kind.as_str());
+    let over_http = !WITHOUT_ENDPOINT.contains(&kind.as_str());
     let groups: [(&str, &[&str], bool); 2] =
-        [("routing", &Routing::KEYS, true), ("link", &Link::KEYS, over_http)];
+        [("routing", &Routing::KEYS, true), ("endpoint", &Endpoint::KEYS, over_http)];
     for (name, keys, wanted) in groups {
         if table.contains_key(name) {
             return Err(Error::custom(format!("unknown field `{name}`")));
@@ -44,13 +46,14 @@ pub(super) fn lift(mut table: Map<String, Value>) -> Result<Value, serde_json::E
 
 /// An error in the words of the file: the way to the value before it, without tables that nobody wrote; and where it lists the
 /// keys that there are, those that were moved take the places of their tables.
-pub(super) fn in_words_of_the_file(error: &serde_json::Error, path: &Path) -> String {
+pub(crate) fn in_words_of_the_file(error: &serde_json::Error, path: &Path) -> String {
     let listed = |keys: &[&str]| keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
     let error = error.to_string();
     let error = match error.split_once(", expected one of ") {
         Some((fault, keys)) => {
-            let keys =
-                keys.replace("`routing`", &listed(&Routing::KEYS)).replace("`link`", &listed(&Link::KEYS));
+            let keys = keys
+                .replace("`routing`", &listed(&Routing::KEYS))
+                .replace("`endpoint`", &listed(&Endpoint::KEYS));
             format!("{fault}, expected one of {keys}")
         }
         None => error,
@@ -64,7 +67,7 @@ fn key_of(path: &Path) -> String {
     let mut way = String::new();
     for segment in path.iter().skip(1) {
         match segment {
-            Segment::Map { key } if way.is_empty() && ["routing", "link"].contains(&key.as_str()) => {}
+            Segment::Map { key } if way.is_empty() && ["routing", "endpoint"].contains(&key.as_str()) => {}
             Segment::Map { key } | Segment::Enum { variant: key } => {
                 let dot = if way.is_empty() { "" } else { "." };
                 way.extend([dot, key]);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::ConfigFault;
+use super::fault::ConfigFault;
 
 /// More than any secret: a file that is larger is the wrong one.
 const LEN_MAX: usize = 4_096;
