@@ -3,29 +3,16 @@
 //!
 //! The client is reqwest on rustls: no redirects, no proxy of the environment, no decompression, no cookies, no retries, HTTP/1.1 only.
 
+mod callbacks;
 mod classify;
 mod client;
-mod cm;
 mod contract;
 mod fields;
 mod gate;
-mod infobip;
-mod jwt;
-mod kannel;
-mod messagebird;
-mod spryng;
-mod template;
-mod template_config;
-mod template_text;
+mod providers;
 #[cfg(test)]
 mod tests;
-mod twilio;
-mod twilio_signature;
-mod vonage;
-mod vonage_signature;
-mod xml;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,25 +24,19 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use cm::CmConfig;
-pub use infobip::InfobipConfig;
-pub use kannel::KannelConfig;
-pub use messagebird::MessagebirdConfig;
-pub use spryng::SpryngConfig;
-pub use template_config::{AnswerRules, InboundRules, ReceiptRules, ReplyRules, TemplateConfig};
-pub use twilio::TwilioConfig;
-pub use vonage::{SignatureMethod, VonageConfig};
-
+pub use self::callbacks::Callbacks;
 pub(crate) use self::contract::HttpConfig;
+pub use self::providers::{
+    AnswerRules, CmConfig, InboundRules, InfobipConfig, KannelConfig, MessagebirdConfig, ReceiptRules,
+    ReplyRules, SignatureMethod, SpryngConfig, TemplateConfig, TwilioConfig, VonageConfig,
+};
 
 use self::client::{Client, Exchange};
-use self::contract::Contract;
-use self::gate::Gate;
 use crate::failure::{not_taken, unknown};
 use crate::settings::ConnectError;
 use crate::sms::{
-    CallbackError, CallbackKind, Capabilities, Channel, ChannelStatus, Delivered, OutboundSms, RawCallback,
-    SmsGateway, StatusAnswer, VerifiedCallback,
+    CallbackError, Capabilities, Channel, ChannelStatus, Delivered, OutboundSms, RawCallback, SmsGateway,
+    StatusAnswer, VerifiedCallback,
 };
 
 struct HttpGateway {
@@ -66,85 +47,6 @@ struct HttpGateway {
     _events: mpsc::Sender<Delivered>,
     closed: CancellationToken,
     in_flight: TaskTracker,
-}
-
-/// Reads what the provider of one gateway calls back with: its contract and its gate, without a connection.
-pub struct Callbacks {
-    contract: Box<dyn Contract>,
-    gate: Gate,
-}
-
-impl std::fmt::Debug for Callbacks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Callbacks").field("open", &self.gate.is_open()).finish_non_exhaustive()
-    }
-}
-
-impl Callbacks {
-    /// # Errors
-    /// [`ConnectError::Config`].
-    pub(crate) fn of(config: &dyn HttpConfig, country: Country) -> Result<Self, ConnectError> {
-        Ok(Self {
-            contract: config.contract(country).map_err(ConnectError::Config)?,
-            gate: Gate::new(config.routing()).map_err(|fault| ConnectError::Config(vec![fault]))?,
-        })
-    }
-
-    /// What the gateway can do: what its contract can, and nothing of callbacks where it takes none.
-    pub(crate) fn capabilities(&self) -> Capabilities {
-        let can = self.contract.capabilities();
-        let called = self.gate.is_open();
-        Capabilities { receipts: can.receipts && called, inbound: can.inbound && called, ..can }
-    }
-
-    /// What the provider can do, were its callbacks let in.
-    #[must_use]
-    pub fn possible(&self) -> Capabilities {
-        self.contract.capabilities()
-    }
-
-    /// Whether callbacks are let in: there is a token.
-    #[must_use]
-    pub fn are_open(&self) -> bool {
-        self.gate.is_open()
-    }
-
-    /// Whether somebody who calls from `peer` with this token is heard: to be asked before anything of the body is read.
-    ///
-    /// # Errors
-    /// [`CallbackError::NotSupported`], `Token` or `Address`.
-    pub fn admit(&self, token: &str, peer: IpAddr) -> Result<(), CallbackError> {
-        self.gate.admit(token, peer)
-    }
-
-    /// Bytes that path, query and body of a callback have together at most.
-    #[must_use]
-    pub fn bytes_max(&self) -> usize {
-        self.contract.callback_bytes_max()
-    }
-
-    /// Verifies token, address and signature over the raw bytes, then parses. Pure.
-    ///
-    /// # Errors
-    /// [`CallbackError`]; the caller answers with its [`CallbackError::status`].
-    pub fn parse(&self, callback: &RawCallback<'_>) -> Result<VerifiedCallback, CallbackError> {
-        self.admit(callback.token, callback.peer)?;
-        if callback.body.len() + callback.path_and_query.len() > self.bytes_max() {
-            return Err(CallbackError::TooLarge);
-        }
-        let url = self.gate.url_of(callback);
-        let replay_key = self.contract.authenticate(callback, &url)?;
-        let found = match callback.kind {
-            CallbackKind::Receipts => self.contract.receipts(callback)?,
-            CallbackKind::Inbound => self.contract.inbound(callback)?,
-        };
-        Ok(VerifiedCallback {
-            events: found.events,
-            unreadable: found.unreadable,
-            replay_key,
-            answer: self.contract.answer(callback.kind),
-        })
-    }
 }
 
 /// Makes it ready. There is nothing to connect: it is up from the start, and connections come with the messages.
@@ -174,7 +76,7 @@ impl HttpGateway {
         if self.closed.is_cancelled() {
             return alike(not_taken("closed", "the gateway is closed"));
         }
-        match self.client.exchange(self.callbacks.contract.submission(batch)).await {
+        match self.client.exchange(self.callbacks.contract().submission(batch)).await {
             Exchange::NotWritten(code, detail) => alike(not_taken(code, detail)),
             Exchange::NoAnswer(code, detail) => alike(unknown(code, detail)),
             Exchange::Answered(answer) => {
@@ -184,7 +86,7 @@ impl HttpGateway {
                 // One outcome for each message, whatever the contract made of the answer.
                 let read = self
                     .callbacks
-                    .contract
+                    .contract()
                     .outcomes(batch, &answer)
                     .filter(|found| found.len() == batch.len());
                 read.unwrap_or_else(|| alike(classify::of_request(&answer, batch.len())))
@@ -205,13 +107,13 @@ impl SmsGateway for HttpGateway {
     }
 
     fn together(&self, a: &OutboundSms, b: &OutboundSms) -> bool {
-        let contract = &self.callbacks.contract;
+        let contract = self.callbacks.contract();
         let can = contract.capabilities();
         fits(a, can) == fits(b, can) && contract.together(a, b)
     }
 
     async fn submit_batch(&self, batch: &[OutboundSms]) -> Vec<SubmitOutcome> {
-        let can = self.callbacks.contract.capabilities();
+        let can = self.callbacks.contract().capabilities();
         let size = usize::from(can.batch_max).max(1);
         let mut outcomes = Vec::with_capacity(batch.len());
         // What is too long would be cut or refused there: it stays here, and the others go without it.
@@ -234,11 +136,11 @@ impl SmsGateway for HttpGateway {
     }
 
     async fn query_status(&self, sms: &OutboundSms, since: Timestamp) -> StatusAnswer {
-        let Some(call) = self.callbacks.contract.question(sms, since) else {
+        let Some(call) = self.callbacks.contract().question(sms, since) else {
             return StatusAnswer::Unsupported;
         };
         match self.client.exchange(call).await {
-            Exchange::Answered(answer) => self.callbacks.contract.finding(sms, since, &answer),
+            Exchange::Answered(answer) => self.callbacks.contract().finding(sms, since, &answer),
             Exchange::NotWritten(..) | Exchange::NoAnswer(..) => StatusAnswer::NoAnswer,
         }
     }

@@ -8,9 +8,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::specimen::RECEIPTS;
+use crate::http::SignatureMethod;
 use crate::http::fields::Fields;
-use crate::http::vonage_signature::SignatureMethod;
-use crate::http::{jwt, twilio_signature, vonage_signature};
+use crate::http::providers::jwt;
+use crate::http::providers::twilio::signature as twilio_signature;
+use crate::http::providers::vonage::signature as vonage_signature;
 use crate::sms::{CallbackError, RawCallback};
 
 fn read<T: DeserializeOwned>(text: &str, least: usize) -> Vec<T> {

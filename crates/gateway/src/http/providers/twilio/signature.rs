@@ -13,7 +13,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::fields::{hex, pairs, query};
+use crate::http::fields::{hex, pairs, query};
 use crate::sms::{CallbackError, RawCallback};
 
 /// Verifies the signature of a request to `url`. Twilio signs with HMAC-SHA1 and the account's token; a request that says
@@ -21,7 +21,7 @@ use crate::sms::{CallbackError, RawCallback};
 ///
 /// # Errors
 /// [`CallbackError::Signature`].
-pub(super) fn verify(
+pub(in crate::http) fn verify(
     callback: &RawCallback<'_>,
     url: &str,
     auth_token: &SecretString,

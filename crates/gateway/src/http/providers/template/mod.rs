@@ -1,5 +1,8 @@
 //! A provider whose contract fits a template: `type = "http"`.
 
+mod config;
+mod text;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use klaroen_domain::outcome::{Failure, SubmitOutcome};
@@ -10,14 +13,14 @@ use reqwest::header::{CONTENT_TYPE, HeaderName};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::classify::{Meaning, outcome, presentable};
-use super::client::{Answer, Call};
-use super::contract::{
+pub use self::config::{AnswerRules, InboundRules, ReceiptRules, ReplyRules, TemplateConfig};
+use self::text::{Escape, ITEMS, Template};
+use crate::http::classify::{Meaning, outcome, presentable};
+use crate::http::client::{Answer, Call};
+use crate::http::contract::{
     Contract, Faults, Found, HttpConfig, accepted, common_keys, receipts_url_of, validity_minutes,
 };
-use super::fields::{Fields, ReceiptParts, at, inbound, is_json, json, raw};
-use super::template_config::TemplateConfig;
-use super::template_text::{Escape, Template};
+use crate::http::fields::{Fields, ReceiptParts, at, inbound, is_json, json, raw};
 use crate::settings::{ConfigFault, Senders};
 use crate::sms::{
     CallbackAnswer, CallbackError, CallbackKind, Capabilities, ClientReference, GatewayEvent, OutboundSms,
@@ -41,8 +44,6 @@ const PLACEHOLDERS: [&str; 12] = [
     "secret",
     "basic",
 ];
-/// In the body of a batch: its messages.
-pub(super) const ITEMS: &str = "items";
 
 /// Where a value stands in an answer.
 #[derive(Debug)]

@@ -9,13 +9,13 @@ use klaroen_domain::text::Encoding;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::classify::{Meaning, outcome};
-use super::client::{Answer, Call};
-use super::contract::{
+use crate::http::classify::{Meaning, outcome};
+use crate::http::client::{Answer, Call};
+use crate::http::contract::{
     Contract, Faults, Found, HttpConfig, REFERENCE_PARAMETER, accepted, common_keys, receipts_url_of,
     validity_minutes,
 };
-use super::fields::{Fields, ReceiptParts, inbound};
+use crate::http::fields::{Fields, ReceiptParts, inbound};
 use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback};
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq;
 
-use super::fields::hex;
+use crate::http::fields::hex;
 use crate::sms::{CallbackError, RawCallback};
 
 /// Seconds that the provider's clock may differ from ours.
@@ -34,7 +34,7 @@ struct Claims {
 ///
 /// # Errors
 /// [`CallbackError::Signature`]; [`CallbackError::Expired`] where the signature is right and its time is not.
-pub(super) fn verify(
+pub(in crate::http) fn verify(
     token: &str,
     key: &str,
     url: &str,

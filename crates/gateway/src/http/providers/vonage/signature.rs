@@ -9,7 +9,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
-use super::fields::{Fields, hex};
+use crate::http::fields::{Fields, hex};
 use crate::sms::CallbackError;
 
 /// Seconds that `timestamp` may differ from our clock, either way.
@@ -36,7 +36,7 @@ pub enum SignatureMethod {
 ///
 /// # Errors
 /// [`CallbackError::Signature`]; [`CallbackError::Expired`] where it is right and its time is not.
-pub(super) fn verify(
+pub(in crate::http) fn verify(
     fields: &Fields,
     secret: &SecretString,
     method: SignatureMethod,

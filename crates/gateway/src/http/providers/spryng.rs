@@ -11,10 +11,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::classify::{Codes, Meaning, Refusal, outcome, refused};
-use super::client::{Answer, Call};
-use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys};
-use super::fields::{Fields, ReceiptParts, at};
+use crate::http::classify::{Codes, Meaning, Refusal, outcome, refused};
+use crate::http::client::{Answer, Call};
+use crate::http::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys};
+use crate::http::fields::{Fields, ReceiptParts, at};
 use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback, StatusAnswer};
 

@@ -1,5 +1,7 @@
 //! Twilio's Messages API, and whoever speaks it: `SignalWire`, Bird's exit API.
 
+pub(in crate::http) mod signature;
+
 use std::path::PathBuf;
 
 use base64::Engine;
@@ -14,13 +16,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::classify::{Codes, Meaning, Refusal, refused};
-use super::client::{Answer, Call};
-use super::contract::{
+use crate::http::classify::{Codes, Meaning, Refusal, refused};
+use crate::http::client::{Answer, Call};
+use crate::http::contract::{
     Contract, Faults, Found, HttpConfig, REFERENCE_PARAMETER, accepted, common_keys, receipts_url_of,
 };
-use super::fields::{Fields, ReceiptParts, at, inbound, status_of};
-use super::twilio_signature;
+use crate::http::fields::{Fields, ReceiptParts, at, inbound, status_of};
+
 use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{
     CallbackAnswer, CallbackError, CallbackKind, Candidate, Capabilities, OutboundSms, RawCallback,
@@ -279,7 +281,7 @@ impl Contract for Twilio {
     }
 
     fn authenticate(&self, callback: &RawCallback<'_>, url: &str) -> Result<Option<String>, CallbackError> {
-        twilio_signature::verify(callback, url, &self.auth_token, self.shared_key.as_ref())?;
+        signature::verify(callback, url, &self.auth_token, self.shared_key.as_ref())?;
         // They sign no time: repetitions are harmless because receipts merge, and inbound messages have ids.
         Ok(None)
     }

@@ -11,11 +11,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::classify::{Codes, Meaning, Refusal, outcome, refused};
-use super::client::{Answer, Call};
-use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys};
-use super::fields::{Fields, ReceiptParts, at, inbound, status_of};
 use super::jwt;
+use crate::http::classify::{Codes, Meaning, Refusal, outcome, refused};
+use crate::http::client::{Answer, Call};
+use crate::http::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys};
+use crate::http::fields::{Fields, ReceiptParts, at, inbound, status_of};
 use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{
     CallbackAnswer, CallbackError, CallbackKind, Capabilities, ClientReference, OutboundSms, RawCallback,

@@ -8,9 +8,8 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::contract::Faults;
-use super::template::ITEMS;
-use super::template_text::Template;
+use super::text::{ITEMS, Template};
+use crate::http::contract::Faults;
 use crate::settings::{ConfigFault, Endpoint, Routing};
 
 /// `type = "http"`.

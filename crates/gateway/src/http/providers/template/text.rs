@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 
+/// In the body of a batch: its messages.
+pub(super) const ITEMS: &str = "items";
+
 /// What a value must not break out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Escape {

@@ -11,10 +11,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::classify::{Codes, Meaning, Refusal, outcome, presentable, refused};
-use super::client::{Answer, Call};
-use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys, validity_minutes};
-use super::fields::{ReceiptParts, at, inbound, json as json_of, raw, status_of};
+use crate::http::classify::{Codes, Meaning, Refusal, outcome, presentable, refused};
+use crate::http::client::{Answer, Call};
+use crate::http::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys, validity_minutes};
+use crate::http::fields::{ReceiptParts, at, inbound, json as json_of, raw, status_of};
 use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{
     CallbackError, Capabilities, ClientReference, GatewayEvent, OutboundSms, RawCallback, StatusAnswer,

@@ -1,5 +1,7 @@
 //! Vonage SMS API, once Nexmo.
 
+pub(in crate::http) mod signature;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,13 +16,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::classify::{Codes, Meaning, Refusal, refused};
-use super::client::{Answer, Call};
-use super::contract::{Contract, Faults, Found, HttpConfig, common_keys};
-use super::fields::{Fields, ReceiptParts, at, inbound, status_of};
-pub use super::vonage_signature::SignatureMethod;
-use super::vonage_signature::{self};
+pub use self::signature::SignatureMethod;
 use crate::failure::unknown;
+use crate::http::classify::{Codes, Meaning, Refusal, refused};
+use crate::http::client::{Answer, Call};
+use crate::http::contract::{Contract, Faults, Found, HttpConfig, common_keys};
+use crate::http::fields::{Fields, ReceiptParts, at, inbound, status_of};
 use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{CallbackError, Capabilities, ClientReference, GatewayEvent, OutboundSms, RawCallback};
 
@@ -202,7 +203,7 @@ impl Contract for Vonage {
     fn authenticate(&self, callback: &RawCallback<'_>, _url: &str) -> Result<Option<String>, CallbackError> {
         let Some((secret, method)) = &self.signature else { return Ok(None) };
         let fields = Fields::read(callback)?;
-        vonage_signature::verify(&fields, secret, *method, callback.received_at).map(Some)
+        signature::verify(&fields, secret, *method, callback.received_at).map(Some)
     }
 
     fn receipts(&self, callback: &RawCallback<'_>) -> Result<Found, CallbackError> {

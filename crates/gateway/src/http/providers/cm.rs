@@ -9,11 +9,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::classify::{Codes, Meaning, Refusal, refused};
-use super::client::{Answer, Call};
-use super::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys, validity_minutes};
-use super::fields::{ReceiptParts, at, inbound, is_json, json, pairs, query, raw, status_of};
 use super::xml;
+use crate::http::classify::{Codes, Meaning, Refusal, refused};
+use crate::http::client::{Answer, Call};
+use crate::http::contract::{Contract, Faults, Found, HttpConfig, accepted, common_keys, validity_minutes};
+use crate::http::fields::{ReceiptParts, at, inbound, is_json, json, pairs, query, raw, status_of};
 use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback};
 
