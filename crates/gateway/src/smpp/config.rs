@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::tls::{self, Tls};
 use crate::settings::{ConfigFault, PasswordError, Routing, sender_fault};
+use crate::smpp::tls::{self, Tls};
 
 /// SMPP 3.4 §4.1.1: `system_id` is at most 16 octets with its terminator.
 const SYSTEM_ID_LEN_MAX: usize = 15;

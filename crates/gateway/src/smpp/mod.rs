@@ -3,32 +3,18 @@
 //! `session` is the life of the connection and the one task that reads and writes (`transport`); `link` is the outbound and
 //! `deliveries` the inbound half of one; the rest are tables and pure functions. The wire is spoken by `pdu` and `submit`.
 
-mod backoff;
-mod bind;
-mod coding;
-mod concatenation;
+mod codec;
 mod config;
-mod dedupe;
-mod deliveries;
-mod dial;
-mod flight;
+mod connection;
 mod inbound;
-mod link;
-mod message_id;
-mod outbox;
 mod outcome;
-mod pdu;
-mod probe;
-mod receipt;
 mod session;
 mod submit;
 #[cfg(test)]
 mod tests;
 mod tls;
-mod transport;
-mod waiting;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -41,11 +27,11 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use self::codec::coding;
 pub use self::config::{Alphabet, MessageIdFormat, SmppConfig};
-use self::deliveries::Deliveries;
-use self::flight::Reporter;
-use self::link::Link;
-use self::session::{Ending, Session};
+use self::connection::flight::Reporter;
+use self::inbound::deliveries::Deliveries;
+use self::session::{Ending, Session, Slot};
 use self::submit::Composer;
 use crate::failure::not_taken;
 use crate::settings::ConnectError;
@@ -62,24 +48,6 @@ const UNBIND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest text: 8-bit numbering allows 255 parts, handsets some ten.
 const SEGMENTS_MAX: u8 = 10;
-
-/// The link of the moment, where there is one.
-#[derive(Clone, Default)]
-struct Slot(Arc<Mutex<Option<Arc<Link>>>>);
-
-impl Slot {
-    fn get(&self) -> Option<Arc<Link>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn fill(&self, link: Arc<Link>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
-    }
-
-    fn empty(&self) -> Option<Arc<Link>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
 
 /// One bind.
 struct SmppGateway {

@@ -1,7 +1,7 @@
 //! The life of a bind: connect, bind, serve, and again after a wait.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusmpp::CommandId;
@@ -11,18 +11,17 @@ use tokio::time::Instant;
 use tokio_util::bytes::BytesMut;
 use tokio_util::sync::CancellationToken;
 
-use super::Slot;
-use super::backoff::{self, Ladder};
-use super::bind::{self, NotBound};
-use super::deliveries::Deliveries;
-use super::dial::dial;
-use super::flight::Reporter;
-use super::link::Link;
-use super::pdu::{self, DeliverSm, Header, Unframed, status};
-use super::probe::{Probe, Silence};
-use super::tls::Tls;
-use super::transport::{Transport, Went};
+use crate::smpp::codec::pdu::{self, DeliverSm, Header, Unframed, status};
 use crate::smpp::config::SmppConfig;
+use crate::smpp::connection::backoff::{self, Ladder};
+use crate::smpp::connection::bind::{self, NotBound};
+use crate::smpp::connection::bound::Link;
+use crate::smpp::connection::dial::dial;
+use crate::smpp::connection::flight::Reporter;
+use crate::smpp::connection::probe::{Probe, Silence};
+use crate::smpp::connection::transport::{Transport, Went};
+use crate::smpp::inbound::deliveries::Deliveries;
+use crate::smpp::tls::Tls;
 use crate::sms::ChannelStatus;
 
 /// What a last PDU may take to leave before the connection is closed anyway.
@@ -30,6 +29,24 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Reads of what came before the link ended: more than any window, and an end where the peer goes on sending.
 const REST_READS_MAX: usize = 100;
+
+/// The link of the moment, where there is one.
+#[derive(Clone, Default)]
+pub(super) struct Slot(Arc<Mutex<Option<Arc<Link>>>>);
+
+impl Slot {
+    pub(super) fn get(&self) -> Option<Arc<Link>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn fill(&self, link: Arc<Link>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+    }
+
+    pub(super) fn empty(&self) -> Option<Arc<Link>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 /// What a session needs to run.
 pub(super) struct Session {

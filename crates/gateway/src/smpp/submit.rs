@@ -12,9 +12,9 @@ use klaroen_domain::text::MessageText;
 use rusmpp::CommandId;
 use tokio_util::bytes::{BufMut, BytesMut};
 
-use super::coding;
-use super::pdu::{self, status};
 use crate::settings::{SHORT_CODE_DIGITS_MAX, Senders};
+use crate::smpp::codec::coding;
+use crate::smpp::codec::pdu::{self, status};
 use crate::smpp::config::SmppConfig;
 use crate::sms::OutboundSms;
 

@@ -10,12 +10,12 @@ use rusmpp::CommandId;
 use tokio_util::bytes::{BufMut, BytesMut};
 
 /// Longest PDU: `message_payload` may have 64 KiB less its header, real ones a few hundred octets.
-pub(super) const PDU_LEN_MAX: usize = 64 * 1024;
+pub(in crate::smpp) const PDU_LEN_MAX: usize = 64 * 1024;
 /// Length, id, status and sequence number (SMPP 3.4 §3.2).
-pub(super) const HEADER_LEN: usize = 16;
+pub(in crate::smpp) const HEADER_LEN: usize = 16;
 
 /// `command_status` values that are written or looked for (SMPP 3.4 §5.1.3).
-pub(super) mod status {
+pub(in crate::smpp) mod status {
     pub(in crate::smpp) const OK: u32 = 0x00;
     pub(in crate::smpp) const INVALID_LENGTH: u32 = 0x02;
     pub(in crate::smpp) const INVALID_COMMAND: u32 = 0x03;
@@ -28,7 +28,7 @@ pub(super) mod status {
 
 /// What every PDU begins with, without its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(in crate::smpp) struct Header {
     pub id: CommandId,
     pub status: u32,
     pub sequence_number: u32,
@@ -36,7 +36,7 @@ pub(super) struct Header {
 
 /// The framing is lost: the length cannot be, so nobody knows where the next PDU begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unframed {
+pub(in crate::smpp) struct Unframed {
     /// Of the PDU that says so; 0 where even that has not come.
     pub sequence_number: u32,
 }
@@ -45,7 +45,7 @@ pub(super) struct Unframed {
 ///
 /// # Errors
 /// [`Unframed`].
-pub(super) fn next(octets: &[u8]) -> Result<Option<(Header, usize)>, Unframed> {
+pub(in crate::smpp) fn next(octets: &[u8]) -> Result<Option<(Header, usize)>, Unframed> {
     let word = |at: usize| octets.get(at..at + 4).and_then(|w| w.try_into().ok()).map(u32::from_be_bytes);
     let Some(length) = word(0).map(|length| usize::try_from(length).unwrap_or(usize::MAX)) else {
         return Ok(None);
@@ -61,13 +61,19 @@ pub(super) fn next(octets: &[u8]) -> Result<Option<(Header, usize)>, Unframed> {
 }
 
 /// Appends a PDU.
-pub(super) fn put(out: &mut BytesMut, id: CommandId, status: u32, sequence_number: u32, body: &[u8]) {
+pub(in crate::smpp) fn put(
+    out: &mut BytesMut,
+    id: CommandId,
+    status: u32,
+    sequence_number: u32,
+    body: &[u8],
+) {
     put_header(out, id, status, sequence_number, body.len());
     out.put_slice(body);
 }
 
 /// Appends the header of a PDU whose body of `body_len` octets follows.
-pub(super) fn put_header(
+pub(in crate::smpp) fn put_header(
     out: &mut BytesMut,
     id: CommandId,
     status: u32,
@@ -84,13 +90,13 @@ pub(super) fn put_header(
 }
 
 /// The message id of a `submit_sm_resp` body (SMPP 3.4 §4.4.2); empty where there is none.
-pub(super) fn message_id(mut body: &[u8]) -> Cow<'_, str> {
+pub(in crate::smpp) fn message_id(mut body: &[u8]) -> Cow<'_, str> {
     c_string(&mut body, 65)
 }
 
 /// What matters here of a `deliver_sm` (SMPP 3.4 §4.6.1). No `Debug`: it holds a number and a text.
 #[derive(Default)]
-pub(super) struct DeliverSm<'a> {
+pub(in crate::smpp) struct DeliverSm<'a> {
     pub source_ton: u8,
     pub source: Cow<'a, str>,
     pub destination: Cow<'a, str>,
@@ -112,7 +118,7 @@ pub(super) struct DeliverSm<'a> {
 impl<'a> DeliverSm<'a> {
     /// Reads a body: the mandatory parameters in their order, then the optional ones that are known here and have their length.
     /// `None` where it ends before its text does.
-    pub(super) fn read(mut body: &'a [u8]) -> Option<Self> {
+    pub(in crate::smpp) fn read(mut body: &'a [u8]) -> Option<Self> {
         let body = &mut body;
         c_string(body, 6); // service_type
         let (source_ton, _npi) = (take_u8(body)?, take_u8(body)?);

@@ -10,7 +10,7 @@ use tokio_util::bytes::BytesMut;
 
 /// The queue of one connection. Positions in it count from the connection's first octet.
 #[derive(Default)]
-pub(super) struct Outbox {
+pub(in crate::smpp) struct Outbox {
     queue: Mutex<Queue>,
     /// Octets that left for the socket.
     written: AtomicU64,
@@ -27,7 +27,7 @@ struct Queue {
 impl Outbox {
     /// Appends what `write` writes, which is whole PDUs, and gives the position of their end. The writer wakes at once: nothing
     /// waits for company.
-    pub(super) fn put(&self, write: impl FnOnce(&mut BytesMut)) -> u64 {
+    pub(in crate::smpp) fn put(&self, write: impl FnOnce(&mut BytesMut)) -> u64 {
         let mut queue = self.lock();
         let before = queue.octets.len();
         write(&mut queue.octets);
@@ -42,38 +42,38 @@ impl Outbox {
     }
 
     /// Moves all that waits to `out`, which has to be empty.
-    pub(super) fn take(&self, out: &mut BytesMut) {
+    pub(in crate::smpp) fn take(&self, out: &mut BytesMut) {
         mem::swap(&mut self.lock().octets, out);
     }
 
     /// The writer looks again, though nothing was put.
-    pub(super) fn wake(&self) {
+    pub(in crate::smpp) fn wake(&self) {
         self.writer.wake();
     }
 
     /// Wakes `waker` at the next [`Outbox::put`].
-    pub(super) fn watch(&self, waker: &Waker) {
+    pub(in crate::smpp) fn watch(&self, waker: &Waker) {
         self.writer.register(waker);
     }
 
     /// The writer is awake, and looks before it sleeps.
-    pub(super) fn unwatch(&self) {
+    pub(in crate::smpp) fn unwatch(&self) {
         drop(self.writer.take());
     }
 
     /// `count` octets left for the socket. Only the writer says so.
-    pub(super) fn wrote(&self, count: usize) {
+    pub(in crate::smpp) fn wrote(&self, count: usize) {
         self.written.fetch_add(count as u64, Ordering::Release);
     }
 
     /// Octets that left for the socket: a PDU that ends here or before was written, one that ends later was not, and no SMSC can
     /// take a part of it.
-    pub(super) fn written(&self) -> u64 {
+    pub(in crate::smpp) fn written(&self) -> u64 {
         self.written.load(Ordering::Acquire)
     }
 
     /// Octets that were put and did not leave.
-    pub(super) fn backlog(&self) -> u64 {
+    pub(in crate::smpp) fn backlog(&self) -> u64 {
         self.lock().put.saturating_sub(self.written())
     }
 

@@ -3,46 +3,46 @@
 use std::time::Duration;
 
 /// After a link that worked: an SMSC refuses a new bind while it still holds the old one.
-pub(super) const AFTER_LOSS: Duration = Duration::from_secs(1);
+pub(in crate::smpp) const AFTER_LOSS: Duration = Duration::from_secs(1);
 /// After a connection that was not made: the SMSC may be just starting.
-pub(super) const AFTER_FAILURE: Duration = Duration::from_millis(250);
+pub(in crate::smpp) const AFTER_FAILURE: Duration = Duration::from_millis(250);
 /// After a bind that was refused: hammering locks accounts.
-pub(super) const AFTER_REFUSAL: Duration = Duration::from_mins(1);
+pub(in crate::smpp) const AFTER_REFUSAL: Duration = Duration::from_mins(1);
 /// "Already bound" says nothing against the account: it knows us, and the SMSC has not noticed yet that the one whose place we
 /// take is gone, which it does within seconds. So these tries are soon, and no more than these: after them somebody else holds
 /// the bind, and that is a refusal like any other.
 const WHILE_HELD: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 /// A link that was up for this long starts the ladder anew.
-pub(super) const HEALTHY: Duration = Duration::from_mins(1);
+pub(in crate::smpp) const HEALTHY: Duration = Duration::from_mins(1);
 
 const LONGEST: Duration = Duration::from_mins(1);
 
 /// Counts the tries that failed in a row.
 #[derive(Debug, Default)]
-pub(super) struct Ladder(u32);
+pub(in crate::smpp) struct Ladder(u32);
 
 impl Ladder {
     /// The next wait: `first` doubled with each failure, up to a minute, shortened by up to a quarter. `jitter` is in `0.0..1.0`.
-    pub(super) fn next(&mut self, first: Duration, jitter: f64) -> Duration {
+    pub(in crate::smpp) fn next(&mut self, first: Duration, jitter: f64) -> Duration {
         let wait = first.saturating_mul(2_u32.saturating_pow(self.0)).min(LONGEST);
         self.0 = self.0.saturating_add(1);
         wait.mul_f64(1.0 - 0.25 * jitter)
     }
 
     /// It worked.
-    pub(super) fn reset(&mut self) {
+    pub(in crate::smpp) fn reset(&mut self) {
         self.0 = 0;
     }
 }
 
 /// The next wait after so many answers in a row that the bind is still held; `None` where it will not be free soon.
-pub(super) fn while_held(answers: usize, jitter: f64) -> Option<Duration> {
+pub(in crate::smpp) fn while_held(answers: usize, jitter: f64) -> Option<Duration> {
     WHILE_HELD.get(answers).map(|wait| wait.mul_f64(1.0 + 0.25 * jitter))
 }
 
 /// At least a minute, and not the same for all.
-pub(super) fn after_refusal(jitter: f64) -> Duration {
+pub(in crate::smpp) fn after_refusal(jitter: f64) -> Duration {
     AFTER_REFUSAL.mul_f64(1.0 + 0.25 * jitter)
 }
 

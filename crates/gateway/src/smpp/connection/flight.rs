@@ -9,13 +9,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::outcome;
 use crate::failure::unknown;
 use crate::insist::insist;
+use crate::smpp::outcome;
 use crate::sms::{Delivered, GatewayEvent, OutboundSms};
 
 /// Tells the consumer of answers that nobody waited for.
-pub(super) struct Reporter {
+pub(in crate::smpp) struct Reporter {
     /// Weak, so that the consumer's end closes with the session.
     pub events: mpsc::WeakSender<Delivered>,
     /// Of what nobody would send again.
@@ -56,7 +56,7 @@ enum Part {
 }
 
 /// A message on its way. It outlives its caller, so that a late answer still settles it.
-pub(super) struct Flight {
+pub(in crate::smpp) struct Flight {
     delivery: DeliveryId,
     /// [`OutboundSms::attempt`].
     attempt: i64,
@@ -72,7 +72,7 @@ struct Progress {
 
 impl Flight {
     /// A message of `parts` parts, and where its outcome comes out.
-    pub(super) fn new(
+    pub(in crate::smpp) fn new(
         sms: &OutboundSms,
         parts: usize,
         reporter: Arc<Reporter>,
@@ -84,12 +84,12 @@ impl Flight {
     }
 
     /// The verdict on a part.
-    pub(super) fn settle(&self, part: usize, outcome: SubmitOutcome) {
+    pub(in crate::smpp) fn settle(&self, part: usize, outcome: SubmitOutcome) {
         self.note(part, Part::Settled(outcome));
     }
 
     /// No answer in time; it may still come.
-    pub(super) fn overdue(&self, part: usize) {
+    pub(in crate::smpp) fn overdue(&self, part: usize) {
         self.note(part, Part::Overdue);
     }
 
@@ -106,7 +106,7 @@ impl Flight {
     }
 
     /// Tells the consumer what the caller does not know. It has `Unknown` already, or takes its silence for it.
-    pub(super) fn report(&self, outcome: SubmitOutcome) {
+    pub(in crate::smpp) fn report(&self, outcome: SubmitOutcome) {
         if !matches!(outcome, SubmitOutcome::Unknown(_)) {
             self.reporter.late_answer(self.delivery, self.attempt, outcome);
         }

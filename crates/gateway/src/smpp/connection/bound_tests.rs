@@ -8,10 +8,10 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::super::submit::Composer;
-use super::super::tests::sms;
 use super::*;
 use crate::smpp::config::tests::config;
+use crate::smpp::submit::Composer;
+use crate::smpp::tests::sms;
 use crate::sms::{Delivered, GatewayEvent};
 
 struct Rig {
@@ -161,7 +161,7 @@ async fn an_answer_that_came_and_was_not_looked_at_is_a_late_one() {
 #[tokio::test]
 async fn an_sms_is_taken_when_the_answer_is_written() {
     let rig = Rig::new(1);
-    let [stored, again] = [Taken::default(), Taken::default()];
+    let [stored, again] = [Acknowledged::default(), Acknowledged::default()];
     rig.link.answer(&[5], Ack::Stored, Some(stored.clone()));
     rig.link.answer(&[6], Ack::Retry, Some(again.clone()));
     rig.link.tick(Instant::now());

@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::coding;
-use super::inbound::{Part, Sms};
+use super::deliver_sm::{Part, Sms};
+use crate::smpp::codec::coding;
 use crate::smpp::config::Alphabet;
 
 /// How long the answer to a part is held back. Parts that are sent together arrive within milliseconds, and those that are typed
 /// on a handset some three seconds apart; an SMSC gives up on an answer after ten seconds or more.
-pub(super) const HOLD: Duration = Duration::from_secs(5);
+pub(in crate::smpp) const HOLD: Duration = Duration::from_secs(5);
 
 /// After this the parts that came are delivered as they are.
-pub(super) const PATIENCE: Duration = Duration::from_mins(5);
+pub(in crate::smpp) const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Long SMS that may be incomplete at a time; the oldest gives way.
 const OPEN_MAX: usize = 1_000;
@@ -31,7 +31,7 @@ type Key = (String, String, u16, u8);
 
 /// An SMS that was joined, and the `deliver_sm` that wait for an answer.
 #[derive(Debug)]
-pub(super) struct Joined {
+pub(in crate::smpp) struct Joined {
     /// What was joined.
     pub sms: Sms,
     /// Sequence numbers that are still to be answered.
@@ -48,18 +48,18 @@ struct Open {
 }
 
 /// The long SMS that are incomplete.
-pub(super) struct Joiner {
+pub(in crate::smpp) struct Joiner {
     alphabet: Alphabet,
     open: HashMap<Key, Open>,
 }
 
 impl Joiner {
-    pub(super) fn new(alphabet: Alphabet) -> Self {
+    pub(in crate::smpp) fn new(alphabet: Alphabet) -> Self {
         Self { alphabet, open: HashMap::new() }
     }
 
     /// Takes a part; gives the whole where this was the last one, and a partial one that had to give way.
-    pub(super) fn add(&mut self, part: Part, sequence_number: u32, now: Instant) -> Vec<Joined> {
+    pub(in crate::smpp) fn add(&mut self, part: Part, sequence_number: u32, now: Instant) -> Vec<Joined> {
         let mut done = Vec::new();
         let key = (part.from.clone(), part.to.clone(), part.reference, part.total);
         if !self.open.contains_key(&key) && self.open.len() >= OPEN_MAX {
@@ -82,7 +82,7 @@ impl Joiner {
     }
 
     /// When [`Joiner::release`] or [`Joiner::expire`] next has something to do.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(in crate::smpp) fn next_deadline(&self) -> Option<Instant> {
         self.open
             .values()
             .flat_map(|open| {
@@ -93,7 +93,7 @@ impl Joiner {
     }
 
     /// The `deliver_sm` that are to be answered now, although their SMS is incomplete.
-    pub(super) fn release(&mut self, now: Instant) -> Vec<u32> {
+    pub(in crate::smpp) fn release(&mut self, now: Instant) -> Vec<u32> {
         let mut released = Vec::new();
         for open in self.open.values_mut() {
             let before = released.len();
@@ -106,7 +106,7 @@ impl Joiner {
     }
 
     /// The SMS whose missing parts are not waited for any longer.
-    pub(super) fn expire(&mut self, now: Instant) -> Vec<Joined> {
+    pub(in crate::smpp) fn expire(&mut self, now: Instant) -> Vec<Joined> {
         let expired: Vec<Key> = self
             .open
             .iter()
@@ -118,7 +118,7 @@ impl Joiner {
 
     /// All that is open, as it is: the link is gone and with it the answers that were owed. The provider sends unanswered
     /// parts again on the next link; what was answered would be lost, so only such are given.
-    pub(super) fn drain(&mut self) -> Vec<Joined> {
+    pub(in crate::smpp) fn drain(&mut self) -> Vec<Joined> {
         let keys: Vec<Key> =
             self.open.iter().filter(|(_, open)| open.answered_some).map(|(key, _)| key.clone()).collect();
         let partial = keys.iter().filter_map(|key| self.close(key)).collect();

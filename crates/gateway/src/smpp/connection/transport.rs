@@ -12,14 +12,14 @@ use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use super::dial::Wire;
 use super::outbox::Outbox;
-use super::pdu::{self, Header, Unframed};
+use crate::smpp::codec::pdu::{self, Header, Unframed};
 
 /// Room for one read.
 const READ_LEN: usize = 64 * 1024;
 
 /// Which way octets went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Went {
+pub(in crate::smpp) enum Went {
     /// To us, and perhaps to the provider, too.
     In,
     /// Only to the provider.
@@ -27,7 +27,7 @@ pub(super) enum Went {
 }
 
 /// A connection to an SMSC.
-pub(super) struct Transport {
+pub(in crate::smpp) struct Transport {
     wire: Box<dyn Wire>,
     outbox: Arc<Outbox>,
     /// Came and was not looked at.
@@ -39,17 +39,17 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(wire: Box<dyn Wire>) -> Self {
+    pub(in crate::smpp) fn new(wire: Box<dyn Wire>) -> Self {
         Self { wire, outbox: Arc::default(), inbox: BytesMut::new(), out: BytesMut::new(), unflushed: false }
     }
 
     /// What is put here is written.
-    pub(super) fn outbox(&self) -> &Arc<Outbox> {
+    pub(in crate::smpp) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
     }
 
     /// Writes what waits, then reads what came. Ready when octets went either way.
-    pub(super) fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Went>> {
+    pub(in crate::smpp) fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Went>> {
         self.outbox.watch(cx.waker());
         let before = self.outbox.written();
         if let Poll::Ready(Err(error)) = self.poll_send(cx) {
@@ -69,7 +69,7 @@ impl Transport {
     }
 
     /// [`Transport::poll_exchange`] as a future. Dropping it loses nothing.
-    pub(super) async fn exchange(&mut self) -> io::Result<Went> {
+    pub(in crate::smpp) async fn exchange(&mut self) -> io::Result<Went> {
         std::future::poll_fn(|cx| self.poll_exchange(cx)).await
     }
 
@@ -110,7 +110,7 @@ impl Transport {
     ///
     /// # Errors
     /// [`Unframed`], after which nothing more can be read.
-    pub(super) fn take_all<E>(
+    pub(in crate::smpp) fn take_all<E>(
         &mut self,
         mut take: impl FnMut(Header, &[u8]) -> Option<E>,
     ) -> Result<Option<E>, Unframed> {
@@ -133,7 +133,7 @@ impl Transport {
     }
 
     /// Reads on what has come already, without waiting; `false` where there is nothing.
-    pub(super) fn receive_now(&mut self) -> bool {
+    pub(in crate::smpp) fn receive_now(&mut self) -> bool {
         // Without the runtime's budget, which would end this early.
         let receive = std::future::poll_fn(|cx| self.poll_receive(cx));
         matches!(tokio::task::unconstrained(receive).now_or_never(), Some(Ok(1..)))
@@ -143,7 +143,7 @@ impl Transport {
     ///
     /// # Errors
     /// Where the connection does not take it.
-    pub(super) async fn say_goodbye(&mut self, mut last: BytesMut) -> io::Result<()> {
+    pub(in crate::smpp) async fn say_goodbye(&mut self, mut last: BytesMut) -> io::Result<()> {
         // Only what has begun is finished.
         while !self.out.is_empty() {
             std::future::poll_fn(|cx| self.poll_write(cx)).await?;

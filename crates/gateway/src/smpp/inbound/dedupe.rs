@@ -7,14 +7,13 @@
 //! where taking a second STOP for the first would not be.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use klaroen_domain::time::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::inbound::Sms;
+use super::deliver_sm::Sms;
+use crate::smpp::connection::acknowledged::Acknowledged;
 
 /// Longer than the time in which an SMSC repeats a `deliver_sm`.
 const SAME: Duration = Duration::from_mins(10);
@@ -27,22 +26,6 @@ const SENDERS_MAX: usize = 10_000;
 
 type Hash = [u8; 32];
 
-/// Whether the provider was told that we have it. Set by whoever writes the answer.
-#[derive(Clone, Default)]
-pub(super) struct Taken(Arc<AtomicBool>);
-
-impl Taken {
-    /// The answer is written: there is no reason to send it again.
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it was.
-    pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// The latest text of a sender.
 struct Latest {
     content: Hash,
@@ -50,44 +33,44 @@ struct Latest {
     since: Timestamp,
     /// When it came last.
     came: Timestamp,
-    taken: Taken,
+    acknowledged: Acknowledged,
 }
 
 impl Latest {
     /// Whether the same text at `now` may be this one again.
     fn may_come_again(&self, now: Timestamp) -> bool {
-        now.since(self.since) < SAME && (!self.taken.get() || now.since(self.came) < CROSSED)
+        now.since(self.since) < SAME && (!self.acknowledged.get() || now.since(self.came) < CROSSED)
     }
 }
 
 /// The latest text of each sender, hashed.
 #[derive(Default)]
-pub(super) struct Repetitions {
+pub(in crate::smpp) struct Repetitions {
     latest: HashMap<Hash, Latest>,
     order: VecDeque<Hash>,
 }
 
 impl Repetitions {
-    /// The key of `sms`, which came in at `now`, and where to note that it was taken.
-    pub(super) fn key(&mut self, sms: &Sms, now: Timestamp) -> (String, Taken) {
+    /// The key of `sms`, which came in at `now`, and where to note that it was acknowledged.
+    pub(in crate::smpp) fn key(&mut self, sms: &Sms, now: Timestamp) -> (String, Acknowledged) {
         let sender = hash(&[&sms.from, &sms.to]);
         let content = hash(&[&sms.from, &sms.to, &sms.text]);
-        let (since, taken) = match self.latest.get_mut(&sender) {
+        let (since, acknowledged) = match self.latest.get_mut(&sender) {
             Some(latest) if latest.content == content && latest.may_come_again(now) => {
                 latest.came = now;
-                (latest.since, latest.taken.clone())
+                (latest.since, latest.acknowledged.clone())
             }
             _ => (now, self.remember(sender, content, now)),
         };
         let digest = hash_of(&[&content, &since.as_millis().to_be_bytes()]);
         // Half of it: 128 bits do not collide.
         let (half, _) = digest.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
-        (format!("{:032x}", u128::from_be_bytes(*half)), taken)
+        (format!("{:032x}", u128::from_be_bytes(*half)), acknowledged)
     }
 
-    fn remember(&mut self, sender: Hash, content: Hash, now: Timestamp) -> Taken {
-        let taken = Taken::default();
-        let latest = Latest { content, since: now, came: now, taken: taken.clone() };
+    fn remember(&mut self, sender: Hash, content: Hash, now: Timestamp) -> Acknowledged {
+        let acknowledged = Acknowledged::default();
+        let latest = Latest { content, since: now, came: now, acknowledged: acknowledged.clone() };
         if self.latest.insert(sender, latest).is_none() {
             self.order.push_back(sender);
             if self.order.len() > SENDERS_MAX
@@ -96,7 +79,7 @@ impl Repetitions {
                 self.latest.remove(&oldest);
             }
         }
-        taken
+        acknowledged
     }
 }
 
@@ -128,9 +111,9 @@ mod tests {
         let mut repetitions = Repetitions::default();
         let start = Timestamp::from_millis(1_700_000_000_000);
         let mut key = |s| repetitions.key(&sms("STOP"), start.plus(Duration::from_secs(s)));
-        let (first, taken) = key(0);
+        let (first, acknowledged) = key(0);
         assert_eq!(key(500).0, first, "not answered, or to come again");
-        taken.set();
+        acknowledged.set();
         assert_eq!(key(559).0, first, "the answer crossed with it");
         assert_ne!(key(600).0, first, "another day");
         assert!(!first.contains("316") && first.len() == 32);
@@ -141,8 +124,8 @@ mod tests {
         let mut repetitions = Repetitions::default();
         let start = Timestamp::from_millis(1_700_000_000_000);
         let mut key = |s| repetitions.key(&sms("STOP"), start.plus(Duration::from_secs(s)));
-        let (first, taken) = key(0);
-        taken.set();
+        let (first, acknowledged) = key(0);
+        acknowledged.set();
         let (second, _) = key(300);
         assert_ne!(second, first);
         assert_eq!(key(400).0, second, "that one was not taken yet");

@@ -11,7 +11,7 @@ const ENQUIRE_MISSES: u32 = 2;
 
 /// What is to be done about a silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Probe {
+pub(in crate::smpp) enum Probe {
     /// Send an `enquire_link`.
     Send,
     /// End the link.
@@ -19,7 +19,7 @@ pub(super) enum Probe {
 }
 
 /// How long nothing was heard. Whatever comes is a sign of life, not only the answer.
-pub(super) struct Silence {
+pub(in crate::smpp) struct Silence {
     patience: Duration,
     deadline: Instant,
     /// Enquiries since something was heard.
@@ -28,22 +28,22 @@ pub(super) struct Silence {
 
 impl Silence {
     /// A link that was heard at `now` and is probed after `patience`.
-    pub(super) fn new(patience: Duration, now: Instant) -> Self {
+    pub(in crate::smpp) fn new(patience: Duration, now: Instant) -> Self {
         Self { patience, deadline: now + patience, sent: 0 }
     }
 
     /// When [`Silence::probe`] next has something to say.
-    pub(super) const fn deadline(&self) -> Instant {
+    pub(in crate::smpp) const fn deadline(&self) -> Instant {
         self.deadline
     }
 
     /// Something came.
-    pub(super) fn end(&mut self, now: Instant) {
+    pub(in crate::smpp) fn end(&mut self, now: Instant) {
         *self = Self::new(self.patience, now);
     }
 
     /// What is to be done at `now`. After a miss the next probe goes out at once.
-    pub(super) fn probe(&mut self, now: Instant) -> Option<Probe> {
+    pub(in crate::smpp) fn probe(&mut self, now: Instant) -> Option<Probe> {
         if now < self.deadline {
             return None;
         }

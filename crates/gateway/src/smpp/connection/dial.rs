@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::tls::Tls;
 use crate::smpp::config::SmppConfig;
+use crate::smpp::tls::Tls;
 
 /// A name server that does not answer in this time is down.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,14 +31,14 @@ const KEEPALIVE_RETRIES: u32 = 8;
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 
 /// A byte stream to the SMSC.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(in crate::smpp) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// Connects.
 ///
 /// # Errors
 /// DNS, TCP and TLS alike: nothing was sent that an SMSC would understand.
-pub(super) async fn dial(config: &SmppConfig, tls: Option<&Tls>) -> io::Result<Box<dyn Wire>> {
+pub(in crate::smpp) async fn dial(config: &SmppConfig, tls: Option<&Tls>) -> io::Result<Box<dyn Wire>> {
     let lookup = tokio::net::lookup_host((config.host.as_str(), config.port));
     let addresses: Vec<_> = within(LOOKUP_TIMEOUT, lookup).await?.take(ADDRESSES_MAX).collect();
     first_of(addresses, |address| open(address, tls)).await

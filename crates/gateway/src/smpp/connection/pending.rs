@@ -17,7 +17,7 @@ const LATE_FOR: Duration = Duration::from_mins(10);
 const LATE_MAX: usize = 10_000;
 
 /// A part that waits for its answer.
-pub(super) struct Wants {
+pub(in crate::smpp) struct Wants {
     pub flight: Arc<Flight>,
     /// Which of its parts.
     pub part: usize,
@@ -33,7 +33,7 @@ struct InWindow {
 }
 
 /// The parts of one link by sequence number.
-pub(super) struct Waiting {
+pub(in crate::smpp) struct Waiting {
     response_timeout: Duration,
     window: BTreeMap<u32, InWindow>,
     /// Overdue, with the time when they are given up.
@@ -41,18 +41,18 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn new(response_timeout: Duration) -> Self {
+    pub(in crate::smpp) fn new(response_timeout: Duration) -> Self {
         Self { response_timeout, window: BTreeMap::new(), late: BTreeMap::new() }
     }
 
     /// A part was put where it is written.
-    pub(super) fn add(&mut self, sequence_number: u32, wants: Wants, permit: OwnedSemaphorePermit) {
+    pub(in crate::smpp) fn add(&mut self, sequence_number: u32, wants: Wants, permit: OwnedSemaphorePermit) {
         let entry = InWindow { wants, since: Instant::now(), _permit: permit };
         self.window.insert(sequence_number, entry);
     }
 
     /// Takes the part that an answer to `sequence_number` is to, where that was among the `written` octets.
-    pub(super) fn take(&mut self, sequence_number: u32, written: u64) -> Option<Wants> {
+    pub(in crate::smpp) fn take(&mut self, sequence_number: u32, written: u64) -> Option<Wants> {
         if let Entry::Occupied(entry) = self.window.entry(sequence_number) {
             return (entry.get().wants.end <= written).then(|| entry.remove().wants);
         }
@@ -63,14 +63,14 @@ impl Waiting {
     }
 
     /// When [`Waiting::expire`] next has something to do.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(in crate::smpp) fn next_deadline(&self) -> Option<Instant> {
         let overdue = self.window.first_key_value().map(|(_, entry)| entry.since + self.response_timeout);
         let given_up = self.late.first_key_value().map(|(_, (_, until))| *until);
         overdue.into_iter().chain(given_up).min()
     }
 
     /// Gives those that are overdue now, which wait on outside the window, and those whose time is over.
-    pub(super) fn expire(&mut self, now: Instant) -> (Vec<Wants>, Vec<Wants>) {
+    pub(in crate::smpp) fn expire(&mut self, now: Instant) -> (Vec<Wants>, Vec<Wants>) {
         let (mut overdue, mut given_up) = (Vec::new(), Vec::new());
         while let Some(entry) = self.late.first_entry()
             && entry.get().1 <= now
@@ -91,12 +91,12 @@ impl Waiting {
     }
 
     /// Whether no part takes room in the window.
-    pub(super) fn is_window_empty(&self) -> bool {
+    pub(in crate::smpp) fn is_window_empty(&self) -> bool {
         self.window.is_empty()
     }
 
     /// Gives all that wait; nobody waits any more.
-    pub(super) fn clear(&mut self) -> Vec<Wants> {
+    pub(in crate::smpp) fn clear(&mut self) -> Vec<Wants> {
         let late = std::mem::take(&mut self.late).into_values().map(|(wants, _)| wants);
         let window = std::mem::take(&mut self.window).into_values().map(|entry| entry.wants);
         late.chain(window).collect()

@@ -12,16 +12,16 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio_util::bytes::{BufMut, BytesMut};
 use tokio_util::codec::Encoder;
 
-use super::outcome;
-use super::pdu::{self, Header, status};
 use super::transport::Transport;
+use crate::smpp::codec::pdu::{self, Header, status};
 use crate::smpp::config::SmppConfig;
+use crate::smpp::outcome;
 
 /// The sequence number of the bind, the first of a session (SMPP 3.4 §3.2).
-pub(super) const SEQUENCE: u32 = 1;
+pub(in crate::smpp) const SEQUENCE: u32 = 1;
 
 /// Why there is no bind.
-pub(super) enum NotBound {
+pub(in crate::smpp) enum NotBound {
     /// The provider does not want us.
     Refused(String),
     /// The account is good, and its bind is held: perhaps still by the one before us.
@@ -40,7 +40,7 @@ enum Step {
 ///
 /// # Errors
 /// [`NotBound`].
-pub(super) async fn bind(
+pub(in crate::smpp) async fn bind(
     transport: &mut Transport,
     config: &SmppConfig,
     password: &SecretString,

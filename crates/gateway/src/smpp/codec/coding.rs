@@ -16,7 +16,7 @@ const UCS2: u8 = 0x08;
 ///
 /// Where the provider's default alphabet is Latin-1, a text that Latin-1 lacks a character of (the euro sign, Greek capitals)
 /// takes more parts than it counts: it can only go as UCS-2.
-pub(super) fn encode(text: &MessageText, config: &SmppConfig) -> Option<(u8, Vec<Vec<u8>>)> {
+pub(in crate::smpp) fn encode(text: &MessageText, config: &SmppConfig) -> Option<(u8, Vec<Vec<u8>>)> {
     let parts = text.parts();
     match (text.encoding(), config.alphabet) {
         (Encoding::Ucs2, _) => Some((UCS2, parts.into_iter().map(ucs2).collect())),
@@ -32,7 +32,7 @@ pub(super) fn encode(text: &MessageText, config: &SmppConfig) -> Option<(u8, Vec
 }
 
 /// How many parts [`encode`] makes of a text.
-pub(super) fn segments(text: &MessageText, alphabet: Alphabet) -> u8 {
+pub(in crate::smpp) fn segments(text: &MessageText, alphabet: Alphabet) -> u8 {
     let fits = |text: &str| text.chars().all(|c| u8::try_from(u32::from(c)).is_ok());
     if alphabet == Alphabet::Latin1 && text.encoding() == Encoding::Gsm7 && !fits(text.as_str()) {
         return u8::try_from(ucs2_parts(text.as_str()).len()).unwrap_or(u8::MAX);
@@ -49,7 +49,7 @@ fn ucs2(text: &str) -> Vec<u8> {
 }
 
 /// The text of inbound octets. Never fails: what cannot be read becomes a replacement character.
-pub(super) fn decode(octets: &[u8], data_coding: u8, alphabet: Alphabet) -> String {
+pub(in crate::smpp) fn decode(octets: &[u8], data_coding: u8, alphabet: Alphabet) -> String {
     match data_coding {
         // The default alphabet, also with a message class (0x10 to 0x13, 0xF0 to 0xF3).
         0x00 | 0x10..=0x13 | 0xF0..=0xF3 => match alphabet {
@@ -69,7 +69,7 @@ fn decode_ucs2(octets: &[u8]) -> String {
 }
 
 /// The text of a receipt: ASCII in whatever coding the provider claims.
-pub(super) fn decode_receipt(octets: &[u8], data_coding: u8) -> Cow<'_, str> {
+pub(in crate::smpp) fn decode_receipt(octets: &[u8], data_coding: u8) -> Cow<'_, str> {
     if data_coding == UCS2 && octets.first() == Some(&0) {
         return Cow::Owned(decode_ucs2(octets));
     }

@@ -6,15 +6,16 @@ use std::fmt::Write as _;
 use klaroen_domain::outcome::ReceiptStatus;
 use klaroen_domain::phone::{Country, PhoneNumber};
 
-use super::pdu::DeliverSm;
 use super::receipt::{self, Fields};
-use super::{coding, message_id};
+use crate::smpp::codec::coding;
+use crate::smpp::codec::message_id;
+use crate::smpp::codec::pdu::DeliverSm;
 use crate::smpp::config::SmppConfig;
 use crate::sms::Receipt;
 
 /// What a `deliver_sm` holds.
 #[derive(Debug)]
-pub(super) enum Inbound {
+pub(in crate::smpp) enum Inbound {
     /// A receipt with an id.
     Receipt(Receipt),
     /// A receipt without one: nothing can be done with it, now or later.
@@ -27,7 +28,7 @@ pub(super) enum Inbound {
 
 /// A whole SMS. No `Debug` of its content.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Sms {
+pub(in crate::smpp) struct Sms {
     /// Source address as the provider writes it.
     pub from: String,
     /// Destination address.
@@ -44,7 +45,7 @@ impl std::fmt::Debug for Sms {
 
 /// One part of a long SMS.
 #[derive(Clone)]
-pub(super) struct Part {
+pub(in crate::smpp) struct Part {
     /// Source address.
     pub from: String,
     /// Destination address.
@@ -84,7 +85,7 @@ const E164_SAFE_LEN_MIN: usize = 10;
 /// Only the message type in `esm_class` (SMPP 3.4 §5.2.12) makes it a receipt, because anybody can text us "id:1 stat:DELIVRD".
 /// Where a provider forgets the type, the configuration may allow a look at the text; the consumer then still has to find
 /// the message that it is about, sent to the number that it came from.
-pub(super) fn read(pdu: &DeliverSm<'_>, config: &SmppConfig, country: Country) -> Inbound {
+pub(in crate::smpp) fn read(pdu: &DeliverSm<'_>, config: &SmppConfig, country: Country) -> Inbound {
     let DeliverSm { esm_class, data_coding, .. } = *pdu;
     // An empty short_message means that the text is in message_payload (SMPP 3.4 §5.3.2.32).
     let body: &[u8] = match pdu.payload {
@@ -228,5 +229,5 @@ const fn sar(pdu: &DeliverSm<'_>) -> Option<(u16, u8, u8)> {
 }
 
 #[cfg(test)]
-#[path = "inbound_tests.rs"]
+#[path = "deliver_sm_tests.rs"]
 mod tests;

@@ -10,15 +10,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::dedupe::Taken;
+use super::acknowledged::Acknowledged;
 use super::flight::{Flight, Reporter};
 use super::outbox::Outbox;
-use super::pdu::{self, Header, status};
-use super::submit::Message;
-use super::waiting::{Waiting, Wants};
-use super::{message_id, outcome};
+use super::pending::{Waiting, Wants};
 use crate::failure::{not_taken, unknown};
+use crate::smpp::codec::message_id;
+use crate::smpp::codec::pdu::{self, Header, status};
 use crate::smpp::config::{MessageIdFormat, SmppConfig};
+use crate::smpp::outcome;
+use crate::smpp::submit::Message;
 use crate::sms::{Ack, OutboundSms};
 
 /// Sequence numbers end at `0x7FFF_FFFF` (SMPP 3.4 §3.2). Some room for what is not a submit.
@@ -39,7 +40,7 @@ const ROOM_WITHIN: Duration = Duration::from_secs(5);
 const NO_MESSAGE_ID: &[u8] = b"\0";
 
 /// A bound connection.
-pub(super) struct Link {
+pub(in crate::smpp) struct Link {
     outbox: Arc<Outbox>,
     window: Arc<Semaphore>,
     window_size: u32,
@@ -61,12 +62,12 @@ struct Inner {
     /// What our latest `deliver_sm_resp` had for sequence numbers: the SMSC's count, which runs beside ours.
     answered: VecDeque<u32>,
     /// Inbound SMS whose answer is on its way out, with the position where it ends.
-    thanked: VecDeque<(u64, Taken)>,
+    thanked: VecDeque<(u64, Acknowledged)>,
 }
 
 impl Link {
     /// A link whose first sequence number is `first_sequence`.
-    pub(super) fn new(
+    pub(in crate::smpp) fn new(
         outbox: Arc<Outbox>,
         first_sequence: u32,
         config: &SmppConfig,
@@ -93,7 +94,7 @@ impl Link {
     }
 
     /// Submits a message, part by part as the window lets them through.
-    pub(super) async fn submit(&self, sms: &OutboundSms, message: &Message) -> SubmitOutcome {
+    pub(in crate::smpp) async fn submit(&self, sms: &OutboundSms, message: &Message) -> SubmitOutcome {
         let (flight, outcome) = Flight::new(sms, message.parts(), Arc::clone(&self.reporter));
         let mut launch = Launch { flight: Arc::new(flight), launched: 0, parts: message.parts(), outcome };
         while launch.launched < launch.parts {
@@ -151,7 +152,7 @@ impl Link {
     ///
     /// A `generic_nack` names only a sequence number. Where one of our `deliver_sm_resp` had the same, it may be meant, so
     /// it settles nothing: the submit waits for its own answer, and is in doubt where none comes.
-    pub(super) fn settle(&self, header: Header, body: &[u8]) {
+    pub(in crate::smpp) fn settle(&self, header: Header, body: &[u8]) {
         let nack = header.id == CommandId::GenericNack;
         let wants = {
             let mut inner = self.lock();
@@ -179,7 +180,7 @@ impl Link {
 
     /// Answers `deliver_sm`: `ESME_ROK` only for what is stored, else `ESME_RX_T_APPN`, after which the SMSC sends it again.
     /// Sets `taken` once an `ESME_ROK` is written. Where the link is gone, the SMSC sends it again on the next one.
-    pub(super) fn answer(&self, sequence_numbers: &[u32], ack: Ack, taken: Option<Taken>) {
+    pub(in crate::smpp) fn answer(&self, sequence_numbers: &[u32], ack: Ack, taken: Option<Acknowledged>) {
         let status = match ack {
             Ack::Stored => status::OK,
             Ack::Retry => status::COME_AGAIN,
@@ -192,7 +193,7 @@ impl Link {
     }
 
     /// Refuses a `deliver_sm` that cannot be read, now or later (SMPP 3.4 §4.3: its header was good, so no `generic_nack`).
-    pub(super) fn refuse(&self, sequence_number: u32) {
+    pub(in crate::smpp) fn refuse(&self, sequence_number: u32) {
         self.respond(&[sequence_number], status::INVALID_LENGTH);
     }
 
@@ -219,37 +220,37 @@ impl Link {
     }
 
     /// Says something without a body.
-    pub(super) fn say(&self, id: CommandId, status: u32, sequence_number: u32) {
+    pub(in crate::smpp) fn say(&self, id: CommandId, status: u32, sequence_number: u32) {
         if self.outbox.backlog() <= BACKLOG_MAX {
             self.outbox.put(|out| pdu::put(out, id, status, sequence_number, &[]));
         }
     }
 
     /// Asks for a sign of life.
-    pub(super) fn enquire(&self) {
+    pub(in crate::smpp) fn enquire(&self) {
         let sequence_number = self.lock().take_sequence();
         self.say(CommandId::EnquireLink, status::OK, sequence_number);
     }
 
     /// Ends the session, and waits for the answer.
-    pub(super) async fn unbind(&self) {
+    pub(in crate::smpp) async fn unbind(&self) {
         let sequence_number = self.lock().take_sequence();
         self.say(CommandId::Unbind, status::OK, sequence_number);
         self.unbound.cancelled().await;
     }
 
     /// Our `unbind` was answered.
-    pub(super) fn unbound(&self) {
+    pub(in crate::smpp) fn unbound(&self) {
         self.unbound.cancel();
     }
 
     /// When [`Link::tick`] next has something to do.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(in crate::smpp) fn next_deadline(&self) -> Option<Instant> {
         self.lock().waiting.next_deadline()
     }
 
     /// Ends what waited too long, and notes which answers were written.
-    pub(super) fn tick(&self, now: Instant) {
+    pub(in crate::smpp) fn tick(&self, now: Instant) {
         let (overdue, given_up) = {
             let mut inner = self.lock();
             inner.note_written(self.outbox.written());
@@ -264,18 +265,18 @@ impl Link {
     }
 
     /// It has to be replaced for want of sequence numbers, and nothing is in flight.
-    pub(super) fn is_worn_out(&self) -> bool {
+    pub(in crate::smpp) fn is_worn_out(&self) -> bool {
         let inner = self.lock();
         inner.worn_out && inner.waiting.is_window_empty()
     }
 
     /// From now on no part leaves: those that wait for the window, and later ones, are certain not to be taken.
-    pub(super) fn halt(&self) {
+    pub(in crate::smpp) fn halt(&self) {
         self.halted.cancel();
     }
 
     /// Waits until nothing is in flight. Later submits are not taken.
-    pub(super) async fn drain(&self) {
+    pub(in crate::smpp) async fn drain(&self) {
         // Lost, or drained before: nothing is in flight.
         if let Ok(_all) = self.window.acquire_many(self.window_size).await {
             self.window.close();
@@ -284,7 +285,7 @@ impl Link {
 
     /// The connection is gone: what was written is in doubt, and what was not is certain not to be taken. To be called when
     /// nothing is written any more.
-    pub(super) fn lose(&self) {
+    pub(in crate::smpp) fn lose(&self) {
         self.window.close();
         let written = self.outbox.written();
         let open = {
@@ -349,5 +350,5 @@ impl Drop for Launch {
 }
 
 #[cfg(test)]
-#[path = "link_tests.rs"]
+#[path = "bound_tests.rs"]
 mod tests;

@@ -19,12 +19,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::concatenation::{Joined, Joiner};
-use super::dedupe::{Repetitions, Taken};
-use super::inbound::{self, Inbound, Sms};
-use super::link::Link;
-use super::pdu::DeliverSm;
+use super::dedupe::Repetitions;
+use super::deliver_sm::{self, Inbound, Sms};
 use crate::insist::{self, insist};
+use crate::smpp::codec::pdu::DeliverSm;
 use crate::smpp::config::SmppConfig;
+use crate::smpp::connection::acknowledged::Acknowledged;
+use crate::smpp::connection::bound::Link;
 use crate::sms::{Ack, Delivered, GatewayEvent, InboundSms};
 
 /// `deliver_sm` that wait for the consumer. An SMSC has 10 to 100 open at a time.
@@ -38,27 +39,27 @@ struct Offer {
     /// The SMSC cannot send all of it again.
     ours_alone: bool,
     /// For the repetitions of an SMS; those of receipts change nothing.
-    taken: Option<Taken>,
+    acknowledged: Option<Acknowledged>,
 }
 
 /// An answer that is owed once the consumer has said what to say.
 struct Owed {
     verdict: oneshot::Receiver<Ack>,
     unanswered: Vec<u32>,
-    taken: Option<Taken>,
+    acknowledged: Option<Acknowledged>,
 }
 
 impl Future for Owed {
-    type Output = (Ack, Vec<u32>, Option<Taken>);
+    type Output = (Ack, Vec<u32>, Option<Acknowledged>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let verdict = ready!(Pin::new(&mut self.verdict).poll(cx)).unwrap_or(Ack::Retry);
-        Poll::Ready((verdict, std::mem::take(&mut self.unanswered), self.taken.take()))
+        Poll::Ready((verdict, std::mem::take(&mut self.unanswered), self.acknowledged.take()))
     }
 }
 
 /// Turns `deliver_sm` into events. Lives as long as its gateway: links come and go.
-pub(super) struct Deliveries {
+pub(in crate::smpp) struct Deliveries {
     config: Arc<SmppConfig>,
     country: Country,
     clock: Arc<dyn Clock>,
@@ -75,7 +76,7 @@ pub(super) struct Deliveries {
 }
 
 impl Deliveries {
-    pub(super) fn new(
+    pub(in crate::smpp) fn new(
         config: Arc<SmppConfig>,
         country: Country,
         clock: Arc<dyn Clock>,
@@ -99,12 +100,12 @@ impl Deliveries {
     }
 
     /// A `deliver_sm` came.
-    pub(super) fn take(&mut self, link: &Arc<Link>, sequence_number: u32, pdu: &DeliverSm<'_>) {
-        match inbound::read(pdu, &self.config, self.country) {
+    pub(in crate::smpp) fn take(&mut self, link: &Arc<Link>, sequence_number: u32, pdu: &DeliverSm<'_>) {
+        match deliver_sm::read(pdu, &self.config, self.country) {
             Inbound::Receipt(receipt) => {
                 let event = GatewayEvent::Receipt(receipt);
                 let unanswered = vec![sequence_number];
-                self.offer(link, Offer { event, unanswered, ours_alone: false, taken: None });
+                self.offer(link, Offer { event, unanswered, ours_alone: false, acknowledged: None });
             }
             Inbound::UselessReceipt => {
                 tracing::warn!(gateway = %self.config.name, "receipt without a message id");
@@ -121,12 +122,12 @@ impl Deliveries {
     }
 
     /// When [`Deliveries::tick`] next has something to do.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(in crate::smpp) fn next_deadline(&self) -> Option<Instant> {
         if self.ending { None } else { self.joiner.next_deadline() }
     }
 
     /// Releases and expires parts of long SMS.
-    pub(super) fn tick(&mut self, link: &Arc<Link>) {
+    pub(in crate::smpp) fn tick(&mut self, link: &Arc<Link>) {
         let now = Instant::now();
         let expired = self.joiner.expire(now);
         self.offer_joined(link, expired);
@@ -140,21 +141,21 @@ impl Deliveries {
     }
 
     /// Answers what the consumer has judged. Never ready: it goes on with every verdict.
-    pub(super) fn poll_verdicts(&mut self, cx: &mut Context<'_>, link: &Link) {
-        while let Poll::Ready(Some((verdict, unanswered, taken))) = self.owed.poll_next_unpin(cx) {
-            link.answer(&unanswered, verdict, taken);
+    pub(in crate::smpp) fn poll_verdicts(&mut self, cx: &mut Context<'_>, link: &Link) {
+        while let Poll::Ready(Some((verdict, unanswered, acknowledged))) = self.owed.poll_next_unpin(cx) {
+            link.answer(&unanswered, verdict, acknowledged);
         }
     }
 
     /// We are about to end: offers what is in our memory only, as it is.
-    pub(super) fn end(&mut self, link: &Arc<Link>) {
+    pub(in crate::smpp) fn end(&mut self, link: &Arc<Link>) {
         self.ending = true;
         let partial = self.joiner.drain();
         self.offer_joined(link, partial);
     }
 
     /// The link is gone, and with it the answers that were owed on it.
-    pub(super) fn link_lost(&mut self, link: &Arc<Link>) {
+    pub(in crate::smpp) fn link_lost(&mut self, link: &Arc<Link>) {
         let partial = self.joiner.drain();
         self.offer_joined(link, partial);
         self.owed.clear();
@@ -168,27 +169,27 @@ impl Deliveries {
 
     fn offer_sms(&mut self, link: &Arc<Link>, Joined { sms, unanswered, ours_alone }: Joined) {
         let received_at = self.clock.now();
-        let (dedupe_key, taken) = self.repetitions.key(&sms, received_at);
+        let (dedupe_key, acknowledged) = self.repetitions.key(&sms, received_at);
         let Sms { from, to, text } = sms;
         let event = GatewayEvent::Inbound(InboundSms { dedupe_key, from, to, text, received_at });
-        self.offer(link, Offer { event, unanswered, ours_alone, taken: Some(taken) });
+        self.offer(link, Offer { event, unanswered, ours_alone, acknowledged: Some(acknowledged) });
     }
 
     fn offer(&self, link: &Arc<Link>, offer: Offer) {
         if self.owed.len() >= UNSETTLED_MAX {
             return self.overflow(link, offer);
         }
-        let Offer { event, unanswered, ours_alone, taken } = offer;
+        let Offer { event, unanswered, ours_alone, acknowledged } = offer;
         let kept = ours_alone.then(|| event.clone());
         let (ack, verdict) = oneshot::channel();
         if let Err(refused) = self.events.try_send(Delivered { event, ack }) {
             let event = refused.into_inner().event;
-            return self.overflow(link, Offer { event, unanswered, ours_alone, taken });
+            return self.overflow(link, Offer { event, unanswered, ours_alone, acknowledged });
         }
         match kept {
             // Bounded, so the runtime's budget need not cut a batch into pieces.
-            None => self.owed.push(unconstrained(Owed { verdict, unanswered, taken })),
-            Some(event) => self.keep(link, event, Owed { verdict, unanswered, taken }),
+            None => self.owed.push(unconstrained(Owed { verdict, unanswered, acknowledged })),
+            Some(event) => self.keep(link, event, Owed { verdict, unanswered, acknowledged }),
         }
     }
 
@@ -196,8 +197,8 @@ impl Deliveries {
     fn keep(&self, link: &Arc<Link>, event: GatewayEvent, owed: Owed) {
         let (link, events) = (Arc::clone(link), self.events.clone());
         self.spawn(id(&event), async move {
-            let (verdict, unanswered, taken) = owed.await;
-            link.answer(&unanswered, Ack::Stored, taken);
+            let (verdict, unanswered, acknowledged) = owed.await;
+            link.answer(&unanswered, Ack::Stored, acknowledged);
             if verdict == Ack::Stored {
                 return true;
             }
@@ -208,12 +209,12 @@ impl Deliveries {
 
     /// The consumer is behind: the SMSC is to send it again later, unless it cannot.
     fn overflow(&self, link: &Link, offer: Offer) {
-        let Offer { event, unanswered, ours_alone, taken } = offer;
+        let Offer { event, unanswered, ours_alone, acknowledged } = offer;
         if ours_alone {
             let events = self.events.clone();
             self.spawn(id(&event), async move { insist(&events, event).await });
         }
-        link.answer(&unanswered, if ours_alone { Ack::Stored } else { Ack::Retry }, taken);
+        link.answer(&unanswered, if ours_alone { Ack::Stored } else { Ack::Retry }, acknowledged);
     }
 
     /// Runs what stores an event, and says whether it did.

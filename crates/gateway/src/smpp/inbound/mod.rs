@@ -1,0 +1,7 @@
+//! What the SMSC delivers to us: receipts, and SMS of participants.
+
+mod concatenation;
+mod dedupe;
+mod deliver_sm;
+pub(super) mod deliveries;
+mod receipt;
