@@ -8,8 +8,9 @@ pub mod config;
 mod connect;
 mod failure;
 mod http;
-mod insist;
+
 mod log;
+mod redeliver;
 mod settings;
 mod simulator;
 mod smpp;

@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::failure::{not_taken, unknown};
-use crate::insist::insist;
+use crate::redeliver::redeliver;
 use crate::settings::{ConfigFault, Routing};
 use crate::sms::{
     Capabilities, Channel, ChannelStatus, ClientReference, Delivered, GatewayEvent, OutboundSms, Receipt,
@@ -212,10 +212,10 @@ impl SmsGateway for SimulatorGateway {
             let _permit = permit;
             tokio::time::sleep(delay).await;
             if let Some(outcome) = late_answer {
-                insist(&events, GatewayEvent::LateAnswer { delivery, attempt, outcome }).await;
+                redeliver(&events, GatewayEvent::LateAnswer { delivery, attempt, outcome }).await;
             }
             if let Some(receipt) = receipt {
-                insist(&events, GatewayEvent::Receipt(receipt)).await;
+                redeliver(&events, GatewayEvent::Receipt(receipt)).await;
             }
         }));
         answer

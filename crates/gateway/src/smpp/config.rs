@@ -9,11 +9,11 @@ use crate::settings::{ConfigFault, PasswordError, Routing, sender_fault};
 use crate::smpp::tls::{self, Tls};
 
 /// SMPP 3.4 §4.1.1: `system_id` is at most 16 octets with its terminator.
-const SYSTEM_ID_LEN_MAX: usize = 15;
+pub(super) const SYSTEM_ID_LEN_MAX: usize = 15;
 /// SMPP 3.4 §4.1.1: `password` is at most 9 octets with its terminator.
-const PASSWORD_LEN_MAX: usize = 8;
+pub(super) const PASSWORD_LEN_MAX: usize = 8;
 /// SMPP 3.4 §4.1.1: `system_type` is at most 13 octets with its terminator.
-const SYSTEM_TYPE_LEN_MAX: usize = 12;
+pub(super) const SYSTEM_TYPE_LEN_MAX: usize = 12;
 /// `type = "smpp"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

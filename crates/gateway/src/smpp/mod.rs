@@ -1,6 +1,6 @@
 //! SMPP 3.4: a bind that stays up by itself.
 //!
-//! `session` is the life of the connection and the one task that reads and writes (`transport`); `link` is the outbound and
+//! `session` is the life of the connection and the one task that reads and writes (`transport`); `connection` is the outbound and
 //! `deliveries` the inbound half of one; the rest are tables and pure functions. The wire is spoken by `pdu` and `submit`.
 
 mod codec;
@@ -107,8 +107,8 @@ pub(crate) fn connect(
         Session { config, channel, password, tls, status, slot: slot.clone(), reporter, deliveries, ending };
     tasks.spawn(async move {
         let _: Option<()> = stop.run_until_cancelled(session.run()).await;
-        if let Some(link) = slot.empty() {
-            link.lose();
+        if let Some(bound) = slot.empty() {
+            bound.lose();
         }
         last_status.send_replace(ChannelStatus::Closed);
     });
@@ -133,11 +133,11 @@ impl SmsGateway for SmppGateway {
         if self.closing.is_cancelled() {
             return not_taken("closed", "the gateway is being closed");
         }
-        let Some(link) = self.slot.get() else {
+        let Some(bound) = self.slot.get() else {
             return not_taken("not_bound", "no connection to the provider");
         };
         match self.composer.message(sms) {
-            Ok(message) => link.submit(sms, &message).await,
+            Ok(message) => bound.submit(sms, &message).await,
             Err(failure) => SubmitOutcome::Rejected(failure),
         }
     }
@@ -148,8 +148,8 @@ impl SmsGateway for SmppGateway {
 
     fn halt(&self) {
         self.closing.cancel();
-        if let Some(link) = self.slot.get() {
-            link.halt();
+        if let Some(bound) = self.slot.get() {
+            bound.halt();
         }
     }
 
@@ -157,10 +157,10 @@ impl SmsGateway for SmppGateway {
         self.halt();
         let told = async {
             self.ending.asked.cancel();
-            // Without a link nothing waits to be offered.
-            let Some(link) = self.slot.get() else { return };
+            // Without a connection nothing waits to be offered.
+            let Some(bound) = self.slot.get() else { return };
             // A provider that answers nothing more is not to keep what is offered from being stored.
-            futures::join!(link.drain(), self.ending.offered.cancelled());
+            futures::join!(bound.drain(), self.ending.offered.cancelled());
         };
         let stored = async {
             told.await;
@@ -175,10 +175,10 @@ impl SmsGateway for SmppGateway {
     async fn close(&self, deadline: Duration) {
         let end = tokio::time::Instant::now() + deadline;
         self.closing.cancel();
-        if let Some(link) = self.slot.get() {
+        if let Some(bound) = self.slot.get() {
             let goodbye = async {
-                link.drain().await;
-                tokio::time::timeout(UNBIND_TIMEOUT, link.unbind()).await
+                bound.drain().await;
+                tokio::time::timeout(UNBIND_TIMEOUT, bound.unbind()).await
             };
             match tokio::time::timeout_at(end, goodbye).await {
                 Ok(Ok(())) => {}

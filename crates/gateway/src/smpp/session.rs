@@ -4,18 +4,18 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusmpp::CommandId;
 use secrecy::SecretString;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::bytes::BytesMut;
 use tokio_util::sync::CancellationToken;
 
+use crate::smpp::codec::command_id::CommandId;
 use crate::smpp::codec::pdu::{self, DeliverSm, Header, Unframed, status};
 use crate::smpp::config::SmppConfig;
 use crate::smpp::connection::backoff::{self, Ladder};
 use crate::smpp::connection::bind::{self, NotBound};
-use crate::smpp::connection::bound::Link;
+use crate::smpp::connection::bound::Bound;
 use crate::smpp::connection::dial::dial;
 use crate::smpp::connection::flight::Reporter;
 use crate::smpp::connection::probe::{Probe, Silence};
@@ -27,23 +27,23 @@ use crate::sms::ChannelStatus;
 /// What a last PDU may take to leave before the connection is closed anyway.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Reads of what came before the link ended: more than any window, and an end where the peer goes on sending.
+/// Reads of what came before the connection ended: more than any window, and an end where the peer goes on sending.
 const REST_READS_MAX: usize = 100;
 
-/// The link of the moment, where there is one.
+/// The connection of the moment, where there is one.
 #[derive(Clone, Default)]
-pub(super) struct Slot(Arc<Mutex<Option<Arc<Link>>>>);
+pub(super) struct Slot(Arc<Mutex<Option<Arc<Bound>>>>);
 
 impl Slot {
-    pub(super) fn get(&self) -> Option<Arc<Link>> {
+    pub(super) fn get(&self) -> Option<Arc<Bound>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn fill(&self, link: Arc<Link>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(link);
+    pub(super) fn fill(&self, bound: Arc<Bound>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(bound);
     }
 
-    pub(super) fn empty(&self) -> Option<Arc<Link>> {
+    pub(super) fn empty(&self) -> Option<Arc<Bound>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -70,7 +70,7 @@ pub(super) struct Ending {
     pub offered: CancellationToken,
 }
 
-/// Why a link ends, and what is still to be said.
+/// Why a connection ends, and what is still to be said.
 enum End {
     /// Nothing.
     Silent(&'static str),
@@ -83,13 +83,13 @@ impl Session {
     pub(super) async fn run(mut self) {
         let (mut ladder, mut held) = (Ladder::default(), 0_usize);
         loop {
-            let bound = self.bind().await;
-            held = if matches!(bound, Err(NotBound::Held(_))) { held + 1 } else { 0 };
-            let pause = match bound {
-                Ok(bound) => {
+            let outcome = self.bind().await;
+            held = if matches!(outcome, Err(NotBound::Held(_))) { held + 1 } else { 0 };
+            let pause = match outcome {
+                Ok(transport) => {
                     let since = Instant::now();
-                    let reason = self.serve(bound).await;
-                    tracing::warn!(gateway = %self.config.name, channel = self.channel, reason, "link lost");
+                    let reason = self.serve(transport).await;
+                    tracing::warn!(gateway = %self.config.name, channel = self.channel, reason, "connection lost");
                     if since.elapsed() >= backoff::HEALTHY {
                         ladder.reset();
                     }
@@ -125,17 +125,17 @@ impl Session {
 
     async fn serve(&mut self, mut transport: Transport) -> String {
         let outbox = Arc::clone(transport.outbox());
-        let link = Link::new(outbox, bind::SEQUENCE + 1, &self.config, Arc::clone(&self.reporter));
-        let link = Arc::new(link);
+        let bound = Bound::new(outbox, bind::SEQUENCE + 1, &self.config, Arc::clone(&self.reporter));
+        let bound = Arc::new(bound);
         tracing::info!(gateway = %self.config.name, channel = self.channel, "bound");
-        self.slot.fill(Arc::clone(&link));
+        self.slot.fill(Arc::clone(&bound));
         self.status.send_replace(ChannelStatus::Up);
-        let reason = self.exchange(&link, &mut transport).await;
-        // First nobody takes the link any more, then what was answered is settled, then the rest of the window is in doubt.
+        let reason = self.exchange(&bound, &mut transport).await;
+        // First nobody takes the connection any more, then what was answered is settled, then the rest of the window is in doubt.
         self.slot.empty();
-        settle_rest(&link, &mut transport);
-        link.lose();
-        self.deliveries.link_lost(&link);
+        settle_rest(&bound, &mut transport);
+        bound.lose();
+        self.deliveries.connection_lost(&bound);
         if self.ending.asked.is_cancelled() {
             self.ending.offered.cancel();
         }
@@ -143,30 +143,30 @@ impl Session {
     }
 
     /// The one reader and writer. It waits for nothing but the wire, verdicts and its timer.
-    async fn exchange(&mut self, link: &Arc<Link>, transport: &mut Transport) -> String {
+    async fn exchange(&mut self, bound: &Arc<Bound>, transport: &mut Transport) -> String {
         let mut silence = Silence::new(Duration::from_secs(self.config.enquire_link_s), Instant::now());
         let timer = tokio::time::sleep_until(silence.deadline());
         tokio::pin!(timer);
         let ending = self.ending.clone();
         loop {
             // What the bind has read, too, so this comes before the first wait.
-            match self.take_all(link, transport) {
+            match self.take_all(bound, transport) {
                 Ok(None) => {}
                 Ok(Some(End::Silent(reason))) => return reason.to_owned(),
                 Ok(Some(End::Unbound(sequence_number))) => {
-                    say_goodbye(transport, CommandId::UnbindResp, status::OK, sequence_number).await;
+                    say_goodbye(transport, CommandId::UNBIND_RESP, status::OK, sequence_number).await;
                     return "unbound by the provider".to_owned();
                 }
                 Err(Unframed { sequence_number }) => {
-                    let id = CommandId::GenericNack;
+                    let id = CommandId::GENERIC_NACK;
                     say_goodbye(transport, id, status::INVALID_LENGTH, sequence_number).await;
                     return "PDU of an impossible length".to_owned();
                 }
             }
-            if link.is_worn_out() {
+            if bound.is_worn_out() {
                 return "sequence numbers are used up".to_owned();
             }
-            let wakes = [Some(silence.deadline()), link.next_deadline(), self.deliveries.next_deadline()];
+            let wakes = [Some(silence.deadline()), bound.next_deadline(), self.deliveries.next_deadline()];
             // Later than it rings is no harm: it is looked at then, and set again.
             if let Some(wake) = wakes.into_iter().flatten().min()
                 && (wake < timer.deadline() || timer.is_elapsed())
@@ -177,11 +177,11 @@ impl Session {
                 // What came counts before a timer that it answers.
                 biased;
                 () = ending.asked.cancelled(), if !ending.offered.is_cancelled() => {
-                    self.deliveries.end(link);
+                    self.deliveries.end(bound);
                     ending.offered.cancel();
                     continue;
                 }
-                came = self.verdicts_and(link, transport) => Some(came),
+                came = self.verdicts_and(bound, transport) => Some(came),
                 () = &mut timer => None,
             };
             let now = Instant::now();
@@ -191,31 +191,31 @@ impl Session {
                 Some(Ok(Went::Out)) => {}
                 Some(Err(error)) => return error.to_string(),
                 None => match silence.probe(now) {
-                    Some(Probe::Send) => link.enquire(),
+                    Some(Probe::Send) => bound.enquire(),
                     Some(Probe::GiveUp) => return "enquire_link is not answered".to_owned(),
                     None => {}
                 },
             }
             // A provider that never pauses must not keep the timers from their turn.
-            link.tick(now);
+            bound.tick(now);
             if self.deliveries.next_deadline().is_some_and(|deadline| deadline <= now) {
-                self.deliveries.tick(link);
+                self.deliveries.tick(bound);
             }
         }
     }
 
     /// Answers verdicts as they come, so that they leave with what else waits; ready when octets went either way.
-    async fn verdicts_and(&mut self, link: &Link, transport: &mut Transport) -> io::Result<Went> {
+    async fn verdicts_and(&mut self, bound: &Bound, transport: &mut Transport) -> io::Result<Went> {
         std::future::poll_fn(|cx| {
-            self.deliveries.poll_verdicts(cx, link);
+            self.deliveries.poll_verdicts(cx, bound);
             transport.poll_exchange(cx)
         })
         .await
     }
 
-    fn take_all(&mut self, link: &Arc<Link>, transport: &mut Transport) -> Result<Option<End>, Unframed> {
+    fn take_all(&mut self, bound: &Arc<Bound>, transport: &mut Transport) -> Result<Option<End>, Unframed> {
         let mut refused = 0_u32;
-        let end = transport.take_all(|header, body| self.take(link, header, body, &mut refused));
+        let end = transport.take_all(|header, body| self.take(bound, header, body, &mut refused));
         if refused > 0 {
             tracing::warn!(gateway = %self.config.name, refused, "PDUs that cannot be read or are not expected");
         }
@@ -223,38 +223,38 @@ impl Session {
     }
 
     /// One PDU; counts the `refused`.
-    fn take(&mut self, link: &Arc<Link>, header: Header, body: &[u8], refused: &mut u32) -> Option<End> {
+    fn take(&mut self, bound: &Arc<Bound>, header: Header, body: &[u8], refused: &mut u32) -> Option<End> {
         let sequence_number = header.sequence_number;
         match header.id {
-            CommandId::SubmitSmResp | CommandId::GenericNack => {
-                link.settle(header, body);
+            CommandId::SUBMIT_SM_RESP | CommandId::GENERIC_NACK => {
+                bound.settle(header, body);
                 // Bound as a receiver, or not at all any more: a new bind mends it.
                 (header.status == status::WRONG_BIND_STATE).then_some(End::Silent("not bound for submitting"))
             }
-            CommandId::DeliverSm => {
+            CommandId::DELIVER_SM => {
                 if let Some(deliver) = DeliverSm::read(body) {
-                    self.deliveries.take(link, sequence_number, &deliver);
+                    self.deliveries.take(bound, sequence_number, &deliver);
                 } else {
                     *refused += 1;
-                    link.refuse(sequence_number);
+                    bound.refuse(sequence_number);
                 }
                 None
             }
-            CommandId::EnquireLink => {
-                link.say(CommandId::EnquireLinkResp, status::OK, sequence_number);
+            CommandId::ENQUIRE_LINK => {
+                bound.say(CommandId::ENQUIRE_LINK_RESP, status::OK, sequence_number);
                 None
             }
-            CommandId::Unbind => Some(End::Unbound(sequence_number)),
-            CommandId::UnbindResp => {
-                link.unbound();
+            CommandId::UNBIND => Some(End::Unbound(sequence_number)),
+            CommandId::UNBIND_RESP => {
+                bound.unbound();
                 None
             }
             // Has no answer (SMPP 3.4 §4.12), and nothing to say to us.
-            CommandId::AlertNotification => None,
+            CommandId::ALERT_NOTIFICATION => None,
             id if id.is_response() => None,
             _ => {
                 *refused += 1;
-                link.say(CommandId::GenericNack, status::INVALID_COMMAND, sequence_number);
+                bound.say(CommandId::GENERIC_NACK, status::INVALID_COMMAND, sequence_number);
                 None
             }
         }
@@ -269,13 +269,13 @@ async fn say_goodbye(transport: &mut Transport, id: CommandId, status: u32, sequ
     let _: Result<_, _> = tokio::time::timeout(GOODBYE, transport.say_goodbye(last)).await;
 }
 
-/// Settles the submits whose answers came before the link ended and were not read yet: they are certain, not in doubt. What else
+/// Settles the submits whose answers came before the connection ended and were not read yet: they are certain, not in doubt. What else
 /// came is not answered, so it comes again.
-fn settle_rest(link: &Link, transport: &mut Transport) {
+fn settle_rest(bound: &Bound, transport: &mut Transport) {
     for _ in 0..REST_READS_MAX {
         let rest = transport.take_all(|header, body| {
-            if matches!(header.id, CommandId::SubmitSmResp | CommandId::GenericNack) {
-                link.settle(header, body);
+            if matches!(header.id, CommandId::SUBMIT_SM_RESP | CommandId::GENERIC_NACK) {
+                bound.settle(header, body);
             }
             None::<()>
         });

@@ -9,11 +9,11 @@ use std::time::Duration;
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::{Failure, Scope};
 use klaroen_domain::text::MessageText;
-use rusmpp::CommandId;
 use tokio_util::bytes::{BufMut, BytesMut};
 
 use crate::settings::{SHORT_CODE_DIGITS_MAX, Senders};
 use crate::smpp::codec::coding;
+use crate::smpp::codec::command_id::CommandId;
 use crate::smpp::codec::pdu::{self, status};
 use crate::smpp::config::SmppConfig;
 use crate::sms::OutboundSms;
@@ -146,7 +146,7 @@ impl Message {
         let header_len = if long { UDH_LEN } else { 0 };
         let fixed_len = 4 + VALIDITY_LEN + 5;
         let body_len = self.addresses.len() + fixed_len + header_len + body.len();
-        pdu::put_header(out, CommandId::SubmitSm, status::OK, sequence_number, body_len);
+        pdu::put_header(out, CommandId::SUBMIT_SM, status::OK, sequence_number, body_len);
         out.put_slice(&self.addresses);
         // 0x00, or 0x40 (UDHI) for a part with a header; protocol_id, priority_flag and schedule_delivery_time are empty.
         out.put_slice(&[if long { 0x40 } else { 0x00 }, 0, 0, 0]);

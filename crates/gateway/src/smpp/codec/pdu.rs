@@ -1,13 +1,14 @@
 //! The PDUs that we speak, as octets (SMPP 3.4 §3.2 and §4).
 //!
-//! Reading is lenient and total: whatever a provider sends, the link goes on unless the framing itself is lost. A strict reader
+//! Reading is lenient and total: whatever a provider sends, the connection goes on unless the framing itself is lost. A strict reader
 //! would end it at one citizen's odd sender name, or at a receipt id without its terminator, and the SMSC would send the same
-//! `deliver_sm` on every new link.
+//! `deliver_sm` on every new connection.
 
 use std::borrow::Cow;
 
-use rusmpp::CommandId;
 use tokio_util::bytes::{BufMut, BytesMut};
+
+use super::command_id::CommandId;
 
 /// Longest PDU: `message_payload` may have 64 KiB less its header, real ones a few hundred octets.
 pub(in crate::smpp) const PDU_LEN_MAX: usize = 64 * 1024;
@@ -56,7 +57,7 @@ pub(in crate::smpp) fn next(octets: &[u8]) -> Result<Option<(Header, usize)>, Un
     let (Some(id), Some(status), Some(sequence_number)) = (word(4), word(8), word(12)) else {
         return Ok(None);
     };
-    let header = Header { id: CommandId::from(id), status, sequence_number };
+    let header = Header { id: CommandId(id), status, sequence_number };
     Ok((octets.len() >= length).then_some((header, length)))
 }
 
@@ -84,7 +85,7 @@ pub(in crate::smpp) fn put_header(
     out.reserve(length);
     // Nothing that we write comes near 4 GiB.
     out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    out.put_u32(u32::from(id));
+    out.put_u32(id.0);
     out.put_u32(status);
     out.put_u32(sequence_number);
 }

@@ -45,7 +45,7 @@ fn sound_receipt() -> Vec<u8> {
 #[test]
 fn what_another_codec_writes_is_read() {
     let octets = sound_receipt();
-    let header = Header { id: CommandId::DeliverSm, status: status::OK, sequence_number: 7 };
+    let header = Header { id: CommandId::DELIVER_SM, status: status::OK, sequence_number: 7 };
     assert_eq!(next(&octets), Ok(Some((header, octets.len()))));
     let deliver = DeliverSm::read(&octets[HEADER_LEN..]).unwrap();
     assert_eq!((deliver.source_ton, &*deliver.source, &*deliver.destination), (1, "31612345678", "1000"));
@@ -57,17 +57,20 @@ fn what_another_codec_writes_is_read() {
 }
 
 #[rstest]
-#[case::deliver_sm_resp(CommandId::DeliverSmResp, status::COME_AGAIN, b"\0")]
-#[case::enquire_link(CommandId::EnquireLink, status::OK, b"")]
-#[case::enquire_link_resp(CommandId::EnquireLinkResp, status::OK, b"")]
-#[case::unbind(CommandId::Unbind, status::OK, b"")]
-#[case::unbind_resp(CommandId::UnbindResp, status::OK, b"")]
-#[case::generic_nack(CommandId::GenericNack, status::INVALID_COMMAND, b"")]
+#[case::deliver_sm_resp(CommandId::DELIVER_SM_RESP, status::COME_AGAIN, b"\0")]
+#[case::enquire_link(CommandId::ENQUIRE_LINK, status::OK, b"")]
+#[case::enquire_link_resp(CommandId::ENQUIRE_LINK_RESP, status::OK, b"")]
+#[case::unbind(CommandId::UNBIND, status::OK, b"")]
+#[case::unbind_resp(CommandId::UNBIND_RESP, status::OK, b"")]
+#[case::generic_nack(CommandId::GENERIC_NACK, status::INVALID_COMMAND, b"")]
 fn what_is_written_another_codec_reads(#[case] id: CommandId, #[case] status: u32, #[case] body: &[u8]) {
     let mut octets = BytesMut::new();
     put(&mut octets, id, status, 41, body);
     let command: Command = CommandCodec::new().decode(&mut octets).unwrap().unwrap();
-    assert_eq!((command.id(), u32::from(command.status()), command.sequence_number()), (id, status, 41));
+    assert_eq!(
+        (u32::from(command.id()), u32::from(command.status()), command.sequence_number()),
+        (id.0, status, 41)
+    );
     assert!(!matches!(command.pdu(), Some(Pdu::Other { .. })) && octets.is_empty());
 }
 
@@ -128,7 +131,7 @@ fn the_id_of_a_submit_answer(#[case] body: &[u8], #[case] expected: &str) {
     assert_eq!(message_id(body), expected);
 }
 
-/// Takes PDUs off a stream as a link does.
+/// Takes PDUs off a stream as a connection does.
 fn read_all(octets: &[u8]) -> (usize, usize) {
     let (mut at, mut readable) = (0, 0);
     while let Ok(Some((_, length))) = next(&octets[at..]) {
@@ -155,7 +158,7 @@ proptest! {
     fn no_body_loses_the_framing(bodies in vec(vec(any::<u8>(), 0..300), 1..5), id: u32) {
         let mut stream = BytesMut::new();
         for body in &bodies {
-            put(&mut stream, CommandId::from(id), status::OK, 9, body);
+            put(&mut stream, CommandId(id), status::OK, 9, body);
         }
         stream.extend_from_slice(&sound_receipt());
         let (taken, readable) = read_all(&stream);

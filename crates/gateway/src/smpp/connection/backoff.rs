@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// After a link that worked: an SMSC refuses a new bind while it still holds the old one.
+/// After a connection that worked: an SMSC refuses a new bind while it still holds the old one.
 pub(in crate::smpp) const AFTER_LOSS: Duration = Duration::from_secs(1);
 /// After a connection that was not made: the SMSC may be just starting.
 pub(in crate::smpp) const AFTER_FAILURE: Duration = Duration::from_millis(250);
@@ -13,7 +13,7 @@ pub(in crate::smpp) const AFTER_REFUSAL: Duration = Duration::from_mins(1);
 /// the bind, and that is a refusal like any other.
 const WHILE_HELD: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
-/// A link that was up for this long starts the ladder anew.
+/// A connection that was up for this long starts the ladder anew.
 pub(in crate::smpp) const HEALTHY: Duration = Duration::from_mins(1);
 
 const LONGEST: Duration = Duration::from_mins(1);

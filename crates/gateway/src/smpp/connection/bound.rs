@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use klaroen_domain::outcome::SubmitOutcome;
-use rusmpp::CommandId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::acknowledged::Acknowledged;
 use super::flight::{Flight, Reporter};
 use super::outbox::Outbox;
-use super::pending::{Waiting, Wants};
+use super::pending::{PendingResponse, PendingResponses};
 use crate::failure::{not_taken, unknown};
+use crate::smpp::codec::command_id::CommandId;
 use crate::smpp::codec::message_id;
 use crate::smpp::codec::pdu::{self, Header, status};
 use crate::smpp::config::{MessageIdFormat, SmppConfig};
@@ -40,7 +40,7 @@ const ROOM_WITHIN: Duration = Duration::from_secs(5);
 const NO_MESSAGE_ID: &[u8] = b"\0";
 
 /// A bound connection.
-pub(in crate::smpp) struct Link {
+pub(in crate::smpp) struct Bound {
     outbox: Arc<Outbox>,
     window: Arc<Semaphore>,
     window_size: u32,
@@ -58,15 +58,15 @@ struct Inner {
     /// Refused for want of sequence numbers.
     worn_out: bool,
     lost: bool,
-    waiting: Waiting,
+    pending: PendingResponses,
     /// What our latest `deliver_sm_resp` had for sequence numbers: the SMSC's count, which runs beside ours.
     answered: VecDeque<u32>,
     /// Inbound SMS whose answer is on its way out, with the position where it ends.
     thanked: VecDeque<(u64, Acknowledged)>,
 }
 
-impl Link {
-    /// A link whose first sequence number is `first_sequence`.
+impl Bound {
+    /// A connection whose first sequence number is `first_sequence`.
     pub(in crate::smpp) fn new(
         outbox: Arc<Outbox>,
         first_sequence: u32,
@@ -77,7 +77,7 @@ impl Link {
             next_sequence: first_sequence,
             worn_out: false,
             lost: false,
-            waiting: Waiting::new(Duration::from_secs(config.response_timeout_s)),
+            pending: PendingResponses::new(Duration::from_secs(config.response_timeout_s)),
             answered: VecDeque::new(),
             thanked: VecDeque::new(),
         };
@@ -122,7 +122,7 @@ impl Link {
         (&mut launch.outcome).await.unwrap_or_else(closed)
     }
 
-    /// Puts one part where it is written. `permit`: of the window, unless the link is lost or halted.
+    /// Puts one part where it is written. `permit`: of the window, unless the connection is lost or halted.
     fn launch(
         &self,
         flight: &Arc<Flight>,
@@ -144,7 +144,7 @@ impl Link {
         }
         let sequence_number = inner.take_sequence();
         let end = self.outbox.put(|out| message.write(out, sequence_number, part));
-        inner.waiting.add(sequence_number, Wants { flight: Arc::clone(flight), part, end }, permit);
+        inner.pending.add(sequence_number, PendingResponse { flight: Arc::clone(flight), part, end }, permit);
         Ok(())
     }
 
@@ -153,17 +153,17 @@ impl Link {
     /// A `generic_nack` names only a sequence number. Where one of our `deliver_sm_resp` had the same, it may be meant, so
     /// it settles nothing: the submit waits for its own answer, and is in doubt where none comes.
     pub(in crate::smpp) fn settle(&self, header: Header, body: &[u8]) {
-        let nack = header.id == CommandId::GenericNack;
-        let wants = {
+        let nack = header.id == CommandId::GENERIC_NACK;
+        let response = {
             let mut inner = self.lock();
             if nack && inner.answered.contains(&header.sequence_number) {
                 tracing::warn!("a generic_nack that may be to a submit or to an answer of ours");
                 return;
             }
             // An answer to a number that has not left yet is to something else.
-            inner.waiting.take(header.sequence_number, self.outbox.written())
+            inner.pending.take(header.sequence_number, self.outbox.written())
         };
-        let Some(Wants { flight, part, .. }) = wants else { return };
+        let Some(PendingResponse { flight, part, .. }) = response else { return };
         let outcome = match header.status {
             status::OK if nack => unknown("unreadable", "the answer cannot be read"),
             // Without an id: taken, and its receipts cannot be joined.
@@ -179,16 +179,21 @@ impl Link {
     }
 
     /// Answers `deliver_sm`: `ESME_ROK` only for what is stored, else `ESME_RX_T_APPN`, after which the SMSC sends it again.
-    /// Sets `taken` once an `ESME_ROK` is written. Where the link is gone, the SMSC sends it again on the next one.
-    pub(in crate::smpp) fn answer(&self, sequence_numbers: &[u32], ack: Ack, taken: Option<Acknowledged>) {
+    /// Sets `acknowledged` once an `ESME_ROK` is written. If the connection is gone, the SMSC sends it again on the next one.
+    pub(in crate::smpp) fn answer(
+        &self,
+        sequence_numbers: &[u32],
+        ack: Ack,
+        acknowledged: Option<Acknowledged>,
+    ) {
         let status = match ack {
             Ack::Stored => status::OK,
             Ack::Retry => status::COME_AGAIN,
         };
         if let Some(end) = self.respond(sequence_numbers, status)
-            && let (Ack::Stored, Some(taken)) = (ack, taken)
+            && let (Ack::Stored, Some(acknowledged)) = (ack, acknowledged)
         {
-            self.lock().thanked.push_back((end, taken));
+            self.lock().thanked.push_back((end, acknowledged));
         }
     }
 
@@ -214,7 +219,7 @@ impl Link {
         }
         Some(self.outbox.put(|out| {
             for sequence_number in sequence_numbers {
-                pdu::put(out, CommandId::DeliverSmResp, status, *sequence_number, NO_MESSAGE_ID);
+                pdu::put(out, CommandId::DELIVER_SM_RESP, status, *sequence_number, NO_MESSAGE_ID);
             }
         }))
     }
@@ -229,13 +234,13 @@ impl Link {
     /// Asks for a sign of life.
     pub(in crate::smpp) fn enquire(&self) {
         let sequence_number = self.lock().take_sequence();
-        self.say(CommandId::EnquireLink, status::OK, sequence_number);
+        self.say(CommandId::ENQUIRE_LINK, status::OK, sequence_number);
     }
 
     /// Ends the session, and waits for the answer.
     pub(in crate::smpp) async fn unbind(&self) {
         let sequence_number = self.lock().take_sequence();
-        self.say(CommandId::Unbind, status::OK, sequence_number);
+        self.say(CommandId::UNBIND, status::OK, sequence_number);
         self.unbound.cancelled().await;
     }
 
@@ -244,9 +249,9 @@ impl Link {
         self.unbound.cancel();
     }
 
-    /// When [`Link::tick`] next has something to do.
+    /// When [`Bound::tick`] next has something to do.
     pub(in crate::smpp) fn next_deadline(&self) -> Option<Instant> {
-        self.lock().waiting.next_deadline()
+        self.lock().pending.next_deadline()
     }
 
     /// Ends what waited too long, and notes which answers were written.
@@ -254,12 +259,12 @@ impl Link {
         let (overdue, given_up) = {
             let mut inner = self.lock();
             inner.note_written(self.outbox.written());
-            inner.waiting.expire(now)
+            inner.pending.expire(now)
         };
-        for Wants { flight, part, .. } in overdue {
+        for PendingResponse { flight, part, .. } in overdue {
             flight.overdue(part);
         }
-        for Wants { flight, part, .. } in given_up {
+        for PendingResponse { flight, part, .. } in given_up {
             flight.settle(part, unknown("timeout", "no answer"));
         }
     }
@@ -267,7 +272,7 @@ impl Link {
     /// It has to be replaced for want of sequence numbers, and nothing is in flight.
     pub(in crate::smpp) fn is_worn_out(&self) -> bool {
         let inner = self.lock();
-        inner.worn_out && inner.waiting.is_window_empty()
+        inner.worn_out && inner.pending.is_window_empty()
     }
 
     /// From now on no part leaves: those that wait for the window, and later ones, are certain not to be taken.
@@ -292,9 +297,9 @@ impl Link {
             let mut inner = self.lock();
             inner.lost = true;
             inner.note_written(written);
-            inner.waiting.clear()
+            inner.pending.clear()
         };
-        for Wants { flight, part, end } in open {
+        for PendingResponse { flight, part, end } in open {
             flight.settle(
                 part,
                 if end <= written {

@@ -16,7 +16,7 @@ use crate::sms::{Delivered, GatewayEvent};
 
 struct Rig {
     outbox: Arc<Outbox>,
-    link: Link,
+    bound: Bound,
     composer: Composer,
     events: mpsc::Receiver<Delivered>,
     _sender: mpsc::Sender<Delivered>,
@@ -34,13 +34,13 @@ impl Rig {
             room: Arc::new(Semaphore::new(10)),
         };
         let outbox = Arc::new(Outbox::default());
-        let link = Link::new(Arc::clone(&outbox), 2, &config, Arc::new(reporter));
-        Self { outbox, link, composer: Composer::new(config), events, _sender: sender }
+        let bound = Bound::new(Arc::clone(&outbox), 2, &config, Arc::new(reporter));
+        Self { outbox, bound, composer: Composer::new(config), events, _sender: sender }
     }
 
     async fn submit(&self, id: i64, text: &str) -> SubmitOutcome {
         let sms = sms(id, text);
-        self.link.submit(&sms, &self.composer.message(&sms).unwrap()).await
+        self.bound.submit(&sms, &self.composer.message(&sms).unwrap()).await
     }
 
     /// All that waits leaves.
@@ -49,7 +49,7 @@ impl Rig {
     }
 
     fn accept(&self, sequence_number: u32, id: &[u8]) {
-        self.link.settle(Header { id: CommandId::SubmitSmResp, status: status::OK, sequence_number }, id);
+        self.bound.settle(Header { id: CommandId::SUBMIT_SM_RESP, status: status::OK, sequence_number }, id);
     }
 
     async fn late(&mut self) -> (DeliveryId, SubmitOutcome) {
@@ -73,7 +73,7 @@ async fn a_lost_link_leaves_in_doubt_what_was_written_and_nothing_else() {
     assert!((&mut queued).now_or_never().is_none());
     // All but the last octet, which nobody can take for a PDU.
     rig.outbox.wrote(usize::try_from(rig.outbox.backlog()).unwrap() - 1);
-    rig.link.lose();
+    rig.bound.lose();
     assert!(matches!(written.await, SubmitOutcome::Unknown(_)));
     assert!(matches!(queued.await, SubmitOutcome::NotTaken(_)));
     assert!(matches!(rig.submit(3, "drie").await, SubmitOutcome::NotTaken(_)), "and what comes later");
@@ -101,13 +101,13 @@ async fn the_window_has_room_again_after_each_way_to_end() {
         rig.write();
         match number % 3 {
             0 => rig.accept(number, b"1\0"),
-            1 => rig.link.tick(Instant::now() + Duration::from_hours(1)),
+            1 => rig.bound.tick(Instant::now() + Duration::from_hours(1)),
             _ => {
                 drop(submit);
                 rig.accept(number, b"1\0");
             }
         }
-        assert_eq!(rig.link.window.available_permits(), 1, "{number}");
+        assert_eq!(rig.bound.window.available_permits(), 1, "{number}");
     }
 }
 
@@ -134,10 +134,10 @@ async fn no_part_leaves_a_link_that_is_halted_and_what_left_is_heard() {
     let mut waiting = Box::pin(rig.submit(3, "drie"));
     assert!((&mut waiting).now_or_never().is_none());
     rig.write();
-    rig.link.halt();
+    rig.bound.halt();
     assert!(matches!(waiting.await, SubmitOutcome::NotTaken(_)));
     assert!(matches!(rig.submit(4, "vier").await, SubmitOutcome::NotTaken(_)));
-    let mut drained = Box::pin(rig.link.drain());
+    let mut drained = Box::pin(rig.bound.drain());
     assert!((&mut drained).now_or_never().is_none(), "two parts are under way");
     rig.accept(2, b"1\0");
     rig.accept(3, b"2\0");
@@ -162,34 +162,34 @@ async fn an_answer_that_came_and_was_not_looked_at_is_a_late_one() {
 async fn an_sms_is_taken_when_the_answer_is_written() {
     let rig = Rig::new(1);
     let [stored, again] = [Acknowledged::default(), Acknowledged::default()];
-    rig.link.answer(&[5], Ack::Stored, Some(stored.clone()));
-    rig.link.answer(&[6], Ack::Retry, Some(again.clone()));
-    rig.link.tick(Instant::now());
+    rig.bound.answer(&[5], Ack::Stored, Some(stored.clone()));
+    rig.bound.answer(&[6], Ack::Retry, Some(again.clone()));
+    rig.bound.tick(Instant::now());
     assert!(!stored.get());
     rig.write();
-    rig.link.tick(Instant::now());
+    rig.bound.tick(Instant::now());
     assert!(stored.get() && !again.get());
 }
 
 #[tokio::test]
 async fn used_up_sequence_numbers_renew_an_empty_link() {
     let rig = Rig::new(2);
-    rig.link.lock().next_sequence = SEQUENCE_MAX - 1;
+    rig.bound.lock().next_sequence = SEQUENCE_MAX - 1;
     let mut last = Box::pin(rig.submit(1, "een"));
     assert!((&mut last).now_or_never().is_none());
     rig.write();
     assert!(matches!(rig.submit(2, "twee").await, SubmitOutcome::NotTaken(_)));
-    assert!(!rig.link.is_worn_out(), "one is under way");
+    assert!(!rig.bound.is_worn_out(), "one is under way");
     rig.accept(SEQUENCE_MAX - 1, b"1\0");
     assert_eq!(last.await, accepted("1"));
-    assert!(rig.link.is_worn_out());
+    assert!(rig.bound.is_worn_out());
 }
 
 #[tokio::test]
 async fn a_provider_that_does_not_read_gets_no_more_answers() {
     let rig = Rig::new(1);
     for number in 0..100_000 {
-        rig.link.answer(&[number], Ack::Retry, None);
+        rig.bound.answer(&[number], Ack::Retry, None);
     }
     assert!(rig.outbox.backlog() <= BACKLOG_MAX + 100);
 }
@@ -207,5 +207,5 @@ async fn what_finds_no_room_in_the_window_has_not_left_and_may_go_elsewhere() {
     }
     rig.accept(2, b"1\0");
     assert_eq!(hangs.await, accepted("1"));
-    assert_eq!(rig.link.window.available_permits(), 1);
+    assert_eq!(rig.bound.window.available_permits(), 1);
 }

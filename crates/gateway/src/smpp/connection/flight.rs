@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::failure::unknown;
-use crate::insist::insist;
+use crate::redeliver::redeliver;
 use crate::smpp::outcome;
 use crate::sms::{Delivered, GatewayEvent, OutboundSms};
 
@@ -36,7 +36,7 @@ impl Reporter {
         tracing::info!(%delivery, "late answer to a submit");
         let stop = self.stop.clone();
         let work = async move {
-            let offer = insist(&events, GatewayEvent::LateAnswer { delivery, attempt, outcome });
+            let offer = redeliver(&events, GatewayEvent::LateAnswer { delivery, attempt, outcome });
             if stop.run_until_cancelled(offer).await != Some(true) {
                 tracing::error!(%delivery, "a late answer is not stored: the delivery stays in doubt");
             }

@@ -17,7 +17,7 @@ const LATE_FOR: Duration = Duration::from_mins(10);
 const LATE_MAX: usize = 10_000;
 
 /// A part that waits for its answer.
-pub(in crate::smpp) struct Wants {
+pub(in crate::smpp) struct PendingResponse {
     pub flight: Arc<Flight>,
     /// Which of its parts.
     pub part: usize,
@@ -26,35 +26,40 @@ pub(in crate::smpp) struct Wants {
 }
 
 struct InWindow {
-    wants: Wants,
+    response: PendingResponse,
     since: Instant,
     /// The window has room again when this goes, whatever the reason.
     _permit: OwnedSemaphorePermit,
 }
 
-/// The parts of one link by sequence number.
-pub(in crate::smpp) struct Waiting {
+/// The parts of one connection by sequence number.
+pub(in crate::smpp) struct PendingResponses {
     response_timeout: Duration,
     window: BTreeMap<u32, InWindow>,
     /// Overdue, with the time when they are given up.
-    late: BTreeMap<u32, (Wants, Instant)>,
+    late: BTreeMap<u32, (PendingResponse, Instant)>,
 }
 
-impl Waiting {
+impl PendingResponses {
     pub(in crate::smpp) fn new(response_timeout: Duration) -> Self {
         Self { response_timeout, window: BTreeMap::new(), late: BTreeMap::new() }
     }
 
     /// A part was put where it is written.
-    pub(in crate::smpp) fn add(&mut self, sequence_number: u32, wants: Wants, permit: OwnedSemaphorePermit) {
-        let entry = InWindow { wants, since: Instant::now(), _permit: permit };
+    pub(in crate::smpp) fn add(
+        &mut self,
+        sequence_number: u32,
+        response: PendingResponse,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let entry = InWindow { response, since: Instant::now(), _permit: permit };
         self.window.insert(sequence_number, entry);
     }
 
     /// Takes the part that an answer to `sequence_number` is to, where that was among the `written` octets.
-    pub(in crate::smpp) fn take(&mut self, sequence_number: u32, written: u64) -> Option<Wants> {
+    pub(in crate::smpp) fn take(&mut self, sequence_number: u32, written: u64) -> Option<PendingResponse> {
         if let Entry::Occupied(entry) = self.window.entry(sequence_number) {
-            return (entry.get().wants.end <= written).then(|| entry.remove().wants);
+            return (entry.get().response.end <= written).then(|| entry.remove().response);
         }
         match self.late.entry(sequence_number) {
             Entry::Occupied(entry) if entry.get().0.end <= written => Some(entry.remove().0),
@@ -62,7 +67,7 @@ impl Waiting {
         }
     }
 
-    /// When [`Waiting::expire`] next has something to do.
+    /// When [`PendingResponses::expire`] next has something to do.
     pub(in crate::smpp) fn next_deadline(&self) -> Option<Instant> {
         let overdue = self.window.first_key_value().map(|(_, entry)| entry.since + self.response_timeout);
         let given_up = self.late.first_key_value().map(|(_, (_, until))| *until);
@@ -70,7 +75,7 @@ impl Waiting {
     }
 
     /// Gives those that are overdue now, which wait on outside the window, and those whose time is over.
-    pub(in crate::smpp) fn expire(&mut self, now: Instant) -> (Vec<Wants>, Vec<Wants>) {
+    pub(in crate::smpp) fn expire(&mut self, now: Instant) -> (Vec<PendingResponse>, Vec<PendingResponse>) {
         let (mut overdue, mut given_up) = (Vec::new(), Vec::new());
         while let Some(entry) = self.late.first_entry()
             && entry.get().1 <= now
@@ -80,11 +85,11 @@ impl Waiting {
         while let Some(entry) = self.window.first_entry()
             && entry.get().since + self.response_timeout <= now
         {
-            let (sequence_number, InWindow { wants, .. }) = entry.remove_entry();
-            overdue.push(Wants { flight: Arc::clone(&wants.flight), ..wants });
-            self.late.insert(sequence_number, (wants, now + LATE_FOR));
+            let (sequence_number, InWindow { response, .. }) = entry.remove_entry();
+            overdue.push(PendingResponse { flight: Arc::clone(&response.flight), ..response });
+            self.late.insert(sequence_number, (response, now + LATE_FOR));
             if self.late.len() > LATE_MAX {
-                given_up.extend(self.late.pop_first().map(|(_, (wants, _))| wants));
+                given_up.extend(self.late.pop_first().map(|(_, (response, _))| response));
             }
         }
         (overdue, given_up)
@@ -96,9 +101,9 @@ impl Waiting {
     }
 
     /// Gives all that wait; nobody waits any more.
-    pub(in crate::smpp) fn clear(&mut self) -> Vec<Wants> {
-        let late = std::mem::take(&mut self.late).into_values().map(|(wants, _)| wants);
-        let window = std::mem::take(&mut self.window).into_values().map(|entry| entry.wants);
+    pub(in crate::smpp) fn clear(&mut self) -> Vec<PendingResponse> {
+        let late = std::mem::take(&mut self.late).into_values().map(|(response, _)| response);
+        let window = std::mem::take(&mut self.window).into_values().map(|entry| entry.response);
         late.chain(window).collect()
     }
 }

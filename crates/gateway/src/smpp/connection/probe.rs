@@ -1,4 +1,4 @@
-//! When a silent link is probed with `enquire_link`, and when it is given up.
+//! When a silent connection is probed with `enquire_link`, and when it is given up.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// An `enquire_link` that nothing follows in this time is a miss.
 const ENQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Misses in a row after which the link is given up.
+/// Misses in a row after which the connection is given up.
 const ENQUIRE_MISSES: u32 = 2;
 
 /// What is to be done about a silence.
@@ -14,7 +14,7 @@ const ENQUIRE_MISSES: u32 = 2;
 pub(in crate::smpp) enum Probe {
     /// Send an `enquire_link`.
     Send,
-    /// End the link.
+    /// End the connection.
     GiveUp,
 }
 
@@ -27,7 +27,7 @@ pub(in crate::smpp) struct Silence {
 }
 
 impl Silence {
-    /// A link that was heard at `now` and is probed after `patience`.
+    /// A connection that was heard at `now` and is probed after `patience`.
     pub(in crate::smpp) fn new(patience: Duration, now: Instant) -> Self {
         Self { patience, deadline: now + patience, sent: 0 }
     }

@@ -155,10 +155,10 @@ impl Transport {
 
 #[cfg(test)]
 mod tests {
-    use rusmpp::CommandId;
     use tokio::io::{AsyncReadExt, DuplexStream};
 
     use super::*;
+    use crate::smpp::codec::command_id::CommandId;
 
     /// Our end, and the provider's behind a pipe of so many octets.
     fn pipe(capacity: usize) -> (Transport, DuplexStream) {
@@ -168,7 +168,7 @@ mod tests {
 
     /// A PDU of 16 octets, and where it ends.
     fn put(transport: &Transport, sequence_number: u32) -> u64 {
-        transport.outbox().put(|out| pdu::put(out, CommandId::EnquireLink, 0, sequence_number, &[]))
+        transport.outbox().put(|out| pdu::put(out, CommandId::ENQUIRE_LINK, 0, sequence_number, &[]))
     }
 
     fn exchange_now(transport: &mut Transport) -> Option<io::Result<Went>> {
@@ -196,7 +196,7 @@ mod tests {
         let outbox = Arc::clone(transport.outbox());
         let writer = tokio::spawn(async move { transport.exchange().await });
         tokio::task::yield_now().await;
-        outbox.put(|out| pdu::put(out, CommandId::EnquireLink, 0, 1, &[]));
+        outbox.put(|out| pdu::put(out, CommandId::ENQUIRE_LINK, 0, 1, &[]));
         let mut octets = [0; 16];
         peer.read_exact(&mut octets).await.unwrap();
         assert_eq!(writer.await.unwrap().unwrap(), Went::Out);
@@ -207,7 +207,7 @@ mod tests {
         let (mut transport, mut peer) = pipe(7);
         let mut sent = BytesMut::new();
         for number in 1..=3 {
-            pdu::put(&mut sent, CommandId::SubmitSmResp, 0, number, b"4711\0");
+            pdu::put(&mut sent, CommandId::SUBMIT_SM_RESP, 0, number, b"4711\0");
         }
         let writer = tokio::spawn(async move { peer.write_all_buf(&mut sent).await.map(|()| peer) });
         let mut came = Vec::new();
@@ -232,7 +232,7 @@ mod tests {
         assert!(matches!(exchange_now(&mut transport), Some(Ok(Went::Out))));
         let never = put(&transport, 3);
         let mut last = BytesMut::new();
-        pdu::put(&mut last, CommandId::UnbindResp, 0, 8, &[]);
+        pdu::put(&mut last, CommandId::UNBIND_RESP, 0, 8, &[]);
         let read = async {
             let mut octets = vec![0; 48];
             peer.read_exact(&mut octets).await.unwrap();

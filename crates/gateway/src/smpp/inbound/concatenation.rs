@@ -116,8 +116,8 @@ impl Joiner {
         expired.iter().filter_map(|key| self.close(key)).collect()
     }
 
-    /// All that is open, as it is: the link is gone and with it the answers that were owed. The provider sends unanswered
-    /// parts again on the next link; what was answered would be lost, so only such are given.
+    /// All that is open, as it is: the connection is gone and with it the answers that were owed. The provider sends unanswered
+    /// parts again on the next connection; what was answered would be lost, so only such are given.
     pub(in crate::smpp) fn drain(&mut self) -> Vec<Joined> {
         let keys: Vec<Key> =
             self.open.iter().filter(|(_, open)| open.answered_some).map(|(key, _)| key.clone()).collect();

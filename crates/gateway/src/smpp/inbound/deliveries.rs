@@ -21,11 +21,11 @@ use tokio_util::task::TaskTracker;
 use super::concatenation::{Joined, Joiner};
 use super::dedupe::Repetitions;
 use super::deliver_sm::{self, Inbound, Sms};
-use crate::insist::{self, insist};
+use crate::redeliver::{self, redeliver};
 use crate::smpp::codec::pdu::DeliverSm;
 use crate::smpp::config::SmppConfig;
 use crate::smpp::connection::acknowledged::Acknowledged;
-use crate::smpp::connection::bound::Link;
+use crate::smpp::connection::bound::Bound;
 use crate::sms::{Ack, Delivered, GatewayEvent, InboundSms};
 
 /// `deliver_sm` that wait for the consumer. An SMSC has 10 to 100 open at a time.
@@ -69,7 +69,7 @@ pub(in crate::smpp) struct Deliveries {
     stop: CancellationToken,
     /// No part is answered any more before its SMS is whole: nobody would wait for the rest.
     ending: bool,
-    /// On the link of the moment.
+    /// On the connection of the moment.
     owed: FuturesUnordered<Unconstrained<Owed>>,
     joiner: Joiner,
     repetitions: Repetitions,
@@ -100,23 +100,23 @@ impl Deliveries {
     }
 
     /// A `deliver_sm` came.
-    pub(in crate::smpp) fn take(&mut self, link: &Arc<Link>, sequence_number: u32, pdu: &DeliverSm<'_>) {
+    pub(in crate::smpp) fn take(&mut self, bound: &Arc<Bound>, sequence_number: u32, pdu: &DeliverSm<'_>) {
         match deliver_sm::read(pdu, &self.config, self.country) {
             Inbound::Receipt(receipt) => {
                 let event = GatewayEvent::Receipt(receipt);
                 let unanswered = vec![sequence_number];
-                self.offer(link, Offer { event, unanswered, ours_alone: false, acknowledged: None });
+                self.offer(bound, Offer { event, unanswered, ours_alone: false, acknowledged: None });
             }
             Inbound::UselessReceipt => {
                 tracing::warn!(gateway = %self.config.name, "receipt without a message id");
-                link.answer(&[sequence_number], Ack::Stored, None);
+                bound.answer(&[sequence_number], Ack::Stored, None);
             }
             Inbound::Sms(sms) => {
-                self.offer_sms(link, Joined { sms, unanswered: vec![sequence_number], ours_alone: false });
+                self.offer_sms(bound, Joined { sms, unanswered: vec![sequence_number], ours_alone: false });
             }
             Inbound::Part(part) => {
                 let joined = self.joiner.add(part, sequence_number, Instant::now());
-                self.offer_joined(link, joined);
+                self.offer_joined(bound, joined);
             }
         }
     }
@@ -127,94 +127,94 @@ impl Deliveries {
     }
 
     /// Releases and expires parts of long SMS.
-    pub(in crate::smpp) fn tick(&mut self, link: &Arc<Link>) {
+    pub(in crate::smpp) fn tick(&mut self, bound: &Arc<Bound>) {
         let now = Instant::now();
         let expired = self.joiner.expire(now);
-        self.offer_joined(link, expired);
+        self.offer_joined(bound, expired);
         if self.ending {
             return;
         }
         let released = self.joiner.release(now);
         if !released.is_empty() {
-            link.answer(&released, Ack::Stored, None);
+            bound.answer(&released, Ack::Stored, None);
         }
     }
 
     /// Answers what the consumer has judged. Never ready: it goes on with every verdict.
-    pub(in crate::smpp) fn poll_verdicts(&mut self, cx: &mut Context<'_>, link: &Link) {
+    pub(in crate::smpp) fn poll_verdicts(&mut self, cx: &mut Context<'_>, bound: &Bound) {
         while let Poll::Ready(Some((verdict, unanswered, acknowledged))) = self.owed.poll_next_unpin(cx) {
-            link.answer(&unanswered, verdict, acknowledged);
+            bound.answer(&unanswered, verdict, acknowledged);
         }
     }
 
     /// We are about to end: offers what is in our memory only, as it is.
-    pub(in crate::smpp) fn end(&mut self, link: &Arc<Link>) {
+    pub(in crate::smpp) fn end(&mut self, bound: &Arc<Bound>) {
         self.ending = true;
         let partial = self.joiner.drain();
-        self.offer_joined(link, partial);
+        self.offer_joined(bound, partial);
     }
 
-    /// The link is gone, and with it the answers that were owed on it.
-    pub(in crate::smpp) fn link_lost(&mut self, link: &Arc<Link>) {
+    /// The connection is gone, and with it the answers that were owed on it.
+    pub(in crate::smpp) fn connection_lost(&mut self, bound: &Arc<Bound>) {
         let partial = self.joiner.drain();
-        self.offer_joined(link, partial);
+        self.offer_joined(bound, partial);
         self.owed.clear();
     }
 
-    fn offer_joined(&mut self, link: &Arc<Link>, joined: Vec<Joined>) {
+    fn offer_joined(&mut self, bound: &Arc<Bound>, joined: Vec<Joined>) {
         for joined in joined {
-            self.offer_sms(link, joined);
+            self.offer_sms(bound, joined);
         }
     }
 
-    fn offer_sms(&mut self, link: &Arc<Link>, Joined { sms, unanswered, ours_alone }: Joined) {
+    fn offer_sms(&mut self, bound: &Arc<Bound>, Joined { sms, unanswered, ours_alone }: Joined) {
         let received_at = self.clock.now();
         let (dedupe_key, acknowledged) = self.repetitions.key(&sms, received_at);
         let Sms { from, to, text } = sms;
         let event = GatewayEvent::Inbound(InboundSms { dedupe_key, from, to, text, received_at });
-        self.offer(link, Offer { event, unanswered, ours_alone, acknowledged: Some(acknowledged) });
+        self.offer(bound, Offer { event, unanswered, ours_alone, acknowledged: Some(acknowledged) });
     }
 
-    fn offer(&self, link: &Arc<Link>, offer: Offer) {
+    fn offer(&self, bound: &Arc<Bound>, offer: Offer) {
         if self.owed.len() >= UNSETTLED_MAX {
-            return self.overflow(link, offer);
+            return self.overflow(bound, offer);
         }
         let Offer { event, unanswered, ours_alone, acknowledged } = offer;
         let kept = ours_alone.then(|| event.clone());
         let (ack, verdict) = oneshot::channel();
         if let Err(refused) = self.events.try_send(Delivered { event, ack }) {
             let event = refused.into_inner().event;
-            return self.overflow(link, Offer { event, unanswered, ours_alone, acknowledged });
+            return self.overflow(bound, Offer { event, unanswered, ours_alone, acknowledged });
         }
         match kept {
             // Bounded, so the runtime's budget need not cut a batch into pieces.
             None => self.owed.push(unconstrained(Owed { verdict, unanswered, acknowledged })),
-            Some(event) => self.keep(link, event, Owed { verdict, unanswered, acknowledged }),
+            Some(event) => self.keep(bound, event, Owed { verdict, unanswered, acknowledged }),
         }
     }
 
-    /// What the SMSC cannot send again is offered again from here, whatever becomes of the link.
-    fn keep(&self, link: &Arc<Link>, event: GatewayEvent, owed: Owed) {
-        let (link, events) = (Arc::clone(link), self.events.clone());
+    /// What the SMSC cannot send again is offered again from here, whatever becomes of the connection.
+    fn keep(&self, bound: &Arc<Bound>, event: GatewayEvent, owed: Owed) {
+        let (bound, events) = (Arc::clone(bound), self.events.clone());
         self.spawn(id(&event), async move {
             let (verdict, unanswered, acknowledged) = owed.await;
-            link.answer(&unanswered, Ack::Stored, acknowledged);
+            bound.answer(&unanswered, Ack::Stored, acknowledged);
             if verdict == Ack::Stored {
                 return true;
             }
-            tokio::time::sleep(insist::EVERY).await;
-            insist(&events, event).await
+            tokio::time::sleep(redeliver::EVERY).await;
+            redeliver(&events, event).await
         });
     }
 
     /// The consumer is behind: the SMSC is to send it again later, unless it cannot.
-    fn overflow(&self, link: &Link, offer: Offer) {
+    fn overflow(&self, bound: &Bound, offer: Offer) {
         let Offer { event, unanswered, ours_alone, acknowledged } = offer;
         if ours_alone {
             let events = self.events.clone();
-            self.spawn(id(&event), async move { insist(&events, event).await });
+            self.spawn(id(&event), async move { redeliver(&events, event).await });
         }
-        link.answer(&unanswered, if ours_alone { Ack::Stored } else { Ack::Retry }, acknowledged);
+        bound.answer(&unanswered, if ours_alone { Ack::Stored } else { Ack::Retry }, acknowledged);
     }
 
     /// Runs what stores an event, and says whether it did.

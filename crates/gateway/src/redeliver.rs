@@ -12,7 +12,7 @@ pub(crate) const EVERY: Duration = Duration::from_secs(5);
 const OFFERS_MAX: u32 = 720;
 
 /// Offers `event` until it is stored, the consumer is gone, or an hour has passed; whether it is stored.
-pub(crate) async fn insist(events: &mpsc::Sender<Delivered>, event: GatewayEvent) -> bool {
+pub(crate) async fn redeliver(events: &mpsc::Sender<Delivered>, event: GatewayEvent) -> bool {
     for _ in 0..OFFERS_MAX {
         let (ack, verdict) = oneshot::channel();
         if events.send(Delivered { event: event.clone(), ack }).await.is_err() {
