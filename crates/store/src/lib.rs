@@ -1,68 +1,30 @@
 //! The database: the only crate that knows SQL.
 //!
-//! One [`Store`], one file per family of tables. A statement is a constant ([`db::Sql`]) with one text per dialect where
-//! the dialects differ; the calling expression is written once ([`db::on_db`], [`db::on_tx`]).
+//! One [`Store`], one folder per aggregate, one file per family of tables. A statement is a constant ([`Sql`](engine::db::Sql))
+//! with one text per dialect where the dialects differ; the calling expression is written once
+//! ([`on_db`](engine::db::on_db), [`on_tx`](engine::db::on_tx)).
 
 pub mod alerts;
-pub mod areas;
-pub mod audit;
-pub mod callbacks;
-mod changes;
-pub mod channels;
-pub mod claims;
-pub mod clock;
-mod db;
 pub mod deliveries;
-pub mod doubts;
-mod error;
-pub mod export;
-pub mod fanout;
-#[cfg(test)]
-pub(crate) mod fixture;
-mod follow_ups;
-pub mod gateway_tests;
+mod engine;
 pub mod gateways;
-pub mod groups;
-mod heartbeat;
-mod hex;
-pub mod idempotency;
-pub mod import;
-mod inbound;
-pub mod incidents;
-mod intake;
-pub mod keys;
-mod later;
-mod lock;
 pub mod matching;
-pub mod messages;
-mod object;
-mod open;
-pub mod organisations;
-pub mod outcomes;
-mod page;
-pub mod participants;
-#[cfg(test)]
-mod plans;
-pub mod receipt_times;
-pub mod receipts;
-mod record;
-mod references;
-pub mod refusals;
+mod registry;
 pub mod replies;
-pub mod retention;
+mod tenancy;
 #[cfg(test)]
-mod schema;
-pub mod seal;
-#[cfg(test)]
-mod statements;
-pub mod sweep;
-mod unsent;
-mod wakeup;
-mod walk;
-pub mod workers;
+mod tests;
+mod upkeep;
 
-pub use error::StoreError;
-pub use open::{Address, Store, StoreOptions};
+pub use alerts::{fanout, incidents};
+pub use deliveries::{doubts, messages, outcomes, queue as claims, receipt_times, receipts, refusals};
+pub use engine::connect::{Address, Store, StoreOptions};
+pub use engine::error::StoreError;
+pub use engine::{clock, seal};
+pub use gateways::{callbacks, channels, gateway_tests, workers};
+pub use registry::{areas, export, groups, import, participants};
+pub use tenancy::{audit, idempotency, keys, organisations};
+pub use upkeep::{retention, sweep};
 
 /// The result of everything that asks the database.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;

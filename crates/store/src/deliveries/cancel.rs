@@ -1,0 +1,193 @@
+//! Taking out of the queue what is not to leave any more, page by page: for an alert of a million people one statement would
+//! make everybody wait, or be cut off by the time-out and come to nothing, again and again.
+
+use klaroen_domain::id::{AlertId, OrganisationId};
+use klaroen_domain::time::Timestamp;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::alerts::fanout::PAGE;
+use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::tenancy::audit;
+use crate::{Actor, Result, Store};
+
+/// Pages that one sweep writes of a kind, some seconds' work: leases and doubts have their turn in between.
+pub(crate) const PAGES_PER_SWEEP: usize = 10;
+
+/// A statement that changes a page of a message's deliveries: `$1` is the message, `$2` the present moment, `$3` how many at
+/// most. Deliveries that another holds are passed over: they are being claimed, or are on the page of another process.
+///
+/// `ARRAY` makes PostgreSQL look each one up, whatever it thinks of how many they are.
+pub(crate) const EXPIRE: Sql = Sql::each(
+    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'expired' END, changed_at = $2
+     WHERE state = 'queued' AND id IN (SELECT id FROM deliveries WHERE message_id = $1 AND state = 'queued' LIMIT $3)",
+    "WITH page AS (
+         SELECT id FROM deliveries WHERE message_id = $1 AND state = 'queued'
+         ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)
+     UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'expired' END, changed_at = $2
+     WHERE state = 'queued' AND id = ANY (ARRAY(SELECT id FROM page))",
+);
+pub(crate) const NO_RECEIPT: Sql = Sql::each(
+    "UPDATE deliveries SET state = 'no_receipt', changed_at = $2
+     WHERE state = 'sent' AND id IN (SELECT id FROM deliveries WHERE message_id = $1 AND state = 'sent' LIMIT $3)",
+    "WITH page AS (
+         SELECT id FROM deliveries WHERE message_id = $1 AND state = 'sent' LIMIT $3 FOR UPDATE SKIP LOCKED)
+     UPDATE deliveries SET state = 'no_receipt', changed_at = $2
+     WHERE state = 'sent' AND id = ANY (ARRAY(SELECT id FROM page))",
+);
+/// A start that was put back after a lost answer may have rung: it stays in doubt, and its phone gets the follow-up.
+pub(crate) const CANCEL: Sql = Sql::each(
+    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'cancelled' END, changed_at = $2
+     WHERE state = 'queued' AND id IN (SELECT id FROM deliveries WHERE message_id = $1 AND state = 'queued' LIMIT $3)",
+    "WITH page AS (
+         SELECT id FROM deliveries WHERE message_id = $1 AND state = 'queued'
+         ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)
+     UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'cancelled' END, changed_at = $2
+     WHERE state = 'queued' AND id = ANY (ARRAY(SELECT id FROM page))",
+);
+/// Messages whose time ran out before all of them left. Looked up among the readers: most seconds there is nothing to write.
+const EXPIRED: Sql = Sql::new(
+    "SELECT m.id FROM messages m WHERE NOT m.settled AND m.expires_at <= $1
+         AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' LIMIT 1 OFFSET 0)",
+);
+/// Messages of which a receipt is missing that does not come any more.
+const UNHEARD: Sql = Sql::new(
+    "SELECT m.id FROM messages m WHERE NOT m.settled AND m.expires_at <= $1
+         AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'sent' LIMIT 1 OFFSET 0)",
+);
+/// What an alert that was closed has no more use for: starts and updates, and what was said of its withdrawal once it was ended.
+const VOID: Sql = Sql::new(
+    "SELECT m.id FROM messages m JOIN alerts a ON a.id = m.alert_id
+     WHERE m.alert_id = $1 AND NOT m.settled AND ((m.kind IN ('start', 'update') AND a.state IN ('ended', 'cancelled'))
+         OR (m.kind = 'retract' AND a.state = 'ended'))
+     ORDER BY m.id",
+);
+const ALERTS_WITH_VOID: Sql = Sql::new(
+    "SELECT DISTINCT m.alert_id FROM messages m JOIN alerts a ON a.id = m.alert_id
+     WHERE NOT m.settled AND ((m.kind IN ('start', 'update') AND a.state IN ('ended', 'cancelled'))
+         OR (m.kind = 'retract' AND a.state = 'ended'))
+         AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' LIMIT 1 OFFSET 0)",
+);
+/// One who cancels at a time: otherwise a page would look like the last because another holds the rest.
+const ALERT: Sql = Sql::each(
+    "SELECT organisation_id FROM alerts WHERE id = $1",
+    "SELECT organisation_id FROM alerts WHERE id = $1 FOR NO KEY UPDATE",
+);
+const ALERT_IF_FREE: Sql = Sql::each(
+    "SELECT organisation_id FROM alerts WHERE id = $1",
+    "SELECT organisation_id FROM alerts WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED",
+);
+const CANCELLED: Sql = Sql::new(
+    "SELECT COUNT(*) FROM messages m JOIN deliveries d ON d.message_id = m.id
+     WHERE m.alert_id = $1 AND d.state = 'cancelled'",
+);
+
+/// Cancels a page of what a closed alert has in the queue; gives how many. Fewer than [`PAGE`]: nothing is left but what is being
+/// claimed at this moment. The alert is locked.
+pub(crate) async fn cancel_page(tx: &mut Tx, alert: AlertId, now: Timestamp) -> Result<u64> {
+    let void: Vec<Uuid> =
+        on_tx!(&mut *tx, conn, d => sqlx::query_scalar(VOID.of(d)).bind(alert.0).fetch_all(conn).await?);
+    let mut cancelled = 0;
+    for message in void {
+        let left = PAGE as u64 - cancelled;
+        if left == 0 {
+            break;
+        }
+        cancelled += on_tx!(&mut *tx, conn, d => sqlx::query(CANCEL.of(d))
+            .bind(message).bind(now.as_millis()).bind(i64::try_from(left).unwrap_or(i64::MAX))
+            .execute(conn).await?.rows_affected());
+    }
+    Ok(cancelled)
+}
+
+/// Whether a page of [`cancel_page`] may have left something.
+pub(crate) const fn is_full(cancelled: u64) -> bool {
+    cancelled >= PAGE as u64
+}
+
+impl Store {
+    /// Cancels what the first page of a change left in the queue, and says in the audit log how many it came to. None of it
+    /// would leave: nothing is claimed of an alert that is closed.
+    pub(crate) async fn cancel_rest(&self, alert: AlertId, now: Timestamp) -> Result<()> {
+        loop {
+            let mut tx = self.db.begin().await?;
+            let organisation: Uuid = on_tx!(&mut tx, conn, d =>
+                sqlx::query_scalar(ALERT.of(d)).bind(alert.0).fetch_one(conn).await?);
+            if is_full(cancel_page(&mut tx, alert, now).await?) {
+                tx.commit().await?;
+                continue;
+            }
+            // Counted, because the sweepers of all workers help.
+            let cancelled: i64 = on_tx!(&mut tx, conn, d =>
+                sqlx::query_scalar(CANCELLED.of(d)).bind(alert.0).fetch_one(conn).await?);
+            let (organisation, subject) = (OrganisationId(organisation), alert.to_string());
+            let detail = json!({ "cancelled": cancelled });
+            audit::append(&mut tx, organisation, Actor::System, "alert.stopped", &subject, detail, now)
+                .await?;
+            return tx.commit().await;
+        }
+    }
+
+    /// Cancels what was put back after its alert was closed, and what a crash left of a change.
+    pub(crate) async fn cancel_void(&self, now: Timestamp) -> Result<u64> {
+        let alerts: Vec<Uuid> = on_db!(read self.db, pool, d =>
+            sqlx::query_scalar(ALERTS_WITH_VOID.of(d)).fetch_all(pool).await?);
+        let mut cancelled = 0;
+        let mut pages = 0;
+        for alert in alerts {
+            loop {
+                if pages == PAGES_PER_SWEEP {
+                    return Ok(cancelled);
+                }
+                pages += 1;
+                let mut tx = self.db.begin().await?;
+                let free = on_tx!(&mut tx, conn, d => sqlx::query(ALERT_IF_FREE.of(d))
+                    .bind(alert).fetch_optional(conn).await?.is_some());
+                if !free {
+                    break;
+                }
+                let page = cancel_page(&mut tx, AlertId(alert), now).await?;
+                tx.commit().await?;
+                cancelled += page;
+                if !is_full(page) {
+                    break;
+                }
+            }
+        }
+        Ok(cancelled)
+    }
+
+    /// Gives up what was not handed over in its message's time.
+    pub(crate) async fn expire_unsent(&self, now: Timestamp) -> Result<u64> {
+        self.in_pages(EXPIRED, now, EXPIRE, now).await
+    }
+
+    /// Gives up receipts that did not come until `expired_before`, the end of their message's time.
+    pub(crate) async fn give_up_receipts(&self, expired_before: Timestamp, now: Timestamp) -> Result<u64> {
+        self.in_pages(UNHEARD, expired_before, NO_RECEIPT, now).await
+    }
+
+    /// Runs `page` for the messages that `of` finds until nothing is left, or other upkeep should have its turn.
+    async fn in_pages(&self, of: Sql, due: Timestamp, page: Sql, now: Timestamp) -> Result<u64> {
+        let messages: Vec<Uuid> = on_db!(read self.db, pool, d =>
+            sqlx::query_scalar(of.of(d)).bind(due.as_millis()).fetch_all(pool).await?);
+        let mut changed = 0;
+        let mut pages = 0;
+        for message in messages {
+            loop {
+                if pages == PAGES_PER_SWEEP {
+                    return Ok(changed);
+                }
+                pages += 1;
+                let rows = on_db!(write self.db, pool, d => sqlx::query(page.of(d))
+                    .bind(message).bind(now.as_millis()).bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
+                    .execute(pool).await?.rows_affected());
+                changed += rows;
+                if rows < PAGE as u64 {
+                    break;
+                }
+            }
+        }
+        Ok(changed)
+    }
+}

@@ -1,0 +1,108 @@
+//! Texts: what a worker sends. Whom an update, end or retract goes to is in [`crate::alerts::follow_ups`].
+
+use std::time::Duration;
+
+use klaroen_domain::alert::{MessageKind, Priority, lane};
+use klaroen_domain::id::{AlertId, MessageId, OrganisationId};
+use klaroen_domain::text::MessageText;
+use klaroen_domain::time::Timestamp;
+use uuid::Uuid;
+
+use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::{Result, Store, StoreError};
+
+/// What a worker needs to know of a message; it never changes, so it can be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboundMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// Whose it is.
+    pub organisation: OrganisationId,
+    /// Its alert; none for an automatic answer.
+    pub alert: Option<AlertId>,
+    /// What it is for.
+    pub kind: MessageKind,
+    /// How urgent.
+    pub priority: Priority,
+    /// When it is over.
+    pub expires_at: Timestamp,
+    /// The text.
+    pub text: MessageText,
+}
+
+/// How long an end, update or automatic answer may take to arrive: it is worth reading for hours.
+pub const FOLLOW_UP_VALIDITY: Duration = Duration::from_hours(4);
+
+const GET: Sql = Sql::new(
+    "SELECT organisation_id, alert_id, kind, priority, expires_at, text FROM messages WHERE id = $1",
+);
+const INSERT: Sql = Sql::new(
+    "INSERT INTO messages (id, organisation_id, alert_id, kind, priority, lane, text, encoding, segments, recipients,
+         expires_at, created_at, created_by, awaits_start)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13)",
+);
+const COUNT_MORE: Sql =
+    Sql::new("UPDATE messages SET recipients = recipients + $2, settled = FALSE WHERE id = $1");
+const RECIPIENTS: Sql = Sql::new("SELECT recipients FROM messages WHERE id = $1");
+
+type MessageRow = (Uuid, Option<Uuid>, String, String, i64, String);
+
+/// What is written of a new message.
+pub(crate) struct NewMessage<'a> {
+    pub(crate) id: MessageId,
+    pub(crate) organisation: OrganisationId,
+    pub(crate) alert: Option<AlertId>,
+    pub(crate) kind: MessageKind,
+    pub(crate) priority: Priority,
+    pub(crate) text: &'a MessageText,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) created_by: Option<Uuid>,
+    pub(crate) now: Timestamp,
+}
+
+/// Writes a message, as yet without deliveries.
+pub(crate) async fn insert(tx: &mut Tx, message: &NewMessage<'_>) -> Result<()> {
+    let awaits_start = matches!(message.kind, MessageKind::Update | MessageKind::End | MessageKind::Retract);
+    on_tx!(tx, conn, d => sqlx::query(INSERT.of(d))
+        .bind(message.id.0).bind(message.organisation.0).bind(message.alert.map(|a| a.0))
+        .bind(message.kind.as_str()).bind(message.priority.as_str()).bind(lane(message.kind, message.priority))
+        .bind(message.text.as_str()).bind(message.text.encoding().as_str()).bind(i64::from(message.text.segments()))
+        .bind(message.expires_at.as_millis()).bind(message.now.as_millis()).bind(message.created_by)
+        .bind(awaits_start)
+        .execute(conn).await?.rows_affected());
+    Ok(())
+}
+
+/// How many deliveries a message has.
+pub(crate) async fn recipients(tx: &mut Tx, message: MessageId) -> Result<i64> {
+    Ok(on_tx!(tx, conn, d => sqlx::query_scalar(RECIPIENTS.of(d)).bind(message.0).fetch_one(conn).await?))
+}
+
+/// Keeps `recipients` equal to the number of deliveries, in the transaction that adds them.
+pub(crate) async fn count_more(tx: &mut Tx, message: MessageId, added: u64) -> Result<()> {
+    on_tx!(tx, conn, d => sqlx::query(COUNT_MORE.of(d))
+        .bind(message.0).bind(i64::try_from(added).unwrap_or(i64::MAX)).execute(conn).await?.rows_affected());
+    Ok(())
+}
+
+impl Store {
+    /// One message.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn outbound_message(&self, id: MessageId) -> Result<Option<OutboundMessage>> {
+        let row: Option<MessageRow> = on_db!(read self.db, pool, d =>
+            sqlx::query_as(GET.of(d)).bind(id.0).fetch_optional(pool).await?);
+        let Some((organisation, alert, kind, priority, expires_at, text)) = row else { return Ok(None) };
+        let corrupt = |column| move |_| StoreError::Corrupt { table: "messages", column };
+        Ok(Some(OutboundMessage {
+            id,
+            organisation: OrganisationId(organisation),
+            alert: alert.map(AlertId),
+            kind: kind.parse().map_err(corrupt("kind"))?,
+            priority: priority.parse().map_err(corrupt("priority"))?,
+            expires_at: Timestamp::from_millis(expires_at),
+            text: MessageText::from_stored(text),
+        }))
+    }
+}

@@ -1,0 +1,15 @@
+//! Messages and their deliveries, from the queue to the receipt.
+
+pub(crate) mod cancel;
+pub(crate) mod deferred;
+pub mod doubts;
+pub mod messages;
+pub mod outcomes;
+pub mod queue;
+pub mod receipt_times;
+pub mod receipts;
+pub mod refusals;
+mod status_query;
+mod views;
+
+pub use views::DeliveryView;

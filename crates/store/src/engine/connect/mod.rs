@@ -1,0 +1,146 @@
+//! Opening a database: address, pools, migrations, and whether the key fits.
+
+mod fill_countries;
+mod fill_records;
+mod postgres;
+mod sqlite;
+
+use klaroen_domain::time::Timestamp;
+use secrecy::SecretString;
+
+use crate::engine::db::{Db, Sql, on_db};
+use crate::engine::seal::Keys;
+use crate::{Result, StoreError};
+
+/// Everything that is kept. Cheap to clone: it is a handle.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) db: Db,
+    pub(crate) keys: Keys,
+}
+
+/// How to open a database. `Debug` does not show the address, which may hold a password.
+#[derive(Clone)]
+pub struct StoreOptions {
+    /// `sqlite:klaroen.db` or `postgres://user:password@host/database?sslmode=verify-full`.
+    pub url: String,
+    /// PostgreSQL: instead of the one in the address.
+    pub password: Option<SecretString>,
+    /// The keys of the installation.
+    pub keys: Keys,
+    /// SQLite: connections that may read at once. PostgreSQL: connections of this process.
+    pub connections: u32,
+}
+
+impl StoreOptions {
+    /// With the usual number of connections.
+    #[must_use]
+    pub fn new(url: impl Into<String>, keys: Keys) -> Self {
+        // Requests are short; eight at once keep two to sixteen cores busy.
+        Self { url: url.into(), password: None, keys, connections: Self::CONNECTIONS }
+    }
+
+    /// The usual number.
+    pub const CONNECTIONS: u32 = 8;
+}
+
+impl std::fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreOptions").field("connections", &self.connections).finish_non_exhaustive()
+    }
+}
+
+/// What the address of a database names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A SQLite file; which one stands in the address.
+    Sqlite,
+    /// A PostgreSQL server.
+    Postgres {
+        /// User, host, port and database, without the password.
+        shown: String,
+    },
+}
+
+impl Address {
+    /// Understands an address without using it. The error never shows the address.
+    ///
+    /// # Errors
+    /// [`StoreError::BadUrl`].
+    pub fn of(url: &str) -> Result<Self> {
+        match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => Ok(Self::Sqlite),
+            Some("postgres" | "postgresql") => Ok(Self::Postgres { shown: postgres::shown(url)? }),
+            _ => {
+                let both = "use sqlite:FILE, such as sqlite:klaroen.db, or postgres://USER@HOST/DATABASE";
+                Err(StoreError::BadUrl(both.into()))
+            }
+        }
+    }
+}
+
+const CANARY_NAME: &str = "key_canary";
+const CANARY_TEXT: &str = "klaroen";
+const GET_CANARY: Sql = Sql::new("SELECT value FROM meta WHERE name = $1");
+const PUT_CANARY: Sql =
+    Sql::new("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING");
+const PROBE: Sql = Sql::new(
+    "INSERT INTO meta (name, value) VALUES ('write_probe', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+);
+
+impl Store {
+    /// Opens the database and migrates it; SQLite's file is made where there is none. Where several processes open a
+    /// PostgreSQL at once, one of them migrates and the others wait.
+    ///
+    /// # Errors
+    /// [`StoreError::BadUrl`], [`StoreError::NewerSchema`], [`StoreError::WrongKey`], or what the database says.
+    pub async fn open(options: &StoreOptions) -> Result<Self> {
+        let db = match Address::of(&options.url)? {
+            Address::Sqlite => sqlite::open(options).await?,
+            Address::Postgres { .. } => postgres::open(options).await?,
+        };
+        let store = Self { db, keys: options.keys.clone() };
+        store.check_key().await?;
+        store.fill_countries().await?;
+        Ok(store)
+    }
+
+    /// The keys, for those who need the hash of a number.
+    #[must_use]
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Refuses a key file that belongs to another database, before it seals anything.
+    async fn check_key(&self) -> Result<()> {
+        let canary = self.keys.seal(CANARY_TEXT, CANARY_NAME.as_bytes());
+        on_db!(write self.db, pool, d => sqlx::query(PUT_CANARY.of(d)).bind(CANARY_NAME).bind(canary).execute(pool).await?.rows_affected());
+        let kept: Vec<u8> = on_db!(read self.db, pool, d =>
+            sqlx::query_scalar(GET_CANARY.of(d)).bind(CANARY_NAME).fetch_one(pool).await?);
+        match self.keys.open(&kept, CANARY_NAME.as_bytes()) {
+            Ok(text) if text == CANARY_TEXT => Ok(()),
+            _ => Err(StoreError::WrongKey),
+        }
+    }
+
+    /// Writes and commits something: the only proof that the database can be written.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn probe_write(&self, now: Timestamp) -> Result<()> {
+        let value = now.as_millis().to_be_bytes().to_vec();
+        on_db!(write self.db, pool, d => sqlx::query(PROBE.of(d)).bind(value).execute(pool).await?.rows_affected());
+        Ok(())
+    }
+
+    /// Closes every connection. SQLite's write-ahead log is folded into the file.
+    pub async fn close(&self) {
+        match &self.db {
+            Db::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Db::Postgres { pool, .. } => pool.close().await,
+        }
+    }
+}

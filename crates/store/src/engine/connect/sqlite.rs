@@ -1,0 +1,61 @@
+//! SQLite: a file, one writer, as many readers as may run at once.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use crate::engine::db::Db;
+use crate::{Result, StoreError, StoreOptions};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+/// In KiB, as SQLite takes it: what a writer has read stays good, because nobody else writes.
+const WRITER_CACHE: &str = "-65536";
+/// Each reader forgets its pages at the next commit of the writer, so there is no use in many; eight readers of a large alert
+/// took half a gigabyte.
+const READER_CACHE: &str = "-4096";
+
+/// Opens the file, makes it where there is none, and migrates it.
+pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
+    let bad_url = || {
+        StoreError::BadUrl(
+            "use sqlite:FILE, such as sqlite:klaroen.db; a database in memory is lost with the process"
+                .into(),
+        )
+    };
+    if options.url.contains(":memory:") {
+        return Err(bad_url());
+    }
+    let connect = SqliteConnectOptions::from_str(&options.url)
+        .map_err(|_| bad_url())?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        // Another process (an import at the command line) may hold the write lock for a transaction, which is a second at most on
+        // most disks.
+        .busy_timeout(Duration::from_secs(10))
+        // Rows that may wait to be taken: with few, the database's thread and ours wake each other for every handful.
+        .row_buffer_size(1024)
+        // 64 MiB: the hot indexes of a large alert stay in memory.
+        .pragma("cache_size", WRITER_CACHE)
+        .pragma("temp_store", "memory")
+        .pragma("wal_autocheckpoint", "16000")
+        .pragma("journal_size_limit", "67108864");
+    // The writer is never closed for age or idleness: reopening would cost its cache.
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_secs(30))
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(connect.clone())
+        .await?;
+    MIGRATIONS.run(&writer).await?;
+    super::fill_records::fill_records(&writer).await?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(options.connections)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_lazy_with(connect.read_only(true).pragma("cache_size", READER_CACHE));
+    Ok(Db::Sqlite { writer, readers })
+}

@@ -1,0 +1,146 @@
+//! Who holds a gateway's connection: a lease with a deadline, so that a dead process is followed by another.
+
+use klaroen_domain::alert::Priority;
+use klaroen_domain::time::Timestamp;
+use uuid::Uuid;
+
+use crate::deliveries::doubts;
+use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::{Result, Store};
+
+/// One connection of a gateway: `main/0`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ChannelName {
+    /// The gateway's name in the configuration.
+    pub gateway: String,
+    /// Its number, from 0.
+    pub channel: u16,
+}
+
+impl std::fmt::Display for ChannelName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.gateway, self.channel)
+    }
+}
+
+/// What came of asking for a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// It is ours, as it was before.
+    Renewed,
+    /// It is ours now. What the owner before us had in flight is `unknown`: its answers will not come to us.
+    Taken {
+        /// How many deliveries that concerns.
+        lost: u64,
+    },
+    /// Another owner holds it.
+    Held,
+}
+
+const ENDS: Sql =
+    Sql::new("SELECT lease_until FROM channels WHERE gateway = $1 AND channel = $2 AND lease_until > $3");
+/// Locked, so that nobody takes and releases it between this and [`LEASE`]: that would look like a renewal.
+const OWNER: Sql = Sql::each(
+    "SELECT owner FROM channels WHERE gateway = $1 AND channel = $2",
+    "SELECT owner FROM channels WHERE gateway = $1 AND channel = $2 FOR UPDATE",
+);
+const LEASE: Sql = Sql::new(
+    "INSERT INTO channels (gateway, channel, owner, lease_until) VALUES ($1, $2, $3, $4)
+     ON CONFLICT (gateway, channel) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until
+     WHERE channels.owner = excluded.owner OR channels.lease_until <= $5",
+);
+/// In the order of the ids, as who writes answers locks them. `$4`: the channel whose deliveries are lost whatever their leases say; null: every one whose lease ran out.
+pub(crate) const LOSE: Sql = Sql::each(
+    "UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
+         settle_at = CASE (SELECT m.priority FROM messages m WHERE m.id = deliveries.message_id)
+             WHEN 'life_threatening' THEN $2 ELSE $3 END
+     WHERE state = 'sending' AND message_id IN (SELECT id FROM messages WHERE NOT settled)
+         AND (channel = $4 OR ($4 IS NULL AND lease_until <= $1))",
+    "WITH lost AS (
+         SELECT d.id, m.priority FROM messages m JOIN deliveries d ON d.message_id = m.id
+         WHERE NOT m.settled AND d.state = 'sending' AND (d.channel = $4 OR ($4 IS NULL AND d.lease_until <= $1))
+         ORDER BY d.id FOR NO KEY UPDATE OF d)
+     UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
+         settle_at = CASE lost.priority WHEN 'life_threatening' THEN $2::bigint ELSE $3::bigint END
+     FROM lost WHERE deliveries.id = lost.id AND deliveries.state = 'sending'",
+);
+const RELEASE: Sql =
+    Sql::new("UPDATE channels SET lease_until = 0 WHERE gateway = $1 AND channel = $2 AND owner = $3");
+const RELEASE_ALL: Sql = Sql::new("UPDATE channels SET lease_until = 0");
+
+/// Puts in doubt what a channel had in flight, or, without one, whatever has outlived its lease; gives how many that was.
+pub(crate) async fn lose(tx: &mut Tx, channel: Option<&ChannelName>, now: Timestamp) -> Result<u64> {
+    let lost = on_tx!(&mut *tx, conn, d => sqlx::query(LOSE.of(d))
+        .bind(now.as_millis())
+        .bind(now.plus(Priority::LifeThreatening.settle_after()).as_millis())
+        .bind(now.plus(Priority::Urgent.settle_after()).as_millis())
+        .bind(channel.map(ChannelName::to_string))
+        .execute(conn).await?.rows_affected());
+    if lost > 0 {
+        doubts::open_missing(tx).await?;
+    }
+    Ok(lost)
+}
+
+impl Store {
+    /// When the present lease of a connection ends; `None` where it is free. Takes no lock: for those who wait.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn channel_held_until(&self, name: &ChannelName, now: Timestamp) -> Result<Option<Timestamp>> {
+        let ends: Option<i64> = on_db!(read self.db, pool, d => sqlx::query_scalar(ENDS.of(d))
+            .bind(&name.gateway).bind(i64::from(name.channel)).bind(now.as_millis())
+            .fetch_optional(pool).await?);
+        Ok(ends.map(Timestamp::from_millis))
+    }
+
+    /// Takes or renews the lease of a connection until `until`.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn lease_channel(
+        &self,
+        name: &ChannelName,
+        owner: Uuid,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Lease> {
+        let mut tx = self.db.begin().await?;
+        let before: Option<Uuid> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(OWNER.of(d))
+            .bind(&name.gateway).bind(i64::from(name.channel)).fetch_optional(conn).await?);
+        let got = on_tx!(&mut tx, conn, d => sqlx::query(LEASE.of(d))
+            .bind(&name.gateway).bind(i64::from(name.channel)).bind(owner)
+            .bind(until.as_millis()).bind(now.as_millis())
+            .execute(conn).await?.rows_affected());
+        let lease = if got == 0 {
+            Lease::Held
+        } else if before == Some(owner) {
+            Lease::Renewed
+        } else {
+            let lost = lose(&mut tx, Some(name), now).await?;
+            Lease::Taken { lost }
+        };
+        tx.commit().await?;
+        Ok(lease)
+    }
+
+    /// Gives the lease back at shutdown, so that the next owner need not wait.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn release_channel(&self, name: &ChannelName, owner: Uuid) -> Result<()> {
+        on_db!(write self.db, pool, d => sqlx::query(RELEASE.of(d))
+            .bind(&name.gateway).bind(i64::from(name.channel)).bind(owner).execute(pool).await?.rows_affected());
+        Ok(())
+    }
+
+    /// Ends every lease: only for a process that knows itself alone on the database, because it holds the lock beside the
+    /// SQLite file. The next [`Store::lease_channel`] settles what a crash left in flight.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn release_all_channels(&self) -> Result<()> {
+        on_db!(write self.db, pool, d => sqlx::query(RELEASE_ALL.of(d)).execute(pool).await?.rows_affected());
+        Ok(())
+    }
+}

@@ -1,0 +1,234 @@
+//! The library of named polygons.
+
+use std::collections::BTreeMap;
+
+use klaroen_domain::id::OrganisationId;
+use klaroen_domain::time::Timestamp;
+
+use serde_json::json;
+use sqlx::FromRow;
+
+use crate::engine::db::{Sql, on_db, on_tx};
+use crate::engine::page::text_cursor;
+use crate::tenancy::audit;
+use crate::{Actor, Page, PageRequest, Result, Store, StoreError};
+
+const COUNT_EXISTING: Sql = Sql::each(
+    "SELECT count(*) FROM areas WHERE organisation_id = $1 AND code IN (SELECT value FROM json_each($2))",
+    "SELECT count(*) FROM areas WHERE organisation_id = $1 AND code IN (SELECT json_array_elements_text($2::json))",
+);
+// `WHERE true`: without it SQLite reads the ON of ON CONFLICT as a join's.
+const PUT: Sql = Sql::each(
+    "INSERT INTO areas (organisation_id, code, name, kind, geometry, updated_at)
+     SELECT $1, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+            json_extract(value, '$[3]'), $3
+     FROM json_each($2) WHERE true
+     ON CONFLICT (organisation_id, code) DO UPDATE SET
+         name = excluded.name, kind = excluded.kind, geometry = excluded.geometry, updated_at = excluded.updated_at",
+    "INSERT INTO areas (organisation_id, code, name, kind, geometry, updated_at)
+     SELECT $1, value ->> 0, value ->> 1, value ->> 2,
+            value ->> 3, $3
+     FROM json_array_elements($2::json)
+     ON CONFLICT (organisation_id, code) DO UPDATE SET
+         name = excluded.name, kind = excluded.kind, geometry = excluded.geometry, updated_at = excluded.updated_at",
+);
+const GET: Sql = Sql::new(
+    "SELECT code, name, kind, geometry, updated_at FROM areas WHERE organisation_id = $1 AND code = $2",
+);
+const BY_CODES: Sql = Sql::each(
+    "SELECT code, name, kind, geometry, updated_at FROM areas
+     WHERE organisation_id = $1 AND code IN (SELECT value FROM json_each($2)) ORDER BY code",
+    "SELECT code, name, kind, geometry, updated_at FROM areas
+     WHERE organisation_id = $1 AND code IN (SELECT json_array_elements_text($2::json)) ORDER BY code",
+);
+const LIST: Sql = Sql::new(
+    "SELECT code, name, kind, geometry, updated_at FROM areas
+     WHERE organisation_id = $1 AND code > $2 ORDER BY code LIMIT $3",
+);
+
+/// Areas that one statement writes: a neighbourhood's outline takes some 10 kB, so the parameter stays below 10 MB.
+const BATCH: usize = 500;
+
+/// A named polygon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Area {
+    /// `BU03440011`, or a code of one's own.
+    pub code: String,
+    /// What people call it.
+    pub name: String,
+    /// municipality, district, neighbourhood, …
+    pub kind: String,
+    /// A `GeoJSON` `Polygon` or `MultiPolygon`, validated.
+    pub geometry: serde_json::Value,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+impl Store {
+    /// Creates or replaces areas, all or none; of two with the same code the later one counts. Gives how many were new.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn put_areas(
+        &self,
+        organisation: OrganisationId,
+        areas: &[Area],
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<u64> {
+        let by_code: BTreeMap<&str, &Area> = areas.iter().map(|area| (area.code.as_str(), area)).collect();
+        let unique: Vec<&Area> = by_code.into_values().collect();
+        let [first, ..] = unique.as_slice() else {
+            return Ok(0);
+        };
+        let mut created = 0;
+        let mut tx = self.db.begin().await?;
+        for batch in unique.chunks(BATCH) {
+            let codes: Vec<&str> = batch.iter().map(|area| area.code.as_str()).collect();
+            let codes = json!(codes).to_string();
+            let existing: i64 = on_tx!(&mut tx, conn, d => sqlx::query_scalar(COUNT_EXISTING.of(d))
+                .bind(organisation.0).bind(codes).fetch_one(conn).await?);
+            created += batch.len() as u64 - existing.unsigned_abs();
+            let rows: Vec<_> = batch
+                .iter()
+                .map(|area| json!([area.code, area.name, area.kind, area.geometry.to_string()]))
+                .collect();
+            let rows = json!(rows).to_string();
+            on_tx!(&mut tx, conn, d => sqlx::query(PUT.of(d))
+                .bind(organisation.0).bind(rows).bind(now.as_millis()).execute(conn).await?.rows_affected());
+        }
+        let subject = if unique.len() == 1 { first.code.clone() } else { organisation.to_string() };
+        let detail = json!({ "areas": unique.len(), "created": created });
+        audit::append(&mut tx, organisation, actor, "areas.put", &subject, detail, now).await?;
+        tx.commit().await?;
+        Ok(created)
+    }
+
+    /// One area.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn area(&self, organisation: OrganisationId, code: &str) -> Result<Option<Area>> {
+        let row: Option<Row> = on_db!(read self.db, pool, d =>
+            sqlx::query_as(GET.of(d)).bind(organisation.0).bind(code).fetch_optional(pool).await?);
+        row.map(Row::into_area).transpose()
+    }
+
+    /// Several areas in the order of their codes; codes that do not exist are missing from the result.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn areas_by_code(&self, organisation: OrganisationId, codes: &[String]) -> Result<Vec<Area>> {
+        let codes = json!(codes).to_string();
+        let rows: Vec<Row> = on_db!(read self.db, pool, d =>
+            sqlx::query_as(BY_CODES.of(d)).bind(organisation.0).bind(codes).fetch_all(pool).await?);
+        rows.into_iter().map(Row::into_area).collect()
+    }
+
+    /// The library, by code.
+    ///
+    /// # Errors
+    /// What the database says, or a bad cursor.
+    pub async fn list_areas(&self, organisation: OrganisationId, page: &PageRequest) -> Result<Page<Area>> {
+        let after = page.after_text()?.unwrap_or_default();
+        let rows: Vec<Row> = on_db!(read self.db, pool, d => sqlx::query_as(LIST.of(d))
+            .bind(organisation.0).bind(after).bind(page.fetch()).fetch_all(pool).await?);
+        let areas = rows.into_iter().map(Row::into_area).collect::<Result<_>>()?;
+        Ok(Page::from_rows(areas, page, |area: &Area| text_cursor(&area.code)))
+    }
+}
+
+#[derive(FromRow)]
+struct Row {
+    code: String,
+    name: String,
+    kind: String,
+    geometry: String,
+    updated_at: i64,
+}
+
+impl Row {
+    fn into_area(self) -> Result<Area> {
+        let geometry = serde_json::from_str(&self.geometry)
+            .map_err(|_| StoreError::Corrupt { table: "areas", column: "geometry" })?;
+        Ok(Area {
+            code: self.code,
+            name: self.name,
+            kind: self.kind,
+            geometry,
+            updated_at: Timestamp::from_millis(self.updated_at),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::tests::fixture::{ACTOR, Fixture, NOW, after, first};
+    use klaroen_test_databases::Engine;
+    use rstest::rstest;
+
+    fn area(code: &str, name: &str) -> Area {
+        // Digits that a detour through another text form would lose.
+        let corner = 5.121_400_000_000_001;
+        let ring = json!([[[corner, 52.0], [5.2, 52.0], [5.2, 52.1], [corner, 52.0]]]);
+        Area {
+            code: code.into(),
+            name: name.into(),
+            kind: "neighbourhood".into(),
+            geometry: json!({ "type": "Polygon", "coordinates": ring }),
+            updated_at: NOW,
+        }
+    }
+
+    #[rstest]
+    #[tokio::test]
+    async fn areas_are_created_replaced_and_counted(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
+        let put = [area("b", "B"), area("a", "A"), area("b", "B again")];
+        assert_eq!(f.store.put_areas(f.organisation, &put, ACTOR, NOW).await.unwrap(), 2);
+        assert_eq!(f.store.area(f.organisation, "b").await.unwrap(), Some(area("b", "B again")));
+
+        let later = NOW.plus(Duration::from_secs(1));
+        let put = [area("b", "Best"), area("c", "C")];
+        assert_eq!(f.store.put_areas(f.organisation, &put, ACTOR, later).await.unwrap(), 1);
+        let best = Area { updated_at: later, ..area("b", "Best") };
+        assert_eq!(f.store.area(f.organisation, "b").await.unwrap(), Some(best));
+        assert_eq!(f.store.area(f.organisation, "a").await.unwrap(), Some(area("a", "A")));
+        assert_eq!(f.store.area(f.stranger, "a").await.unwrap(), None);
+        assert_eq!(f.store.put_areas(f.organisation, &[], ACTOR, NOW).await.unwrap(), 0);
+    }
+
+    #[rstest]
+    #[tokio::test]
+    async fn more_than_one_batch_is_one_change(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+        let f = Fixture::new(engine).await;
+        let put: Vec<Area> = (0..=BATCH).map(|n| area(&format!("BU{n:04}"), "N")).collect();
+        assert_eq!(f.store.put_areas(f.organisation, &put, ACTOR, NOW).await.unwrap(), BATCH as u64 + 1);
+        let last = f.store.list_audit(f.organisation, &first(9)).await.unwrap().items.remove(0);
+        assert_eq!((last.seq, last.detail), (2, json!({ "areas": BATCH + 1, "created": BATCH + 1 })));
+    }
+
+    #[rstest]
+    #[tokio::test]
+    async fn areas_are_listed_by_code_and_found_by_several(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
+        let put = [area("c", "C"), area("a", "A"), area("b", "B")];
+        f.store.put_areas(f.organisation, &put, ACTOR, NOW).await.unwrap();
+        let codes = |areas: Vec<Area>| areas.into_iter().map(|area| area.code).collect::<Vec<_>>();
+        let page = f.store.list_areas(f.organisation, &first(2)).await.unwrap();
+        assert_eq!(codes(page.items), ["a", "b"]);
+        let rest = f.store.list_areas(f.organisation, &after(2, page.next_cursor)).await.unwrap();
+        assert_eq!((codes(rest.items), rest.next_cursor), (vec!["c".to_owned()], None));
+
+        let wanted = ["c", "nowhere", "a"].map(String::from);
+        assert_eq!(codes(f.store.areas_by_code(f.organisation, &wanted).await.unwrap()), ["a", "c"]);
+        assert_eq!(f.store.areas_by_code(f.stranger, &wanted).await.unwrap(), []);
+    }
+}

@@ -1,0 +1,297 @@
+//! Residents and businesses, their places and groups.
+
+pub(crate) mod read;
+pub(crate) mod rows;
+mod sealed;
+pub(crate) mod write;
+
+use std::collections::HashMap;
+
+use klaroen_domain::hours::WeeklyHours;
+use klaroen_domain::id::{OrganisationId, ParticipantId};
+use klaroen_domain::participant::{Language, ParticipantKind};
+use klaroen_domain::phone::PhoneNumber;
+use klaroen_domain::point::Point;
+use klaroen_domain::time::Timestamp;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::engine::db::{Sql, Tx, on_tx};
+use crate::engine::lock::Lock;
+use crate::engine::seal::Recipient;
+use crate::registry::groups;
+use crate::tenancy::audit;
+use crate::{Actor, Result, Store};
+use write::Write;
+
+const EXTERNAL_ID_TAKEN: Sql =
+    Sql::new("SELECT 1 FROM participants WHERE organisation_id = $1 AND external_id = $2 AND id <> $3");
+const OPTED_OUT: Sql = Sql::new("SELECT 1 FROM opt_outs WHERE recipient = $1");
+// Places and memberships go with it: their foreign keys cascade.
+const ERASE: Sql =
+    Sql::new("DELETE FROM participants WHERE organisation_id = $1 AND id = $2 RETURNING recipient");
+const SAME_NUMBER: Sql =
+    Sql::new("SELECT id FROM participants WHERE organisation_id = $1 AND recipient = $2 ORDER BY id LIMIT 1");
+const SUPPRESS: Sql = Sql::new(
+    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, reason = 'erased', changed_at = $3
+     WHERE organisation_id = $1 AND recipient = $2 AND state = 'queued'",
+);
+const HAND_OVER: Sql = Sql::new(
+    "UPDATE deliveries SET participant_id = $3
+     WHERE organisation_id = $1 AND recipient = $2 AND participant_id = $4 AND state = 'queued'",
+);
+
+/// A place for which a participant wants alerts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// Home, work, shop, …
+    pub label: String,
+    /// Where it is.
+    pub location: Point,
+    /// When alerts are wanted; always where there are none.
+    pub hours: Option<WeeklyHours>,
+}
+
+/// How and when somebody agreed to get alerts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// When.
+    pub given_at: Timestamp,
+    /// How: form, letter, web, …
+    pub method: String,
+}
+
+/// What a registration says: for making one, and for replacing one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParticipantDraft {
+    /// Resident or business.
+    pub kind: ParticipantKind,
+    /// Name, if given.
+    pub name: Option<String>,
+    /// Where the SMS goes.
+    pub phone: PhoneNumber,
+    /// Of automatic texts.
+    pub language: Language,
+    /// 1 to 5; while an import runs, those of before as well.
+    pub places: Vec<Place>,
+    /// Codes of groups.
+    pub groups: Vec<String>,
+    /// The caller's own key.
+    pub external_id: Option<String>,
+    /// No alerts before this moment.
+    pub paused_until: Option<Timestamp>,
+    /// Evidence.
+    pub consent: Consent,
+}
+
+/// A registration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Participant {
+    /// Its id.
+    pub id: ParticipantId,
+    /// What it says.
+    pub draft: ParticipantDraft,
+    /// Whether the number has opted out.
+    pub opted_out: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// Why a registration was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Another participant of the organisation has this `external_id`.
+    ExternalIdTaken,
+    /// No such groups.
+    UnknownGroups(Vec<String>),
+}
+
+impl Store {
+    /// Enrols a participant.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn create_participant(
+        &self,
+        organisation: OrganisationId,
+        draft: &ParticipantDraft,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<Result<Participant, Refused>> {
+        let id = ParticipantId::generate();
+        let mut tx = self.db.begin().await?;
+        Lock::Registry(organisation).take(&mut tx).await?;
+        let opted_out = match self.write_one(&mut tx, organisation, id, true, draft, now).await? {
+            Ok(opted_out) => opted_out,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let (subject, detail) = (id.to_string(), audit_detail(draft));
+        audit::append(&mut tx, organisation, actor, "participant.created", &subject, detail, now).await?;
+        tx.commit().await?;
+        let draft = as_kept(draft);
+        Ok(Ok(Participant { id, draft, opted_out, created_at: now, updated_at: now }))
+    }
+
+    /// Takes a registration in hand to change what it says, so that nothing that another writes meanwhile, such as an import, is
+    /// undone. It holds the registry of the organisation until it is replaced or dropped.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn take_participant(
+        &self,
+        organisation: OrganisationId,
+        id: ParticipantId,
+    ) -> Result<Option<TakenParticipant<'_>>> {
+        let mut tx = self.db.begin().await?;
+        Lock::Registry(organisation).take(&mut tx).await?;
+        let participant = read::get(&mut tx, &self.keys, organisation, id).await?;
+        Ok(participant.map(|participant| TakenParticipant { store: self, tx, organisation, participant }))
+    }
+
+    /// Erases a participant: what is queued for it is suppressed, or, where the number has another registration in the
+    /// organisation, becomes that one's; an opt-out of its number stays.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn erase_participant(
+        &self,
+        organisation: OrganisationId,
+        id: ParticipantId,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let mut tx = self.db.begin().await?;
+        Lock::Registry(organisation).take(&mut tx).await?;
+        let recipient: Option<Vec<u8>> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(ERASE.of(d))
+            .bind(organisation.0).bind(id.0).fetch_optional(conn).await?);
+        let Some(recipient) = recipient else {
+            return Ok(false);
+        };
+        let other: Option<Uuid> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(SAME_NUMBER.of(d))
+            .bind(organisation.0).bind(&recipient).fetch_optional(conn).await?);
+        let suppressed = match other {
+            Some(other) => {
+                on_tx!(&mut tx, conn, d => sqlx::query(HAND_OVER.of(d))
+                    .bind(organisation.0).bind(&recipient).bind(other).bind(id.0).execute(conn).await?.rows_affected());
+                0
+            }
+            None => on_tx!(&mut tx, conn, d => sqlx::query(SUPPRESS.of(d))
+                .bind(organisation.0).bind(&recipient).bind(now.as_millis())
+                .execute(conn).await?.rows_affected()),
+        };
+        let detail = json!({ "suppressed": suppressed });
+        audit::append(&mut tx, organisation, actor, "participant.erased", &id.to_string(), detail, now)
+            .await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Checks and writes one registration; gives whether its number has opted out.
+    async fn write_one(
+        &self,
+        tx: &mut Tx,
+        organisation: OrganisationId,
+        id: ParticipantId,
+        new: bool,
+        draft: &ParticipantDraft,
+        now: Timestamp,
+    ) -> Result<Result<bool, Refused>> {
+        let known = groups::ids_by_code(tx, organisation, draft.groups.iter()).await?;
+        if let Some(refused) = refusal(tx, organisation, id, draft, &known).await? {
+            return Ok(Err(refused));
+        }
+        let external_id = draft.external_id.as_deref();
+        let write = Write {
+            id,
+            new,
+            draft,
+            external_id,
+            paused_until: draft.paused_until,
+            recipient: self.keys.recipient(&draft.phone),
+            fingerprint: write::fingerprint(&self.keys, draft, external_id),
+            rows: None,
+        };
+        write::put(tx, &self.keys, organisation, &[write], &known, now).await?;
+        Ok(Ok(has_opted_out(tx, write.recipient).await?))
+    }
+}
+
+/// A registration that nobody else changes.
+pub struct TakenParticipant<'a> {
+    store: &'a Store,
+    tx: Tx,
+    organisation: OrganisationId,
+    participant: Participant,
+}
+
+impl TakenParticipant<'_> {
+    /// What it says now.
+    #[must_use]
+    pub const fn draft(&self) -> &ParticipantDraft {
+        &self.participant.draft
+    }
+
+    /// Replaces what it says.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn replace(
+        mut self,
+        draft: &ParticipantDraft,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<Result<Participant, Refused>> {
+        let (tx, organisation) = (&mut self.tx, self.organisation);
+        let Participant { id, created_at, .. } = self.participant;
+        let opted_out = match self.store.write_one(tx, organisation, id, false, draft, now).await? {
+            Ok(opted_out) => opted_out,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let (subject, detail) = (id.to_string(), audit_detail(draft));
+        audit::append(tx, organisation, actor, "participant.updated", &subject, detail, now).await?;
+        self.tx.commit().await?;
+        Ok(Ok(Participant { id, draft: as_kept(draft), opted_out, created_at, updated_at: now }))
+    }
+}
+
+/// Why the draft may not be written as `id`, if it may not.
+async fn refusal(
+    tx: &mut Tx,
+    organisation: OrganisationId,
+    id: ParticipantId,
+    draft: &ParticipantDraft,
+    known: &HashMap<String, Uuid>,
+) -> Result<Option<Refused>> {
+    let unknown = groups::missing(&draft.groups, known);
+    if !unknown.is_empty() {
+        return Ok(Some(Refused::UnknownGroups(unknown)));
+    }
+    let Some(external_id) = &draft.external_id else {
+        return Ok(None);
+    };
+    let taken = on_tx!(tx, conn, d => sqlx::query(EXTERNAL_ID_TAKEN.of(d))
+        .bind(organisation.0).bind(external_id).bind(id.0).fetch_optional(conn).await?.is_some());
+    Ok(taken.then_some(Refused::ExternalIdTaken))
+}
+
+async fn has_opted_out(tx: &mut Tx, recipient: Recipient) -> Result<bool> {
+    Ok(on_tx!(tx, conn, d => sqlx::query(OPTED_OUT.of(d))
+        .bind(recipient.0.as_slice()).fetch_optional(conn).await?.is_some()))
+}
+
+/// The draft as a reader finds it.
+fn as_kept(draft: &ParticipantDraft) -> ParticipantDraft {
+    let groups = write::sorted_groups(draft).into_iter().map(str::to_owned).collect();
+    ParticipantDraft { groups, ..draft.clone() }
+}
+
+/// What the audit log says of a registration: nothing that tells who it is.
+fn audit_detail(draft: &ParticipantDraft) -> serde_json::Value {
+    json!({ "kind": draft.kind.as_str(), "places": draft.places.len(), "groups": draft.groups.len() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,6 @@
+//! What participants send back.
+
+pub(crate) mod inbound;
+pub(crate) mod views;
+
+pub use views::{AutoReply, AutoReplyTexts, IncomingReply, ReplyState, ReplyStored, ReplyView};

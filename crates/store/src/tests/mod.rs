@@ -1,0 +1,6 @@
+//! Tests of the crate as a whole, and what the tests of the rooms begin with.
+
+pub(crate) mod fixture;
+mod plans;
+mod schema;
+mod statements;
