@@ -9,16 +9,16 @@
 
 pub mod cell;
 pub mod columns;
+mod contention;
 mod decode;
-mod others;
-mod patience;
+mod grouping;
 mod report;
+mod retry;
 mod row;
 mod rows;
-mod session;
+mod run;
 #[cfg(test)]
 mod tests;
-mod window;
 mod writer;
 
 use std::io;
@@ -29,10 +29,10 @@ use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::{Actor, Store, StoreError};
 
-pub use self::others::Others;
-use self::patience::Patience;
+pub use self::contention::Others;
 pub use self::report::{ImportReport, RowError};
-use self::session::Session;
+use self::retry::Patience;
+use self::run::Session;
 use crate::problem::FieldError;
 
 /// What is imported where.

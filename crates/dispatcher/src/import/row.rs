@@ -12,8 +12,8 @@ use klaroen_store::participants::{Consent, ParticipantDraft, Place};
 use super::cell::unescape;
 use super::columns::Columns;
 use crate::request::fields::{is_code, plain_text};
-use crate::v1::incident_request::CLOCK_SKEW;
-use crate::v1::participant_request::{
+use crate::resources::incidents::request::CLOCK_SKEW;
+use crate::resources::participants::request::{
     GROUPS_MAX, HOURS_MAX, LANGUAGES, NAME_MAX, PARTICIPANT_KINDS, SHORT_MAX,
 };
 

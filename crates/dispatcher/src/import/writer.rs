@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::CsvImport;
-use super::others::{Others, WINDOW};
-use super::patience::Patience;
+use super::contention::{Others, WINDOW};
+use super::grouping::{Gathered, GatheredRow};
 use super::report::ImportReport;
-use super::window::{Gathered, GatheredRow};
-use crate::v1::participant_request::PLACES_MAX;
+use super::retry::Patience;
+use crate::resources::participants::request::PLACES_MAX;
 
 /// Writes what is gathered, and tells what came of it.
 pub struct Writer<'a> {

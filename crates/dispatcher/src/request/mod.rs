@@ -4,4 +4,5 @@ pub mod body;
 pub mod fields;
 pub mod idempotency;
 pub mod json;
+pub mod point;
 pub mod query;
