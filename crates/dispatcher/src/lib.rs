@@ -18,7 +18,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use import::{Broken, CsvImport, ImportError, ImportReport, Others, Progress, import_csv};
+pub use import::{Broken, CsvImport, ImportError, ImportReport, Contention, Progress, import_csv};
 pub use openapi::openapi;
 pub use resources::areas::features::parse_areas;
 pub use resources::callbacks::CallbackGateways;

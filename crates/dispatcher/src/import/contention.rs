@@ -17,7 +17,7 @@ const TURN_EVERY: Duration = Duration::from_secs(3);
 
 /// Who else writes into the database.
 #[derive(Clone, Debug)]
-pub enum Others {
+pub enum Contention {
     /// Who stands in one queue with the import: at a PostgreSQL server, or in the same process.
     SameQueue,
     /// Other processes at the same SQLite file, with no queue to stand in.
@@ -30,7 +30,7 @@ pub enum Others {
     },
 }
 
-impl Others {
+impl Contention {
     /// How long they need the lock to be free after a batch that took so long, the last such pause having been so long ago.
     pub(super) fn pause(&self, batch: Duration, ago: Duration) -> Duration {
         match self {
@@ -57,14 +57,14 @@ mod tests {
     fn nobody_waits_for_long() {
         let directory = tempfile::TempDir::new().unwrap();
         let file = directory.path().join("klaroen.db");
-        let others = Others::SameFile { file: file.clone(), is_served: Path::exists };
+        let contention = Contention::SameFile { file: file.clone(), is_served: Path::exists };
         let (batch, long_ago) = (Duration::from_millis(40), TURN_EVERY);
-        assert_eq!((others.window(), others.pause(batch, Duration::ZERO)), (WINDOW_ALONE, Duration::ZERO));
-        assert_eq!(others.pause(batch, long_ago), TURN, "for a command beside it");
+        assert_eq!((contention.window(), contention.pause(batch, Duration::ZERO)), (WINDOW_ALONE, Duration::ZERO));
+        assert_eq!(contention.pause(batch, long_ago), TURN, "for a command beside it");
         std::fs::write(file, "").unwrap();
-        assert_eq!((others.window(), others.pause(batch, Duration::ZERO)), (WINDOW, batch), "served since");
-        assert_eq!(others.pause(long_ago, Duration::ZERO), TURN);
-        let others = Others::SameQueue;
-        assert_eq!((others.window(), others.pause(batch, long_ago)), (WINDOW, Duration::ZERO));
+        assert_eq!((contention.window(), contention.pause(batch, Duration::ZERO)), (WINDOW, batch), "served since");
+        assert_eq!(contention.pause(long_ago, Duration::ZERO), TURN);
+        let contention = Contention::SameQueue;
+        assert_eq!((contention.window(), contention.pause(batch, long_ago)), (WINDOW, Duration::ZERO));
     }
 }

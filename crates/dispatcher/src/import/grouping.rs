@@ -33,7 +33,7 @@ pub struct GatheredRow {
 
 /// What is gathered and not yet written.
 #[derive(Default)]
-pub struct Window {
+pub struct Grouping {
     gathered: Vec<Gathered>,
     by_key: HashMap<String, usize>,
     /// In all registrations.
@@ -47,7 +47,7 @@ fn key_of(draft: &ParticipantDraft) -> String {
     format!("{} {} {id}", draft.kind.as_str(), draft.phone.expose())
 }
 
-impl Window {
+impl Grouping {
     /// Whether `draft` needs a window of `size` registrations to be written first: for lack of room, or because the same few
     /// registrations come again and again.
     #[must_use]
@@ -144,49 +144,49 @@ mod tests {
 
     #[test]
     fn rows_of_one_key_gather_wherever_they_stand() {
-        let mut window = Window::default();
+        let mut grouping = Grouping::default();
         for (line, id, label) in [(2, "a", "home"), (3, "b", "home"), (4, "a", "work"), (5, "a", "home")] {
-            assert!(window.add(line, draft(id, "+31612345678", label)).is_ok());
+            assert!(grouping.add(line, draft(id, "+31612345678", label)).is_ok());
         }
-        let gathered = window.take();
+        let gathered = grouping.take();
         assert_eq!((gathered.len(), gathered[0].draft.places.len()), (2, 2));
         let rows: Vec<_> = gathered[0].rows.iter().map(|row| (row.line, row.place)).collect();
         assert_eq!(rows, [(2, 0), (4, 1), (5, 0)]);
-        assert!(window.take().is_empty());
+        assert!(grouping.take().is_empty());
     }
 
     #[test]
     fn a_window_is_full_of_registrations_or_of_rows() {
-        let mut window = Window::default();
+        let mut grouping = Grouping::default();
         let (this, other) = (|| draft("a", "+31612345678", "home"), || draft("b", "+31612345678", "home"));
         for line in 0..PLACES_MAX as u64 {
-            assert!(!window.is_full_for(&this(), 1));
-            assert!(window.add(line, this()).is_ok());
-            assert!(window.is_full_for(&other(), 1));
+            assert!(!grouping.is_full_for(&this(), 1));
+            assert!(grouping.add(line, this()).is_ok());
+            assert!(grouping.is_full_for(&other(), 1));
         }
-        assert!(window.is_full_for(&this(), 1));
+        assert!(grouping.is_full_for(&this(), 1));
     }
 
     #[test]
     fn a_window_for_many_holds_no_more_rows_than_fit_the_cache() {
-        let mut window = Window::default();
+        let mut grouping = Grouping::default();
         for n in 0..ROWS_MAX {
             let draft = draft(&(n / PLACES_MAX).to_string(), "+31612345678", &(n % PLACES_MAX).to_string());
-            assert!(!window.is_full_for(&draft, ROWS_MAX));
-            assert!(window.add(2, draft).is_ok());
+            assert!(!grouping.is_full_for(&draft, ROWS_MAX));
+            assert!(grouping.add(2, draft).is_ok());
         }
-        assert!(window.is_full_for(&draft("0", "+31612345678", "0"), ROWS_MAX));
+        assert!(grouping.is_full_for(&draft("0", "+31612345678", "0"), ROWS_MAX));
     }
 
     #[test]
     fn rows_that_contradict_each_other_stay_apart_and_a_place_too_many_is_refused() {
-        let mut window = Window::default();
-        assert!(window.add(2, draft("a", "+31612345678", "0")).is_ok());
-        assert!(window.add(3, draft("a", "+31612345679", "1")).is_ok());
+        let mut grouping = Grouping::default();
+        assert!(grouping.add(2, draft("a", "+31612345678", "0")).is_ok());
+        assert!(grouping.add(3, draft("a", "+31612345679", "1")).is_ok());
         for place in 1..PLACES_MAX {
-            assert!(window.add(4, draft("a", "+31612345678", &place.to_string())).is_ok());
+            assert!(grouping.add(4, draft("a", "+31612345678", &place.to_string())).is_ok());
         }
-        assert!(window.add(5, draft("a", "+31612345678", "one too many")).is_err());
-        assert_eq!(window.take().len(), 2);
+        assert!(grouping.add(5, draft("a", "+31612345678", "one too many")).is_err());
+        assert_eq!(grouping.take().len(), 2);
     }
 }

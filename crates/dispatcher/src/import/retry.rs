@@ -13,12 +13,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The patience with one call.
-pub struct Patience {
+pub struct Retry {
     began: Instant,
     pause: Duration,
 }
 
-impl Patience {
+impl Retry {
     /// All of it.
     pub fn new() -> Self {
         Self { began: Instant::now(), pause: FIRST_PAUSE }
@@ -50,9 +50,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_database_that_is_away_is_waited_for_and_not_for_ever() {
         let began = Instant::now();
-        let mut patience = Patience::new();
+        let mut retry = Retry::new();
         let mut tries = 0;
-        while patience.wait(away()).await.is_ok() {
+        while retry.wait(away()).await.is_ok() {
             tries += 1;
         }
         assert!((8..=20).contains(&tries), "{tries}");
@@ -61,6 +61,6 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_defect_is_not_waited_for() {
-        assert!(Patience::new().wait(StoreError::WrongKey).await.is_err());
+        assert!(Retry::new().wait(StoreError::WrongKey).await.is_err());
     }
 }

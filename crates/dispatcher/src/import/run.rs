@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt};
 
 use super::columns::Columns;
 use super::decode::Decode;
-use super::grouping::Window;
+use super::grouping::Grouping;
 use super::report::ImportReport;
 use super::row::{self, CellProblem};
 use super::rows::{Row, RowTooLong, Rows, delimiter_of};
@@ -18,7 +18,7 @@ use crate::problem::FieldError;
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 
 /// An import that is under way.
-pub struct Session<'a> {
+pub struct Run<'a> {
     import: &'a CsvImport<'a>,
     /// Registrations of a window, where a test says so.
     at_once: Option<usize>,
@@ -27,14 +27,14 @@ pub struct Session<'a> {
     head: String,
     rows: Option<Rows>,
     columns: Option<Columns>,
-    window: Window,
+    grouping: Grouping,
     writer: Writer<'a>,
     read: Progress,
     /// A quote that is never closed swallowed the rest of the file.
     unclosed: bool,
 }
 
-impl<'a> Session<'a> {
+impl<'a> Run<'a> {
     /// With windows of so many registrations, where a test says so.
     pub fn new(import: &'a CsvImport<'a>, at_once: Option<usize>) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl<'a> Session<'a> {
             head: String::new(),
             rows: None,
             columns: None,
-            window: Window::default(),
+            grouping: Grouping::default(),
             writer: Writer::new(import),
             read: Progress { bytes: 0, rows: 0, rejected: 0 },
             unclosed: false,
@@ -75,7 +75,7 @@ impl<'a> Session<'a> {
 
     /// Writes what was read; `is_whole`: that is all of the file.
     pub async fn finish(&mut self, is_whole: bool) -> Result<(), ImportError> {
-        self.writer.write(self.window.take()).await?;
+        self.writer.write(self.grouping.take()).await?;
         Ok(self.writer.finish(is_whole && !self.unclosed).await?)
     }
 
@@ -142,10 +142,10 @@ impl<'a> Session<'a> {
                     continue;
                 }
             };
-            if self.window.is_full_for(&draft, at_once) {
-                self.writer.write(self.window.take()).await?;
+            if self.grouping.is_full_for(&draft, at_once) {
+                self.writer.write(self.grouping.take()).await?;
             }
-            if let Err(problem) = self.window.add(line, draft) {
+            if let Err(problem) = self.grouping.add(line, draft) {
                 self.writer.report.reject(line, vec![problem]);
             }
         }

@@ -50,7 +50,7 @@ impl HttpBody for SharedBody {
 }
 
 /// Reads what is left of a request's body before its refusal is sent.
-pub async fn read_to_its_end(request: Request, next: Next) -> Response {
+pub async fn drain_refused(request: Request, next: Next) -> Response {
     // Who asks first (RFC 9110 §10.1.1) has not sent anything yet, and reading would be the answer to go ahead.
     let asks_first = request.headers().contains_key(header::EXPECT);
     if asks_first || request.body().is_end_stream() {
@@ -60,14 +60,14 @@ pub async fn read_to_its_end(request: Request, next: Next) -> Response {
     let body = SharedBody(Arc::new(Mutex::new(body)));
     let response = next.run(Request::from_parts(parts, Body::new(body.clone()))).await;
     if (response.status().is_client_error() || response.status().is_server_error())
-        && tokio::time::timeout(UNREAD_TIMEOUT, throw_away(body)).await.is_err()
+        && tokio::time::timeout(UNREAD_TIMEOUT, drain(body)).await.is_err()
     {
         tracing::debug!("a refused request was not read to its end");
     }
     response
 }
 
-async fn throw_away(mut body: SharedBody) {
+async fn drain(mut body: SharedBody) {
     let mut read = 0;
     while let Some(Ok(frame)) = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await
     {

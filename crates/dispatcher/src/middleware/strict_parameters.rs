@@ -26,9 +26,9 @@ struct Call {
 
 /// What every call takes.
 #[derive(Debug, Default)]
-pub struct Described(HashMap<(Method, String), Call>);
+pub struct DocumentedParameters(HashMap<(Method, String), Call>);
 
-impl Described {
+impl DocumentedParameters {
     /// Reads the description of the API.
     #[must_use]
     pub fn of(openapi: &OpenApi) -> Self {
@@ -71,8 +71,8 @@ pub fn refuses_idempotency_key(method: &Method, operation: &Operation) -> bool {
 }
 
 /// Lets a request pass that asks for nothing else than its call offers.
-pub async fn require_described(
-    State(described): State<Arc<Described>>,
+pub async fn reject_undocumented(
+    State(documented): State<Arc<DocumentedParameters>>,
     parameters: Parameters,
     mut request: Request,
     next: Next,
@@ -81,7 +81,7 @@ pub async fn require_described(
     // A HEAD is a GET without its body (RFC 9110 §9.3.2).
     let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
     let none = Call::default();
-    let call = described.0.get(&(method.clone(), path.to_owned())).unwrap_or(&none);
+    let call = documented.0.get(&(method.clone(), path.to_owned())).unwrap_or(&none);
     let report = Report::default();
     parameters.only(&call.query, &report);
     if call.refuses_key && request.headers().contains_key(IDEMPOTENCY_KEY) {

@@ -23,9 +23,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use crate::server::write_timeout::Stalling;
+use crate::server::write_timeout::WriteTimeout;
 use crate::settings::DispatcherSettings;
-use crate::state::concurrency_limit::Tally;
+use crate::state::concurrency_limit::ConcurrencyLimit;
 use crate::state::{App, Dispatcher};
 
 /// From the moment a connection opens (or its last answer was sent) until a whole head of a request must be there.
@@ -92,7 +92,7 @@ async fn serve_router(
 ) -> Result<(), ServeError> {
     let connections_max = settings.connections_max.max(1);
     let permits = Arc::new(Semaphore::new(usize::try_from(connections_max).unwrap_or(usize::MAX >> 4)));
-    let peers = Tally::new(settings.connections_max_per_peer);
+    let peers = ConcurrencyLimit::new(settings.connections_max_per_peer);
     let mut connections = JoinSet::new();
     loop {
         // Beyond the limit clients wait in the kernel's queue rather than in our memory.
@@ -111,7 +111,7 @@ async fn serve_router(
                 }
             },
         };
-        let place = match counted(peer).map(|peer| peers.take(peer)) {
+        let place = match counted(peer).map(|peer| peers.acquire(peer)) {
             None => None,
             Some(Some(place)) => Some(place),
             // Closed unheard: to answer, a request would have to be read first.
@@ -155,7 +155,7 @@ async fn converse(stream: TcpStream, peer: Peer, router: Router, shutdown: Cance
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX);
-    let stream = TokioIo::new(Stalling::new(stream, WRITE_TIMEOUT));
+    let stream = TokioIo::new(WriteTimeout::new(stream, WRITE_TIMEOUT));
     let service = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         request

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::{authentication, permissions};
-use crate::middleware::strict_parameters::{self as described, Described};
+use crate::middleware::strict_parameters::{DocumentedParameters, reject_undocumented};
 use crate::middleware::{drain_body, trace};
 use crate::problem::Problem;
 use crate::state::App;
@@ -69,7 +69,7 @@ pub fn open() -> OpenApiRouter<App> {
 /// The whole service.
 pub fn build(app: App) -> Router {
     let (keyed, description) = keyed().split_for_parts();
-    let described = from_fn_with_state(Arc::new(Described::of(&description)), described::require_described);
+    let described = from_fn_with_state(Arc::new(DocumentedParameters::of(&description)), reject_undocumented);
     let (open, _) = open().split_for_parts();
     let guard = from_fn_with_state(app.clone(), authentication::require_permission);
     let router = Router::new()
@@ -94,7 +94,7 @@ fn surrounded(router: Router<App>, app: App) -> Router {
         .layer(from_fn(trace::deadline))
         .layer(CatchPanicLayer::custom(trace::panicked))
         .layer(from_fn_with_state(app.clone(), trace::observe))
-        .layer(from_fn(drain_body::read_to_its_end))
+        .layer(from_fn(drain_body::drain_refused))
         .with_state(app)
 }
 

@@ -11,14 +11,14 @@ use tokio::time::{Instant, Sleep};
 
 /// A stream whose writes fail once none of their bytes was taken for a while. An event stream is not touched by it: its
 /// events are taken at once as long as the client reads.
-pub struct Stalling<S> {
+pub struct WriteTimeout<S> {
     stream: S,
     patience: Duration,
     deadline: Pin<Box<Sleep>>,
     is_stuck: bool,
 }
 
-impl<S> Stalling<S> {
+impl<S> WriteTimeout<S> {
     /// Waits `patience` for each piece to be taken.
     pub fn new(stream: S, patience: Duration) -> Self {
         Self { stream, patience, deadline: Box::pin(tokio::time::sleep(patience)), is_stuck: false }
@@ -41,7 +41,7 @@ impl<S> Stalling<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -51,7 +51,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -94,7 +94,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_a_reader_that_takes_nothing_is_given_up() {
         let (server, mut client) = tokio::io::duplex(8);
-        let mut server = Stalling::new(server, PATIENCE);
+        let mut server = WriteTimeout::new(server, PATIENCE);
         server.write_all(&[0; 8]).await.unwrap();
         // Slow, and it goes on: each piece has the whole patience.
         let slow = tokio::spawn(async move {

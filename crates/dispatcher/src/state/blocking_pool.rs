@@ -19,9 +19,9 @@ const SMALL_BYTES: usize = 16 * 1024;
 
 /// A kind of heavy work, of which so much is done at once.
 #[derive(Clone, Debug)]
-pub struct Heavy(Arc<Semaphore>);
+pub struct BlockingPool(Arc<Semaphore>);
 
-impl Heavy {
+impl BlockingPool {
     /// For the shapes of alerts and of single areas.
     pub fn shapes() -> Self {
         Self(Arc::new(Semaphore::new(SHAPES_AT_ONCE)))
@@ -57,7 +57,7 @@ impl Heavy {
     /// Reads a body that may hold a shape, with everything that is wrong with it. The parsed body is used up.
     ///
     /// # Errors
-    /// As [`Heavy::run`].
+    /// As [`BlockingPool::run`].
     pub async fn read<T: Send + 'static>(
         &self,
         body: &mut JsonBody,
@@ -81,11 +81,11 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_than_allowed_runs_at_once() {
-        let heavy = Heavy::shapes();
+        let pool = BlockingPool::shapes();
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let work = || {
             let (running, most) = (Arc::clone(&running), Arc::clone(&most));
-            heavy.run(move || {
+            pool.run(move || {
                 most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::yield_now();
                 running.fetch_sub(1, Ordering::SeqCst);
@@ -98,8 +98,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_answer_and_gives_its_place_back() {
-        let heavy = Heavy::libraries();
-        assert_eq!(heavy.run(|| panic!("on purpose")).await.unwrap_err().status, 500);
-        assert_eq!(heavy.run(|| 7).await.unwrap(), 7);
+        let pool = BlockingPool::libraries();
+        assert_eq!(pool.run(|| panic!("on purpose")).await.unwrap_err().status, 500);
+        assert_eq!(pool.run(|| 7).await.unwrap(), 7);
     }
 }

@@ -6,19 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counts for each key what is held. It grows with what is held, not with who was ever seen.
 #[derive(Debug)]
-pub struct Tally<K> {
+pub struct ConcurrencyLimit<K> {
     max: u32,
     held: Arc<Mutex<HashMap<K, u32>>>,
 }
 
 /// One thing that is held, until it is dropped.
 #[derive(Debug)]
-pub struct Held<K: Eq + Hash> {
+pub struct Slot<K: Eq + Hash> {
     key: K,
     held: Arc<Mutex<HashMap<K, u32>>>,
 }
 
-impl<K: Eq + Hash + Copy> Tally<K> {
+impl<K: Eq + Hash + Copy> ConcurrencyLimit<K> {
     /// At most `max` for each key.
     pub fn new(max: u32) -> Self {
         Self { max, held: Arc::default() }
@@ -26,18 +26,18 @@ impl<K: Eq + Hash + Copy> Tally<K> {
 
     /// One more for `key`; `None` where it holds as many as it may.
     #[must_use]
-    pub fn take(&self, key: K) -> Option<Held<K>> {
+    pub fn acquire(&self, key: K) -> Option<Slot<K>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let count = held.get(&key).copied().unwrap_or(0);
         if count >= self.max {
             return None;
         }
         held.insert(key, count + 1);
-        Some(Held { key, held: Arc::clone(&self.held) })
+        Some(Slot { key, held: Arc::clone(&self.held) })
     }
 }
 
-impl<K: Eq + Hash> Drop for Held<K> {
+impl<K: Eq + Hash> Drop for Slot<K> {
     fn drop(&mut self) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = held.get_mut(&self.key) {
@@ -55,12 +55,12 @@ mod tests {
 
     #[test]
     fn each_has_its_own_limit_and_what_is_dropped_counts_no_more() {
-        let tally = Tally::new(2);
-        let (one, two) = (tally.take('a'), tally.take('a'));
-        assert!(one.is_some() && tally.take('a').is_none() && tally.take('b').is_some());
+        let limit = ConcurrencyLimit::new(2);
+        let (one, two) = (limit.acquire('a'), limit.acquire('a'));
+        assert!(one.is_some() && limit.acquire('a').is_none() && limit.acquire('b').is_some());
         drop(one);
-        assert!(tally.take('a').is_some());
-        drop((two, tally.take('a')));
-        assert!(tally.held.lock().unwrap().is_empty(), "nobody is remembered who holds nothing");
+        assert!(limit.acquire('a').is_some());
+        drop((two, limit.acquire('a')));
+        assert!(limit.held.lock().unwrap().is_empty(), "nobody is remembered who holds nothing");
     }
 }

@@ -22,10 +22,10 @@ use tokio_util::task::TaskTracker;
 use crate::resources::alerts::events::CountsEvent;
 use crate::resources::callbacks::CallbackGateways;
 use crate::settings::DispatcherSettings;
-use crate::state::blocking_pool::Heavy;
+use crate::state::blocking_pool::BlockingPool;
 use crate::state::probe::Probe;
 use crate::state::rate_limit::RateLimit;
-use crate::state::single_flight::Looks;
+use crate::state::single_flight::SingleFlight;
 use crate::state::streams::Streams;
 
 /// Whether SMS can leave.
@@ -81,13 +81,13 @@ pub struct Inner {
     /// The event streams that are open.
     pub(crate) streams: Streams,
     /// What they show.
-    pub(crate) looks: Looks<(OrganisationId, AlertId), CountsEvent>,
+    pub(crate) alert_counts: SingleFlight<(OrganisationId, AlertId), CountsEvent>,
     /// Whether the database takes writes.
     pub(crate) probe: Probe,
     /// The shapes of alerts and single areas.
-    pub(crate) shapes: Heavy,
+    pub(crate) shapes: BlockingPool,
     /// Collections of areas.
-    pub(crate) libraries: Heavy,
+    pub(crate) libraries: BlockingPool,
 }
 
 impl App {
@@ -101,10 +101,10 @@ impl App {
             limit,
             closing,
             streams: Streams::default(),
-            looks: Looks::default(),
+            alert_counts: SingleFlight::default(),
             probe: Probe::default(),
-            shapes: Heavy::shapes(),
-            libraries: Heavy::libraries(),
+            shapes: BlockingPool::shapes(),
+            libraries: BlockingPool::libraries(),
         }))
     }
 

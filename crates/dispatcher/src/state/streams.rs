@@ -5,7 +5,7 @@ use std::sync::Arc;
 use klaroen_domain::id::{KeyId, OrganisationId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::state::concurrency_limit::{Held, Tally};
+use crate::state::concurrency_limit::{Slot, ConcurrencyLimit};
 
 /// Streams at once.
 const STREAMS_MAX: usize = 256;
@@ -18,24 +18,24 @@ const STREAMS_MAX_PER_KEY: u32 = 8;
 #[derive(Debug)]
 pub struct Streams {
     all: Arc<Semaphore>,
-    by_organisation: Tally<OrganisationId>,
-    by_key: Tally<KeyId>,
+    by_organisation: ConcurrencyLimit<OrganisationId>,
+    by_key: ConcurrencyLimit<KeyId>,
 }
 
 /// The place of one stream, until it is dropped.
 #[derive(Debug)]
 pub struct StreamPlace {
     _all: OwnedSemaphorePermit,
-    _organisation: Held<OrganisationId>,
-    _key: Held<KeyId>,
+    _organisation: Slot<OrganisationId>,
+    _key: Slot<KeyId>,
 }
 
 impl Default for Streams {
     fn default() -> Self {
         Self {
             all: Arc::new(Semaphore::new(STREAMS_MAX)),
-            by_organisation: Tally::new(STREAMS_MAX_PER_ORGANISATION),
-            by_key: Tally::new(STREAMS_MAX_PER_KEY),
+            by_organisation: ConcurrencyLimit::new(STREAMS_MAX_PER_ORGANISATION),
+            by_key: ConcurrencyLimit::new(STREAMS_MAX_PER_KEY),
         }
     }
 }
@@ -47,10 +47,10 @@ impl Streams {
     /// Who has too many open, for people.
     pub fn take(&self, organisation: OrganisationId, key: KeyId) -> Result<StreamPlace, &'static str> {
         Ok(StreamPlace {
-            _key: self.by_key.take(key).ok_or("this key has too many event streams open")?,
+            _key: self.by_key.acquire(key).ok_or("this key has too many event streams open")?,
             _organisation: self
                 .by_organisation
-                .take(organisation)
+                .acquire(organisation)
                 .ok_or("your organisation has too many event streams open")?,
             _all: Arc::clone(&self.all).try_acquire_owned().map_err(|_| "too many event streams are open")?,
         })

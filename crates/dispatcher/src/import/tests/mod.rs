@@ -76,7 +76,7 @@ impl Registry {
             actor: Actor::System,
             country: Country::NL,
             dry_run,
-            others: Others::SameQueue,
+            contention: Contention::SameQueue,
             now: NOW,
         }
     }

@@ -24,7 +24,7 @@ use crate::resources::alerts::view::{Alert, Message, ReplyCounts};
 use crate::resources::replies::Reply;
 use crate::resources::schemas;
 use crate::state::App;
-use crate::state::single_flight::Look;
+use crate::state::single_flight::Flight;
 use crate::state::streams::StreamPlace;
 
 /// Often enough to watch the counts run, seldom enough for hundreds of watchers.
@@ -85,7 +85,7 @@ struct Watch {
     organisation: OrganisationId,
     alert: AlertId,
     /// Shared with all who watch the same alert.
-    look: Arc<Look<CountsEvent>>,
+    flight: Arc<Flight<CountsEvent>>,
     shown: Option<CountsEvent>,
     replies: Replies,
     waiting: VecDeque<Event>,
@@ -138,13 +138,13 @@ impl Watch {
     ) -> Self {
         let replies = Replies { cursor: None, taken: 0, known: 0, seen };
         let waiting = VecDeque::new();
-        let look = app.looks.share((organisation, alert));
+        let flight = app.alert_counts.share((organisation, alert));
         Self {
             app,
             headers,
             organisation,
             alert,
-            look,
+            flight,
             shown: None,
             replies,
             waiting,
@@ -164,7 +164,7 @@ impl Watch {
     /// Looks at the counts and lines up what is new.
     async fn look(&mut self) -> Result<(), Problem> {
         let (app, organisation, alert) = (&self.app, self.organisation, self.alert);
-        let counts = self.look.see(|| counts(app, organisation, alert)).await?;
+        let counts = self.flight.get_or_fetch(|| counts(app, organisation, alert)).await?;
         let replies = counts.replies;
         if self.shown.as_ref() != Some(&counts) {
             self.waiting.push_back(event("counts", &counts)?);

@@ -12,7 +12,7 @@ use tracing::Instrument;
 use utoipa::IntoParams;
 
 use crate::auth::authentication::Caller;
-use crate::import::{Broken, CsvImport, ImportError, ImportReport, Others, import_csv};
+use crate::import::{Broken, CsvImport, ImportError, ImportReport, Contention, import_csv};
 use crate::problem::{FieldError, Problem};
 use crate::request::query::Parameters;
 use crate::state::App;
@@ -63,7 +63,7 @@ pub(crate) async fn create(
             country: app.settings.country,
             dry_run,
             // Who writes in this process stands in one line for it.
-            others: Others::SameQueue,
+            contention: Contention::SameQueue,
             now: app.now(),
         };
         import_csv(&import, chunks(body), |_| ()).await
