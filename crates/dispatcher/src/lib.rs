@@ -18,11 +18,11 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use import::{Broken, CsvImport, ImportError, ImportReport, Contention, Progress, import_csv};
+pub use import::{Broken, Contention, CsvImport, ImportError, ImportReport, Progress, import_csv};
 pub use openapi::openapi;
 pub use resources::areas::features::parse_areas;
-pub use resources::callbacks::CallbackGateways;
-pub use resources::gateways::overview::ConfiguredGateway;
 pub use server::{ServeError, serve, serve_operations};
 pub use settings::DispatcherSettings;
+pub use settings::gateway::ConfiguredGateway;
+pub use state::callback_gateways::CallbackGateways;
 pub use state::{Dispatcher, GatewayHealth};

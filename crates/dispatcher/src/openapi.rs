@@ -59,8 +59,8 @@ pub fn openapi() -> OpenApi {
     components.schemas.insert("Problem".to_owned(), Problem::schema());
     components.schemas.insert("FieldError".to_owned(), FieldError::schema());
     let mut more = Vec::new();
-    crate::resources::alerts::events::CountsEvent::schemas(&mut more);
-    more.push(("CountsEvent".to_owned(), crate::resources::alerts::events::CountsEvent::schema()));
+    crate::resources::alerts::view::CountsEvent::schemas(&mut more);
+    more.push(("CountsEvent".to_owned(), crate::resources::alerts::view::CountsEvent::schema()));
     components.schemas.extend(more);
     let mut scheme = Http::new(HttpAuthScheme::Bearer);
     scheme.description = Some("An API key, `klr_…`. It belongs to one organisation and has one role.".into());

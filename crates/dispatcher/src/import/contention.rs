@@ -59,10 +59,17 @@ mod tests {
         let file = directory.path().join("klaroen.db");
         let contention = Contention::SameFile { file: file.clone(), is_served: Path::exists };
         let (batch, long_ago) = (Duration::from_millis(40), TURN_EVERY);
-        assert_eq!((contention.window(), contention.pause(batch, Duration::ZERO)), (WINDOW_ALONE, Duration::ZERO));
+        assert_eq!(
+            (contention.window(), contention.pause(batch, Duration::ZERO)),
+            (WINDOW_ALONE, Duration::ZERO)
+        );
         assert_eq!(contention.pause(batch, long_ago), TURN, "for a command beside it");
         std::fs::write(file, "").unwrap();
-        assert_eq!((contention.window(), contention.pause(batch, Duration::ZERO)), (WINDOW, batch), "served since");
+        assert_eq!(
+            (contention.window(), contention.pause(batch, Duration::ZERO)),
+            (WINDOW, batch),
+            "served since"
+        );
         assert_eq!(contention.pause(long_ago, Duration::ZERO), TURN);
         let contention = Contention::SameQueue;
         assert_eq!((contention.window(), contention.pause(batch, long_ago)), (WINDOW, Duration::ZERO));

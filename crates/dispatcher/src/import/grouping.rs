@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use klaroen_store::participants::ParticipantDraft;
 
 use super::row::CellProblem;
-use crate::resources::participants::request::PLACES_MAX;
+use crate::request::limits::PLACES_MAX;
 
 /// Rows of a window, whatever its size: beyond that, SQLite's cache would not hold the pages of its transaction.
 const ROWS_MAX: usize = 8_000;

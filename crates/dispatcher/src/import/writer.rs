@@ -13,7 +13,7 @@ use super::contention::{Contention, WINDOW};
 use super::grouping::{Gathered, GatheredRow};
 use super::report::ImportReport;
 use super::retry::Retry;
-use crate::resources::participants::request::PLACES_MAX;
+use crate::request::limits::PLACES_MAX;
 
 /// Writes what is gathered, and tells what came of it.
 pub struct Writer<'a> {

@@ -98,7 +98,7 @@ pub(crate) fn delivery_state() -> Object {
 
 /// Where a reply stands.
 pub(crate) fn reply_state() -> Object {
-    words(crate::resources::replies::REPLY_STATES)
+    words(crate::request::words::REPLY_STATES)
 }
 
 /// The alphabet of a text.
@@ -108,7 +108,7 @@ pub(crate) fn encoding() -> Object {
 
 /// What a participant is.
 pub(crate) fn participant_kind() -> Object {
-    words(crate::resources::participants::request::PARTICIPANT_KINDS)
+    words(crate::request::words::PARTICIPANT_KINDS)
 }
 
 /// What participants are.
@@ -118,7 +118,7 @@ pub(crate) fn participant_kinds() -> Array {
 
 /// The language of automatic texts.
 pub(crate) fn language() -> Object {
-    words(crate::resources::participants::request::LANGUAGES)
+    words(crate::request::words::LANGUAGES)
 }
 
 /// The role of a key.

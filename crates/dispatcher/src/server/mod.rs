@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::request::peer::Peer;
 use crate::server::write_timeout::WriteTimeout;
 use crate::settings::DispatcherSettings;
 use crate::state::concurrency_limit::ConcurrencyLimit;
@@ -40,10 +41,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Headers in a request at most.
 const HEADERS_MAX: usize = 64;
-
-/// Who a request came from: the other end of its connection, which may be a reverse proxy.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
 
 /// Why serving ended other than asked.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,11 @@
 //! What the configuration says to the dispatcher.
 
+pub mod gateway;
+
 use klaroen_domain::phone::Country;
 use klaroen_store::matching::MatchRules;
 
-use crate::resources::gateways::overview::ConfiguredGateway;
+pub(crate) use self::gateway::ConfiguredGateway;
 
 /// What the configuration says to the dispatcher.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! What every request has at hand.
 
 pub mod blocking_pool;
+pub mod callback_gateways;
 pub mod concurrency_limit;
 pub mod probe;
 pub mod rate_limit;
@@ -19,14 +20,14 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::resources::alerts::events::CountsEvent;
-use crate::resources::callbacks::CallbackGateways;
+use self::blocking_pool::BlockingPool;
+use self::callback_gateways::CallbackGateways;
+use self::probe::Probe;
+use self::rate_limit::RateLimit;
+use self::single_flight::SingleFlight;
+use self::streams::Streams;
+use crate::resources::alerts::view::CountsEvent;
 use crate::settings::DispatcherSettings;
-use crate::state::blocking_pool::BlockingPool;
-use crate::state::probe::Probe;
-use crate::state::rate_limit::RateLimit;
-use crate::state::single_flight::SingleFlight;
-use crate::state::streams::Streams;
 
 /// Whether SMS can leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -87,7 +87,11 @@ mod tests {
         let (one, two) = (flights.share('a'), flights.share('a'));
         let both = tokio::join!(one.get_or_fetch(|| ask(quick)), two.get_or_fetch(|| ask(quick)));
         assert_eq!(both, (Ok(1), Ok(1)));
-        assert_eq!(flights.share('b').get_or_fetch(|| ask(quick)).await, Ok(2), "another thing is looked at by itself");
+        assert_eq!(
+            flights.share('b').get_or_fetch(|| ask(quick)).await,
+            Ok(2),
+            "another thing is looked at by itself"
+        );
         tokio::time::advance(FRESH_FOR).await;
         // A look that takes long is good for long.
         assert_eq!(one.get_or_fetch(|| ask(2 * FRESH_FOR)).await, Ok(3));

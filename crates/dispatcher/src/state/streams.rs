@@ -5,7 +5,7 @@ use std::sync::Arc;
 use klaroen_domain::id::{KeyId, OrganisationId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::state::concurrency_limit::{Slot, ConcurrencyLimit};
+use crate::state::concurrency_limit::{ConcurrencyLimit, Slot};
 
 /// Streams at once.
 const STREAMS_MAX: usize = 256;

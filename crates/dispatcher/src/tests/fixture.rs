@@ -24,10 +24,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::resources::callbacks::CallbackGateways;
-use crate::resources::gateways::overview::ConfiguredGateway;
 use crate::server::router;
 use crate::settings::DispatcherSettings;
+use crate::settings::gateway::ConfiguredGateway;
+use crate::state::callback_gateways::CallbackGateways;
 use crate::state::{App, Dispatcher, GatewayHealth};
 
 /// 2026-11-23T16:00:00Z, a Monday.

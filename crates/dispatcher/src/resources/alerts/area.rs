@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use utoipa::ToSchema;
 
 use crate::problem::Problem;
-use crate::request::fields::{Node, Report, is_code};
+use crate::request::fields::{NamedCode, Node, Report};
 use crate::request::point::{self, PointRequest};
 use crate::resources::schemas;
 use crate::state::App;
@@ -68,14 +68,11 @@ pub struct LibraryArea {
     pub areas: Vec<String>,
 }
 
-/// A code of the library or the groups, and where the request names it.
-pub(crate) type Named = (String, String);
-
 /// Where, before the library was asked.
 #[derive(Debug)]
 enum AreaSpec {
     Shape(Geofence),
-    Library { named: Vec<Named>, pointer: String },
+    Library { named: Vec<NamedCode>, pointer: String },
 }
 
 /// What a request says of an area, before the library was asked.
@@ -134,7 +131,7 @@ fn read_area(node: &Node<'_>) -> Option<AreaSpec> {
         (None, Some(geometry), None) => read_geometry(&geometry).map(AreaSpec::Shape),
         (None, None, Some(areas)) => {
             let pointer = areas.pointer().to_owned();
-            read_codes(&areas, AREAS_MAX).map(|named| AreaSpec::Library { named, pointer })
+            areas.codes(AREAS_MAX).map(|named| AreaSpec::Library { named, pointer })
         }
         _ => node.wrong("give exactly one of circle, geometry and areas"),
     }
@@ -178,25 +175,11 @@ fn read_geometry(node: &Node<'_>) -> Option<Geofence> {
     }
 }
 
-/// Reads a list of codes, each with its place in the request.
-pub(crate) fn read_codes(node: &Node<'_>, max: usize) -> Option<Vec<Named>> {
-    let items = node.array(1..=max)?;
-    let read = |item: Node<'_>| {
-        let code = item.text(64)?;
-        if !is_code(code) {
-            return item.wrong("is no code: use 1 to 64 of A-Z a-z 0-9 _ . -");
-        }
-        Some((code.to_owned(), item.pointer().to_owned()))
-    };
-    let codes: Vec<Option<Named>> = items.into_iter().map(read).collect();
-    codes.into_iter().collect()
-}
-
 /// Reads the areas beside the requests: a hundred of them are up to 40 MB of JSON.
 async fn from_library(
     app: &App,
     organisation: OrganisationId,
-    named: &[Named],
+    named: &[NamedCode],
     report: &mut Report,
 ) -> Result<Option<Geofence>, Problem> {
     let codes: Vec<String> = named.iter().map(|(code, _)| code.clone()).collect();

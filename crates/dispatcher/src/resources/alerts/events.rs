@@ -10,19 +10,16 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::{Stream, stream};
-use klaroen_domain::alert::AlertState;
 use klaroen_domain::id::{AlertId, OrganisationId, ReplyId};
 use klaroen_store::PageRequest;
 use serde::Serialize;
-use utoipa::ToSchema;
 
 use crate::auth::authentication::{Caller, authenticate};
 use crate::problem::Problem;
 use crate::request::fields::path_id;
 use crate::resources::alerts::http as alerts;
-use crate::resources::alerts::view::{Alert, Message, ReplyCounts};
+use crate::resources::alerts::view::{Alert, CountsEvent};
 use crate::resources::replies::Reply;
-use crate::resources::schemas;
 use crate::state::App;
 use crate::state::single_flight::Flight;
 use crate::state::streams::StreamPlace;
@@ -37,18 +34,6 @@ const POLLS_PER_CHECK: u32 = 12;
 const POLLS_MAX: u32 = 9_000;
 /// Replies that one look asks for.
 const REPLIES_AT_ONCE: u16 = 100;
-
-/// The data of an event `counts`.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct CountsEvent {
-    /// Where the alert stands.
-    #[schema(schema_with = schemas::alert_state)]
-    pub state: AlertState,
-    /// Its messages with their counts.
-    pub messages: Vec<Message>,
-    /// How many replies.
-    pub replies: ReplyCounts,
-}
 
 /// Watch an alert
 ///

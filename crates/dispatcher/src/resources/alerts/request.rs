@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use klaroen_domain::alert::Priority;
 use klaroen_domain::id::OrganisationId;
+use klaroen_domain::participant::ParticipantKind;
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::Store;
@@ -12,9 +13,9 @@ use klaroen_store::matching::Audience;
 use utoipa::ToSchema;
 
 use crate::problem::Problem;
-use crate::request::fields::{Members, Node, Report};
-use crate::resources::alerts::area::{AreaFields, AreaRequest, Named, read_codes};
-use crate::resources::participants::request::{PARTICIPANT_KINDS, read_kind};
+use crate::request::fields::{Members, NamedCode, Node, Report};
+use crate::request::words::PARTICIPANT_KINDS;
+use crate::resources::alerts::area::{AreaFields, AreaRequest};
 use crate::resources::schemas;
 use crate::state::App;
 
@@ -71,7 +72,7 @@ pub struct AlertFields {
     area: Option<AreaFields>,
     text: Option<MessageText>,
     audience: Option<Audience>,
-    groups: Vec<Named>,
+    groups: Vec<NamedCode>,
     priority: Option<Priority>,
     expires_in_s: Option<u64>,
     exercise: Option<bool>,
@@ -138,14 +139,18 @@ pub fn read_text(node: &Node<'_>, max_segments: u8, exercise: bool) -> Option<Me
     node.taken(MessageText::parse(&text, max_segments))
 }
 
-fn read_audience(members: &mut Members<'_>) -> (Option<Audience>, Vec<Named>) {
+fn read_audience(members: &mut Members<'_>) -> (Option<Audience>, Vec<NamedCode>) {
     let Some(node) = members.optional("audience") else { return (Some(Audience::default()), Vec::new()) };
     let Some(mut audience) = node.object() else { return (None, Vec::new()) };
     let kinds = audience.read_optional("kinds", |n| {
-        let kinds: Vec<_> = n.array(1..=PARTICIPANT_KINDS.len())?.iter().map(read_kind).collect();
+        let kinds: Vec<_> = n
+            .array(1..=PARTICIPANT_KINDS.len())?
+            .iter()
+            .map(|kind| kind.word::<ParticipantKind>(&PARTICIPANT_KINDS))
+            .collect();
         kinds.into_iter().collect::<Option<Vec<_>>>()
     });
-    let groups = audience.read_optional("groups", |n| read_codes(&n, GROUPS_MAX));
+    let groups = audience.read_optional("groups", |n| n.codes(GROUPS_MAX));
     audience.finish();
     let named = groups.clone().flatten().unwrap_or_default();
     let whom = || {
@@ -158,7 +163,7 @@ fn read_audience(members: &mut Members<'_>) -> (Option<Audience>, Vec<Named>) {
 async fn name_unknown_groups(
     store: &Store,
     organisation: OrganisationId,
-    named: &[Named],
+    named: &[NamedCode],
     report: &mut Report,
 ) -> Result<(), Problem> {
     if named.is_empty() {

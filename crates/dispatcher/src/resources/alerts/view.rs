@@ -69,6 +69,18 @@ pub struct ReplyCounts {
     pub new: u64,
 }
 
+/// The data of an event `counts`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct CountsEvent {
+    /// Where the alert stands.
+    #[schema(schema_with = schemas::alert_state)]
+    pub state: AlertState,
+    /// Its messages with their counts.
+    pub messages: Vec<Message>,
+    /// How many replies.
+    pub replies: ReplyCounts,
+}
+
 /// One text of an alert.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Message {

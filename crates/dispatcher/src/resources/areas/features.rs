@@ -8,7 +8,7 @@ use klaroen_store::areas::Area;
 use serde_json::{Value, json};
 
 use crate::problem::{FieldError, Problem};
-use crate::request::fields::{Members, Node, Report, is_code};
+use crate::request::fields::{Members, NO_CODE, Node, Report, is_code};
 
 /// Areas in one collection: all neighbourhoods of the Netherlands are 14,500.
 const FEATURES_MAX: usize = 20_000;
@@ -97,7 +97,7 @@ fn read_code(feature: &Node<'_>, given: Option<Node<'_>>, expected: Option<&str>
     // An id may be a number (RFC 7946 §3.2).
     let code = if given.value().is_u64() { given.value().to_string() } else { given.text(64)?.to_owned() };
     if !is_code(&code) {
-        return given.wrong("is no code: use 1 to 64 of A-Z a-z 0-9 _ . -");
+        return given.wrong(NO_CODE);
     }
     match expected {
         Some(expected) if expected != code => given.wrong(format!("must be {expected}, as in the path")),

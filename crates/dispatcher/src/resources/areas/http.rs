@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use crate::auth::authentication::Caller;
 use crate::problem::Problem;
 use crate::request::body::{AREA_BYTES_MAX, AREAS_BYTES_MAX, JsonText};
-use crate::request::fields::is_code;
+use crate::request::fields::{NO_CODE, is_code};
 use crate::request::query::{List, PageParameters, Parameters, page_only};
 use crate::resources::areas::features::{feature, parse_areas, read_one};
 use crate::resources::{created, schemas};
@@ -152,10 +152,7 @@ pub(crate) async fn put(
     body: JsonText<AREA_BYTES_MAX>,
 ) -> Result<Response, Problem> {
     if !is_code(&code) {
-        return Err(Problem::invalid_field(
-            "/properties/code",
-            "is no code: use 1 to 64 of A-Z a-z 0-9 _ . -",
-        ));
+        return Err(Problem::invalid_field("/properties/code", NO_CODE));
     }
     let now = app.now();
     let expected = code.clone();

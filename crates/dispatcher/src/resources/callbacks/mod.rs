@@ -1,9 +1,7 @@
 //! What providers call back with: receipts and inbound SMS, by the contract of each. Not in the description of the API: body,
 //! signature and answer are the providers' and not ours, and nobody else calls here.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -12,19 +10,15 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use klaroen_domain::phone::Country;
-use klaroen_gateway::config::GatewayConfig;
-use klaroen_gateway::{
-    CallbackAnswer, CallbackError, CallbackKind, Callbacks, ConnectError, GatewayEvent, RawCallback,
-};
+use klaroen_gateway::{CallbackAnswer, CallbackError, CallbackKind, Callbacks, GatewayEvent, RawCallback};
 use klaroen_store::StoreError;
 use klaroen_store::callbacks::{CallbackStored, IncomingCallback};
 use klaroen_store::receipts::IncomingReceipt;
-use klaroen_store::replies::{AutoReplyTexts, IncomingReply};
+use klaroen_store::replies::IncomingReply;
 
 use crate::problem::Problem;
 use crate::request::body;
-use crate::server::Peer;
+use crate::request::peer::Peer;
 use crate::state::App;
 
 const RECEIPTS: &str = "/v1/gateways/{gateway}/{token}/receipts";
@@ -37,39 +31,6 @@ const NO_GATEWAY: &str = "none";
 const RETRY_AFTER_S: u64 = 5;
 /// Above the 5 seconds that a STOP waits and the time that a commit takes; providers give up after 5 to 30.
 const STORE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// The gateways that providers call back, and what answers participants get.
-#[derive(Clone)]
-pub struct CallbackGateways {
-    gateways: HashMap<String, Arc<Callbacks>>,
-    texts: Arc<dyn AutoReplyTexts>,
-}
-
-impl CallbackGateways {
-    /// Of the configured gateways those that take callbacks. Nothing is connected.
-    ///
-    /// # Errors
-    /// [`ConnectError::Config`].
-    pub fn new<'a>(
-        gateways: impl IntoIterator<Item = &'a GatewayConfig>,
-        country: Country,
-        texts: Arc<dyn AutoReplyTexts>,
-    ) -> Result<Self, ConnectError> {
-        let mut found = HashMap::new();
-        for config in gateways {
-            if let Some(callbacks) = klaroen_gateway::callbacks(config, country)? {
-                found.insert(config.name().to_owned(), Arc::new(callbacks));
-            }
-        }
-        Ok(Self { gateways: found, texts })
-    }
-}
-
-impl std::fmt::Debug for CallbackGateways {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CallbackGateways").field("gateways", &self.gateways.len()).finish_non_exhaustive()
-    }
-}
 
 /// The two routes. Behind no key and no limit of requests: a receipt that is thrown away is one that the provider may not
 /// repeat.
@@ -138,7 +99,7 @@ async fn take(
     let path = request.uri().path().to_owned();
     let mut segments = path.split('/').skip(3);
     let (name, token) = (segments.next().unwrap_or_default(), segments.next().unwrap_or_default());
-    let known = app.callbacks.gateways.get_key_value(name);
+    let known = app.callbacks.find(name);
     let outcome = match known {
         None => Err(Refusal::Callback(CallbackError::Token)),
         Some((name, callbacks)) => {
@@ -226,7 +187,7 @@ impl Call<'_> {
     }
 
     async fn store(&self, callback: &IncomingCallback<'_>) -> Result<&'static str, Refusal> {
-        let stored = self.app.store.store_callback(callback, self.app.callbacks.texts.as_ref()).await?;
+        let stored = self.app.store.store_callback(callback, self.app.callbacks.texts()).await?;
         let result = match stored {
             CallbackStored::Replayed => "replayed",
             CallbackStored::Stored { receipts, replies } => {

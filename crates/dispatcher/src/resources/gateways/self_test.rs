@@ -16,9 +16,9 @@ use crate::problem::Problem;
 use crate::request::body::NoBody;
 use crate::request::fields::path_id;
 use crate::request::query::{List, PageParameters, Parameters, page_only};
-use crate::resources::gateways::overview::ConfiguredGateway;
-use crate::resources::gateways::view::actor;
+use crate::resources::gateways::actor::actor;
 use crate::resources::schemas;
+use crate::settings::gateway::ConfiguredGateway;
 use crate::state::App;
 
 /// A test of a gateway: one SMS to the number in its configuration.

@@ -13,13 +13,11 @@ use utoipa::ToSchema;
 
 use crate::auth::authentication::Caller;
 use crate::problem::Problem;
+use crate::resources::gateways::actor::actor;
 use crate::resources::gateways::overview::{Overview, Seen};
 use crate::resources::gateways::self_test::Test;
 use crate::resources::schemas;
 use crate::state::App;
-
-/// What an actor of another organisation is called.
-const ELSEWHERE: &str = "another organisation";
 
 /// A gateway: a configured way to send SMS.
 #[derive(Debug, Serialize, ToSchema)]
@@ -194,11 +192,6 @@ impl From<Capabilities> for GatewayCapabilities {
         } = can;
         Self { receipts, client_reference, idempotent_submit, status_query, inbound, max_segments }
     }
-}
-
-/// Who did something, as `organisation` may know.
-pub(crate) fn actor(by: &str, whose: Option<OrganisationId>, organisation: OrganisationId) -> String {
-    if whose.is_none_or(|whose| whose == organisation) { by.to_owned() } else { ELSEWHERE.to_owned() }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a ratio of counts of minutes")]

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::auth::authentication::Caller;
 use crate::problem::Problem;
 use crate::request::body::JsonBody;
-use crate::request::fields::{Node, Report, is_code};
+use crate::request::fields::{Node, Report};
 use crate::request::query::{List, PageParameters, Parameters, page_only};
 use crate::resources::{created, schemas};
 use crate::state::App;
@@ -77,7 +77,7 @@ pub(crate) async fn create(
 ) -> Result<Response, Problem> {
     let report = Report::default();
     let read = Node::root(&body.value, &report).object().and_then(|mut members| {
-        let code = members.read("code", |n| read_code(&n));
+        let code = members.read("code", |n| n.code());
         let name = members.read("name", |n| n.text(200).map(str::to_owned));
         members.finish();
         Some((code?, name?))
@@ -88,13 +88,4 @@ pub(crate) async fn create(
     let taken = || Problem::taken("/code", "another group has this code");
     let group = group.map(Group::from).ok_or_else(taken)?;
     created("/v1/groups", &group)
-}
-
-/// Reads a code.
-pub(crate) fn read_code(node: &Node<'_>) -> Option<String> {
-    let code = node.text(64)?;
-    if is_code(code) {
-        return Some(code.to_owned());
-    }
-    node.wrong("is no code: use 1 to 64 of A-Z a-z 0-9 _ . -")
 }

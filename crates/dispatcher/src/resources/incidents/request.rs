@@ -12,8 +12,6 @@ use crate::request::point::{self, PointRequest};
 use crate::resources::alerts::request::{AlertFields, AlertRequest};
 use crate::resources::schemas;
 
-/// The clocks of a control room and ours may differ by so much.
-pub const CLOCK_SKEW: Duration = Duration::from_mins(5);
 /// An incident may have been so long ago: a cold case is reported, a typing error in the year is caught.
 const AGE_MAX: Duration = Duration::from_hours(366 * 24);
 
@@ -73,7 +71,7 @@ impl IncidentFields {
         let description = members.read("description", |n| n.text(2_000).map(str::to_owned));
         let subject = members.read_optional("subject", |n| read_subject(&n));
         let location = members.read("location", |n| point::read(&n));
-        let occurred_at = members.read_optional("occurred_at", |n| past(&n, now, Some(AGE_MAX)));
+        let occurred_at = members.read_optional("occurred_at", |n| n.past(now, Some(AGE_MAX)));
         let alert = members.optional("alert").and_then(|n| AlertFields::read(&n, max_segments));
         members.finish();
         let incident = || {
@@ -87,19 +85,6 @@ impl IncidentFields {
             })
         };
         Some(Self { incident: incident(), alert })
-    }
-}
-
-/// A moment that has been, give or take [`CLOCK_SKEW`].
-#[must_use]
-pub fn past(node: &Node<'_>, now: Timestamp, age_max: Option<Duration>) -> Option<Timestamp> {
-    let at = node.time()?;
-    if at > now.plus(CLOCK_SKEW) {
-        return node.wrong("is in the future");
-    }
-    match age_max {
-        Some(age) if at < now.minus(age) => node.wrong("is more than a year ago"),
-        _ => Some(at),
     }
 }
 

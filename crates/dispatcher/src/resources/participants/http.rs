@@ -17,6 +17,7 @@ use crate::auth::authentication::Caller;
 use crate::problem::{FieldError, Problem};
 use crate::request::body::JsonBody;
 use crate::request::fields::{Node, Report, path_id};
+use crate::request::limits::PLACES_MAX;
 use crate::request::point::PointView;
 use crate::request::query::{List, PageParameters, Parameters};
 use crate::resources::participants::request::{self as request, ParticipantPatch, ParticipantRequest};
@@ -233,7 +234,7 @@ fn patched(
     // While an import runs, whoever it moves has the places of before, too: more than a request may name.
     let keeps_places = patch.get("places").is_none();
     if keeps_places && let Some(places) = document["places"].as_array_mut() {
-        places.truncate(request::PLACES_MAX);
+        places.truncate(PLACES_MAX);
     }
     request::merge(&mut document, patch);
     let report = Report::default();

@@ -12,7 +12,7 @@ use tracing::Instrument;
 use utoipa::IntoParams;
 
 use crate::auth::authentication::Caller;
-use crate::import::{Broken, CsvImport, ImportError, ImportReport, Contention, import_csv};
+use crate::import::{Broken, Contention, CsvImport, ImportError, ImportReport, import_csv};
 use crate::problem::{FieldError, Problem};
 use crate::request::query::Parameters;
 use crate::state::App;

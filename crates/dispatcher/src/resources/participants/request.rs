@@ -9,25 +9,10 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::request::fields::Node;
+use crate::request::limits::{GROUPS_MAX, HOURS_MAX, NAME_MAX, PLACES_MAX, SHORT_MAX};
 use crate::request::point::{self, PointRequest};
-use crate::resources::groups::read_code;
-use crate::resources::incidents::request::past;
+use crate::request::words::{LANGUAGES, PARTICIPANT_KINDS};
 use crate::resources::schemas;
-
-/// What a participant is.
-pub const PARTICIPANT_KINDS: [&str; 2] = ["resident", "business"];
-/// The languages of automatic texts.
-pub const LANGUAGES: [&str; 2] = ["nl", "en"];
-/// Places of one participant.
-pub const PLACES_MAX: usize = 5;
-/// Groups of one participant.
-pub const GROUPS_MAX: usize = 50;
-/// Characters of a name.
-pub const NAME_MAX: usize = 200;
-/// Characters of a label, a key of one's own, a method of consent.
-pub const SHORT_MAX: usize = 100;
-/// Characters of hours.
-pub const HOURS_MAX: usize = 200;
 
 /// A registration.
 #[derive(Debug, ToSchema)]
@@ -122,7 +107,7 @@ pub struct ConsentRequest {
 #[must_use]
 pub fn read(node: &Node<'_>, country: Country, now: Timestamp) -> Option<ParticipantDraft> {
     let mut members = node.object()?;
-    let kind = members.read("kind", |n| read_kind(&n));
+    let kind = members.read("kind", |n| n.word::<ParticipantKind>(&PARTICIPANT_KINDS));
     let name = members.read_optional("name", |n| n.text(NAME_MAX).map(str::to_owned));
     let phone = members.read("phone", |n| n.taken(PhoneNumber::parse(n.text(40)?, country)));
     let language = members.read_optional("language", |n| n.word::<Language>(&LANGUAGES));
@@ -131,7 +116,7 @@ pub fn read(node: &Node<'_>, country: Country, now: Timestamp) -> Option<Partici
         places.into_iter().collect::<Option<Vec<_>>>()
     });
     let groups = members.read_optional("groups", |n| {
-        let codes: Vec<_> = n.array(0..=GROUPS_MAX)?.iter().map(read_code).collect();
+        let codes: Vec<_> = n.array(0..=GROUPS_MAX)?.iter().map(Node::code).collect();
         codes.into_iter().collect::<Option<Vec<_>>>()
     });
     let external_id = members.read_optional("external_id", |n| n.text(SHORT_MAX).map(str::to_owned));
@@ -154,12 +139,6 @@ pub fn read(node: &Node<'_>, country: Country, now: Timestamp) -> Option<Partici
     })
 }
 
-/// Reads resident or business.
-#[must_use]
-pub fn read_kind(node: &Node<'_>) -> Option<ParticipantKind> {
-    node.word(&PARTICIPANT_KINDS)
-}
-
 fn read_place(node: &Node<'_>) -> Option<Place> {
     let mut members = node.object()?;
     let label = members.read("label", |n| n.text(SHORT_MAX).map(str::to_owned));
@@ -171,7 +150,7 @@ fn read_place(node: &Node<'_>) -> Option<Place> {
 
 fn read_consent(node: &Node<'_>, now: Timestamp) -> Option<Consent> {
     let mut members = node.object()?;
-    let given_at = members.read("given_at", |n| past(&n, now, None));
+    let given_at = members.read("given_at", |n| n.past(now, None));
     let method = members.read("method", |n| n.text(SHORT_MAX).map(str::to_owned));
     members.finish();
     Some(Consent { given_at: given_at?, method: method? })

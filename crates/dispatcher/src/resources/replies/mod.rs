@@ -13,11 +13,9 @@ use crate::problem::Problem;
 use crate::request::body::JsonBody;
 use crate::request::fields::{Node, Report, path_id};
 use crate::request::query::{List, PageParameters, Parameters, page_only};
+use crate::request::words::REPLY_STATES;
 use crate::resources::schemas;
 use crate::state::App;
-
-/// How a reply can be marked.
-pub const REPLY_STATES: [&str; 3] = ["new", "read", "handled"];
 
 /// An SMS from a participant.
 #[derive(Serialize, ToSchema)]
