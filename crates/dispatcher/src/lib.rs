@@ -11,6 +11,7 @@ mod openapi;
 pub mod problem;
 pub mod request;
 pub mod resources;
+mod routes;
 mod server;
 mod settings;
 mod state;
@@ -19,10 +20,16 @@ mod state;
 mod tests;
 
 pub use import::{Broken, Contention, CsvImport, ImportError, ImportReport, Progress, import_csv};
-pub use openapi::openapi;
 pub use resources::areas::features::parse_areas;
 pub use server::{ServeError, serve, serve_operations};
 pub use settings::DispatcherSettings;
 pub use settings::gateway::ConfiguredGateway;
 pub use state::callback_gateways::CallbackGateways;
 pub use state::{Dispatcher, GatewayHealth};
+
+/// The description of the API (OpenAPI 3.1), made from the code.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let routes = routes::routes();
+    openapi::document([routes.keyed.into_openapi(), routes.open.into_openapi()], &routes.table)
+}

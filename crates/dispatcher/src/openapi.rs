@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::http::Method;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::server::ServerBuilder;
 use utoipa::openapi::tag::TagBuilder;
@@ -12,10 +12,10 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::auth::permissions::{self, CALLS};
-use crate::middleware::strict_parameters as described;
+use crate::auth::permissions::roles_with;
+use crate::middleware::route_table::RouteTable;
 use crate::problem::{FieldError, PROBLEM_JSON, Problem};
-use crate::server::router;
+use crate::request::idempotency::IDEMPOTENCY_KEY;
 use crate::state::App;
 
 /// The name of the security scheme.
@@ -40,11 +40,13 @@ const TAGS: [(&str, &str); 8] = [
     ("operations", "For those who run the service; no key needed"),
 ];
 
-/// The description of the API.
+/// The description of the API: the paths as the handlers have them, completed with what holds for all.
 #[must_use]
-pub fn openapi() -> OpenApi {
-    let mut openapi = router::keyed().into_openapi();
-    openapi.merge(router::open().into_openapi());
+pub fn document(paths: impl IntoIterator<Item = OpenApi>, table: &RouteTable) -> OpenApi {
+    let mut openapi = OpenApi::default();
+    for described in paths {
+        openapi.merge(described);
+    }
     openapi.info = InfoBuilder::new()
         .title("Klaroen")
         .version(env!("CARGO_PKG_VERSION"))
@@ -66,13 +68,13 @@ pub fn openapi() -> OpenApi {
     scheme.description = Some("An API key, `klr_…`. It belongs to one organisation and has one role.".into());
     components.security_schemes.insert(KEY.to_owned(), SecurityScheme::Http(scheme).into());
     for (path, item) in &mut openapi.paths.paths {
-        complete(path, item);
+        complete(path, item, table);
     }
     openapi
 }
 
 /// Adds to the operations of a path what holds for all of them.
-fn complete(path: &str, item: &mut PathItem) {
+fn complete(path: &str, item: &mut PathItem, table: &RouteTable) {
     let operations = [
         (Method::GET, &mut item.get),
         (Method::POST, &mut item.post),
@@ -82,15 +84,15 @@ fn complete(path: &str, item: &mut PathItem) {
     ];
     for (method, operation) in operations {
         let Some(operation) = operation else { continue };
-        let Some((.., permission)) = CALLS.iter().find(|(m, p, _)| *m == method && *p == path) else {
+        let Some(permission) = table.permission(&method, path) else {
             operation.security = Some(Vec::new());
             continue;
         };
         operation.security = Some(vec![SecurityRequirement::new(KEY, Vec::<String>::new())]);
-        let roles = permissions::roles_with(*permission);
+        let roles = roles_with(permission);
         let role = format!("Role: {roles}.");
         let description = operation.description.take();
-        let once = described::refuses_idempotency_key(&method, operation).then_some(NO_IDEMPOTENCY_KEY);
+        let once = refuses_idempotency_key(&method, operation).then_some(NO_IDEMPOTENCY_KEY);
         let paragraphs = description.as_deref().into_iter().chain(once).chain([role.as_str()]);
         operation.description = Some(paragraphs.collect::<Vec<_>>().join("\n\n"));
         for (status, detail) in problems_of(&method, path, operation) {
@@ -141,13 +143,40 @@ fn problem_response(detail: &str) -> Response {
     ResponseBuilder::new().description(detail).content(PROBLEM_JSON, content).build()
 }
 
+/// The operations of a path.
+pub(crate) fn operations(item: &PathItem) -> impl Iterator<Item = (Method, &Operation)> {
+    let all = [
+        (Method::GET, &item.get),
+        (Method::POST, &item.post),
+        (Method::PUT, &item.put),
+        (Method::PATCH, &item.patch),
+        (Method::DELETE, &item.delete),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+}
+
+/// The names of the parameters of an operation in one place.
+pub(crate) fn names<'a>(operation: &'a Operation, place: &'a ParameterIn) -> impl Iterator<Item = &'a str> {
+    let written = |parameter: &'a RefOr<Parameter>| match parameter {
+        RefOr::T(parameter) => Some(parameter),
+        RefOr::Ref(_) => None,
+    };
+    let parameters = operation.parameters.iter().flatten().filter_map(written);
+    parameters.filter(move |p| p.parameter_in == *place).map(|p| p.name.as_str())
+}
+
+/// Whether a call makes something, and cannot tell a repetition: the other calls can be repeated without harm.
+pub(crate) fn refuses_idempotency_key(method: &Method, operation: &Operation) -> bool {
+    let makes = *method == Method::POST && operation.responses.responses.contains_key("201");
+    makes && !names(operation, &ParameterIn::Header).any(|name| name.eq_ignore_ascii_case(IDEMPOTENCY_KEY))
+}
+
 /// `/openapi.json` and `/docs`, which needs nothing from the internet.
-pub fn routes(public_url: Option<&str>) -> Router<App> {
-    let mut openapi = openapi();
+pub fn routes(mut document: OpenApi, public_url: Option<&str>) -> Router<App> {
     if let Some(url) = public_url {
-        openapi.servers.get_or_insert_default().push(ServerBuilder::new().url(url).build());
+        document.servers.get_or_insert_default().push(ServerBuilder::new().url(url).build());
     }
     // Without a validator: it would send the description to a stranger.
     let config = Config::default().validator_url("none").persist_authorization(false);
-    SwaggerUi::new("/docs").url("/openapi.json", openapi).config(config).into()
+    SwaggerUi::new("/docs").url("/openapi.json", document).config(config).into()
 }

@@ -1,41 +1,16 @@
-//! Who calls, and whether they may: before anything of the body is read.
+//! Which key a request came with.
 
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::Response;
-use klaroen_domain::id::OrganisationId;
-use klaroen_store::Actor;
+use axum::http::{HeaderMap, header};
 use klaroen_store::keys::{ApiKey, Authentication};
 
-use crate::auth::permissions;
+use super::caller::Caller;
 use crate::problem::Problem;
 use crate::state::App;
 
 /// No key of ours is longer.
 const TOKEN_BYTES_MAX: usize = 256;
-
-/// The holder of the key that a request came with.
-#[derive(Clone, Debug)]
-pub struct Caller(ApiKey);
-
-impl Caller {
-    /// The tenant.
-    pub const fn organisation(&self) -> OrganisationId {
-        self.0.organisation
-    }
-
-    /// The key.
-    pub const fn key(&self) -> &ApiKey {
-        &self.0
-    }
-
-    /// For the audit log.
-    pub const fn actor(&self) -> Actor {
-        Actor::Key(self.0.id)
-    }
-}
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
@@ -46,33 +21,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
             Problem::internal()
         })
     }
-}
-
-/// Lets a request pass whose key may make this call, within its rate.
-pub async fn require_permission(
-    State(app): State<App>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    let Some(permission) = permissions::needed(request.method(), route) else {
-        return Err(Problem::method_not_allowed(permissions::allow(route)));
-    };
-    let key = authenticate(&app, request.headers()).await?;
-    tracing::Span::current().record("key", tracing::field::display(key.id));
-    if let Err(wait) = app.limit.check(key.id) {
-        let seconds = wait.as_secs() + 1;
-        let detail = "this key makes too many requests";
-        return Err(Problem::try_later(StatusCode::TOO_MANY_REQUESTS, seconds, detail));
-    }
-    if !key.role.may(permission) {
-        let needed = permissions::roles_with(permission);
-        let detail =
-            format!("this call needs a key with the role {needed}; this key has the role {}", key.role);
-        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
-    }
-    request.extensions_mut().insert(Caller(key));
-    Ok(next.run(request).await)
 }
 
 /// Whose key a request came with.

@@ -1,4 +1,5 @@
 //! Who calls, and what they may do.
 
-pub mod authentication;
-pub mod permissions;
+pub(crate) mod authentication;
+pub mod caller;
+pub(crate) mod permissions;

@@ -9,9 +9,10 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::Response;
-use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
-use utoipa::openapi::{OpenApi, RefOr};
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::{Operation, ParameterIn};
 
+use crate::openapi::{names, operations, refuses_idempotency_key};
 use crate::problem::Problem;
 use crate::request::fields::Report;
 use crate::request::idempotency::IDEMPOTENCY_KEY;
@@ -42,32 +43,6 @@ impl DocumentedParameters {
         });
         Self(calls.collect())
     }
-}
-
-fn operations(item: &PathItem) -> impl Iterator<Item = (Method, &Operation)> {
-    let all = [
-        (Method::GET, &item.get),
-        (Method::POST, &item.post),
-        (Method::PUT, &item.put),
-        (Method::PATCH, &item.patch),
-        (Method::DELETE, &item.delete),
-    ];
-    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
-}
-
-fn names<'a>(operation: &'a Operation, place: &'a ParameterIn) -> impl Iterator<Item = &'a str> {
-    let written = |parameter: &'a RefOr<Parameter>| match parameter {
-        RefOr::T(parameter) => Some(parameter),
-        RefOr::Ref(_) => None,
-    };
-    let parameters = operation.parameters.iter().flatten().filter_map(written);
-    parameters.filter(move |p| p.parameter_in == *place).map(|p| p.name.as_str())
-}
-
-/// Whether a call makes something, and cannot tell a repetition: the other calls can be repeated without harm.
-pub fn refuses_idempotency_key(method: &Method, operation: &Operation) -> bool {
-    let makes = *method == Method::POST && operation.responses.responses.contains_key("201");
-    makes && !names(operation, &ParameterIn::Header).any(|name| name.eq_ignore_ascii_case(IDEMPOTENCY_KEY))
 }
 
 /// Lets a request pass that asks for nothing else than its call offers.

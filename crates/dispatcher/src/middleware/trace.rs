@@ -1,15 +1,16 @@
-//! Around every request: its id, its span, its numbers, the headers of every answer, its deadline.
+//! Around every request: its id, its span, its numbers, the headers of every answer.
 
 use std::any::Any;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::route_table::matched_path;
 use crate::problem::Problem;
 use crate::state::App;
 
@@ -17,16 +18,6 @@ use crate::state::App;
 const REQUEST_ID: &str = "x-request-id";
 /// The route of a request that matched none: its path may hold anything.
 const NO_ROUTE: &str = "none";
-/// Longer than any call but the streams takes; the client hears of it rather than hang.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Calls that take as long as they need: they stream, or take a body that is large for a slow line.
-const UNHURRIED: [&str; 5] = [
-    "/v1/participants/imports",
-    "/v1/participants/export",
-    "/v1/alerts/{id}/events",
-    "/v1/areas",
-    "/v1/areas/{code}",
-];
 
 const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -37,7 +28,7 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let method = method_label(request.method());
-    let route = route(&request).to_owned();
+    let route = matched_path(&request).unwrap_or(NO_ROUTE).to_owned();
     let span = tracing::info_span!("request", %id, method, route, key = tracing::field::Empty);
     let begun = Instant::now();
     let in_docs = request.uri().path().starts_with("/docs");
@@ -76,26 +67,10 @@ fn put_headers(headers: &mut HeaderMap, id: &str, in_docs: bool, https: bool) {
     }
 }
 
-/// Answers in time, whatever happens behind.
-pub async fn deadline(request: Request, next: Next) -> Response {
-    if UNHURRIED.contains(&route(&request)) {
-        return next.run(request).await;
-    }
-    let answered = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
-    answered.unwrap_or_else(|_| {
-        let detail = "this takes too long; with the same Idempotency-Key it is safe to try again";
-        Problem::try_later(StatusCode::SERVICE_UNAVAILABLE, 5, detail).into_response()
-    })
-}
-
 /// The answer to a panic: a defect of ours. The panic's own text is in the log of the panic hook.
 pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!("a request panicked");
     Problem::internal().into_response()
-}
-
-fn route(request: &Request) -> &str {
-    request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str)
 }
 
 /// A method as a metric's label: the usual ones, so that a client cannot make labels.

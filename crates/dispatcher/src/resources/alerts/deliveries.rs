@@ -10,7 +10,7 @@ use klaroen_store::doubts::Resolution;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::auth::authentication::Caller;
+use crate::auth::caller::Caller;
 use crate::problem::Problem;
 use crate::request::fields::path_id;
 use crate::request::query::{List, PageParameters, Parameters};

@@ -14,7 +14,8 @@ use klaroen_domain::id::{AlertId, OrganisationId, ReplyId};
 use klaroen_store::PageRequest;
 use serde::Serialize;
 
-use crate::auth::authentication::{Caller, authenticate};
+use crate::auth::authentication::authenticate;
+use crate::auth::caller::Caller;
 use crate::problem::Problem;
 use crate::request::fields::path_id;
 use crate::resources::alerts::http as alerts;

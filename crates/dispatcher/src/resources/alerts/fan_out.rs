@@ -11,7 +11,7 @@ use klaroen_store::incidents::IncidentDraft;
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
-use crate::auth::authentication::Caller;
+use crate::auth::caller::Caller;
 use crate::problem::Problem;
 use crate::state::App;
 

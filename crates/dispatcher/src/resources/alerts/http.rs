@@ -10,7 +10,7 @@ use klaroen_store::Store;
 use klaroen_store::idempotency::Once;
 use utoipa::IntoParams;
 
-use crate::auth::authentication::Caller;
+use crate::auth::caller::Caller;
 use crate::problem::Problem;
 use crate::request::body::JsonBody;
 use crate::request::fields::path_id;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::auth::authentication::Caller;
+use crate::auth::caller::Caller;
 use crate::problem::Problem;
 use crate::request::body::{AREA_BYTES_MAX, AREAS_BYTES_MAX, JsonText};
 use crate::request::fields::{NO_CODE, is_code};

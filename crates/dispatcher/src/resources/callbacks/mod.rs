@@ -5,11 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use klaroen_gateway::{CallbackAnswer, CallbackError, CallbackKind, Callbacks, GatewayEvent, RawCallback};
 use klaroen_store::StoreError;
 use klaroen_store::callbacks::{CallbackStored, IncomingCallback};
@@ -21,8 +19,6 @@ use crate::request::body;
 use crate::request::peer::Peer;
 use crate::state::App;
 
-const RECEIPTS: &str = "/v1/gateways/{gateway}/{token}/receipts";
-const INBOUND: &str = "/v1/gateways/{gateway}/{token}/inbound";
 /// What a provider may use. `HEAD` would be a `GET` with an effect and without its answer.
 const ALLOW: &str = "GET, POST";
 /// Metrics have no label that a caller can make.
@@ -31,18 +27,6 @@ const NO_GATEWAY: &str = "none";
 const RETRY_AFTER_S: u64 = 5;
 /// Above the 5 seconds that a STOP waits and the time that a commit takes; providers give up after 5 to 30.
 const STORE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// The two routes. Behind no key and no limit of requests: a receipt that is thrown away is one that the provider may not
-/// repeat.
-pub fn routes() -> Router<App> {
-    Router::new().route(RECEIPTS, get(take).post(take)).route(INBOUND, get(take).post(take))
-}
-
-/// Whether a route is one of these, and the methods that it takes.
-#[must_use]
-pub fn allow(route: &str) -> Option<&'static str> {
-    [RECEIPTS, INBOUND].contains(&route).then_some(ALLOW)
-}
 
 /// Why a callback has no effect.
 enum Refusal {
@@ -82,19 +66,34 @@ impl Refusal {
     }
 }
 
-async fn take(
+/// Receipts. Behind no key and no limit of requests: a receipt that is thrown away is one that the provider may not repeat.
+pub(crate) async fn receipts(
     State(app): State<App>,
     Extension(Peer(peer)): Extension<Peer>,
-    route: MatchedPath,
+    request: Request,
+) -> Response {
+    receive(&app, peer, CallbackKind::Receipts, "receipts", request).await
+}
+
+/// Inbound SMS, under the same conditions as receipts.
+pub(crate) async fn inbound(
+    State(app): State<App>,
+    Extension(Peer(peer)): Extension<Peer>,
+    request: Request,
+) -> Response {
+    receive(&app, peer, CallbackKind::Inbound, "inbound", request).await
+}
+
+async fn receive(
+    app: &App,
+    peer: IpAddr,
+    kind: CallbackKind,
+    word: &'static str,
     request: Request,
 ) -> Response {
     if request.method() == Method::HEAD {
         return Problem::method_not_allowed(ALLOW.to_owned()).into_response();
     }
-    let (kind, word) = match route.as_str() {
-        INBOUND => (CallbackKind::Inbound, "inbound"),
-        _ => (CallbackKind::Receipts, "receipts"),
-    };
     // As they stand in the path: neither has a character that would be escaped.
     let path = request.uri().path().to_owned();
     let mut segments = path.split('/').skip(3);
@@ -103,7 +102,7 @@ async fn take(
     let outcome = match known {
         None => Err(Refusal::Callback(CallbackError::Token)),
         Some((name, callbacks)) => {
-            let call = Call { app: &app, name, callbacks, token, kind, peer };
+            let call = Call { app, name, callbacks, token, kind, peer };
             let in_time = tokio::time::timeout(STORE_TIMEOUT, call.take(request));
             in_time.await.unwrap_or_else(|_| Err(later("slow", "this takes too long")))
         }

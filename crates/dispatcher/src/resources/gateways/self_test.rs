@@ -11,7 +11,7 @@ use klaroen_store::gateway_tests::{GatewayTest, TestRequest};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::authentication::Caller;
+use crate::auth::caller::Caller;
 use crate::problem::Problem;
 use crate::request::body::NoBody;
 use crate::request::fields::path_id;

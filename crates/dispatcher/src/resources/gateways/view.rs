@@ -11,7 +11,7 @@ use klaroen_store::gateways::GatewayPause;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::authentication::Caller;
+use crate::auth::caller::Caller;
 use crate::problem::Problem;
 use crate::resources::gateways::actor::actor;
 use crate::resources::gateways::overview::{Overview, Seen};

@@ -9,7 +9,7 @@ use klaroen_store::groups::Group as Stored;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::authentication::Caller;
+use crate::auth::caller::Caller;
 use crate::problem::Problem;
 use crate::request::body::JsonBody;
 use crate::request::fields::{Node, Report};

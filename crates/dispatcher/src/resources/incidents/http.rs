@@ -14,7 +14,7 @@ use klaroen_store::incidents::Incident as Stored;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::authentication::Caller;
+use crate::auth::caller::Caller;
 use crate::problem::Problem;
 use crate::request::body::JsonBody;
 use crate::request::fields::{Node, path_id};

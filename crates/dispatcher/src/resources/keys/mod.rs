@@ -11,7 +11,7 @@ use klaroen_store::keys::ApiKey;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::authentication::Caller;
+use crate::auth::caller::Caller;
 use crate::problem::Problem;
 use crate::request::body::JsonBody;
 use crate::request::fields::{Node, Report, path_id};

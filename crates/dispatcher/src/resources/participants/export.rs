@@ -9,7 +9,7 @@ use klaroen_domain::id::OrganisationId;
 use klaroen_store::participants::Participant as Stored;
 use klaroen_store::{PageRequest, StoreError};
 
-use crate::auth::authentication::Caller;
+use crate::auth::caller::Caller;
 use crate::import::cell::escape;
 use crate::import::columns::COLUMNS;
 use crate::problem::Problem;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::auth::authentication::Caller;
+use crate::auth::caller::Caller;
 use crate::problem::{FieldError, Problem};
 use crate::request::body::JsonBody;
 use crate::request::fields::{Node, Report, path_id};

@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt};
 use tracing::Instrument;
 use utoipa::IntoParams;
 
-use crate::auth::authentication::Caller;
+use crate::auth::caller::Caller;
 use crate::import::{Broken, Contention, CsvImport, ImportError, ImportReport, import_csv};
 use crate::problem::{FieldError, Problem};
 use crate::request::query::Parameters;
