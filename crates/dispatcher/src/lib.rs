@@ -1,44 +1,35 @@
 //! The HTTP side of Klaroen: takes incidents, matches geofences, writes deliveries and serves the API.
 //!
-//! Start with [`v1::incidents`] (the call that everything is about) and [`request::fields`] (how a request is read). One
-//! resource per file; `permissions` says who may call what; `router` puts it together; [`serve`] listens.
+//! Start with [`resources::incidents`] (the call that everything is about) and [`request::fields`] (how a request is read). Each
+//! aggregate has a folder in `resources`; `server` listens and puts the router together; `middleware` stands around every
+//! request.
 
-pub mod app;
-mod authentication;
-mod described;
-mod docs;
-mod gateways;
-mod health;
-mod heavy;
+mod auth;
 pub mod import;
-mod looks;
-mod permissions;
-mod probe;
+mod middleware;
+mod openapi;
 pub mod problem;
-mod rate_limit;
-mod refusal;
 pub mod request;
-mod router;
+pub mod resources;
+mod routes;
 mod server;
 mod settings;
-mod stall;
-mod streams;
-mod tally;
-mod trace;
-pub mod v1;
+mod state;
 
 #[cfg(test)]
-mod api_tests;
-#[cfg(test)]
-mod fixture;
-#[cfg(test)]
-mod matrix;
+mod tests;
 
-pub use app::{Dispatcher, GatewayHealth};
-pub use docs::openapi;
-pub use gateways::ConfiguredGateway;
-pub use import::{Broken, CsvImport, ImportError, ImportReport, Others, Progress, import_csv};
+pub use import::{Broken, Contention, CsvImport, ImportError, ImportReport, Progress, import_csv};
+pub use resources::areas::features::parse_areas;
 pub use server::{ServeError, serve, serve_operations};
 pub use settings::DispatcherSettings;
-pub use v1::area_features::parse_areas;
-pub use v1::callbacks::CallbackGateways;
+pub use settings::gateway::ConfiguredGateway;
+pub use state::callback_gateways::CallbackGateways;
+pub use state::{Dispatcher, GatewayHealth};
+
+/// The description of the API (OpenAPI 3.1), made from the code.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let routes = routes::routes();
+    openapi::document([routes.keyed.into_openapi(), routes.open.into_openapi()], &routes.table)
+}

@@ -9,16 +9,16 @@
 
 pub mod cell;
 pub mod columns;
+mod contention;
 mod decode;
-mod others;
-mod patience;
+mod grouping;
 mod report;
+mod retry;
 mod row;
 mod rows;
-mod session;
+mod run;
 #[cfg(test)]
 mod tests;
-mod window;
 mod writer;
 
 use std::io;
@@ -29,10 +29,10 @@ use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::{Actor, Store, StoreError};
 
-pub use self::others::Others;
-use self::patience::Patience;
+pub use self::contention::Contention;
 pub use self::report::{ImportReport, RowError};
-use self::session::Session;
+use self::retry::Retry;
+use self::run::Run;
 use crate::problem::FieldError;
 
 /// What is imported where.
@@ -49,7 +49,7 @@ pub struct CsvImport<'a> {
     /// Writes nothing and answers the same.
     pub dry_run: bool,
     /// Who else writes into the database.
-    pub others: Others,
+    pub contention: Contention,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -115,15 +115,15 @@ async fn import_by<B: AsRef<[u8]>>(
     source: impl Stream<Item = io::Result<B>> + Send,
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<ImportReport, Box<Broken>> {
-    let mut session = Session::new(import, window);
-    let read = session.read(source, &mut progress).await;
+    let mut run = Run::new(import, window);
+    let read = run.read(source, &mut progress).await;
     // Whatever stopped the reading, the rows that were read before are written, and they count.
     let done = match read {
-        Ok(()) => session.finish(true).await,
+        Ok(()) => run.finish(true).await,
         Err(broken @ ImportError::Store(_)) => Err(broken),
-        Err(broken) => session.finish(false).await.and(Err(broken)),
+        Err(broken) => run.finish(false).await.and(Err(broken)),
     };
-    let report = session.into_report();
+    let report = run.into_report();
     if !import.dry_run && report.rows > 0 {
         audit(import, &report).await;
     }
@@ -136,9 +136,9 @@ async fn import_by<B: AsRef<[u8]>>(
 /// Writes an import down, a broken one too: rows may have landed. Where that cannot be, it is told all the same what was done.
 async fn audit(import: &CsvImport<'_>, report: &ImportReport) {
     let CsvImport { store, organisation, actor, now, .. } = *import;
-    let mut patience = Patience::new();
+    let mut retry = Retry::new();
     while let Err(error) = store.audit_import(organisation, actor, report.rows, report.rejected, now).await {
-        if let Err(error) = patience.wait(error).await {
+        if let Err(error) = retry.wait(error).await {
             let (rows, rejected) = (report.rows, report.rejected);
             tracing::error!(%error, %organisation, rows, rejected, "an import is not in the audit log");
             return;

@@ -7,8 +7,8 @@ use klaroen_store::participants::ParticipantDraft;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::grouping::{GatheredRow, too_many_places};
 use super::row::CellProblem;
-use super::window::{GatheredRow, too_many_places};
 
 /// Errors that are named; more are counted.
 const ERRORS_MAX: usize = 1_000;

@@ -12,10 +12,8 @@ use klaroen_store::participants::{Consent, ParticipantDraft, Place};
 use super::cell::unescape;
 use super::columns::Columns;
 use crate::request::fields::{is_code, plain_text};
-use crate::v1::incident_request::CLOCK_SKEW;
-use crate::v1::participant_request::{
-    GROUPS_MAX, HOURS_MAX, LANGUAGES, NAME_MAX, PARTICIPANT_KINDS, SHORT_MAX,
-};
+use crate::request::limits::{CLOCK_SKEW, GROUPS_MAX, HOURS_MAX, NAME_MAX, SHORT_MAX};
+use crate::request::words::{LANGUAGES, PARTICIPANT_KINDS};
 
 /// Something wrong in one cell. It holds what the administrator sent: for the answer, never for a log.
 pub struct CellProblem {

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::CsvImport;
-use super::others::{Others, WINDOW};
-use super::patience::Patience;
+use super::contention::{Contention, WINDOW};
+use super::grouping::{Gathered, GatheredRow};
 use super::report::ImportReport;
-use super::window::{Gathered, GatheredRow};
-use crate::v1::participant_request::PLACES_MAX;
+use super::retry::Retry;
+use crate::request::limits::PLACES_MAX;
 
 /// Writes what is gathered, and tells what came of it.
 pub struct Writer<'a> {
@@ -75,7 +75,7 @@ impl<'a> Writer<'a> {
 
     /// Registrations that the next transaction should write: few while it is not known whether they are sealed before it.
     pub fn window(&self) -> usize {
-        if self.report.rows == 0 { WINDOW } else { self.import.others.window() }
+        if self.report.rows == 0 { WINDOW } else { self.import.contention.window() }
     }
 
     /// Makes ready what is gathered, and begins to write what was.
@@ -98,16 +98,16 @@ impl<'a> Writer<'a> {
         let answered = self.settle().await?;
         self.count(answered);
         let Some(ledger) = self.ledger.as_mut().filter(|_| is_whole) else { return Ok(()) };
-        let (import, mut patience) = (self.import, Patience::new());
+        let (import, mut retry) = (self.import, Retry::new());
         loop {
             let began = Instant::now();
             match import.store.finish_import(import.organisation, ledger, import.now).await {
                 Ok(false) => break,
-                Ok(true) => patience = Patience::new(),
-                Err(error) => patience.wait(error).await?,
+                Ok(true) => retry = Retry::new(),
+                Err(error) => retry.wait(error).await?,
             }
             self.report.count(ledger.counts());
-            self.last_turn = give_way(&import.others, began, self.last_turn).await;
+            self.last_turn = give_way(&import.contention, began, self.last_turn).await;
         }
         Ok(())
     }
@@ -119,13 +119,13 @@ impl<'a> Writer<'a> {
         let answered = self.settle().await?;
         let ledger = self.ledger.take().ok_or(StoreError::Stopped)?;
         let ledger = if is_last { ledger.before_the_last_batch() } else { ledger };
-        let CsvImport { store, organisation, now, others, .. } = self.import.clone();
+        let CsvImport { store, organisation, now, contention, .. } = self.import.clone();
         let write = write(store.clone(), organisation, batch, ledger, now);
         let last_turn = self.last_turn;
         let write = async move {
             let began = Instant::now();
             let written = write.await;
-            (written, give_way(&others, began, last_turn).await)
+            (written, give_way(&contention, began, last_turn).await)
         };
         let written = tokio::spawn(write.in_current_span());
         self.writing = Some(Writing { written, origins });
@@ -162,12 +162,12 @@ async fn write(
     mut ledger: Ledger,
     now: Timestamp,
 ) -> Written {
-    let mut patience = Patience::new();
+    let mut retry = Retry::new();
     let answers = loop {
         match store.import_batch(organisation, &batch, &mut ledger, now).await {
             Ok(answers) => break Ok(answers),
             Err(error) => {
-                if let Err(error) = patience.wait(error).await {
+                if let Err(error) = retry.wait(error).await {
                     break Err(error);
                 }
             }
@@ -177,8 +177,8 @@ async fn write(
 }
 
 /// Lets other processes write that wait since a batch `began`, where they need it; gives when they last had a turn.
-async fn give_way(others: &Others, began: Instant, last_turn: Instant) -> Instant {
-    let pause = others.pause(began.elapsed(), last_turn.elapsed());
+async fn give_way(contention: &Contention, began: Instant, last_turn: Instant) -> Instant {
+    let pause = contention.pause(began.elapsed(), last_turn.elapsed());
     if pause.is_zero() {
         return last_turn;
     }

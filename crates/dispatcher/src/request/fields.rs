@@ -6,15 +6,23 @@ use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 use klaroen_domain::time::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::limits::CLOCK_SKEW;
 use crate::problem::{FieldError, Problem};
 
 /// More errors than this help nobody, and a hostile document would make millions.
 const ERRORS_MAX: usize = 100;
+
+/// The answer to a text that is no code.
+pub(crate) const NO_CODE: &str = "is no code: use 1 to 64 of A-Z a-z 0-9 _ . -";
+
+/// A code of an area or a group, with the pointer to the place in the request that names it.
+pub type NamedCode = (String, String);
 
 /// What is wrong so far.
 #[derive(Debug, Default)]
@@ -165,6 +173,34 @@ impl<'a> Node<'a> {
             return self.wrong("must be a string: a time in RFC 3339");
         };
         self.taken(Timestamp::parse(text))
+    }
+
+    /// A time that is over, and no longer ago than `age_max`; [`CLOCK_SKEW`] is allowed.
+    #[must_use]
+    pub fn past(&self, now: Timestamp, age_max: Option<Duration>) -> Option<Timestamp> {
+        let at = self.time()?;
+        if at > now.plus(CLOCK_SKEW) {
+            return self.wrong("is in the future");
+        }
+        match age_max {
+            Some(age) if at < now.minus(age) => self.wrong("is more than a year ago"),
+            _ => Some(at),
+        }
+    }
+
+    /// A code of an area or a group.
+    #[must_use]
+    pub fn code(&self) -> Option<String> {
+        let code = self.text(64)?;
+        if is_code(code) { Some(code.to_owned()) } else { self.wrong(NO_CODE) }
+    }
+
+    /// One to `max` codes of areas or groups.
+    #[must_use]
+    pub fn codes(&self, max: usize) -> Option<Vec<NamedCode>> {
+        let read = |item: Self| Some((item.code()?, item.pointer().to_owned()));
+        let codes: Vec<Option<NamedCode>> = self.array(1..=max)?.into_iter().map(read).collect();
+        codes.into_iter().collect()
     }
 }
 

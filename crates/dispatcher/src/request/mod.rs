@@ -4,4 +4,8 @@ pub mod body;
 pub mod fields;
 pub mod idempotency;
 pub mod json;
+pub mod limits;
+pub mod peer;
+pub mod point;
 pub mod query;
+pub mod words;

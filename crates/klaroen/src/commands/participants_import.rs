@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use futures::{Stream, StreamExt, stream};
 use indicatif::ProgressBar;
-use klaroen_dispatcher::{Broken, CsvImport, ImportError, ImportReport, Others, Progress, import_csv};
+use klaroen_dispatcher::{Broken, Contention, CsvImport, ImportError, ImportReport, Progress, import_csv};
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_store::Actor;
@@ -40,9 +40,9 @@ pub async fn run(settings: &Settings, args: &ImportArgs) -> CommandResult {
     let length = file.metadata().await.because(args.file.display())?.len();
     let store = open_store(settings).await?;
     let organisation = organisation(&store, &args.organisation).await?;
-    let others = match database.file() {
-        Some(file) => Others::SameFile { file: file.to_owned(), is_served: DatabaseLock::is_held },
-        None => Others::SameQueue,
+    let contention = match database.file() {
+        Some(file) => Contention::SameFile { file: file.to_owned(), is_served: DatabaseLock::is_held },
+        None => Contention::SameQueue,
     };
     let import = CsvImport {
         store: &store,
@@ -50,7 +50,7 @@ pub async fn run(settings: &Settings, args: &ImportArgs) -> CommandResult {
         actor: Actor::CommandLine,
         country,
         dry_run: args.dry_run,
-        others,
+        contention,
         now: SystemClock.now(),
     };
     let mut signals = Signals::listen()?;

@@ -105,8 +105,8 @@ async fn another_process_at_the_same_file_gets_its_turn() {
     let other = store(&url).await;
     let registry = Registry::at(url, directory).await;
     let is_over = AtomicBool::new(false);
-    let others = Others::SameFile { file: "klaroen.db".into(), is_served: |_| true };
-    let import = CsvImport { others, ..registry.given(false) };
+    let contention = Contention::SameFile { file: "klaroen.db".into(), is_served: |_| true };
+    let import = CsvImport { contention, ..registry.given(false) };
     let importing = async {
         for run in 0.. {
             let rows: Vec<String> = (0..2_000).map(|i| format!("{i},1,home {run}")).collect();

@@ -1,0 +1,158 @@
+//! One import from the first byte to the last.
+
+use std::io;
+
+use futures::{Stream, StreamExt};
+
+use super::columns::Columns;
+use super::decode::Decode;
+use super::grouping::Grouping;
+use super::report::ImportReport;
+use super::row::{self, CellProblem};
+use super::rows::{Row, RowTooLong, Rows, delimiter_of};
+use super::writer::Writer;
+use super::{CsvImport, ImportError, Progress};
+use crate::problem::FieldError;
+
+/// A header is a line of names.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// An import that is under way.
+pub struct Run<'a> {
+    import: &'a CsvImport<'a>,
+    /// Registrations of a window, where a test says so.
+    at_once: Option<usize>,
+    decode: Decode,
+    /// The header while it is not complete.
+    head: String,
+    rows: Option<Rows>,
+    columns: Option<Columns>,
+    grouping: Grouping,
+    writer: Writer<'a>,
+    read: Progress,
+    /// A quote that is never closed swallowed the rest of the file.
+    unclosed: bool,
+}
+
+impl<'a> Run<'a> {
+    /// With windows of so many registrations, where a test says so.
+    pub fn new(import: &'a CsvImport<'a>, at_once: Option<usize>) -> Self {
+        Self {
+            import,
+            at_once,
+            decode: Decode::default(),
+            head: String::new(),
+            rows: None,
+            columns: None,
+            grouping: Grouping::default(),
+            writer: Writer::new(import),
+            read: Progress { bytes: 0, rows: 0, rejected: 0 },
+            unclosed: false,
+        }
+    }
+
+    /// Reads to the end, and writes while it reads. What is not full is not written yet.
+    pub async fn read<B: AsRef<[u8]>>(
+        &mut self,
+        source: impl Stream<Item = io::Result<B>> + Send,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<(), ImportError> {
+        let mut source = std::pin::pin!(source);
+        let mut text = String::new();
+        while let Some(chunk) = source.next().await {
+            let chunk = chunk.map_err(ImportError::Read)?;
+            self.read.bytes += chunk.as_ref().len() as u64;
+            self.decode.feed(chunk.as_ref(), false, &mut text);
+            drop(chunk);
+            self.take_text(&text, false).await?;
+            text.clear();
+            self.read.rejected = self.writer.report.rejected;
+            progress(self.read);
+        }
+        self.decode.feed(b"", true, &mut text);
+        self.take_text(&text, true).await
+    }
+
+    /// Writes what was read; `is_whole`: that is all of the file.
+    pub async fn finish(&mut self, is_whole: bool) -> Result<(), ImportError> {
+        self.writer.write(self.grouping.take()).await?;
+        Ok(self.writer.finish(is_whole && !self.unclosed).await?)
+    }
+
+    /// What came of it.
+    pub fn into_report(self) -> ImportReport {
+        self.writer.report
+    }
+
+    /// Takes the rows that `text` completes, those too that come before what is wrong with it.
+    async fn take_text(&mut self, text: &str, last: bool) -> Result<(), ImportError> {
+        let mut complete = Vec::new();
+        let split = self.split(text, last, &mut complete);
+        self.take_all(complete).await?;
+        split
+    }
+
+    /// Appends the rows that `text` completes, the header not among them.
+    fn split(&mut self, text: &str, last: bool, complete: &mut Vec<Row>) -> Result<(), ImportError> {
+        let head;
+        let text = if self.rows.is_none() {
+            self.head.push_str(text);
+            if self.head.len() > HEADER_BYTES_MAX && !self.head[..].contains(['\n', '\r']) {
+                return Err(header_error("is longer than a header can be"));
+            }
+            if !last && !self.head.contains(['\n', '\r']) {
+                return Ok(());
+            }
+            let first_line = self.head.split(['\n', '\r']).next().unwrap_or_default();
+            self.rows = Some(Rows::new(delimiter_of(first_line)));
+            head = std::mem::take(&mut self.head);
+            head.as_str()
+        } else {
+            text
+        };
+        let Some(rows) = &mut self.rows else { return Ok(()) };
+        let fed =
+            rows.feed(text, complete).map_err(|RowTooLong { line }| ImportError::RowTooLong { row: line });
+        if fed.is_ok() && last && !rows.finish(complete) {
+            self.unclosed = true;
+            self.read.rows += 1;
+            let row = rows.row_line();
+            let reason = "a quote is never closed".to_owned();
+            self.writer.report.reject(row, vec![CellProblem { column: "", value: String::new(), reason }]);
+        }
+        if self.columns.is_none() && !complete.is_empty() {
+            let header = complete.remove(0);
+            self.columns = Some(Columns::read(&header.cells).map_err(ImportError::Header)?);
+        }
+        if last && self.columns.is_none() {
+            return Err(header_error("is missing: the file is empty"));
+        }
+        fed
+    }
+
+    async fn take_all(&mut self, rows: Vec<Row>) -> Result<(), ImportError> {
+        let Some(columns) = self.columns.clone() else { return Ok(()) };
+        let at_once = self.at_once.unwrap_or_else(|| self.writer.window());
+        for Row { line, cells } in rows {
+            self.read.rows += 1;
+            let draft = match row::read(&cells, &columns, self.import.country, self.import.now) {
+                Ok(draft) => draft,
+                Err(problems) => {
+                    self.writer.report.reject(line, problems);
+                    continue;
+                }
+            };
+            if self.grouping.is_full_for(&draft, at_once) {
+                self.writer.write(self.grouping.take()).await?;
+            }
+            if let Err(problem) = self.grouping.add(line, draft) {
+                self.writer.report.reject(line, vec![problem]);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn header_error(detail: &str) -> ImportError {
+    ImportError::Header(vec![FieldError { pointer: "/header".into(), detail: detail.into() }])
+}

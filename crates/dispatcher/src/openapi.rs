@@ -1,0 +1,182 @@
+//! The description of the API (OpenAPI 3.1), made from the code, and a page to read it.
+
+use axum::Router;
+use axum::http::Method;
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::server::ServerBuilder;
+use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::{
+    Components, Content, InfoBuilder, LicenseBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder,
+};
+use utoipa::{PartialSchema, ToSchema};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::auth::permissions::roles_with;
+use crate::middleware::route_table::RouteTable;
+use crate::problem::{FieldError, PROBLEM_JSON, Problem};
+use crate::request::idempotency::IDEMPOTENCY_KEY;
+use crate::state::App;
+
+/// The name of the security scheme.
+const KEY: &str = "key";
+
+const DESCRIPTION: &str = "Citizen alert dispatch by SMS: take an incident, ask the residents and businesses inside a \
+    geofence to look out, follow receipts and replies, and send an end message to exactly the people who were reached. \
+    \n\nTimes are RFC 3339 with an offset. GeoJSON is longitude, latitude. Unknown members of a request and unknown query \
+    parameters are errors. Every error is an `application/problem+json` (RFC 9457) that names all wrong fields at once.";
+
+const NO_IDEMPOTENCY_KEY: &str = "Takes no `Idempotency-Key`: a request with one is refused, because a repetition would make \
+    a second one.";
+
+const TAGS: [(&str, &str); 8] = [
+    ("incidents", "What was reported"),
+    ("alerts", "The calls to participants"),
+    ("replies", "What participants sent back"),
+    ("registry", "Participants, groups and areas"),
+    ("gateways", "How SMS leave"),
+    ("keys", "Who may call"),
+    ("audit", "Who did what"),
+    ("operations", "For those who run the service; no key needed"),
+];
+
+/// The description of the API: the paths as the handlers have them, completed with what holds for all.
+#[must_use]
+pub fn document(paths: impl IntoIterator<Item = OpenApi>, table: &RouteTable) -> OpenApi {
+    let mut openapi = OpenApi::default();
+    for described in paths {
+        openapi.merge(described);
+    }
+    openapi.info = InfoBuilder::new()
+        .title("Klaroen")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(DESCRIPTION))
+        .license(Some(LicenseBuilder::new().name("EUPL-1.2").identifier(Some("EUPL-1.2")).build()))
+        .build();
+    // First, so that the page tries calls on the address that it was opened under.
+    openapi.servers = Some(vec![ServerBuilder::new().url("/").build()]);
+    let tag = |(name, description)| TagBuilder::new().name(name).description(Some(description)).build();
+    openapi.tags = Some(TAGS.map(tag).to_vec());
+    let components = openapi.components.get_or_insert_with(Components::new);
+    components.schemas.insert("Problem".to_owned(), Problem::schema());
+    components.schemas.insert("FieldError".to_owned(), FieldError::schema());
+    let mut more = Vec::new();
+    crate::resources::alerts::view::CountsEvent::schemas(&mut more);
+    more.push(("CountsEvent".to_owned(), crate::resources::alerts::view::CountsEvent::schema()));
+    components.schemas.extend(more);
+    let mut scheme = Http::new(HttpAuthScheme::Bearer);
+    scheme.description = Some("An API key, `klr_…`. It belongs to one organisation and has one role.".into());
+    components.security_schemes.insert(KEY.to_owned(), SecurityScheme::Http(scheme).into());
+    for (path, item) in &mut openapi.paths.paths {
+        complete(path, item, table);
+    }
+    openapi
+}
+
+/// Adds to the operations of a path what holds for all of them.
+fn complete(path: &str, item: &mut PathItem, table: &RouteTable) {
+    let operations = [
+        (Method::GET, &mut item.get),
+        (Method::POST, &mut item.post),
+        (Method::PUT, &mut item.put),
+        (Method::PATCH, &mut item.patch),
+        (Method::DELETE, &mut item.delete),
+    ];
+    for (method, operation) in operations {
+        let Some(operation) = operation else { continue };
+        let Some(permission) = table.permission(&method, path) else {
+            operation.security = Some(Vec::new());
+            continue;
+        };
+        operation.security = Some(vec![SecurityRequirement::new(KEY, Vec::<String>::new())]);
+        let roles = roles_with(permission);
+        let role = format!("Role: {roles}.");
+        let description = operation.description.take();
+        let once = refuses_idempotency_key(&method, operation).then_some(NO_IDEMPOTENCY_KEY);
+        let paragraphs = description.as_deref().into_iter().chain(once).chain([role.as_str()]);
+        operation.description = Some(paragraphs.collect::<Vec<_>>().join("\n\n"));
+        for (status, detail) in problems_of(&method, path, operation) {
+            let responses = &mut operation.responses.responses;
+            responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem_response(detail)));
+        }
+    }
+}
+
+/// The problems that a call can answer with, beside its own.
+fn problems_of(method: &Method, path: &str, operation: &Operation) -> Vec<(&'static str, &'static str)> {
+    let mut problems = vec![
+        ("401", "No key, or one that does not work"),
+        ("403", "The key has another role"),
+        ("422", "Fields, parameters or headers are not valid: every one is named"),
+        ("429", "Too many requests with this key; `Retry-After` says how long to wait"),
+        ("500", "A defect of ours"),
+        ("503", "The database is away; `Retry-After` says how long to wait"),
+    ];
+    let has_body = operation.request_body.is_some();
+    // These take an empty object, which is read and needs no media type.
+    let reads_body = has_body || ["/cancel", "/resume", "/test"].iter().any(|verb| path.ends_with(verb));
+    if reads_body {
+        problems.extend([("400", "The body cannot be read"), ("408", "The body did not arrive in time")]);
+    }
+    if has_body {
+        problems.push(("415", "Another media type is needed"));
+    }
+    if reads_body && !path.ends_with("/imports") {
+        problems.push(("413", "The body is too large"));
+    }
+    let makes_it = *method == Method::PUT;
+    if path.contains('{') && !makes_it {
+        problems.push(("404", "Your organisation has no such thing"));
+    }
+    let changes = ["/update", "/retract", "/end", "/extend", "/cancel"];
+    if changes.iter().any(|verb| path.ends_with(verb)) {
+        problems.push(("409", "The state of the alert does not allow it"));
+    }
+    if path.ends_with("/test") {
+        problems.push(("409", "Another test of this gateway is under way"));
+    }
+    problems
+}
+
+fn problem_response(detail: &str) -> Response {
+    let content = Content::new(Some(Ref::from_schema_name("Problem")));
+    ResponseBuilder::new().description(detail).content(PROBLEM_JSON, content).build()
+}
+
+/// The operations of a path.
+pub(crate) fn operations(item: &PathItem) -> impl Iterator<Item = (Method, &Operation)> {
+    let all = [
+        (Method::GET, &item.get),
+        (Method::POST, &item.post),
+        (Method::PUT, &item.put),
+        (Method::PATCH, &item.patch),
+        (Method::DELETE, &item.delete),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+}
+
+/// The names of the parameters of an operation in one place.
+pub(crate) fn names<'a>(operation: &'a Operation, place: &'a ParameterIn) -> impl Iterator<Item = &'a str> {
+    let written = |parameter: &'a RefOr<Parameter>| match parameter {
+        RefOr::T(parameter) => Some(parameter),
+        RefOr::Ref(_) => None,
+    };
+    let parameters = operation.parameters.iter().flatten().filter_map(written);
+    parameters.filter(move |p| p.parameter_in == *place).map(|p| p.name.as_str())
+}
+
+/// Whether a call makes something, and cannot tell a repetition: the other calls can be repeated without harm.
+pub(crate) fn refuses_idempotency_key(method: &Method, operation: &Operation) -> bool {
+    let makes = *method == Method::POST && operation.responses.responses.contains_key("201");
+    makes && !names(operation, &ParameterIn::Header).any(|name| name.eq_ignore_ascii_case(IDEMPOTENCY_KEY))
+}
+
+/// `/openapi.json` and `/docs`, which needs nothing from the internet.
+pub fn routes(mut document: OpenApi, public_url: Option<&str>) -> Router<App> {
+    if let Some(url) = public_url {
+        document.servers.get_or_insert_default().push(ServerBuilder::new().url(url).build());
+    }
+    // Without a validator: it would send the description to a stranger.
+    let config = Config::default().validator_url("none").persist_authorization(false);
+    SwaggerUi::new("/docs").url("/openapi.json", document).config(config).into()
+}

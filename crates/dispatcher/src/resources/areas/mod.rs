@@ -1,0 +1,4 @@
+//! Areas: the library of named polygons.
+
+pub mod features;
+pub mod http;

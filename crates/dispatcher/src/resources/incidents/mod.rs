@@ -1,0 +1,4 @@
+//! Incidents: what was reported.
+
+pub mod http;
+pub mod request;

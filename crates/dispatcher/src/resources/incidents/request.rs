@@ -1,0 +1,149 @@
+//! A report as the control room sends it.
+
+use std::time::Duration;
+
+use klaroen_domain::alert::SubjectKind;
+use klaroen_domain::time::Timestamp;
+use klaroen_store::incidents::IncidentDraft;
+use utoipa::ToSchema;
+
+use crate::request::fields::Node;
+use crate::request::point::{self, PointRequest};
+use crate::resources::alerts::request::{AlertFields, AlertRequest};
+use crate::resources::schemas;
+
+/// An incident may have been so long ago: a cold case is reported, a typing error in the year is caught.
+const AGE_MAX: Duration = Duration::from_hours(366 * 24);
+
+/// An incident as the control room reports it.
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IncidentRequest {
+    /// The control room's own number.
+    #[schema(min_length = 1, max_length = 100)]
+    pub reference: Option<String>,
+    /// `burglary`, `missing_person`, …: the control room's own words.
+    #[schema(min_length = 1, max_length = 100)]
+    pub category: String,
+    /// What happened.
+    #[schema(min_length = 1, max_length = 2000)]
+    pub description: String,
+    /// Whom or what to look out for.
+    pub subject: Option<SubjectRequest>,
+    /// Where.
+    pub location: PointRequest,
+    /// When; at most a year ago, and not in the future (five minutes of clock difference are allowed).
+    #[schema(schema_with = schemas::time)]
+    pub occurred_at: Option<String>,
+    /// Asks participants at once.
+    pub alert: Option<AlertRequest>,
+}
+
+/// Whom or what to look out for.
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectRequest {
+    /// A person, a vehicle or something else.
+    #[schema(schema_with = schemas::subject_kind)]
+    pub kind: String,
+    /// What it looks like.
+    #[schema(min_length = 1, max_length = 2000)]
+    pub text: String,
+}
+
+/// What a request says, before the database was asked.
+#[derive(Debug)]
+pub struct IncidentFields {
+    /// The report; `None` where something in it is wrong.
+    pub incident: Option<IncidentDraft>,
+    /// The alert, where there is one.
+    pub alert: Option<AlertFields>,
+}
+
+impl IncidentFields {
+    /// Reads a report.
+    #[must_use]
+    pub fn read(node: &Node<'_>, max_segments: u8, now: Timestamp) -> Option<Self> {
+        let mut members = node.object()?;
+        let short = |n: Node<'_>| n.text(100).map(str::to_owned);
+        let reference = members.read_optional("reference", short);
+        let category = members.read("category", short);
+        let description = members.read("description", |n| n.text(2_000).map(str::to_owned));
+        let subject = members.read_optional("subject", |n| read_subject(&n));
+        let location = members.read("location", |n| point::read(&n));
+        let occurred_at = members.read_optional("occurred_at", |n| n.past(now, Some(AGE_MAX)));
+        let alert = members.optional("alert").and_then(|n| AlertFields::read(&n, max_segments));
+        members.finish();
+        let incident = || {
+            Some(IncidentDraft {
+                reference: reference?,
+                category: category?,
+                description: description?,
+                subject: subject?,
+                location: location?,
+                occurred_at: occurred_at?,
+            })
+        };
+        Some(Self { incident: incident(), alert })
+    }
+}
+
+fn read_subject(node: &Node<'_>) -> Option<(SubjectKind, String)> {
+    let mut members = node.object()?;
+    let words: Vec<&str> = SubjectKind::ALL.iter().map(|w| w.as_str()).collect();
+    let kind = members.read("kind", |n| n.word(&words));
+    let text = members.read("text", |n| n.text(2_000).map(str::to_owned));
+    members.finish();
+    Some((kind?, text?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::request::fields::Report;
+
+    fn wrong(value: &Value) -> Vec<String> {
+        let now = Timestamp::parse("2026-11-23T12:00:00Z").unwrap();
+        let report = Report::default();
+        let _ = IncidentFields::read(&Node::root(value, &report), 3, now);
+        report.into_errors().into_iter().map(|e| e.pointer).collect()
+    }
+
+    #[test]
+    fn mistakes_of_incident_and_alert_are_named_together() {
+        let value = json!({
+            "description": "x".repeat(2_001), "location": {"latitude": 5.1, "longitude": 52.1}, "colour": "red",
+            "subject": {"kind": "dog"}, "occurred_at": "2026-11-23T12:06:00Z", "reference": "",
+            "alert": {"area": {"circle": {"center": {"latitude": 52.1, "longitude": 5.1}, "radius_m": 1}}, "text": "x"},
+        });
+        assert_eq!(
+            wrong(&value),
+            [
+                "/alert/area/circle/radius_m",
+                "/category",
+                "/colour",
+                "/description",
+                "/location",
+                "/occurred_at",
+                "/reference",
+                "/subject/kind",
+                "/subject/text",
+            ]
+        );
+    }
+
+    #[test]
+    fn when_it_happened_is_in_the_past_year() {
+        let at = |time: &str| {
+            let location = json!({"latitude": 52.1, "longitude": 5.1});
+            wrong(&json!({"category": "x", "description": "y", "location": location, "occurred_at": time}))
+        };
+        assert!(at("2026-11-23T12:04:59Z").is_empty());
+        assert!(at("2025-11-24T12:00:00Z").is_empty());
+        for bad in ["2025-11-01T12:00:00Z", "2026-11-23T12:00:00", "yesterday"] {
+            assert_eq!(at(bad), ["/occurred_at"], "{bad}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The resources of `/v1`, one to a file: what is asked, what is answered, and its tests.
+
+pub mod alerts;
+pub mod areas;
+pub mod audit;
+pub mod callbacks;
+pub mod gateways;
+pub mod groups;
+pub mod health;
+pub mod incidents;
+pub mod keys;
+pub mod participants;
+pub mod replies;
+pub(crate) mod schemas;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::problem::Problem;
+
+/// `201` with the place of the new thing and its present state.
+///
+/// # Errors
+/// Where `location` is no header value: a defect.
+pub(crate) fn created(location: &str, body: &impl Serialize) -> Result<Response, Problem> {
+    let location = HeaderValue::from_str(location).map_err(|_| Problem::internal())?;
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())
+}

@@ -1,0 +1,155 @@
+//! Schemas of values whose types belong to the domain, for the document of the API.
+
+use klaroen_domain::alert::{AlertState, Outcome, Priority, SubjectKind};
+use klaroen_domain::delivery::DeliveryState;
+use klaroen_domain::gateway::{GatewayState, TestState};
+use klaroen_domain::role::Role;
+use klaroen_store::doubts::Resolution;
+use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type};
+use utoipa::openapi::{Array, ArrayBuilder};
+
+fn words(words: impl IntoIterator<Item = &'static str>) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
+}
+
+fn words_or_null(all: impl IntoIterator<Item = &'static str>) -> Object {
+    let values = all.into_iter().map(serde_json::Value::from).chain([serde_json::Value::Null]);
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .enum_values(Some(values))
+        .build()
+}
+
+fn formatted(nullable: bool, format: KnownFormat) -> Object {
+    let kind = if nullable { SchemaType::from_iter([Type::String, Type::Null]) } else { Type::String.into() };
+    ObjectBuilder::new().schema_type(kind).format(Some(SchemaFormat::KnownFormat(format))).build()
+}
+
+/// A time in RFC 3339.
+pub(crate) fn time() -> Object {
+    formatted(false, KnownFormat::DateTime)
+}
+
+/// A time in RFC 3339, or `null`.
+pub(crate) fn time_or_null() -> Object {
+    formatted(true, KnownFormat::DateTime)
+}
+
+/// A UUID, version 7.
+pub(crate) fn id() -> Object {
+    formatted(false, KnownFormat::Uuid)
+}
+
+/// A UUID, or `null`.
+pub(crate) fn id_or_null() -> Object {
+    formatted(true, KnownFormat::Uuid)
+}
+
+/// Where an alert stands.
+pub(crate) fn alert_state() -> Object {
+    words(AlertState::ALL.iter().map(|w| w.as_str()))
+}
+
+/// How urgent an alert is.
+pub(crate) fn priority() -> Object {
+    words(Priority::ALL.iter().map(|w| w.as_str()))
+}
+
+/// How urgent alerts are.
+pub(crate) fn priorities() -> Array {
+    ArrayBuilder::new().items(priority()).build()
+}
+
+/// How urgent an alert is to be.
+pub(crate) fn priority_request() -> Object {
+    let priority = ObjectBuilder::from(priority());
+    priority.default(Some(Priority::Urgent.as_str().into())).build()
+}
+
+/// What came of an incident.
+pub(crate) fn outcome() -> Object {
+    words(Outcome::ALL.iter().map(|w| w.as_str()))
+}
+
+/// What came of an incident, or `null` while it is open.
+pub(crate) fn outcome_or_null() -> Object {
+    words_or_null(Outcome::ALL.iter().map(|w| w.as_str()))
+}
+
+/// How a lost submit came to be known, or `null`.
+pub(crate) fn resolution_or_null() -> Object {
+    words_or_null(Resolution::ALL.iter().map(|w| w.as_str()))
+}
+
+/// What a description is about.
+pub(crate) fn subject_kind() -> Object {
+    words(SubjectKind::ALL.iter().map(|w| w.as_str()))
+}
+
+/// What a message is for.
+pub(crate) fn message_kind() -> Object {
+    words(klaroen_domain::alert::MessageKind::ALL.iter().map(|w| w.as_str()))
+}
+
+/// Where a delivery stands.
+pub(crate) fn delivery_state() -> Object {
+    words(DeliveryState::ALL.iter().map(|w| w.as_str()))
+}
+
+/// Where a reply stands.
+pub(crate) fn reply_state() -> Object {
+    words(crate::request::words::REPLY_STATES)
+}
+
+/// The alphabet of a text.
+pub(crate) fn encoding() -> Object {
+    words(["gsm7", "ucs2"])
+}
+
+/// What a participant is.
+pub(crate) fn participant_kind() -> Object {
+    words(crate::request::words::PARTICIPANT_KINDS)
+}
+
+/// What participants are.
+pub(crate) fn participant_kinds() -> Array {
+    ArrayBuilder::new().items(participant_kind()).build()
+}
+
+/// The language of automatic texts.
+pub(crate) fn language() -> Object {
+    words(crate::request::words::LANGUAGES)
+}
+
+/// The role of a key.
+pub(crate) fn role() -> Object {
+    words(Role::ALL.iter().map(|w| w.as_str()))
+}
+
+/// A `GeoJSON` Polygon or `MultiPolygon` (RFC 7946): at most 20 polygons, 50 rings, 10,000 corners.
+pub(crate) fn geometry() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("type", words(["Polygon", "MultiPolygon"]))
+        .required("type")
+        .property("coordinates", ObjectBuilder::new().schema_type(Type::Array))
+        .required("coordinates")
+        .build()
+}
+
+/// How a gateway stands.
+pub(crate) fn gateway_state() -> Object {
+    words(
+        GatewayState::ALL.iter().map(|w| w.as_str()).chain([crate::resources::gateways::overview::UNSERVED]),
+    )
+}
+
+/// Where the test of a gateway stands.
+pub(crate) fn test_state() -> Object {
+    words(TestState::ALL.iter().map(|w| w.as_str()))
+}
+
+/// Any object.
+pub(crate) fn object() -> Object {
+    ObjectBuilder::new().schema_type(Type::Object).build()
+}

@@ -1,0 +1,67 @@
+//! What the configuration says of one gateway.
+
+use klaroen_domain::alert::Priority;
+use klaroen_domain::hours::DailyTime;
+use klaroen_gateway::config::GatewayConfig;
+use klaroen_gateway::{Capabilities, ConnectError};
+
+/// What the configuration says of one gateway.
+#[derive(Clone, Debug)]
+pub struct ConfiguredGateway {
+    /// What the operator calls it.
+    pub name: String,
+    /// The word for its type.
+    pub kind: &'static str,
+    /// What participants see.
+    pub sender: String,
+    /// The lowest goes first.
+    pub priority: u16,
+    /// Its share among those of its priority.
+    pub weight: u16,
+    /// The countries that it serves (ISO 3166-1 alpha-2); empty: all.
+    pub countries: Vec<String>,
+    /// The alerts that it serves; empty: all.
+    pub priorities: Vec<Priority>,
+    /// Its connections.
+    pub channels: u16,
+    /// Segments per second, all connections together; 0: no limit.
+    pub segments_per_second: u32,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// Whether there is a number to test with.
+    pub can_be_tested: bool,
+    /// When it is tested each day.
+    pub test_at: Option<DailyTime>,
+}
+
+impl ConfiguredGateway {
+    /// Reads the configuration of a gateway; nothing is connected.
+    ///
+    /// # Errors
+    /// [`ConnectError::Config`].
+    pub fn of(config: &GatewayConfig) -> Result<Self, ConnectError> {
+        let fault = |fault| ConnectError::Config(vec![fault]);
+        let routing = config.routing();
+        let countries = routing.countries().map_err(fault)?;
+        Ok(Self {
+            name: config.name().to_owned(),
+            kind: config.type_name(),
+            sender: config.sender().to_owned(),
+            priority: routing.priority,
+            weight: routing.weight,
+            countries: countries.iter().map(ToString::to_string).collect(),
+            priorities: routing.priorities.clone(),
+            channels: config.channels().get(),
+            segments_per_second: config.segments_per_second(),
+            capabilities: klaroen_gateway::capabilities(config)?,
+            can_be_tested: routing.test_number().map_err(fault)?.is_some(),
+            test_at: routing.test_at().map_err(fault)?,
+        })
+    }
+
+    /// `country`: empty for a number of a country that no gateway names.
+    pub(crate) fn serves(&self, priority: Priority, country: &str) -> bool {
+        let priority = self.priorities.is_empty() || self.priorities.contains(&priority);
+        priority && (self.countries.is_empty() || self.countries.iter().any(|own| own == country))
+    }
+}

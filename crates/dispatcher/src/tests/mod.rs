@@ -1,0 +1,8 @@
+//! The calls as clients make them, against a real database.
+
+mod access;
+mod alerts;
+pub(crate) mod fixture;
+mod gateways;
+mod registry;
+mod role_matrix;
