@@ -4,44 +4,27 @@
 //! a sweeper does what time brings about. Everything that must survive is in the database: a worker that is killed leaves
 //! leases behind, and whoever comes next settles them.
 
-mod batch;
 mod beside;
-mod bucket;
 mod channel;
-mod claimer;
-mod condition;
-mod control;
-mod crew;
-mod demand;
-mod evidence;
-mod finisher;
-mod health;
-mod in_doubt;
-mod inbound;
+mod events;
+mod gateway;
 mod instruments;
 mod jitter;
 mod lease;
-mod messages;
-mod pace;
-mod replies;
-mod route;
+mod outcome_writer;
 mod self_test;
 mod session;
-mod settler;
-mod share;
-mod spec;
-mod submit;
+mod status_query;
 mod supervise;
-mod sweeper;
-mod switchboard;
-mod tally;
-mod window;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use health::ChannelHealth;
+pub use channel::config::ChannelSpec;
+pub use channel::health::ChannelHealth;
+pub use gateway::routing::allocation::GatewayRoute;
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
 use klaroen_store::Store;
@@ -49,20 +32,18 @@ use klaroen_store::matching::MatchRules;
 use klaroen_store::refusals::Serving;
 use klaroen_store::replies::AutoReplyTexts;
 use klaroen_store::retention::Retention;
-pub use route::GatewayRoute;
 pub use self_test::SelfTest;
-pub use spec::ChannelSpec;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::channel::health::Board;
 use crate::channel::{ChannelTask, controls};
-use crate::control::GatewayControl;
-use crate::health::Board;
-use crate::messages::MessageCache;
+use crate::gateway::handle::GatewayControl;
+use crate::gateway::routing::router::Switchboard;
+use crate::session::message_cache::MessageCache;
 use crate::supervise::{ends_soon, supervise};
-use crate::switchboard::Switchboard;
 
 /// What the configuration says.
 pub struct WorkerSettings {
@@ -199,13 +180,13 @@ impl Worker {
         }
         let (shared, tests_stop) = (Arc::clone(&self.shared), stop.clone());
         tasks.spawn(async move {
-            let run = || self_test::upkeep::run(Arc::clone(&shared), tests_stop.clone());
+            let run = || self_test::schedule::run(Arc::clone(&shared), tests_stop.clone());
             let start = || ends_soon(tests_stop.clone(), run());
             ("self-tests".to_owned(), supervise("self-tests", &tests_stop, start).await)
         });
         let (shared, sweeper_stop) = (self.shared, stop.clone());
         tasks.spawn(async move {
-            let run = || sweeper::run(Arc::clone(&shared), sweeper_stop.clone());
+            let run = || upkeep::run(Arc::clone(&shared), sweeper_stop.clone());
             let start = || ends_soon(sweeper_stop.clone(), run());
             ("sweeper".to_owned(), supervise("sweeper", &sweeper_stop, start).await)
         });

@@ -13,7 +13,7 @@ use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::{Failure, Scope, SubmitOutcome};
 use tokio::time::Instant;
 
-use crate::route::Standing;
+use crate::gateway::routing::allocation::Standing;
 
 /// The first wait before a gateway is tried again, and the longest. Where there is no other it stays at the first: the try costs
 /// nothing and everybody waits for it.
@@ -223,7 +223,7 @@ impl Condition {
         }
     }
 
-    /// What came of it ([`evidence`](crate::evidence)), and how long that took. It counts once, however many messages were in
+    /// What came of it ([`evidence`](crate::gateway::batch_verdict)), and how long that took. It counts once, however many messages were in
     /// it. `connected`: its connection is up, so that what was not taken says something
     /// about the provider and not about a connection that has just been lost.
     pub(crate) fn ended(

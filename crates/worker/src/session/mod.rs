@@ -4,9 +4,12 @@
 //! requests under way, so a window cannot leak. A message begins only with a place for its result reserved, so a result
 //! always has somewhere to go and a database that is away stops the sending, not the answers.
 
-mod answers;
-mod handing;
-mod wind_down;
+pub(crate) mod claim;
+mod drain;
+pub(crate) mod message_cache;
+mod responses;
+mod submit;
+pub(crate) mod unknown_attempts;
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
@@ -26,16 +29,16 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::answers::next_done;
-use crate::claimer::{Batch, Claimer, Ready};
-use crate::control::{Fed, GatewayControl};
-use crate::demand::{Lead, Meter, claim_size, handed_over};
-use crate::in_doubt::InDoubt;
+use self::responses::next_done;
+use crate::gateway::handle::{Fed, GatewayControl};
+use crate::gateway::request::Answers;
+use crate::gateway::routing::router::{Plan, Switchboard, Taking};
 use crate::instruments::ChannelInstruments;
 use crate::jitter;
-use crate::lease::{Holding, Lease};
-use crate::submit::Answers;
-use crate::switchboard::{Plan, Switchboard, Taking};
+use crate::lease::channel_lease::{Holding, Lease};
+use crate::session::claim::batch_size::{Lead, Meter, claim_size, handed_over};
+use crate::session::claim::{Batch, Claimer, Ready};
+use crate::session::unknown_attempts::InDoubt;
 
 /// The queue is looked at this often even if nobody wakes us: another process may have filled it.
 const POLL: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use klaroen_store::replies::{AutoReplyTexts, IncomingReply};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::inbound::answer;
+use crate::events::answer;
 use crate::instruments;
 
 /// Inbound SMS that wait to be stored; a full queue slows the provider down.

@@ -3,7 +3,7 @@
 use klaroen_domain::outcome::{Failure, Scope, SubmitOutcome};
 use tokio::time::{Instant, timeout_at};
 
-use crate::session::answers::next_done;
+use crate::session::responses::next_done;
 use crate::session::{Hold, Session};
 
 /// Ids that one log line names.

@@ -1,5 +1,7 @@
 //! Claiming: the journal entry before the first byte, and the texts that belong to it.
 
+pub(crate) mod batch_size;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +17,10 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::finisher::{FIRST_WAIT, LONGEST_WAIT};
-use crate::messages::{MessageCache, Outgoing};
-use crate::submit::Attempt;
-use crate::switchboard::Taking;
+use crate::gateway::request::Attempt;
+use crate::gateway::routing::router::Taking;
+use crate::outcome_writer::{FIRST_WAIT, LONGEST_WAIT};
+use crate::session::message_cache::{MessageCache, Outgoing};
 
 /// How long a delivery is leased: above any gateway's own time-out.
 pub(crate) const LEASE: Duration = Duration::from_mins(1);

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::bucket::Bucket;
-use crate::window::Window;
+use crate::gateway::rate::bucket::Bucket;
+use crate::gateway::rate::sliding_window::Window;
 
 /// The pace is set anew this often while the provider slows us down.
 const ROUND: Duration = Duration::from_secs(1);

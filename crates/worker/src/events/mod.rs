@@ -1,6 +1,8 @@
 //! What a connection tells us by itself: receipts, SMS from participants, late answers. Nothing is acknowledged before it
 //! is committed.
 
+pub(crate) mod replies;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +16,14 @@ use klaroen_store::receipts::{IncomingReceipt, ReceiptCounts};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::control::GatewayControl;
-use crate::finisher::Joint;
-use crate::in_doubt::InDoubt;
+use crate::events::replies::Received;
+use crate::gateway::handle::GatewayControl;
+use crate::gateway::routing::router::Switchboard;
 use crate::instruments::{self, ChannelInstruments};
-use crate::replies::Received;
-use crate::switchboard::Switchboard;
-use crate::{batch, jitter, self_test};
+use crate::outcome_writer::Joint;
+use crate::outcome_writer::batch_receiver;
+use crate::session::unknown_attempts::InDoubt;
+use crate::{jitter, self_test};
 
 /// No event waits for others: a message centre sends only so many before it wants an answer, so that would be waiting for
 /// nobody. While a batch is written, the next one gathers.
@@ -52,15 +55,15 @@ pub(crate) fn answer(ack: oneshot::Sender<Ack>, verdict: Ack) {
 impl Inbound {
     /// Runs until the connection is closed, or until `stop`: then what has come is stored and nothing more is read.
     pub(crate) async fn run(self, mut events: mpsc::Receiver<Delivered>, stop: CancellationToken) {
-        let mut batch = Vec::with_capacity(batch::ROWS);
+        let mut batch = Vec::with_capacity(batch_receiver::ROWS);
         loop {
             let open = tokio::select! {
                 biased;
-                open = batch::next(&mut events, &mut batch, COMPANY) => open,
+                open = batch_receiver::next(&mut events, &mut batch, COMPANY) => open,
                 () = stop.cancelled() => {
                     // The adapter sees it and has unacknowledged events sent again elsewhere.
                     events.close();
-                    batch::next(&mut events, &mut batch, COMPANY).await
+                    batch_receiver::next(&mut events, &mut batch, COMPANY).await
                 }
             };
             if !open {

@@ -9,7 +9,8 @@ use klaroen_store::workers::Peer;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{jitter, share};
+use crate::jitter;
+use crate::lease::balance;
 
 /// How long a report counts: less than a lease, so that a dead worker's place is free before its channels are.
 const COUNTS: Duration = Duration::from_secs(3);
@@ -69,7 +70,7 @@ impl Crew {
 
     /// Whether a free channel is for us, by what the others last said.
     pub(crate) fn may_take(&self) -> bool {
-        share::may_take(self.own(), &self.state().peers)
+        balance::may_take(self.own(), &self.state().peers)
     }
 
     /// Counts a channel as ours; `give_back` is cancelled when another worker should have it.
@@ -83,8 +84,11 @@ impl Crew {
         let mut looks = 0;
         while !shutdown.is_cancelled() {
             self.report(store, clock).await;
-            looks =
-                if share::should_give(self.worker, self.own(), &self.state().peers) { looks + 1 } else { 0 };
+            looks = if balance::should_give(self.worker, self.own(), &self.state().peers) {
+                looks + 1
+            } else {
+                0
+            };
             if looks >= LOOKS
                 && let Some((channel, give_back)) = self.state().held.last()
             {

@@ -8,7 +8,7 @@ use klaroen_gateway::config::{ConfigFault, GatewayConfig};
 use klaroen_gateway::{Channel, ConnectError, connect};
 use klaroen_store::channels::ChannelName;
 
-use crate::route::GatewayRoute;
+use crate::gateway::routing::allocation::GatewayRoute;
 
 /// One connection of a gateway, and how to make it.
 pub struct ChannelSpec {

@@ -20,11 +20,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::GatewayControl;
+use crate::gateway::handle::GatewayControl;
+use crate::gateway::request::submit;
 use crate::jitter;
-use crate::submit::submit;
 
-pub(crate) mod upkeep;
+pub(crate) mod schedule;
 
 /// Says that it is a test, in the language of those who carry the phones. It must stay one segment: a test is one SMS.
 const TEXT: &str = "Klaroen: dit is een testbericht van de meldkamer om de sms-verbinding te controleren. U hoeft niets te doen.";

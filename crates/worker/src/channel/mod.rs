@@ -1,5 +1,8 @@
 //! One channel: hold its lease, connect, feed the connection, wind down; and again, until shutdown.
 
+pub(crate) mod config;
+pub(crate) mod health;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,19 +14,19 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::beside::Beside;
-use crate::claimer::Claimer;
-use crate::control::GatewayControl;
-use crate::finisher::Finisher;
-use crate::in_doubt::InDoubt;
-use crate::inbound::Inbound;
+use crate::events::Inbound;
+use crate::events::replies::{self, Replies};
+use crate::gateway::handle::GatewayControl;
+use crate::gateway::routing::router::Switchboard;
 use crate::instruments::ChannelInstruments;
-use crate::lease::{Applicant, Lease};
-use crate::replies::{self, Replies};
+use crate::lease::channel_lease::{Applicant, Lease};
+use crate::outcome_writer::Finisher;
 use crate::self_test::SelfTester;
+use crate::session::claim::Claimer;
+use crate::session::unknown_attempts::InDoubt;
 use crate::session::{Ended, Parts, Session};
-use crate::settler::Settler;
+use crate::status_query::Settler;
 use crate::supervise::ends_soon;
-use crate::switchboard::Switchboard;
 use crate::{ChannelSpec, Shared, jitter};
 
 /// What the last answers, and what only the connection knows, may take after the drain deadline.

@@ -21,13 +21,13 @@ use klaroen_store::{Store, StoreError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::claimer::LEASE;
-use crate::control::GatewayControl;
+use crate::gateway::handle::GatewayControl;
+use crate::gateway::request::submit;
+use crate::gateway::routing::allocation::Standing;
 use crate::instruments::ChannelInstruments;
 use crate::jitter;
-use crate::messages::MessageCache;
-use crate::route::Standing;
-use crate::submit::submit;
+use crate::session::claim::LEASE;
+use crate::session::message_cache::MessageCache;
 
 /// How often doubts that are due are looked for.
 const POLL: Duration = Duration::from_secs(1);

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use crate::crew::{Crew, Held};
 use crate::jitter;
+use crate::lease::peers::{Crew, Held};
 use crate::supervise::ends_soon;
 
 /// How long a lease lasts: a dead process is followed after this time and the moment that a connection takes.

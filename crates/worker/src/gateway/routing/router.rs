@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::condition::standing_of;
-use crate::control::GatewayControl;
-use crate::route::{GatewayRoute, Routes, Standing};
+use crate::gateway::circuit_breaker::standing_of;
+use crate::gateway::handle::GatewayControl;
+use crate::gateway::routing::allocation::{GatewayRoute, Routes, Standing};
 
 /// How often silence and the like are looked for.
 const TICK: Duration = Duration::from_millis(250);

@@ -2,6 +2,8 @@
 //! them, so that each finds the answer that it came right after: on SQLite along with them, one wait for the disk instead of two;
 //! on PostgreSQL they go back to whoever brought them, who writes them beside the next results.
 
+pub(crate) mod batch_receiver;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +17,6 @@ use klaroen_store::{Store, StoreError};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-use crate::batch;
 
 /// Results that wait to be written; submitting stops when they are this many.
 const WAITING: usize = 4_096;
@@ -160,12 +160,12 @@ impl Incoming {
         let mut joint = tokio::select! {
             biased;
             Some(joint) = self.receipts.recv() => Some(joint),
-            more = self.results.recv_many(batch, batch::ROWS) => if more == 0 { return None } else { None },
+            more = self.results.recv_many(batch, batch_receiver::ROWS) => if more == 0 { return None } else { None },
         };
-        let company = tokio::time::sleep(batch::COMPANY);
+        let company = tokio::time::sleep(batch_receiver::COMPANY);
         tokio::pin!(company);
-        while joint.is_none() && batch.len() < batch::ROWS {
-            let room = batch::ROWS - batch.len();
+        while joint.is_none() && batch.len() < batch_receiver::ROWS {
+            let room = batch_receiver::ROWS - batch.len();
             tokio::select! {
                 biased;
                 Some(came) = self.receipts.recv() => joint = Some(came),
@@ -174,7 +174,7 @@ impl Incoming {
             }
         }
         // After the receipts were taken, so that the answers before them are here.
-        while batch.len() < batch::ROWS
+        while batch.len() < batch_receiver::ROWS
             && let Ok(result) = self.results.try_recv()
         {
             batch.push(result);
@@ -192,7 +192,7 @@ struct InHand {
 }
 
 async fn run(mut incoming: Incoming, write: &Write, give_up: &CancellationToken) {
-    let mut in_hand = InHand { batch: Vec::with_capacity(batch::ROWS), repeats: Vec::new() };
+    let mut in_hand = InHand { batch: Vec::with_capacity(batch_receiver::ROWS), repeats: Vec::new() };
     let last = async {
         give_up.cancelled().await;
         tokio::time::sleep(LAST).await;

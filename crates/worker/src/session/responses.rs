@@ -12,10 +12,11 @@ use klaroen_domain::time::Timestamp;
 use klaroen_gateway::ChannelStatus;
 use tokio::time::Instant;
 
-use crate::claimer::Ready;
+use crate::gateway::batch_verdict;
+use crate::gateway::request::Answers;
+use crate::jitter;
 use crate::session::Session;
-use crate::submit::Answers;
-use crate::{evidence, jitter};
+use crate::session::claim::Ready;
 
 impl Session {
     pub(super) fn settle_all(&mut self, done: Vec<Answers>) {
@@ -40,7 +41,7 @@ impl Session {
         } else if self.parts.control.ended(first, &outcomes, took, connected) {
             self.parts.switchboard.changed();
         }
-        if let Some(together) = evidence::halved(&outcomes) {
+        if let Some(together) = batch_verdict::halved(&outcomes) {
             return self.turn_back(each, together);
         }
         let now = self.parts.claimer.clock.now();

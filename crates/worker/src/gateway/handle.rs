@@ -14,13 +14,13 @@ use metrics::gauge;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::condition::{Change, Condition, Request};
-use crate::crew::Crew;
-use crate::evidence;
+use crate::gateway::batch_verdict;
+use crate::gateway::circuit_breaker::{Change, Condition, Request};
+use crate::gateway::rate::pace::Pace;
+use crate::gateway::rolling_counts::Tally;
+use crate::gateway::routing::allocation::Standing;
 use crate::instruments;
-use crate::pace::Pace;
-use crate::route::Standing;
-use crate::tally::Tally;
+use crate::lease::peers::Crew;
 
 /// The shared state of one gateway.
 #[derive(Debug)]
@@ -132,7 +132,7 @@ impl GatewayControl {
         took: Duration,
         connected: bool,
     ) -> bool {
-        let Some(outcome) = evidence::of(outcomes) else { return false };
+        let Some(outcome) = batch_verdict::of(outcomes) else { return false };
         let request = request(first, outcomes.len());
         let probing = self.probing.load(Ordering::Acquire);
         self.with(|condition, now| condition.ended(request, outcome, took, connected, now))

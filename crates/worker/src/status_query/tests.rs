@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::*;
-use crate::messages::Outgoing;
+use crate::session::message_cache::Outgoing;
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_449_600_000);
 

@@ -11,9 +11,9 @@ use klaroen_store::outcomes::Finished;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::claimer::Ready;
+use crate::gateway::request::{Request, submit_together};
+use crate::session::claim::Ready;
 use crate::session::{Hold, Session};
-use crate::submit::{Request, submit_together};
 
 /// A message of the next request.
 struct Chosen {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use klaroen_domain::id::DeliveryId;
 
-use crate::submit::Attempt;
+use crate::gateway::request::Attempt;
 
 /// More than the window of any connection; the oldest are forgotten and settled by receipt or policy instead.
 const KEPT: usize = 10_000;
