@@ -4,7 +4,6 @@
 //! a sweeper does what time brings about. Everything that must survive is in the database: a worker that is killed leaves
 //! leases behind, and whoever comes next settles them.
 
-mod beside;
 mod channel;
 mod events;
 mod gateway;

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::beside::Beside;
 use crate::events::Inbound;
 use crate::events::replies::{self, Replies};
 use crate::gateway::handle::GatewayControl;
@@ -26,7 +25,7 @@ use crate::session::claim::Claimer;
 use crate::session::unknown_attempts::InDoubt;
 use crate::session::{Ended, Parts, Session};
 use crate::status_query::Settler;
-use crate::supervise::ends_soon;
+use crate::supervise::{Beside, ends_soon};
 use crate::{ChannelSpec, Shared, jitter};
 
 /// What the last answers, and what only the connection knows, may take after the drain deadline.

@@ -1,6 +1,7 @@
 //! What a connection tells us by itself: receipts, SMS from participants, late answers. Nothing is acknowledged before it
 //! is committed.
 
+mod acknowledge;
 pub(crate) mod replies;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use klaroen_store::receipts::{IncomingReceipt, ReceiptCounts};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::events::acknowledge::acknowledge;
 use crate::events::replies::Received;
 use crate::gateway::handle::GatewayControl;
 use crate::gateway::routing::router::Switchboard;
@@ -43,13 +45,6 @@ pub(crate) struct Inbound {
     pub(crate) instruments: Arc<ChannelInstruments>,
     pub(crate) control: Arc<GatewayControl>,
     pub(crate) switchboard: Arc<Switchboard>,
-}
-
-/// An acknowledgement goes to an adapter that may be gone by now; the provider sends again then, and the repetition is known.
-pub(crate) fn answer(ack: oneshot::Sender<Ack>, verdict: Ack) {
-    if ack.send(verdict).is_err() {
-        tracing::debug!("nobody waits for this acknowledgement any more");
-    }
 }
 
 impl Inbound {
@@ -127,7 +122,7 @@ impl Inbound {
             }
         };
         for ack in acks {
-            answer(ack, verdict);
+            acknowledge(ack, verdict);
         }
     }
 
@@ -154,10 +149,10 @@ impl Inbound {
         // Connections that have late answers have receipts.
         let what = self_test::answer_of(outcome, true);
         match self.store.finish_gateway_test(number, attempt, &what, self.clock.now()).await {
-            Ok(_) => answer(ack, Ack::Stored),
+            Ok(_) => acknowledge(ack, Ack::Stored),
             Err(error) => {
                 tracing::warn!(number, %error, "a late answer to a test is not stored");
-                answer(ack, Ack::Retry);
+                acknowledge(ack, Ack::Retry);
             }
         }
     }
@@ -182,13 +177,13 @@ impl Inbound {
             let finished = attempt.conclude(outcome, self.clock.now(), jitter::signed(), false);
             if self.results.send(finished).await.is_err() {
                 tracing::error!(%delivery, "a late answer has nowhere to go: the delivery stays in doubt");
-                return answer(ack, Ack::Retry);
+                return acknowledge(ack, Ack::Retry);
             }
         } else if self.in_doubt.may_be_early(delivery, attempt) {
-            return answer(ack, Ack::Retry);
+            return acknowledge(ack, Ack::Retry);
         } else {
             tracing::info!(%delivery, "a late answer to an attempt that is not remembered");
         }
-        answer(ack, Ack::Stored);
+        acknowledge(ack, Ack::Stored);
     }
 }

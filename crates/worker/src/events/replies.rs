@@ -10,7 +10,7 @@ use klaroen_store::replies::{AutoReplyTexts, IncomingReply};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::events::answer;
+use crate::events::acknowledge::acknowledge;
 use crate::instruments;
 
 /// Inbound SMS that wait to be stored; a full queue slows the provider down.
@@ -64,7 +64,7 @@ impl Replies {
             }
             Err(error) => {
                 tracing::warn!(gateway = self.gateway, %error, "an inbound SMS was not stored");
-                return answer(ack, Ack::Retry);
+                return acknowledge(ack, Ack::Retry);
             }
         }
         // A repeated STOP is checked again: the first one may have been answered with "send it again".
@@ -72,8 +72,8 @@ impl Replies {
             Some(phone) if stops.len() < STOPS => {
                 stops.spawn(acknowledge_stop(self.store.clone(), phone, ack));
             }
-            Some(_) => answer(ack, Ack::Retry),
-            None => answer(ack, Ack::Stored),
+            Some(_) => acknowledge(ack, Ack::Retry),
+            None => acknowledge(ack, Ack::Stored),
         }
     }
 }
@@ -95,5 +95,5 @@ async fn acknowledge_stop(store: Store, phone: PhoneNumber, ack: oneshot::Sender
             Ack::Retry
         }
     };
-    answer(ack, verdict);
+    acknowledge(ack, verdict);
 }

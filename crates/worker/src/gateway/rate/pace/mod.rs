@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::gateway::rate::bucket::Bucket;
 use crate::gateway::rate::sliding_window::Window;
 
 /// The pace is set anew this often while the provider slows us down.
@@ -34,6 +33,49 @@ const LONGEST: f64 = 10.0;
 /// Segments that all workers together may save up: the longest message, or what 20 ms bring.
 const LEAST_BURST: f64 = LONGEST;
 const BURST: f64 = 0.02;
+
+/// Rounding: a wait that was computed to the token must not end a hair too early.
+const ENOUGH: f64 = 1e-6;
+/// Less than one token saved would never send anything.
+const LEAST_CAPACITY: f64 = 1.0;
+
+/// In any time t it gives at most `capacity + rate · t` tokens, and the part of the last message that is longer than the
+/// capacity: such a message leaves when the bucket is full and is owed.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    /// Tokens per second, more than 0.
+    rate: f64,
+    capacity: f64,
+    /// Below 0 while something is owed.
+    tokens: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    /// With at most `tokens` in it.
+    pub(crate) fn new(rate: f64, capacity: f64, tokens: f64, at: Instant) -> Self {
+        let capacity = capacity.max(LEAST_CAPACITY);
+        Self { rate, capacity, tokens: tokens.min(capacity), at }
+    }
+
+    /// What is in it.
+    pub(crate) fn tokens(&self, now: Instant) -> f64 {
+        let gained = self.rate * now.saturating_duration_since(self.at).as_secs_f64();
+        (self.tokens + gained).min(self.capacity)
+    }
+
+    /// Takes the tokens of one message, or says how long to wait for them.
+    pub(crate) fn try_take(&mut self, cost: u8, now: Instant) -> Result<(), Duration> {
+        (self.tokens, self.at) = (self.tokens(now), now);
+        let cost = f64::from(cost);
+        let missing = cost.min(self.capacity) - self.tokens;
+        if missing > ENOUGH {
+            return Err(Duration::from_secs_f64(missing / self.rate));
+        }
+        self.tokens -= cost;
+        Ok(())
+    }
+}
 
 /// The rate and its history: no clock, no lock.
 ///

@@ -298,3 +298,21 @@ async fn the_rate_comes_back_and_never_dies() {
     assert_eq!(pace.rate(), Some(100.0));
     assert!((pace.factor() - 1.0).abs() < f64::EPSILON);
 }
+
+#[tokio::test(start_paused = true)]
+async fn it_saves_up_to_its_capacity_and_no_more() {
+    let start = Instant::now();
+    let mut bucket = Bucket::new(10.0, 5.0, 100.0, start);
+    assert_eq!((0..9).filter(|_| bucket.try_take(1, start).is_ok()).count(), 5);
+    let later = start + Duration::from_mins(1);
+    assert_eq!((0..9).filter(|_| bucket.try_take(1, later).is_ok()).count(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_longer_than_the_bucket_is_paid_for_afterwards() {
+    let start = Instant::now();
+    let mut bucket = Bucket::new(1.0, 2.0, 2.0, start);
+    assert_eq!(bucket.try_take(6, start), Ok(()));
+    assert_eq!(bucket.try_take(1, start), Err(Duration::from_secs(5)));
+    assert_eq!(bucket.try_take(1, start + Duration::from_secs(5)), Ok(()));
+}
