@@ -55,7 +55,10 @@ where
 
 /// Gives what `task` gives, unless it takes longer than the grace once all is to end: then it is left where it is, as a crash
 /// would leave it.
-pub(crate) async fn ends_soon<T>(shutdown: CancellationToken, task: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn with_shutdown_grace<T>(
+    shutdown: CancellationToken,
+    task: impl Future<Output = T>,
+) -> Option<T> {
     let late = async {
         shutdown.cancelled_owned().await;
         tokio::time::sleep(GRACE).await;
@@ -71,13 +74,13 @@ pub(crate) async fn ends_soon<T>(shutdown: CancellationToken, task: impl Future<
 }
 
 /// A task that dies with whoever started it.
-pub(crate) struct Beside {
+pub(crate) struct ChildTask {
     what: &'static str,
     task: AbortOnDropHandle<()>,
     over: bool,
 }
 
-impl Beside {
+impl ChildTask {
     /// Starts it. `what`: for the log.
     pub(crate) fn start(what: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Self {
         Self { what, task: AbortOnDropHandle::new(tokio::spawn(task)), over: false }
@@ -123,10 +126,14 @@ mod tests {
     async fn a_step_that_hangs_holds_nothing_up_once_all_is_to_end() {
         let shutdown = CancellationToken::new();
         let slow = tokio::time::sleep(Duration::from_hours(1));
-        assert_eq!(ends_soon(shutdown.clone(), slow).await, Some(()), "before that it has all the time");
+        assert_eq!(
+            with_shutdown_grace(shutdown.clone(), slow).await,
+            Some(()),
+            "before that it has all the time"
+        );
         shutdown.cancel();
-        assert_eq!(ends_soon(shutdown.clone(), async { 7 }).await, Some(7));
-        assert_eq!(ends_soon(shutdown, std::future::pending::<()>()).await, None);
+        assert_eq!(with_shutdown_grace(shutdown.clone(), async { 7 }).await, Some(7));
+        assert_eq!(with_shutdown_grace(shutdown, std::future::pending::<()>()).await, None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -151,14 +158,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failure_is_noticed_and_an_end_is_none() {
-        let mut good = Beside::start("good", async {});
-        let mut bad = Beside::start("bad", async { panic!("scripted panic") });
+        let mut good = ChildTask::start("good", async {});
+        let mut bad = ChildTask::start("bad", async { panic!("scripted panic") });
         bad.failed().await;
         tokio::task::yield_now().await;
         assert!(good.failed().now_or_never().is_none());
         assert!(good.failed().now_or_never().is_none(), "and again");
         let by = Instant::now() + Duration::from_secs(1);
         assert!(good.end(by).await && bad.end(by).await);
-        assert!(!Beside::start("slow", std::future::pending()).end(by).await);
+        assert!(!ChildTask::start("slow", std::future::pending()).end(by).await);
     }
 }

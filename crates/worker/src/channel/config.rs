@@ -11,7 +11,7 @@ use klaroen_store::channels::ChannelName;
 use crate::gateway::routing::allocation::GatewayRoute;
 
 /// One connection of a gateway, and how to make it.
-pub struct ChannelSpec {
+pub struct ChannelConfig {
     /// Gateway and number.
     pub name: ChannelName,
     /// Messages that may be under way at once; at least 1.
@@ -22,10 +22,10 @@ pub struct ChannelSpec {
     pub connect: Box<dyn Fn() -> Result<Channel, ConnectError> + Send + Sync>,
 }
 
-impl ChannelSpec {
+impl ChannelConfig {
     /// Every connection of a configured gateway.
     #[must_use]
-    pub fn of(config: &Arc<GatewayConfig>, country: Country, clock: &Arc<dyn Clock>) -> Vec<Self> {
+    pub fn for_gateway(config: &Arc<GatewayConfig>, country: Country, clock: &Arc<dyn Clock>) -> Vec<Self> {
         let one = |channel| {
             let (config, clock) = (Arc::clone(config), Arc::clone(clock));
             Self {
@@ -44,7 +44,7 @@ impl GatewayRoute {
     ///
     /// # Errors
     /// The fault, where a country is none.
-    pub fn of(config: &GatewayConfig) -> Result<Self, ConfigFault> {
+    pub fn from_config(config: &GatewayConfig) -> Result<Self, ConfigFault> {
         let routing = config.routing();
         Ok(Self {
             name: config.name().to_owned(),
@@ -56,9 +56,9 @@ impl GatewayRoute {
     }
 }
 
-impl std::fmt::Debug for ChannelSpec {
+impl std::fmt::Debug for ChannelConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ChannelSpec")
+        f.debug_struct("ChannelConfig")
             .field("name", &self.name)
             .field("window", &self.window)
             .finish_non_exhaustive()

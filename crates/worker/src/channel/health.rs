@@ -22,7 +22,7 @@ pub struct ChannelHealth {
 
 /// Where a channel's task shows its connection.
 #[derive(Debug)]
-pub(crate) struct Board(Vec<Entry>);
+pub(crate) struct HealthBoard(Vec<Entry>);
 
 #[derive(Debug)]
 struct Entry {
@@ -31,7 +31,7 @@ struct Entry {
     elsewhere: AtomicBool,
 }
 
-impl Board {
+impl HealthBoard {
     pub(crate) fn new(names: impl Iterator<Item = ChannelName>) -> Arc<Self> {
         let entry = |name| Entry { name, status: Mutex::new(None), elsewhere: AtomicBool::new(false) };
         Arc::new(Self(names.map(entry).collect()))
@@ -45,9 +45,13 @@ impl Board {
     }
 
     /// Shows the connection of a leased channel; it is taken down when the guard is dropped, by a panic too.
-    pub(crate) fn show(self: &Arc<Self>, index: usize, status: watch::Receiver<ChannelStatus>) -> Shown {
+    pub(crate) fn show(
+        self: &Arc<Self>,
+        index: usize,
+        status: watch::Receiver<ChannelStatus>,
+    ) -> ShownStatus {
         self.set(index, Some(status));
-        Shown { board: Arc::clone(self), index }
+        ShownStatus { board: Arc::clone(self), index }
     }
 
     fn set(&self, index: usize, status: Option<watch::Receiver<ChannelStatus>>) {
@@ -73,12 +77,12 @@ impl Board {
 
 /// Takes the channel's status down again.
 #[derive(Debug)]
-pub(crate) struct Shown {
-    board: Arc<Board>,
+pub(crate) struct ShownStatus {
+    board: Arc<HealthBoard>,
     index: usize,
 }
 
-impl Drop for Shown {
+impl Drop for ShownStatus {
     fn drop(&mut self) {
         self.board.set(self.index, None);
     }

@@ -13,20 +13,20 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::events::Inbound;
-use crate::events::replies::{self, Replies};
-use crate::gateway::handle::GatewayControl;
-use crate::gateway::routing::router::Switchboard;
+use crate::events::EventReader;
+use crate::events::replies::{self, ReplyReader};
+use crate::gateway::handle::GatewayHandle;
+use crate::gateway::routing::router::Router;
 use crate::instruments::ChannelInstruments;
-use crate::lease::channel_lease::{Applicant, Lease};
-use crate::outcome_writer::Finisher;
+use crate::lease::channel_lease::{Lease, LeaseRequest};
+use crate::outcome_writer::OutcomeWriter;
 use crate::self_test::SelfTester;
 use crate::session::claim::Claimer;
-use crate::session::unknown_attempts::InDoubt;
-use crate::session::{Ended, Parts, Session};
-use crate::status_query::Settler;
-use crate::supervise::{Beside, ends_soon};
-use crate::{ChannelSpec, Shared, jitter};
+use crate::session::unknown_attempts::UnknownAttempts;
+use crate::session::{Ended, Session, SessionContext};
+use crate::status_query::StatusQueries;
+use crate::supervise::{ChildTask, with_shutdown_grace};
+use crate::{ChannelConfig, Shared, jitter};
 
 /// What the last answers, and what only the connection knows, may take after the drain deadline.
 const LAST: Duration = Duration::from_secs(2);
@@ -42,9 +42,9 @@ const RECONNECT: Duration = Duration::from_secs(5);
 /// One channel and what it shares with others.
 pub(crate) struct ChannelTask {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) spec: Arc<ChannelSpec>,
-    pub(crate) control: Arc<GatewayControl>,
-    pub(crate) switchboard: Arc<Switchboard>,
+    pub(crate) config: Arc<ChannelConfig>,
+    pub(crate) handle: Arc<GatewayHandle>,
+    pub(crate) router: Arc<Router>,
     /// Its place on the board.
     pub(crate) index: usize,
 }
@@ -53,14 +53,14 @@ impl ChannelTask {
     /// Runs until shutdown.
     pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let (store, clock) = (&self.shared.store, &self.shared.clock);
-        let instruments = Arc::new(ChannelInstruments::new(&self.spec.name));
+        let instruments = Arc::new(ChannelInstruments::new(&self.config.name));
         instruments.up.set(0.0);
-        let crew = &self.control.crew;
-        let applicant = Applicant {
+        let peers = &self.handle.peers;
+        let applicant = LeaseRequest {
             store,
             clock,
-            name: &self.spec.name,
-            crew,
+            name: &self.config.name,
+            peers,
             wake: &self.shared.wake,
             elsewhere: &|elsewhere| self.shared.board.elsewhere(self.index, elsewhere),
         };
@@ -68,19 +68,19 @@ impl ChannelTask {
             // Asked back by another worker or by the end of the process: the same to the session.
             let stop = shutdown.child_token();
             let Some((lease, held)) = applicant.acquire(&stop, &shutdown).await else { break };
-            tracing::info!(channel = %self.spec.name, "channel leased");
+            tracing::info!(channel = %self.config.name, "channel leased");
             let ended = self.session(&lease, &instruments, &stop, &shutdown).await;
             instruments.up.set(0.0);
             let give_back = async {
                 lease.release().await;
                 drop(held);
-                crew.report(store, &**clock).await;
+                peers.report(store, &**clock).await;
                 if let Err(error) = store.announce().await {
                     tracing::debug!(%error, "nobody was told that a channel is free");
                 }
             };
-            ends_soon(shutdown.clone(), give_back).await;
-            tracing::info!(channel = %self.spec.name, ?ended, "channel given back");
+            with_shutdown_grace(shutdown.clone(), give_back).await;
+            tracing::info!(channel = %self.config.name, ?ended, "channel given back");
         }
     }
 
@@ -91,44 +91,45 @@ impl ChannelTask {
         stop: &CancellationToken,
         shutdown: &CancellationToken,
     ) -> Ended {
-        let Channel { gateway, events, status } = match (self.spec.connect)() {
+        let Channel { gateway, events, status } = match (self.config.connect)() {
             Ok(channel) => channel,
             Err(error) => {
-                tracing::error!(channel = %self.spec.name, %error, "the connection cannot even be tried");
+                tracing::error!(channel = %self.config.name, %error, "the connection cannot even be tried");
                 let (_status, refused) = watch::channel(ChannelStatus::Refused { reason: error.to_string() });
                 let _shown = self.shared.board.show(self.index, refused);
                 return broken(stop).await;
             }
         };
         let _shown = self.shared.board.show(self.index, status.clone());
-        let finisher = Finisher::start(
+        let writer = OutcomeWriter::start(
             self.shared.store.clone(),
-            self.spec.name.gateway.clone(),
+            self.config.name.gateway.clone(),
             Arc::clone(&self.shared.wake),
         );
-        let in_doubt = Arc::new(InDoubt::default());
+        let unknown_attempts = Arc::new(UnknownAttempts::default());
         let stop_events = CancellationToken::new();
-        let [mut inbound, mut replies] = self.listen(events, &finisher, &in_doubt, instruments, &stop_events);
-        let mut asking = Beside::start("settler", self.settler(&gateway, instruments).run());
+        let [mut inbound, mut replies] =
+            self.listen(events, &writer, &unknown_attempts, instruments, &stop_events);
+        let mut asking = ChildTask::start("status queries", self.status_queries(&gateway, instruments).run());
         let stop_tests = CancellationToken::new();
         let mut tester = self.tester(&gateway, &status, &stop_tests);
-        let mut session = Session::new(Parts {
-            claimer: self.claimer(&finisher),
-            control: Arc::clone(&self.control),
-            switchboard: Arc::clone(&self.switchboard),
+        let mut session = Session::new(SessionContext {
+            claimer: self.claimer(&writer),
+            handle: Arc::clone(&self.handle),
+            router: Arc::clone(&self.router),
             gateway: Arc::clone(&gateway),
             status,
-            in_doubt,
-            holding: lease.holding().clone(),
+            unknown_attempts,
+            lease_status: lease.status().clone(),
             instruments: Arc::clone(instruments),
             wake: Arc::clone(&self.shared.wake),
-            window: self.spec.window.max(1),
+            window: self.config.window.max(1),
         });
         let ended = {
-            let mut fed = self.control.feed();
+            let mut guard = self.handle.bind();
             tokio::select! {
                 biased;
-                ended = session.run(lease, &mut fed, stop) => ended,
+                ended = session.run(lease, &mut guard, stop) => ended,
                 // What is sent on would have no receipts, or a STOP would be refused: begin anew.
                 () = inbound.failed() => Ended::Broken,
                 () = replies.failed() => Ended::Broken,
@@ -139,7 +140,7 @@ impl ChannelTask {
         // What it was asking about is asked again by whoever comes next.
         drop(asking);
         // The others take over what would have been ours.
-        self.switchboard.changed();
+        self.router.on_change();
 
         if ended == Ended::LeaseLost {
             // What still waits in the connection goes back at once, and is not in doubt.
@@ -152,7 +153,7 @@ impl ChannelTask {
         let told_by = drained_by + LAST;
         let (heard_by, closed_by) = (told_by + EVENTS, told_by + EVENTS + FAREWELL);
         stop_tests.cancel();
-        session.wind_down(drained_by).await;
+        session.drain(drained_by).await;
         if !tester.end(drained_by).await {
             tracing::warn!("a test message was not answered in time: it is in doubt");
         }
@@ -169,7 +170,7 @@ impl ChannelTask {
             shutdown.cancelled().await;
             tokio::time::sleep_until(closed_by.max(Instant::now() + FAREWELL)).await;
         };
-        finisher.close(give_up).await;
+        writer.close(give_up).await;
         if ended == Ended::Broken { broken(stop).await } else { ended }
     }
 
@@ -179,45 +180,49 @@ impl ChannelTask {
         gateway: &Arc<dyn SmsGateway>,
         status: &watch::Receiver<ChannelStatus>,
         stop: &CancellationToken,
-    ) -> Beside {
-        let own = self.shared.self_tests.iter().find(|test| test.gateway == self.spec.name.gateway);
+    ) -> ChildTask {
+        let own = self.shared.self_tests.iter().find(|test| test.gateway == self.config.name.gateway);
         let tester = own.map(|own| SelfTester {
             store: self.shared.store.clone(),
             clock: Arc::clone(&self.shared.clock),
-            channel: self.spec.name.clone(),
-            control: Arc::clone(&self.control),
+            channel: self.config.name.clone(),
+            handle: Arc::clone(&self.handle),
             gateway: Arc::clone(gateway),
             status: status.clone(),
             number: own.number.clone(),
         });
         let stop = stop.clone();
-        Beside::start("tester", async move {
+        ChildTask::start("self-tests", async move {
             if let Some(tester) = tester {
                 tester.run(stop).await;
             }
         })
     }
 
-    fn claimer(&self, finisher: &Finisher) -> Claimer {
+    fn claimer(&self, writer: &OutcomeWriter) -> Claimer {
         Claimer {
             store: self.shared.store.clone(),
             clock: Arc::clone(&self.shared.clock),
             messages: Arc::clone(&self.shared.messages),
-            results: finisher.sender(),
-            channel: self.spec.name.clone(),
+            results: writer.sender(),
+            channel: self.config.name.clone(),
             known: Arc::default(),
-            given_up: finisher.given_up(),
+            abandoned: writer.abandoned(),
         }
     }
 
-    fn settler(&self, gateway: &Arc<dyn SmsGateway>, instruments: &Arc<ChannelInstruments>) -> Settler {
-        Settler {
+    fn status_queries(
+        &self,
+        gateway: &Arc<dyn SmsGateway>,
+        instruments: &Arc<ChannelInstruments>,
+    ) -> StatusQueries {
+        StatusQueries {
             store: self.shared.store.clone(),
             clock: Arc::clone(&self.shared.clock),
             messages: Arc::clone(&self.shared.messages),
-            name: self.spec.name.gateway.clone(),
+            name: self.config.name.gateway.clone(),
             gateway: Arc::clone(gateway),
-            control: Arc::clone(&self.control),
+            handle: Arc::clone(&self.handle),
             instruments: Arc::clone(instruments),
             wake: Arc::clone(&self.shared.wake),
         }
@@ -227,34 +232,34 @@ impl ChannelTask {
     fn listen(
         &self,
         events: mpsc::Receiver<klaroen_gateway::Delivered>,
-        finisher: &Finisher,
-        in_doubt: &Arc<InDoubt>,
+        writer: &OutcomeWriter,
+        unknown_attempts: &Arc<UnknownAttempts>,
         instruments: &Arc<ChannelInstruments>,
         stop: &CancellationToken,
-    ) -> [Beside; 2] {
+    ) -> [ChildTask; 2] {
         let (sender, received) = mpsc::channel(replies::WAITING);
-        let inbound = Inbound {
+        let inbound = EventReader {
             store: self.shared.store.clone(),
             clock: Arc::clone(&self.shared.clock),
-            gateway: self.spec.name.gateway.clone(),
-            results: finisher.sender(),
-            receipts: finisher.receipts(),
+            gateway: self.config.name.gateway.clone(),
+            results: writer.sender(),
+            receipts: writer.receipts(),
             replies: sender,
-            in_doubt: Arc::clone(in_doubt),
+            unknown_attempts: Arc::clone(unknown_attempts),
             instruments: Arc::clone(instruments),
-            control: Arc::clone(&self.control),
-            switchboard: Arc::clone(&self.switchboard),
+            handle: Arc::clone(&self.handle),
+            router: Arc::clone(&self.router),
         };
-        let replies = Replies {
+        let replies = ReplyReader {
             store: self.shared.store.clone(),
-            gateway: self.spec.name.gateway.clone(),
+            gateway: self.config.name.gateway.clone(),
             country: self.shared.country,
             texts: Arc::clone(&self.shared.texts),
             wake: Arc::clone(&self.shared.wake),
         };
         [
-            Beside::start("inbound", inbound.run(events, stop.clone())),
-            Beside::start("replies", replies.run(received)),
+            ChildTask::start("events", inbound.run(events, stop.clone())),
+            ChildTask::start("replies", replies.run(received)),
         ]
     }
 }
@@ -284,21 +289,21 @@ async fn close(gateway: &dyn SmsGateway, by: Instant) {
     }
 }
 
-/// The channels of each gateway share one control; as many controls as gateways, in the order of `specs`.
-pub(crate) fn controls(specs: &[Arc<ChannelSpec>], worker: Uuid) -> Vec<Arc<GatewayControl>> {
-    let mut known: Vec<(&str, Arc<GatewayControl>)> = Vec::new();
-    let control = |ChannelName { gateway, .. }: &'_ ChannelName, rate: u32| {
-        let channels = specs.iter().filter(|spec| spec.name.gateway == *gateway).count();
+/// The channels of each gateway share one handle; as many handles as gateways, in the order of `configs`.
+pub(crate) fn handles(configs: &[Arc<ChannelConfig>], worker: Uuid) -> Vec<Arc<GatewayHandle>> {
+    let mut known: Vec<(&str, Arc<GatewayHandle>)> = Vec::new();
+    let handle = |ChannelName { gateway, .. }: &'_ ChannelName, rate: u32| {
+        let channels = configs.iter().filter(|config| config.name.gateway == *gateway).count();
         let channels = u16::try_from(channels).unwrap_or(u16::MAX);
-        Arc::new(GatewayControl::new(gateway.clone(), rate, channels, worker))
+        Arc::new(GatewayHandle::new(gateway.clone(), rate, channels, worker))
     };
-    for spec in specs {
-        if !known.iter().any(|(name, _)| *name == spec.name.gateway) {
-            known.push((&spec.name.gateway, control(&spec.name, spec.segments_per_second)));
+    for config in configs {
+        if !known.iter().any(|(name, _)| *name == config.name.gateway) {
+            known.push((&config.name.gateway, handle(&config.name, config.segments_per_second)));
         }
     }
-    let of = |spec: &Arc<ChannelSpec>| {
-        known.iter().find(|(name, _)| *name == spec.name.gateway).map(|(_, control)| Arc::clone(control))
+    let of = |config: &Arc<ChannelConfig>| {
+        known.iter().find(|(name, _)| *name == config.name.gateway).map(|(_, handle)| Arc::clone(handle))
     };
-    specs.iter().filter_map(of).collect()
+    configs.iter().filter_map(of).collect()
 }

@@ -18,13 +18,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::acknowledge::acknowledge;
-use crate::events::replies::Received;
-use crate::gateway::handle::GatewayControl;
-use crate::gateway::routing::router::Switchboard;
+use crate::events::replies::ReceivedSms;
+use crate::gateway::handle::GatewayHandle;
+use crate::gateway::routing::router::Router;
 use crate::instruments::{self, ChannelInstruments};
-use crate::outcome_writer::Joint;
+use crate::outcome_writer::ReceiptBatch;
 use crate::outcome_writer::batch_receiver;
-use crate::session::unknown_attempts::InDoubt;
+use crate::session::unknown_attempts::UnknownAttempts;
 use crate::{jitter, self_test};
 
 /// No event waits for others: a message centre sends only so many before it wants an answer, so that would be waiting for
@@ -34,20 +34,20 @@ const COMPANY: Duration = Duration::ZERO;
 const TOGETHER: Duration = Duration::from_secs(5);
 
 /// Takes the events of one connection.
-pub(crate) struct Inbound {
+pub(crate) struct EventReader {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gateway: String,
     pub(crate) results: mpsc::Sender<Finished>,
-    pub(crate) receipts: mpsc::Sender<Joint>,
-    pub(crate) replies: mpsc::Sender<Received>,
-    pub(crate) in_doubt: Arc<InDoubt>,
+    pub(crate) receipts: mpsc::Sender<ReceiptBatch>,
+    pub(crate) replies: mpsc::Sender<ReceivedSms>,
+    pub(crate) unknown_attempts: Arc<UnknownAttempts>,
     pub(crate) instruments: Arc<ChannelInstruments>,
-    pub(crate) control: Arc<GatewayControl>,
-    pub(crate) switchboard: Arc<Switchboard>,
+    pub(crate) handle: Arc<GatewayHandle>,
+    pub(crate) router: Arc<Router>,
 }
 
-impl Inbound {
+impl EventReader {
     /// Runs until the connection is closed, or until `stop`: then what has come is stored and nothing more is read.
     pub(crate) async fn run(self, mut events: mpsc::Receiver<Delivered>, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(batch_receiver::ROWS);
@@ -64,11 +64,11 @@ impl Inbound {
             if !open {
                 return;
             }
-            self.take(&mut batch).await;
+            self.handle_batch(&mut batch).await;
         }
     }
 
-    async fn take(&self, batch: &mut Vec<Delivered>) {
+    async fn handle_batch(&self, batch: &mut Vec<Delivered>) {
         let now = self.clock.now();
         let (mut receipts, mut acks, mut late) = (Vec::new(), Vec::new(), Vec::new());
         for Delivered { event, ack } in batch.drain(..) {
@@ -78,7 +78,7 @@ impl Inbound {
                     acks.push(ack);
                 }
                 GatewayEvent::Inbound(sms) => {
-                    if self.replies.send(Received { sms, ack }).await.is_err() {
+                    if self.replies.send(ReceivedSms { sms, ack }).await.is_err() {
                         tracing::error!("an inbound SMS has nowhere to go: the provider is to send it again");
                     }
                 }
@@ -90,7 +90,7 @@ impl Inbound {
         self.store_receipts(receipts, acks).await;
         // Last, so that the doubt which they settle is on its way by now.
         for (delivery, attempt, outcome, ack) in late {
-            self.late_answer(delivery, attempt, outcome, ack).await;
+            self.late_response(delivery, attempt, outcome, ack).await;
         }
     }
 
@@ -130,16 +130,16 @@ impl Inbound {
     /// Should it come about there after all, the receipts are stored twice and count once.
     async fn store_with_results(&self, receipts: &Arc<Vec<IncomingReceipt>>) -> Option<ReceiptCounts> {
         let (stored, answer) = oneshot::channel();
-        let joint = Joint { receipts: Arc::clone(receipts), stored };
+        let batch = ReceiptBatch { receipts: Arc::clone(receipts), stored };
         let store = async {
-            self.receipts.send(joint).await.ok()?;
+            self.receipts.send(batch).await.ok()?;
             answer.await.ok()
         };
         tokio::time::timeout(TOGETHER, store).await.ok().flatten()
     }
 
     /// Settles a test message whose lease is its fence.
-    async fn late_answer_to_a_test(
+    async fn late_test_response(
         &self,
         number: i64,
         attempt: i64,
@@ -159,7 +159,7 @@ impl Inbound {
 
     /// Settles an attempt whose caller had given up. Without a memory of the attempt nothing can be written: the fence is
     /// missing, and a receipt or the policy settles it.
-    async fn late_answer(
+    async fn late_response(
         &self,
         delivery: DeliveryId,
         attempt: i64,
@@ -167,19 +167,19 @@ impl Inbound {
         ack: oneshot::Sender<Ack>,
     ) {
         self.instruments.late.increment(1);
-        if self.control.answered_late() {
-            self.switchboard.changed();
+        if self.handle.on_late_response() {
+            self.router.on_change();
         }
         if let Some(number) = delivery.test_number() {
-            return self.late_answer_to_a_test(number, attempt, outcome, ack).await;
+            return self.late_test_response(number, attempt, outcome, ack).await;
         }
-        if let Some(attempt) = self.in_doubt.recall(delivery, attempt) {
+        if let Some(attempt) = self.unknown_attempts.recall(delivery, attempt) {
             let finished = attempt.conclude(outcome, self.clock.now(), jitter::signed(), false);
             if self.results.send(finished).await.is_err() {
                 tracing::error!(%delivery, "a late answer has nowhere to go: the delivery stays in doubt");
                 return acknowledge(ack, Ack::Retry);
             }
-        } else if self.in_doubt.may_be_early(delivery, attempt) {
+        } else if self.unknown_attempts.may_be_early(delivery, attempt) {
             return acknowledge(ack, Ack::Retry);
         } else {
             tracing::info!(%delivery, "a late answer to an attempt that is not remembered");

@@ -19,13 +19,13 @@ pub(crate) const WAITING: usize = 256;
 const STOPS: usize = 256;
 
 /// An SMS and the way to acknowledge it.
-pub(crate) struct Received {
+pub(crate) struct ReceivedSms {
     pub(crate) sms: InboundSms,
     pub(crate) ack: oneshot::Sender<Ack>,
 }
 
 /// Takes the SMS of one connection.
-pub(crate) struct Replies {
+pub(crate) struct ReplyReader {
     pub(crate) store: Store,
     pub(crate) gateway: String,
     pub(crate) country: Country,
@@ -33,14 +33,14 @@ pub(crate) struct Replies {
     pub(crate) wake: Arc<Notify>,
 }
 
-impl Replies {
+impl ReplyReader {
     /// Runs until every sender is gone and every STOP that waits has its answer.
-    pub(crate) async fn run(self, mut received: mpsc::Receiver<Received>) {
+    pub(crate) async fn run(self, mut received: mpsc::Receiver<ReceivedSms>) {
         let mut stops = JoinSet::new();
         loop {
             tokio::select! {
                 next = received.recv() => match next {
-                    Some(received) => self.take(received, &mut stops).await,
+                    Some(received) => self.handle(received, &mut stops).await,
                     None => break,
                 },
                 Some(ended) = stops.join_next() => report(ended),
@@ -51,8 +51,8 @@ impl Replies {
         }
     }
 
-    async fn take(&self, received: Received, stops: &mut JoinSet<()>) {
-        let Received { sms, ack } = received;
+    async fn handle(&self, received: ReceivedSms, stops: &mut JoinSet<()>) {
+        let ReceivedSms { sms, ack } = received;
         let reply = IncomingReply::of(&self.gateway, sms, self.country);
         match self.store.store_reply(&reply, self.texts.as_ref()).await {
             Ok(stored) => {

@@ -8,7 +8,7 @@ use klaroen_domain::outcome::{Scope, SubmitOutcome};
 
 /// The outcome that stands for the request: a refusal of the gateway itself, which holds for all that follow; else an answer,
 /// where at least half of the messages had one; else the first of those that had none.
-pub(crate) fn of<'a>(outcomes: &[&'a SubmitOutcome]) -> Option<&'a SubmitOutcome> {
+pub(crate) fn verdict<'a>(outcomes: &[&'a SubmitOutcome]) -> Option<&'a SubmitOutcome> {
     let refuses_us =
         |o: &&SubmitOutcome| matches!(o, SubmitOutcome::Rejected(failure) if failure.scope == Scope::Gateway);
     if let Some(refusal) = outcomes.iter().copied().find(refuses_us) {
@@ -24,7 +24,7 @@ pub(crate) fn of<'a>(outcomes: &[&'a SubmitOutcome]) -> Option<&'a SubmitOutcome
 ///
 /// Nothing of it was taken, so it goes again by halves until the odd one is alone. What was refused for each by itself looks
 /// the same and costs a second request: nobody fails for another's number.
-pub(crate) fn halved(outcomes: &[&SubmitOutcome]) -> Option<u16> {
+pub(crate) fn split_batch(outcomes: &[&SubmitOutcome]) -> Option<u16> {
     let (first, others) = outcomes.split_first()?;
     let code = |outcome: &SubmitOutcome| match outcome {
         SubmitOutcome::Rejected(failure) if failure.scope != Scope::Gateway && !failure.is_opt_out() => {
@@ -68,9 +68,9 @@ mod tests {
             (vec![&number, &doubt], &number),
             (vec![&TAKEN, &TAKEN, &balance], &balance),
         ] {
-            assert_eq!(of(&outcomes), Some(expected), "{outcomes:?}");
+            assert_eq!(verdict(&outcomes), Some(expected), "{outcomes:?}");
         }
-        assert_eq!(of(&[]), None);
+        assert_eq!(verdict(&[]), None);
     }
 
     #[test]
@@ -88,7 +88,7 @@ mod tests {
             (vec![&gateway; 5], None),
             (vec![&stopped; 2], None),
         ] {
-            assert_eq!(halved(&outcomes), expected, "{outcomes:?}");
+            assert_eq!(split_batch(&outcomes), expected, "{outcomes:?}");
         }
     }
 }

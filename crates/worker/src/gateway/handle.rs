@@ -15,24 +15,24 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::gateway::batch_verdict;
-use crate::gateway::circuit_breaker::{Change, Condition, Request};
+use crate::gateway::circuit_breaker::{Change, CircuitBreaker, RequestRef};
 use crate::gateway::rate::pace::Pace;
-use crate::gateway::rolling_counts::Tally;
+use crate::gateway::rolling_counts::RollingCounts;
 use crate::gateway::routing::allocation::Standing;
 use crate::instruments;
-use crate::lease::peers::Crew;
+use crate::lease::peers::Peers;
 
 /// The shared state of one gateway.
 #[derive(Debug)]
-pub(crate) struct GatewayControl {
+pub(crate) struct GatewayHandle {
     name: String,
     worker: Uuid,
     pub(crate) pace: Pace,
-    pub(crate) crew: Arc<Crew>,
+    pub(crate) peers: Arc<Peers>,
     /// Those that this process feeds now, and of these the ones that are up.
     fed: Mutex<(u16, u16)>,
-    condition: Mutex<Condition>,
-    tally: Mutex<Tally>,
+    breaker: Mutex<CircuitBreaker>,
+    counts: Mutex<RollingCounts>,
     /// Whether one message is to try it: looked at for each message.
     probing: AtomicBool,
 }
@@ -42,18 +42,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl GatewayControl {
+impl GatewayHandle {
     pub(crate) fn new(name: String, segments_per_second: u32, channels: u16, worker: Uuid) -> Self {
         let pace = Pace::new(segments_per_second, channels);
         let now = Instant::now();
         Self {
-            crew: Arc::new(Crew::new(name.clone(), worker)),
+            peers: Arc::new(Peers::new(name.clone(), worker)),
             name,
             worker,
             pace,
             fed: Mutex::new((0, 0)),
-            condition: Mutex::new(Condition::new(now)),
-            tally: Mutex::new(Tally::new(now)),
+            breaker: Mutex::new(CircuitBreaker::new(now)),
+            counts: Mutex::new(RollingCounts::new(now)),
             probing: AtomicBool::new(false),
         }
     }
@@ -63,39 +63,39 @@ impl GatewayControl {
     }
 
     /// A channel is fed from now on, until the value is dropped: it brings its part of the gateway's rate.
-    pub(crate) fn feed(&self) -> Fed<'_> {
+    pub(crate) fn bind(&self) -> BoundGuard<'_> {
         self.count(|(fed, _)| *fed += 1);
-        Fed { control: self, up: false }
+        BoundGuard { control: self, up: false }
     }
 
     fn count(&self, change: impl FnOnce(&mut (u16, u16))) {
         let mut counts = lock(&self.fed);
         change(&mut counts);
-        self.pace.share(counts.0);
+        self.pace.set_channels_held(counts.0);
         let up = counts.1;
         drop(counts);
-        self.with(|condition, now| condition.connections(up, now));
+        self.with(|breaker, now| breaker.on_connections(up, now));
     }
 
     /// How many channels this process feeds.
-    pub(crate) fn fed(&self) -> u16 {
+    pub(crate) fn channels_held(&self) -> u16 {
         lock(&self.fed).0
     }
 
-    /// Changes the condition, and says so where it shows; whether it does.
-    fn with(&self, change: impl FnOnce(&mut Condition, Instant) -> Option<Change>) -> bool {
+    /// Changes the breaker, and says so where it shows; whether it does.
+    fn with(&self, change: impl FnOnce(&mut CircuitBreaker, Instant) -> Option<Change>) -> bool {
         let now = Instant::now();
-        let mut condition = lock(&self.condition);
-        let changed = change(&mut condition, now);
-        self.probing.store(condition.is_probing(), Ordering::Release);
-        let reason = changed.as_ref().map(|_| condition.reason().to_owned());
-        drop(condition);
+        let mut breaker = lock(&self.breaker);
+        let changed = change(&mut breaker, now);
+        self.probing.store(breaker.is_probing(), Ordering::Release);
+        let reason = changed.as_ref().map(|_| breaker.reason().to_owned());
+        drop(breaker);
         let Some(Change { from, to }) = changed else { return false };
-        self.say(from, to, &reason.unwrap_or_default());
+        self.log_change(from, to, &reason.unwrap_or_default());
         true
     }
 
-    fn say(&self, from: GatewayState, to: GatewayState, reason: &str) {
+    fn log_change(&self, from: GatewayState, to: GatewayState, reason: &str) {
         let gateway = &self.name;
         for state in GatewayState::ALL {
             let on = if *state == to { 1.0 } else { 0.0 };
@@ -112,72 +112,72 @@ impl GatewayControl {
     }
 
     /// A request leaves, with `messages` of which this is the first.
-    pub(crate) fn begun(&self, first: DeliveryId, messages: usize) {
-        lock(&self.condition).begun(request(first, messages), Instant::now());
+    pub(crate) fn on_submit(&self, first: DeliveryId, messages: usize) {
+        lock(&self.breaker).on_submit(request_ref(first, messages), Instant::now());
     }
 
     /// What came of each of its messages, for the figures.
     pub(crate) fn count_outcomes(&self, outcomes: &[&SubmitOutcome], at: Timestamp) {
-        let (now, mut tally) = (Instant::now(), lock(&self.tally));
+        let (now, mut counts) = (Instant::now(), lock(&self.counts));
         for outcome in outcomes {
-            tally.count(outcome, now, at);
+            counts.count(outcome, now, at);
         }
     }
 
-    /// The same for how the gateway stands; whether that changed it. See [`Condition::ended`].
-    pub(crate) fn ended(
+    /// The same for how the gateway stands; whether that changed it. See [`CircuitBreaker::on_response`].
+    pub(crate) fn on_response(
         &self,
         first: DeliveryId,
         outcomes: &[&SubmitOutcome],
         took: Duration,
         connected: bool,
     ) -> bool {
-        let Some(outcome) = batch_verdict::of(outcomes) else { return false };
-        let request = request(first, outcomes.len());
+        let Some(outcome) = batch_verdict::verdict(outcomes) else { return false };
+        let request = request_ref(first, outcomes.len());
         let probing = self.probing.load(Ordering::Acquire);
-        self.with(|condition, now| condition.ended(request, outcome, took, connected, now))
+        self.with(|breaker, now| breaker.on_response(request, outcome, took, connected, now))
             || probing != self.probing.load(Ordering::Acquire)
     }
 
     /// The answers to these messages are not waited for any more.
-    pub(crate) fn given_up(&self, messages: impl Iterator<Item = DeliveryId>) {
+    pub(crate) fn on_abandoned(&self, messages: impl Iterator<Item = DeliveryId>) {
         let messages: Vec<_> = messages.collect();
         if !messages.is_empty() {
-            lock(&self.condition).given_up(&messages, Instant::now());
+            lock(&self.breaker).on_abandoned(&messages, Instant::now());
         }
     }
 
     /// What time brings about.
     pub(crate) fn tick(&self) -> bool {
         let factor = self.pace.factor();
-        self.with(|condition, now| condition.tick(factor, now))
+        self.with(|breaker, now| breaker.tick(factor, now))
     }
 
     /// An operator took it out of use, or put it back.
-    pub(crate) fn stop(&self, stopped: bool) -> bool {
-        self.with(|condition, now| condition.stop(stopped, now))
+    pub(crate) fn set_stopped(&self, stopped: bool) -> bool {
+        self.with(|breaker, now| breaker.set_stopped(stopped, now))
     }
 
     /// What the receipts of the last quarter of an hour say.
-    pub(crate) fn heard(&self, receipts: Option<ReceiptTimes>) -> bool {
-        lock(&self.tally).receipts = receipts;
+    pub(crate) fn record_receipts(&self, receipts: Option<ReceiptTimes>) -> bool {
+        lock(&self.counts).receipts = receipts;
         let reason = receipts.and_then(|receipts| bad_receipts(&receipts));
-        self.with(|condition, now| reason.and_then(|reason| condition.receipts_stay_away(reason, now)))
+        self.with(|breaker, now| reason.and_then(|reason| breaker.on_bad_receipts(reason, now)))
     }
 
     /// An answer came after its caller gave up.
-    pub(crate) fn answered_late(&self) -> bool {
-        self.with(Condition::answered_late)
+    pub(crate) fn on_late_response(&self) -> bool {
+        self.with(CircuitBreaker::on_late_response)
     }
 
     /// Whether no other gateway could take its place.
-    pub(crate) fn set_alone(&self, alone: bool) {
-        lock(&self.condition).set_alone(alone);
+    pub(crate) fn set_only_gateway(&self, only_gateway: bool) {
+        lock(&self.breaker).set_only_gateway(only_gateway);
     }
 
     /// How it stands in this process.
     pub(crate) fn standing(&self) -> Standing {
-        lock(&self.condition).standing(Instant::now())
+        lock(&self.breaker).standing(Instant::now())
     }
 
     /// Whether one message is to find out how it is.
@@ -187,39 +187,37 @@ impl GatewayControl {
 
     /// Whether that message may leave now.
     pub(crate) fn wants_probe(&self) -> bool {
-        lock(&self.condition).wants_probe()
+        lock(&self.breaker).wants_probe()
     }
 
     /// What the others and the operator are told. `wall` is the present time of day.
     pub(crate) fn report(&self, wall: Timestamp) -> GatewayReport {
         let now = Instant::now();
-        let tally = lock(&self.tally);
-        let (figures, last_error) = (tally.figures(now), tally.last_error.clone());
-        drop(tally);
-        let held = self.fed();
-        let condition = lock(&self.condition);
+        let counts = lock(&self.counts);
+        let (figures, last_error) = (counts.figures(now), counts.last_error.clone());
+        drop(counts);
+        let held = self.channels_held();
+        let breaker = lock(&self.breaker);
         GatewayReport {
             gateway: self.name.clone(),
             worker: self.worker,
-            state: condition.state(),
-            since: wall.minus(now.duration_since(condition.since())),
-            reason: condition.reason().to_owned(),
-            paused_until: condition
-                .paused_until()
-                .map(|until| wall.plus(until.saturating_duration_since(now))),
-            usable: condition.standing(now) < Standing::Probing,
-            channels_up: condition.channels_up(),
+            state: breaker.state(),
+            since: wall.minus(now.duration_since(breaker.since())),
+            reason: breaker.reason().to_owned(),
+            paused_until: breaker.paused_until().map(|until| wall.plus(until.saturating_duration_since(now))),
+            usable: breaker.standing(now) < Standing::Probing,
+            channels_up: breaker.channels_up(),
             channels_held: held,
             rate: self.pace.rate(),
-            in_flight: condition.under_way(),
+            in_flight: breaker.in_flight(),
             figures,
             last_error,
         }
     }
 }
 
-fn request(first: DeliveryId, messages: usize) -> Request {
-    Request { first, messages: u32::try_from(messages).unwrap_or(u32::MAX) }
+fn request_ref(first: DeliveryId, messages: usize) -> RequestRef {
+    RequestRef { first, messages: u32::try_from(messages).unwrap_or(u32::MAX) }
 }
 
 /// Fewer receipts say nothing.
@@ -243,14 +241,14 @@ fn bad_receipts(receipts: &ReceiptTimes) -> Option<String> {
 
 /// A channel that is fed.
 #[derive(Debug)]
-pub(crate) struct Fed<'a> {
-    control: &'a GatewayControl,
+pub(crate) struct BoundGuard<'a> {
+    control: &'a GatewayHandle,
     up: bool,
 }
 
-impl Fed<'_> {
+impl BoundGuard<'_> {
     /// Whether its connection is up; whether that is news.
-    pub(crate) fn show(&mut self, up: bool) -> bool {
+    pub(crate) fn set_up(&mut self, up: bool) -> bool {
         let before = std::mem::replace(&mut self.up, up);
         if before != up {
             self.control.count(|(_, ups)| *ups = if up { *ups + 1 } else { ups.saturating_sub(1) });
@@ -259,9 +257,9 @@ impl Fed<'_> {
     }
 }
 
-impl Drop for Fed<'_> {
+impl Drop for BoundGuard<'_> {
     fn drop(&mut self) {
-        self.show(false);
+        self.set_up(false);
         self.control.count(|(fed, _)| *fed = fed.saturating_sub(1));
     }
 }
@@ -272,17 +270,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_channel_that_is_fed_brings_its_part_of_the_rate() {
-        let control = GatewayControl::new("main".into(), 400, 4, Uuid::nil());
-        let mut first = control.feed();
-        assert_eq!((control.fed(), control.pace.rate()), (1, Some(100.0)));
-        let second = control.feed();
+        let control = GatewayHandle::new("main".into(), 400, 4, Uuid::nil());
+        let mut first = control.bind();
+        assert_eq!((control.channels_held(), control.pace.rate()), (1, Some(100.0)));
+        let second = control.bind();
         assert_eq!(control.pace.rate(), Some(200.0));
-        assert!(first.show(true) && !first.show(true));
+        assert!(first.set_up(true) && !first.set_up(true));
         assert_eq!(control.report(Timestamp::from_millis(0)).channels_up, 1);
         drop(first);
         let report = control.report(Timestamp::from_millis(0));
         assert_eq!((report.channels_up, report.channels_held, report.rate), (0, 1, Some(100.0)));
         drop(second);
-        assert_eq!(control.fed(), 0);
+        assert_eq!(control.channels_held(), 0);
     }
 }

@@ -78,13 +78,13 @@ impl Attempt {
 
 /// The answer to one attempt.
 #[derive(Debug)]
-pub(crate) struct Done {
+pub(crate) struct SubmitResponse {
     pub(crate) outcome: SubmitOutcome,
     pub(crate) took: Duration,
 }
 
 /// Messages that go together.
-pub(crate) struct Request {
+pub(crate) struct SubmitRequest {
     pub(crate) batch: Vec<OutboundSms>,
     /// The end of the leases less an allowance for clocks.
     pub(crate) deadline: Instant,
@@ -94,15 +94,15 @@ pub(crate) struct Request {
 
 /// The answer to one request: what came of each of its messages, in their order.
 #[derive(Debug)]
-pub(crate) struct Answers {
+pub(crate) struct SubmitResponses {
     pub(crate) each: Vec<(DeliveryId, SubmitOutcome)>,
     pub(crate) took: Duration,
-    /// [`Request::places`].
+    /// [`SubmitRequest::places`].
     pub(crate) places: usize,
 }
 
 /// Something of ours or the adapter's went wrong after the message may have left.
-fn in_doubt(code: &str, detail: &str) -> SubmitOutcome {
+fn unknown(code: &str, detail: &str) -> SubmitOutcome {
     SubmitOutcome::Unknown(Failure { scope: Scope::Recipient, code: code.into(), detail: detail.into() })
 }
 
@@ -112,11 +112,11 @@ pub(crate) fn submit(
     gateway: Arc<dyn SmsGateway>,
     sms: OutboundSms,
     deadline: Instant,
-) -> BoxFuture<'static, Done> {
-    let answers = submit_together(gateway, Request { batch: vec![sms], deadline, places: 1 }, || true);
+) -> BoxFuture<'static, SubmitResponse> {
+    let answers = submit_request(gateway, SubmitRequest { batch: vec![sms], deadline, places: 1 }, || true);
     async move {
-        let Answers { mut each, took, .. } = answers.await;
-        Done { outcome: each.pop().map_or_else(unnamed, |(_, outcome)| outcome), took }
+        let SubmitResponses { mut each, took, .. } = answers.await;
+        SubmitResponse { outcome: each.pop().map_or_else(unnamed, |(_, outcome)| outcome), took }
     }
     .boxed()
 }
@@ -125,13 +125,13 @@ pub(crate) fn submit(
 ///
 /// Each step may send something, so before each it is asked whether the channel `is_held`: where it is not, a request that has
 /// not begun ends as not taken, and of one that has, nothing more leaves.
-pub(crate) fn submit_together(
+pub(crate) fn submit_request(
     gateway: Arc<dyn SmsGateway>,
-    request: Request,
+    request: SubmitRequest,
     is_held: impl Fn() -> bool + Send + Sync + 'static,
-) -> BoxFuture<'static, Answers> {
+) -> BoxFuture<'static, SubmitResponses> {
     async move {
-        let Request { batch, deadline, places } = request;
+        let SubmitRequest { batch, deadline, places } = request;
         let started = Instant::now();
         let asked = async {
             match batch.as_slice() {
@@ -156,11 +156,11 @@ pub(crate) fn submit_together(
             Ok(Ok(outcomes)) if outcomes.len() == batch.len() => outcomes,
             // Whose outcome is missing is not known.
             Ok(Ok(_)) => alike(unnamed()),
-            Ok(Err(_panic)) => alike(in_doubt("panic", "the gateway adapter failed while it was sending")),
-            Err(_elapsed) => alike(in_doubt("lease", "no answer before the lease ran out")),
+            Ok(Err(_panic)) => alike(unknown("panic", "the gateway adapter failed while it was sending")),
+            Err(_elapsed) => alike(unknown("lease", "no answer before the lease ran out")),
         };
         let each = batch.iter().map(|sms| sms.delivery).zip(outcomes).collect();
-        Answers { each, took: started.elapsed(), places }
+        SubmitResponses { each, took: started.elapsed(), places }
     }
     .boxed()
 }
@@ -171,7 +171,7 @@ fn not_begun() -> SubmitOutcome {
 }
 
 fn unnamed() -> SubmitOutcome {
-    in_doubt("no_outcome", "the gateway adapter does not say what came of it")
+    unknown("no_outcome", "the gateway adapter does not say what came of it")
 }
 
 #[cfg(test)]
@@ -266,9 +266,9 @@ mod tests {
                 validity: Duration::from_mins(1),
             };
             let (held, deadline) = (Arc::clone(&held), Instant::now() + Duration::from_mins(1));
-            let request = Request { batch: vec![sms], deadline, places: 1 };
+            let request = SubmitRequest { batch: vec![sms], deadline, places: 1 };
             let gateway = Arc::clone(&gateway) as Arc<dyn SmsGateway>;
-            submit_together(gateway, request, move || held.load(Ordering::SeqCst))
+            submit_request(gateway, request, move || held.load(Ordering::SeqCst))
         };
         let (mut begun, waiting) = (request(), request());
         assert!((&mut begun).now_or_never().is_none());

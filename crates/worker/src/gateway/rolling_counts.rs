@@ -16,7 +16,7 @@ const QUARTER: u64 = 90;
 
 /// The counts of one gateway.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct RollingCounts {
     began: Instant,
     /// By number of the step, newest last.
     steps: VecDeque<(u64, Counts)>,
@@ -25,7 +25,7 @@ pub(crate) struct Tally {
     pub(crate) receipts: Option<ReceiptTimes>,
 }
 
-impl Tally {
+impl RollingCounts {
     pub(crate) const fn new(now: Instant) -> Self {
         Self { began: now, steps: VecDeque::new(), last_error: None, receipts: None }
     }
@@ -105,20 +105,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_older_than_a_window_does_not_count_in_it() {
-        let mut tally = Tally::new(Instant::now());
+        let mut counts = RollingCounts::new(Instant::now());
         let failure = Failure { scope: Scope::Recipient, code: "reset".into(), detail: "gone".into() };
         let at = Timestamp::from_millis(7);
-        tally.count(&SubmitOutcome::Unknown(failure), Instant::now(), at);
-        tally.count(&SubmitOutcome::Throttled { retry_after: None }, Instant::now(), at);
-        let sums = |tally: &Tally| {
-            let (minute, quarter) = tally.counts(Instant::now());
+        counts.count(&SubmitOutcome::Unknown(failure), Instant::now(), at);
+        counts.count(&SubmitOutcome::Throttled { retry_after: None }, Instant::now(), at);
+        let sums = |counts: &RollingCounts| {
+            let (minute, quarter) = counts.counts(Instant::now());
             (minute.unknown + minute.throttled, quarter.unknown + quarter.throttled)
         };
-        assert_eq!(sums(&tally), (2, 2));
+        assert_eq!(sums(&counts), (2, 2));
         tokio::time::advance(Duration::from_mins(1)).await;
-        assert_eq!(sums(&tally), (0, 2));
+        assert_eq!(sums(&counts), (0, 2));
         tokio::time::advance(Duration::from_mins(14)).await;
-        assert_eq!(sums(&tally), (0, 0));
-        assert_eq!(tally.last_error.unwrap().code, "reset");
+        assert_eq!(sums(&counts), (0, 0));
+        assert_eq!(counts.last_error.unwrap().code, "reset");
     }
 }

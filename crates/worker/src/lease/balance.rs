@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 /// Whether a worker that holds `own` channels takes a free one at once: where nobody holds fewer. A worker that is alone
 /// takes all.
-pub(crate) fn may_take(own: u16, peers: &[Peer]) -> bool {
+pub(crate) fn may_acquire(own: u16, peers: &[Peer]) -> bool {
     peers.iter().all(|peer| own <= peer.held)
 }
 
 /// Whether a worker gives a channel back: where another holds at least two fewer, and nobody more than we do. Of several
 /// that hold the same number, the one with the greatest id.
-pub(crate) fn should_give(id: Uuid, own: u16, peers: &[Peer]) -> bool {
+pub(crate) fn should_release(id: Uuid, own: u16, peers: &[Peer]) -> bool {
     let fewest = peers.iter().map(|peer| peer.held).min();
     fewest.is_some_and(|fewest| own >= fewest.saturating_add(2))
         && peers.iter().all(|peer| (peer.held, peer.id) < (own, id))
@@ -37,7 +37,7 @@ mod tests {
             (1, &[1, 2], true),
             (2, &[1], false),
         ] {
-            assert_eq!(may_take(own, &peers(others)), takes, "{own} {others:?}");
+            assert_eq!(may_acquire(own, &peers(others)), takes, "{own} {others:?}");
         }
     }
 
@@ -53,7 +53,7 @@ mod tests {
             (Uuid::nil(), 2, &[0, 2], false),
             (greatest, 2, &[0, 3], false),
         ] {
-            assert_eq!(should_give(id, own, &peers(others)), gives, "{own} {others:?}");
+            assert_eq!(should_release(id, own, &peers(others)), gives, "{own} {others:?}");
         }
     }
 
@@ -68,12 +68,12 @@ mod tests {
             };
             let taker = (0..held.len()).find(|&n| {
                 let (_, own, peers) = view(n, &held);
-                free > 0 && may_take(own, &peers)
+                free > 0 && may_acquire(own, &peers)
             });
             let givers: Vec<usize> = (0..held.len())
                 .filter(|&n| {
                     let (id, own, peers) = view(n, &held);
-                    should_give(id, own, &peers)
+                    should_release(id, own, &peers)
                 })
                 .collect();
             assert!(givers.len() <= 1, "two give at once: {held:?}");

@@ -13,8 +13,8 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::jitter;
-use crate::lease::peers::{Crew, Held};
-use crate::supervise::ends_soon;
+use crate::lease::peers::{HeldChannel, Peers};
+use crate::supervise::with_shutdown_grace;
 
 /// How long a lease lasts: a dead process is followed after this time and the moment that a connection takes.
 const LEASE: Duration = Duration::from_secs(4);
@@ -37,12 +37,12 @@ const FREE: Duration = Duration::from_secs(2);
 
 /// Knows whether a channel is still ours, wherever it is carried.
 #[derive(Clone, Debug)]
-pub(crate) struct Holding {
+pub(crate) struct LeaseStatus {
     until: watch::Receiver<Instant>,
     lost: CancellationToken,
 }
 
-impl Holding {
+impl LeaseStatus {
     /// True only while the lease has time left by our own monotonic clock: a process that was stopped for a while finds out
     /// here, before its first byte.
     pub(crate) fn is_held(&self, now: Instant) -> bool {
@@ -61,25 +61,25 @@ pub(crate) struct Lease {
     store: Store,
     name: ChannelName,
     owner: Uuid,
-    holding: Holding,
+    status: LeaseStatus,
     renewal: AbortOnDropHandle<()>,
 }
 
 /// Who wants a channel.
-pub(crate) struct Applicant<'a> {
+pub(crate) struct LeaseRequest<'a> {
     pub(crate) store: &'a Store,
     pub(crate) clock: &'a Arc<dyn Clock>,
     pub(crate) name: &'a ChannelName,
-    pub(crate) crew: &'a Arc<Crew>,
+    pub(crate) peers: &'a Arc<Peers>,
     /// Woken when a channel was given back, among other things.
     pub(crate) wake: &'a Notify,
-    /// Told where another process holds it.
+    /// Told if another process holds it.
     pub(crate) elsewhere: &'a (dyn Fn(bool) + Send + Sync),
 }
 
 /// What an attempt came to.
-enum Asked {
-    Taken(Box<(Lease, Held)>),
+enum Acquisition {
+    Acquired(Box<(Lease, HeldChannel)>),
     /// Somebody holds it, or should take it: ask again then.
     Wait(Duration),
 }
@@ -89,27 +89,31 @@ const fn length(store: &Store) -> Duration {
     if store.is_shared() { LEASE } else { LEASE_ALONE }
 }
 
-impl Applicant<'_> {
-    /// Waits until the channel is ours; `None` at shutdown. `give_back` is cancelled when another worker should have it. The
+impl LeaseRequest<'_> {
+    /// Waits until the channel is ours; `None` at shutdown. `release` is cancelled when another worker should have it. The
     /// owner is new each time, so that what a session before this one left in flight is put in doubt by the take-over, not
     /// forgotten.
     pub(crate) async fn acquire(
         &self,
-        give_back: &CancellationToken,
+        release: &CancellationToken,
         shutdown: &CancellationToken,
-    ) -> Option<(Lease, Held)> {
+    ) -> Option<(Lease, HeldChannel)> {
         let mut free_since = None;
         while !shutdown.is_cancelled() {
             let woken = self.wake.notified();
-            let wait =
-                match ends_soon(shutdown.clone(), Box::pin(self.ask(&mut free_since, give_back))).await? {
-                    Ok(Asked::Taken(taken)) => return Some(*taken),
-                    Ok(Asked::Wait(wait)) => wait,
-                    Err(error) => {
-                        tracing::warn!(channel = %self.name, %error, "the channel could not be leased");
-                        jitter::around(ASK_EVERY)
-                    }
-                };
+            let wait = match with_shutdown_grace(
+                shutdown.clone(),
+                Box::pin(self.try_acquire(&mut free_since, release)),
+            )
+            .await?
+            {
+                Ok(Acquisition::Acquired(taken)) => return Some(*taken),
+                Ok(Acquisition::Wait(wait)) => wait,
+                Err(error) => {
+                    tracing::warn!(channel = %self.name, %error, "the channel could not be leased");
+                    jitter::around(ASK_EVERY)
+                }
+            };
             let asked = Instant::now();
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -120,23 +124,23 @@ impl Applicant<'_> {
         None
     }
 
-    async fn ask(
+    async fn try_acquire(
         &self,
         free_since: &mut Option<Instant>,
-        give_back: &CancellationToken,
-    ) -> klaroen_store::Result<Asked> {
+        release: &CancellationToken,
+    ) -> klaroen_store::Result<Acquisition> {
         let held_until = self.store.channel_held_until(self.name, self.clock.now()).await?;
         (self.elsewhere)(held_until.is_some());
         if let Some(until) = held_until {
             *free_since = None;
             let left = until.since(self.clock.now()) + Duration::from_millis(1);
-            return Ok(Asked::Wait(jitter::around(ASK_EVERY).min(left)));
+            return Ok(Acquisition::Wait(jitter::around(ASK_EVERY).min(left)));
         }
         let free_since = *free_since.get_or_insert_with(Instant::now);
-        let _turn = self.crew.turn.lock().await;
-        self.crew.report(self.store, &**self.clock).await;
-        if !self.crew.may_take() && free_since.elapsed() < FREE {
-            return Ok(Asked::Wait(jitter::around(ASK_AGAIN)));
+        let _acquiring = self.peers.acquiring.lock().await;
+        self.peers.report(self.store, &**self.clock).await;
+        if !self.peers.may_acquire() && free_since.elapsed() < FREE {
+            return Ok(Acquisition::Wait(jitter::around(ASK_AGAIN)));
         }
         let owner = Uuid::new_v4();
         let asked = Instant::now();
@@ -144,18 +148,18 @@ impl Applicant<'_> {
         match self.store.lease_channel(self.name, owner, now.plus(length(self.store)), now).await? {
             channels::Lease::Held => {
                 tracing::debug!(channel = %self.name, "another process was faster");
-                Ok(Asked::Wait(jitter::around(ASK_AGAIN)))
+                Ok(Acquisition::Wait(jitter::around(ASK_AGAIN)))
             }
             taken => {
                 if let channels::Lease::Taken { lost: lost @ 1.. } = taken {
                     tracing::warn!(channel = %self.name, lost, "the owner before us left deliveries in flight: in doubt");
                 }
-                let held = self.crew.hold(self.name.channel, give_back.clone());
+                let held = self.peers.hold(self.name.channel, release.clone());
                 let lease =
                     Lease::start(self.store.clone(), Arc::clone(self.clock), self.name.clone(), owner, asked);
                 // So that the next of its channels goes to a worker that holds fewer.
-                self.crew.report(self.store, &**self.clock).await;
-                Ok(Asked::Taken(Box::new((lease, held))))
+                self.peers.report(self.store, &**self.clock).await;
+                Ok(Acquisition::Acquired(Box::new((lease, held))))
             }
         }
     }
@@ -167,17 +171,17 @@ impl Lease {
         let lost = CancellationToken::new();
         let renewal = renew(store.clone(), clock, name.clone(), owner, show, lost.clone());
         let renewal = AbortOnDropHandle::new(tokio::spawn(renewal));
-        Self { store, name, owner, holding: Holding { until, lost }, renewal }
+        Self { store, name, owner, status: LeaseStatus { until, lost }, renewal }
     }
 
     /// Tells whether it is still ours.
-    pub(crate) const fn holding(&self) -> &Holding {
-        &self.holding
+    pub(crate) const fn status(&self) -> &LeaseStatus {
+        &self.status
     }
 
     /// Is cancelled when the lease is gone.
     pub(crate) const fn lost(&self) -> &CancellationToken {
-        &self.holding.lost
+        &self.status.lost
     }
 
     /// Gives the channel back.

@@ -21,12 +21,12 @@ const LOOKS: u32 = 4;
 
 /// One gateway's channels as this process knows them.
 #[derive(Debug)]
-pub(crate) struct Crew {
+pub(crate) struct Peers {
     gateway: String,
     worker: Uuid,
     state: Mutex<State>,
     /// One channel is taken at a time, so that each take is counted before the next.
-    pub(crate) turn: tokio::sync::Mutex<()>,
+    pub(crate) acquiring: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -38,21 +38,21 @@ struct State {
 
 /// A channel that counts as ours, from the lease to its end.
 #[derive(Debug)]
-pub(crate) struct Held {
-    crew: Arc<Crew>,
+pub(crate) struct HeldChannel {
+    peers: Arc<Peers>,
     channel: u16,
 }
 
-impl Crew {
+impl Peers {
     pub(crate) fn new(gateway: String, worker: Uuid) -> Self {
-        Self { gateway, worker, state: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        Self { gateway, worker, state: Mutex::default(), acquiring: tokio::sync::Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn own(&self) -> u16 {
+    fn held_count(&self) -> u16 {
         u16::try_from(self.state().held.len()).unwrap_or(u16::MAX)
     }
 
@@ -60,7 +60,8 @@ impl Crew {
     /// counts.
     pub(crate) async fn report(&self, store: &Store, clock: &dyn Clock) {
         let now = clock.now();
-        match store.report_worker(self.worker, &self.gateway, self.own(), now.plus(COUNTS), now).await {
+        match store.report_worker(self.worker, &self.gateway, self.held_count(), now.plus(COUNTS), now).await
+        {
             Ok(peers) => self.state().peers = peers,
             Err(error) => {
                 tracing::debug!(gateway = self.gateway, %error, "the other workers do not hear from us");
@@ -69,14 +70,14 @@ impl Crew {
     }
 
     /// Whether a free channel is for us, by what the others last said.
-    pub(crate) fn may_take(&self) -> bool {
-        balance::may_take(self.own(), &self.state().peers)
+    pub(crate) fn may_acquire(&self) -> bool {
+        balance::may_acquire(self.held_count(), &self.state().peers)
     }
 
-    /// Counts a channel as ours; `give_back` is cancelled when another worker should have it.
-    pub(crate) fn hold(self: &Arc<Self>, channel: u16, give_back: CancellationToken) -> Held {
-        self.state().held.push((channel, give_back));
-        Held { crew: Arc::clone(self), channel }
+    /// Counts a channel as ours; `release` is cancelled when another worker should have it.
+    pub(crate) fn hold(self: &Arc<Self>, channel: u16, release: CancellationToken) -> HeldChannel {
+        self.state().held.push((channel, release));
+        HeldChannel { peers: Arc::clone(self), channel }
     }
 
     /// Reports until shutdown, and gives a channel back where the others hold too few.
@@ -84,20 +85,20 @@ impl Crew {
         let mut looks = 0;
         while !shutdown.is_cancelled() {
             self.report(store, clock).await;
-            looks = if balance::should_give(self.worker, self.own(), &self.state().peers) {
+            looks = if balance::should_release(self.worker, self.held_count(), &self.state().peers) {
                 looks + 1
             } else {
                 0
             };
             if looks >= LOOKS
-                && let Some((channel, give_back)) = self.state().held.last()
+                && let Some((channel, release)) = self.state().held.last()
             {
                 tracing::info!(
                     gateway = self.gateway,
                     channel,
                     "another worker holds fewer channels: giving one back"
                 );
-                give_back.cancel();
+                release.cancel();
                 looks = 0;
             }
             tokio::select! {
@@ -108,9 +109,9 @@ impl Crew {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldChannel {
     fn drop(&mut self) {
-        self.crew.state().held.retain(|(channel, _)| *channel != self.channel);
+        self.peers.state().held.retain(|(channel, _)| *channel != self.channel);
     }
 }
 
@@ -120,16 +121,16 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_held_counts_until_it_is_dropped() {
-        let crew = Arc::new(Crew::new("main".into(), Uuid::nil()));
-        crew.state().peers = vec![Peer { id: Uuid::max(), held: 1 }];
-        assert!(crew.may_take());
-        let first = crew.hold(0, CancellationToken::new());
-        assert!(crew.may_take(), "as many as the other");
-        let second = crew.hold(1, CancellationToken::new());
-        assert!(!crew.may_take());
+        let peers = Arc::new(Peers::new("main".into(), Uuid::nil()));
+        peers.state().peers = vec![Peer { id: Uuid::max(), held: 1 }];
+        assert!(peers.may_acquire());
+        let first = peers.hold(0, CancellationToken::new());
+        assert!(peers.may_acquire(), "as many as the other");
+        let second = peers.hold(1, CancellationToken::new());
+        assert!(!peers.may_acquire());
         drop(first);
-        assert_eq!((crew.own(), crew.may_take()), (1, true));
+        assert_eq!((peers.held_count(), peers.may_acquire()), (1, true));
         drop(second);
-        assert_eq!(crew.own(), 0);
+        assert_eq!(peers.held_count(), 0);
     }
 }

@@ -30,32 +30,32 @@ const NAMED: usize = 20;
 
 /// Receipts, and where to say that they are stored. Dropped unanswered: they are not, as far as is known, and it is their turn.
 #[derive(Debug)]
-pub(crate) struct Joint {
+pub(crate) struct ReceiptBatch {
     pub(crate) receipts: Arc<Vec<IncomingReceipt>>,
     pub(crate) stored: oneshot::Sender<ReceiptCounts>,
 }
 
 /// The task that writes results, and the way to it.
 #[derive(Debug)]
-pub(crate) struct Finisher {
+pub(crate) struct OutcomeWriter {
     sender: mpsc::Sender<Finished>,
-    joint: mpsc::Sender<Joint>,
+    receipt_batch: mpsc::Sender<ReceiptBatch>,
     task: JoinHandle<()>,
-    give_up: CancellationToken,
+    abandon: CancellationToken,
 }
 
-impl Finisher {
+impl OutcomeWriter {
     /// Starts the task; `gateway` is the one that all results are about.
     pub(crate) fn start(store: Store, gateway: String, wake: Arc<Notify>) -> Self {
         let (sender, results) = mpsc::channel(WAITING);
         // One batch is being written while the next gathers where it came from.
-        let (joint, receipts) = mpsc::channel(1);
-        let give_up = CancellationToken::new();
-        let stop = give_up.clone();
+        let (receipt_batch, receipts) = mpsc::channel(1);
+        let abandon = CancellationToken::new();
+        let stop = abandon.clone();
         let task = tokio::spawn(async move {
             run(Incoming { results, receipts }, &*to_store(store, gateway, wake), &stop).await;
         });
-        Self { sender, joint, task, give_up }
+        Self { sender, receipt_batch, task, abandon }
     }
 
     /// Where results go. The task ends when every sender is dropped and all is written.
@@ -64,25 +64,25 @@ impl Finisher {
     }
 
     /// Cancelled once what cannot be written at once is given up.
-    pub(crate) fn given_up(&self) -> CancellationToken {
-        self.give_up.clone()
+    pub(crate) fn abandoned(&self) -> CancellationToken {
+        self.abandon.clone()
     }
 
     /// Where receipts go.
-    pub(crate) fn receipts(&self) -> mpsc::Sender<Joint> {
-        self.joint.clone()
+    pub(crate) fn receipts(&self) -> mpsc::Sender<ReceiptBatch> {
+        self.receipt_batch.clone()
     }
 
-    /// Writes what is left. Once `give_up` is over, what cannot be written at once is given up and logged: its leases run out
+    /// Writes what is left. Once `abandon` is over, what cannot be written at once is given up and logged: its leases run out
     /// and it becomes `unknown`. So is what a claim that hangs would still bring, and a write that hangs is left behind.
-    pub(crate) async fn close(self, give_up: impl Future<Output = ()>) {
-        drop((self.sender, self.joint));
+    pub(crate) async fn close(self, abandon: impl Future<Output = ()>) {
+        drop((self.sender, self.receipt_batch));
         let mut task = self.task;
         let ended = tokio::select! {
             biased;
             ended = &mut task => ended,
-            () = give_up => {
-                self.give_up.cancel();
+            () = abandon => {
+                self.abandon.cancel();
                 task.await
             }
         };
@@ -97,18 +97,18 @@ impl Finisher {
 
 /// Why a batch was not written, by what is done about it.
 #[derive(Debug, thiserror::Error)]
-enum Unwritten {
+enum WriteError {
     /// The database is away or busy: the same batch again.
     #[error("{0}")]
-    Later(StoreError),
+    Retryable(StoreError),
     /// The database will refuse it each time.
     #[error("{0}")]
     Refused(StoreError),
 }
 
-impl From<StoreError> for Unwritten {
+impl From<StoreError> for WriteError {
     fn from(error: StoreError) -> Self {
-        if error.is_retryable() { Self::Later(error) } else { Self::Refused(error) }
+        if error.is_retryable() { Self::Retryable(error) } else { Self::Refused(error) }
     }
 }
 
@@ -116,7 +116,7 @@ impl From<StoreError> for Unwritten {
 type Recorded = (FinishedCounts, Option<ReceiptCounts>);
 
 /// Writes one batch: `record` of a [`Store`], or a test's own.
-type Write = dyn for<'a> Fn(&'a [Finished], &'a [IncomingReceipt]) -> BoxFuture<'a, Result<Recorded, Unwritten>>
+type Write = dyn for<'a> Fn(&'a [Finished], &'a [IncomingReceipt]) -> BoxFuture<'a, Result<Recorded, WriteError>>
     + Send
     + Sync;
 
@@ -150,25 +150,25 @@ fn is_for_others(finished: &Finished) -> bool {
 /// What is to be written.
 struct Incoming {
     results: mpsc::Receiver<Finished>,
-    receipts: mpsc::Receiver<Joint>,
+    receipts: mpsc::Receiver<ReceiptBatch>,
 }
 
 impl Incoming {
     /// Fills `batch`. Results wait a little for company, and not at all where receipts wait for their commit; `None` when
     /// every sender is gone and nothing is left.
-    async fn next(&mut self, batch: &mut Vec<Finished>) -> Option<Option<Joint>> {
-        let mut joint = tokio::select! {
+    async fn next(&mut self, batch: &mut Vec<Finished>) -> Option<Option<ReceiptBatch>> {
+        let mut receipt_batch = tokio::select! {
             biased;
-            Some(joint) = self.receipts.recv() => Some(joint),
+            Some(receipt_batch) = self.receipts.recv() => Some(receipt_batch),
             more = self.results.recv_many(batch, batch_receiver::ROWS) => if more == 0 { return None } else { None },
         };
         let company = tokio::time::sleep(batch_receiver::COMPANY);
         tokio::pin!(company);
-        while joint.is_none() && batch.len() < batch_receiver::ROWS {
+        while receipt_batch.is_none() && batch.len() < batch_receiver::ROWS {
             let room = batch_receiver::ROWS - batch.len();
             tokio::select! {
                 biased;
-                Some(came) = self.receipts.recv() => joint = Some(came),
+                Some(came) = self.receipts.recv() => receipt_batch = Some(came),
                 more = self.results.recv_many(batch, room) => if more == 0 { break },
                 () = &mut company => break,
             }
@@ -179,32 +179,32 @@ impl Incoming {
         {
             batch.push(result);
         }
-        Some(joint)
+        Some(receipt_batch)
     }
 }
 
 /// What is being written: not yet, as far as is known.
 #[derive(Default)]
-struct InHand {
+struct Pending {
     batch: Vec<Finished>,
     /// For the next batch.
     repeats: Vec<Finished>,
 }
 
-async fn run(mut incoming: Incoming, write: &Write, give_up: &CancellationToken) {
-    let mut in_hand = InHand { batch: Vec::with_capacity(batch_receiver::ROWS), repeats: Vec::new() };
+async fn run(mut incoming: Incoming, write: &Write, abandon: &CancellationToken) {
+    let mut pending = Pending { batch: Vec::with_capacity(batch_receiver::ROWS), repeats: Vec::new() };
     let last = async {
-        give_up.cancelled().await;
+        abandon.cancelled().await;
         tokio::time::sleep(LAST).await;
     };
     tokio::select! {
         biased;
-        () = write_down(&mut incoming, &mut in_hand, write, give_up) => return,
+        () = write_batches(&mut incoming, &mut pending, write, abandon) => return,
         () = last => {}
     }
     incoming.results.close();
-    let mut unwritten = in_hand.batch;
-    unwritten.append(&mut in_hand.repeats);
+    let mut unwritten = pending.batch;
+    unwritten.append(&mut pending.repeats);
     while let Ok(result) = incoming.results.try_recv() {
         unwritten.push(result);
     }
@@ -218,21 +218,21 @@ async fn run(mut incoming: Incoming, write: &Write, give_up: &CancellationToken)
     }
 }
 
-async fn write_down(
+async fn write_batches(
     incoming: &mut Incoming,
-    InHand { batch, repeats }: &mut InHand,
+    Pending { batch, repeats }: &mut Pending,
     write: &Write,
-    give_up: &CancellationToken,
+    abandon: &CancellationToken,
 ) {
-    while let Some(mut joint) = incoming.next(batch).await {
+    while let Some(mut receipt_batch) = incoming.next(batch).await {
         loop {
             *repeats = split_repeats(batch);
-            let written = match joint.take() {
-                Some(joint) => write_together(batch, joint, write).await,
+            let written = match receipt_batch.take() {
+                Some(receipt_batch) => write_together(batch, receipt_batch, write).await,
                 None => false,
             };
             if !written && !batch.is_empty() {
-                write_all(batch, write, give_up).await;
+                write_all(batch, write, abandon).await;
             }
             *batch = std::mem::take(repeats);
             if batch.is_empty() {
@@ -244,12 +244,12 @@ async fn write_down(
 
 /// Whether the results were written: then so were the receipts, or whoever brought them does it now. Where they were not, neither
 /// is to hold up the other: the results are written by themselves, and the receipts by whoever brought them.
-async fn write_together(results: &[Finished], joint: Joint, write: &Write) -> bool {
-    match write(results, &joint.receipts).await {
+async fn write_together(results: &[Finished], receipt_batch: ReceiptBatch, write: &Write) -> bool {
+    match write(results, &receipt_batch.receipts).await {
         Ok((finished, receipts)) => {
-            note(finished);
+            log_fenced(finished);
             if let Some(receipts) = receipts
-                && joint.stored.send(receipts).is_err()
+                && receipt_batch.stored.send(receipts).is_err()
             {
                 tracing::debug!("nobody waited for these receipts any more");
             }
@@ -263,7 +263,7 @@ async fn write_together(results: &[Finished], joint: Joint, write: &Write) -> bo
 }
 
 /// Says what was not as expected.
-fn note(counts: FinishedCounts) {
+fn log_fenced(counts: FinishedCounts) {
     if counts.fenced > 0 {
         tracing::warn!(fenced = counts.fenced, "results of attempts whose lease had gone to another");
     }
@@ -278,25 +278,25 @@ fn split_repeats(batch: &mut Vec<Finished>) -> Vec<Finished> {
 
 /// Writes `batch`, waiting for the database as long as it takes. A row that the database refuses must not hold up the rest,
 /// so a refused batch is written in halves until the row is alone.
-async fn write_all(batch: &[Finished], write: &Write, give_up: &CancellationToken) {
+async fn write_all(batch: &[Finished], write: &Write, abandon: &CancellationToken) {
     let mut parts = vec![batch];
     let mut wait = FIRST_WAIT;
     while let Some(part) = parts.pop() {
         match write(part, &[]).await {
             Ok((counts, _)) => {
                 wait = FIRST_WAIT;
-                note(counts);
+                log_fenced(counts);
             }
-            Err(error @ Unwritten::Later(_)) if !give_up.is_cancelled() => {
+            Err(error @ WriteError::Retryable(_)) if !abandon.is_cancelled() => {
                 tracing::warn!(%error, rows = part.len(), "results not written yet");
                 parts.push(part);
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
-                    () = give_up.cancelled() => {}
+                    () = abandon.cancelled() => {}
                 }
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
-            Err(error @ Unwritten::Refused(_)) if part.len() > 1 => {
+            Err(error @ WriteError::Refused(_)) if part.len() > 1 => {
                 let (first, second) = part.split_at(part.len() / 2);
                 parts.push(second);
                 parts.push(first);

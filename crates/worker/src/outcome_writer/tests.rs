@@ -38,7 +38,7 @@ struct Written(Mutex<Vec<Finished>>);
 /// Writes into `written` what `refuse` says nothing about.
 fn write_into(
     written: &Arc<Written>,
-    refuse: impl Fn(&[Finished]) -> Option<Unwritten> + Send + Sync + 'static,
+    refuse: impl Fn(&[Finished]) -> Option<WriteError> + Send + Sync + 'static,
 ) -> Box<Write> {
     let written = Arc::clone(written);
     Box::new(move |batch, _| {
@@ -64,7 +64,7 @@ async fn a_database_that_is_away_for_minutes_loses_nothing() {
     let back = Instant::now() + Duration::from_mins(5);
     let written = Arc::default();
     let write = write_into(&written, move |_| {
-        (Instant::now() < back).then_some(Unwritten::Later(StoreError::WrongKey))
+        (Instant::now() < back).then_some(WriteError::Retryable(StoreError::WrongKey))
     });
     run(incoming, &*write, &CancellationToken::new()).await;
     assert_eq!(*written.0.lock().unwrap(), rows(700));
@@ -73,21 +73,21 @@ async fn a_database_that_is_away_for_minutes_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn receipts_are_written_after_the_results_before_them_and_without_delay() {
     let (sender, results) = mpsc::channel(10);
-    let (receipts, joint) = mpsc::channel(1);
+    let (receipts, receipt_batch) = mpsc::channel(1);
     let written: Arc<Mutex<Vec<(usize, usize)>>> = Arc::default();
     let seen = Arc::clone(&written);
     let write: Box<Write> = Box::new(move |results, receipts| {
         seen.lock().unwrap().push((results.len(), receipts.len()));
         let refused = receipts.len() == 2;
         let answer = if refused {
-            Err(Unwritten::Later(StoreError::WrongKey))
+            Err(WriteError::Retryable(StoreError::WrongKey))
         } else {
             Ok((FinishedCounts::default(), Some(ReceiptCounts::default())))
         };
         std::future::ready(answer).boxed()
     });
-    let give_up = CancellationToken::new();
-    let running = run(Incoming { results, receipts: joint }, &*write, &give_up);
+    let abandon = CancellationToken::new();
+    let running = run(Incoming { results, receipts: receipt_batch }, &*write, &abandon);
     let play = async move {
         for (count, expected) in [(1, true), (2, false)] {
             for row in rows(3) {
@@ -95,7 +95,7 @@ async fn receipts_are_written_after_the_results_before_them_and_without_delay() 
             }
             let (stored, answer) = oneshot::channel();
             let batch = Arc::new(vec![receipt(); count]);
-            receipts.send(Joint { receipts: batch, stored }).await.unwrap();
+            receipts.send(ReceiptBatch { receipts: batch, stored }).await.unwrap();
             assert_eq!(answer.await.is_ok(), expected);
         }
     };
@@ -110,21 +110,21 @@ async fn receipts_are_written_after_the_results_before_them_and_without_delay() 
 #[tokio::test(start_paused = true)]
 async fn receipts_that_are_left_to_who_brought_them_go_back_once_the_results_are_written() {
     let (sender, results) = mpsc::channel(10);
-    let (receipts, joint) = mpsc::channel(1);
+    let (receipts, receipt_batch) = mpsc::channel(1);
     let written: Arc<Mutex<Vec<Finished>>> = Arc::default();
     let seen = Arc::clone(&written);
     let write: Box<Write> = Box::new(move |results, _| {
         seen.lock().unwrap().extend_from_slice(results);
         std::future::ready(Ok((FinishedCounts::default(), None))).boxed()
     });
-    let give_up = CancellationToken::new();
-    let running = run(Incoming { results, receipts: joint }, &*write, &give_up);
+    let abandon = CancellationToken::new();
+    let running = run(Incoming { results, receipts: receipt_batch }, &*write, &abandon);
     let play = async {
         for row in rows(3) {
             sender.send(row).await.unwrap();
         }
         let (stored, answer) = oneshot::channel();
-        receipts.send(Joint { receipts: Arc::new(vec![receipt()]), stored }).await.unwrap();
+        receipts.send(ReceiptBatch { receipts: Arc::new(vec![receipt()]), stored }).await.unwrap();
         assert!(answer.await.is_err());
         assert_eq!(*written.lock().unwrap(), rows(3), "before it is their turn");
         drop((sender, receipts));
@@ -149,7 +149,7 @@ fn receipt() -> IncomingReceipt {
 async fn one_refused_row_does_not_take_the_others_with_it() {
     let written = Arc::default();
     let write = write_into(&written, |batch| {
-        batch.iter().any(|row| row.id.0 == 13).then_some(Unwritten::Refused(StoreError::WrongKey))
+        batch.iter().any(|row| row.id.0 == 13).then_some(WriteError::Refused(StoreError::WrongKey))
     });
     write_all(&rows(100), &*write, &CancellationToken::new()).await;
     let expected: Vec<_> = rows(100).into_iter().filter(|row| row.id.0 != 13).collect();
@@ -158,13 +158,13 @@ async fn one_refused_row_does_not_take_the_others_with_it() {
 
 #[tokio::test(start_paused = true)]
 async fn giving_up_ends_the_waiting() {
-    let give_up = CancellationToken::new();
-    let away = write_into(&Arc::default(), |_| Some(Unwritten::Later(StoreError::WrongKey)));
+    let abandon = CancellationToken::new();
+    let away = write_into(&Arc::default(), |_| Some(WriteError::Retryable(StoreError::WrongKey)));
     let batch = rows(3);
-    let writing = write_all(&batch, &*away, &give_up);
+    let writing = write_all(&batch, &*away, &abandon);
     tokio::pin!(writing);
     assert!(tokio::time::timeout(Duration::from_mins(1), &mut writing).await.is_err());
-    give_up.cancel();
+    abandon.cancel();
     writing.await;
 }
 
@@ -180,26 +180,26 @@ async fn a_write_that_hangs_is_left_behind_once_all_is_given_up() {
         sender.try_send(row).unwrap();
     }
     drop(sender);
-    let give_up = CancellationToken::new();
+    let abandon = CancellationToken::new();
     let write = hang();
-    let running = run(Incoming { results, receipts: mpsc::channel(1).1 }, &*write, &give_up);
+    let running = run(Incoming { results, receipts: mpsc::channel(1).1 }, &*write, &abandon);
     tokio::pin!(running);
     let patience = Duration::from_hours(1);
     assert!(tokio::time::timeout(patience, &mut running).await.is_err(), "before that it has all the time");
-    give_up.cancel();
+    abandon.cancel();
     assert!(tokio::time::timeout(patience, running).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn nobody_who_may_still_bring_a_result_is_waited_for_once_all_is_given_up() {
     let (sender, results) = mpsc::channel(10);
-    let give_up = CancellationToken::new();
+    let abandon = CancellationToken::new();
     let write = write_into(&Arc::default(), |_| None);
-    let running = run(Incoming { results, receipts: mpsc::channel(1).1 }, &*write, &give_up);
+    let running = run(Incoming { results, receipts: mpsc::channel(1).1 }, &*write, &abandon);
     tokio::pin!(running);
     let patience = Duration::from_hours(1);
     assert!(tokio::time::timeout(patience, &mut running).await.is_err());
-    give_up.cancel();
+    abandon.cancel();
     assert!(tokio::time::timeout(patience, running).await.is_ok());
     assert!(sender.is_closed());
 }

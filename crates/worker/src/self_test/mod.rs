@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway::handle::GatewayControl;
+use crate::gateway::handle::GatewayHandle;
 use crate::gateway::request::submit;
 use crate::jitter;
 
@@ -57,7 +57,7 @@ impl SelfTest {
     /// # Errors
     /// The fault of its keys.
     #[must_use]
-    pub fn of(config: &GatewayConfig) -> Option<Result<Self, ConfigFault>> {
+    pub fn from_config(config: &GatewayConfig) -> Option<Result<Self, ConfigFault>> {
         let of = |number| {
             let at = config.routing().test_at()?;
             Ok(Self { gateway: config.name().to_owned(), number, at })
@@ -71,7 +71,7 @@ pub(crate) struct SelfTester {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) channel: ChannelName,
-    pub(crate) control: Arc<GatewayControl>,
+    pub(crate) handle: Arc<GatewayHandle>,
     pub(crate) gateway: Arc<dyn SmsGateway>,
     pub(crate) status: watch::Receiver<ChannelStatus>,
     pub(crate) number: PhoneNumber,
@@ -86,7 +86,7 @@ impl SelfTester {
         };
         while !stop.is_cancelled() {
             if *self.status.borrow() == ChannelStatus::Up
-                && let Err(error) = self.look(&text, &stop).await
+                && let Err(error) = self.run_due_test(&text, &stop).await
             {
                 tracing::debug!(channel = %self.channel, %error, "no look at what is to be tested");
             }
@@ -97,7 +97,11 @@ impl SelfTester {
         }
     }
 
-    async fn look(&self, text: &Arc<MessageText>, stop: &CancellationToken) -> Result<(), StoreError> {
+    async fn run_due_test(
+        &self,
+        text: &Arc<MessageText>,
+        stop: &CancellationToken,
+    ) -> Result<(), StoreError> {
         let (now, began) = (self.clock.now(), Instant::now());
         let Some(claimed) = self.store.claim_gateway_test(&self.channel, now.plus(LEASE), now).await? else {
             return Ok(());
@@ -123,18 +127,18 @@ impl SelfTester {
             let done = submit(Arc::clone(&self.gateway), sms, began + LEASE.saturating_sub(SKEW)).await;
             answer_of(done.outcome, self.gateway.capabilities().receipts)
         };
-        self.write_down(&claimed, &answer, began + LEASE).await;
+        self.record_answer(&claimed, &answer, began + LEASE).await;
         Ok(())
     }
 
     async fn wait_for_rate(&self, text: &MessageText) {
-        while let Err(wait) = self.control.pace.try_take(self.gateway.segments(text)) {
+        while let Err(wait) = self.handle.pace.try_acquire(self.gateway.segments(text)) {
             tokio::time::sleep(wait).await;
         }
     }
 
     /// Until it is written or the lease is over: then the test is in doubt, as it would be had we died.
-    async fn write_down(&self, test: &ClaimedTest, answer: &TestAnswer, until: Instant) {
+    async fn record_answer(&self, test: &ClaimedTest, answer: &TestAnswer, until: Instant) {
         loop {
             let now = self.clock.now();
             match self.store.finish_gateway_test(test.number, test.lease_token, answer, now).await {

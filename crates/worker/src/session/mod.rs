@@ -27,14 +27,14 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::gateway::handle::GatewayControl;
-use crate::gateway::request::Answers;
-use crate::gateway::routing::router::{Plan, Switchboard, Taking};
+use crate::gateway::handle::GatewayHandle;
+use crate::gateway::request::SubmitResponses;
+use crate::gateway::routing::router::{Router, RoutingPlan, Taking};
 use crate::instruments::ChannelInstruments;
-use crate::lease::channel_lease::Holding;
-use crate::session::claim::batch_size::{Lead, Meter};
+use crate::lease::channel_lease::LeaseStatus;
+use crate::session::claim::batch_size::{ClaimLatency, Throughput};
 use crate::session::claim::{Batch, Claimer, Ready};
-use crate::session::unknown_attempts::InDoubt;
+use crate::session::unknown_attempts::UnknownAttempts;
 
 /// Why feeding ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +50,14 @@ pub(crate) enum Ended {
 type Claiming = JoinHandle<Result<Batch, StoreError>>;
 
 /// What a session is made of.
-pub(crate) struct Parts {
+pub(crate) struct SessionContext {
     pub(crate) claimer: Claimer,
-    pub(crate) control: Arc<GatewayControl>,
-    pub(crate) switchboard: Arc<Switchboard>,
+    pub(crate) handle: Arc<GatewayHandle>,
+    pub(crate) router: Arc<Router>,
     pub(crate) gateway: Arc<dyn SmsGateway>,
     pub(crate) status: watch::Receiver<ChannelStatus>,
-    pub(crate) in_doubt: Arc<InDoubt>,
-    pub(crate) holding: Holding,
+    pub(crate) unknown_attempts: Arc<UnknownAttempts>,
+    pub(crate) lease_status: LeaseStatus,
     pub(crate) instruments: Arc<ChannelInstruments>,
     pub(crate) wake: Arc<Notify>,
     pub(crate) window: usize,
@@ -65,16 +65,16 @@ pub(crate) struct Parts {
 
 /// One connection being fed.
 pub(crate) struct Session {
-    parts: Parts,
+    context: SessionContext,
     /// The number of the gateway, and what each may take.
-    seat: usize,
-    plan: watch::Receiver<Plan>,
+    gateway_index: usize,
+    plan: watch::Receiver<RoutingPlan>,
     taking: Taking,
     /// Leased and not submitted.
     queue: VecDeque<Ready>,
     /// Under way, with the place that is reserved for the result.
     attempts: HashMap<DeliveryId, (Ready, mpsc::OwnedPermit<Finished>)>,
-    in_flight: FuturesUnordered<BoxFuture<'static, Answers>>,
+    in_flight: FuturesUnordered<BoxFuture<'static, SubmitResponses>>,
     /// What these take of the window.
     places: usize,
     /// Messages in one request; 1 where each goes by itself.
@@ -85,10 +85,10 @@ pub(crate) struct Session {
     last_claim: usize,
     /// When the last claim began, and how long claims take.
     claim_began: Instant,
-    lead: Lead,
+    latency: ClaimLatency,
     /// What was leased, and needs so many places of the window, had to be put back: nothing more is leased before they are free.
     stalled: Option<usize>,
-    meter: Meter,
+    throughput: Throughput,
     /// Wakes up when somebody queues something; armed before each claim, so that no wake-up falls between.
     work: Pin<Box<OwnedNotified>>,
     /// Nothing was due: do not claim before this time, or a wake-up.
@@ -106,13 +106,13 @@ enum Hold {
 }
 
 impl Session {
-    pub(crate) fn new(parts: Parts) -> Self {
-        let work = Box::pin(Arc::clone(&parts.wake).notified_owned());
-        let can = parts.gateway.capabilities();
-        let (seat, plan) = parts.switchboard.seat(&parts.claimer.channel.gateway);
+    pub(crate) fn new(context: SessionContext) -> Self {
+        let work = Box::pin(Arc::clone(&context.wake).notified_owned());
+        let can = context.gateway.capabilities();
+        let (gateway_index, plan) = context.router.subscribe(&context.claimer.channel.gateway);
         Self {
-            parts,
-            seat,
+            context,
+            gateway_index,
             plan,
             taking: Taking::Nothing,
             work,
@@ -125,9 +125,9 @@ impl Session {
             claiming: None,
             last_claim: 0,
             claim_began: Instant::now(),
-            lead: Lead::default(),
+            latency: ClaimLatency::default(),
             stalled: None,
-            meter: Meter::default(),
+            throughput: Throughput::default(),
             idle_until: None,
         }
     }
@@ -136,6 +136,6 @@ impl Session {
 /// What is under way when a session ends in a panic is in doubt when its lease ends; the gateway is not to count it as waited for.
 impl Drop for Session {
     fn drop(&mut self) {
-        self.parts.control.given_up(self.attempts.keys().copied());
+        self.context.handle.on_abandoned(self.attempts.keys().copied());
     }
 }

@@ -1,4 +1,4 @@
-//! Answers: each is passed on to be written down, and what it says about the gateway is learnt.
+//! Responses: each is passed on to be written down, and what it says about the gateway is learnt.
 
 use std::task::Poll;
 use std::time::Duration;
@@ -13,39 +13,39 @@ use klaroen_gateway::ChannelStatus;
 use tokio::time::Instant;
 
 use crate::gateway::batch_verdict;
-use crate::gateway::request::Answers;
+use crate::gateway::request::SubmitResponses;
 use crate::jitter;
 use crate::session::Session;
 use crate::session::claim::Ready;
 
 impl Session {
-    pub(super) fn settle_all(&mut self, done: Vec<Answers>) {
+    pub(super) fn on_responses(&mut self, done: Vec<SubmitResponses>) {
         let messages = done.iter().map(|answers| answers.each.len()).sum();
-        self.meter.record(Instant::now(), messages, !self.in_flight.is_empty());
+        self.throughput.record(Instant::now(), messages, !self.in_flight.is_empty());
         for answers in done {
             self.places = self.places.saturating_sub(answers.places);
-            self.settle(answers);
+            self.on_response(answers);
         }
         #[expect(clippy::cast_precision_loss, reason = "at most some windows of batches")]
-        self.parts.instruments.in_flight.set(self.attempts.len() as f64);
+        self.context.instruments.in_flight.set(self.attempts.len() as f64);
     }
 
-    fn settle(&mut self, Answers { each, took, .. }: Answers) {
+    fn on_response(&mut self, SubmitResponses { each, took, .. }: SubmitResponses) {
         let Some(first) = each.first().map(|(id, _)| *id) else { return };
         let outcomes: Vec<&SubmitOutcome> = each.iter().map(|(_, outcome)| outcome).collect();
-        self.learn(&outcomes);
-        let connected = *self.parts.status.borrow() == ChannelStatus::Up;
+        self.update_rate(&outcomes);
+        let connected = *self.context.status.borrow() == ChannelStatus::Up;
         if !self.is_held() {
             // That nothing leaves here any more says nothing about the gateway.
-            self.parts.control.given_up(each.iter().map(|(id, _)| *id));
-        } else if self.parts.control.ended(first, &outcomes, took, connected) {
-            self.parts.switchboard.changed();
+            self.context.handle.on_abandoned(each.iter().map(|(id, _)| *id));
+        } else if self.context.handle.on_response(first, &outcomes, took, connected) {
+            self.context.router.on_change();
         }
-        if let Some(together) = batch_verdict::halved(&outcomes) {
-            return self.turn_back(each, together);
+        if let Some(together) = batch_verdict::split_batch(&outcomes) {
+            return self.requeue_split(each, together);
         }
-        let now = self.parts.claimer.clock.now();
-        self.parts.control.count_outcomes(&outcomes, now);
+        let now = self.context.claimer.clock.now();
+        self.context.handle.count_outcomes(&outcomes, now);
         for (id, outcome) in each {
             self.conclude(id, outcome, took, now);
         }
@@ -53,12 +53,12 @@ impl Session {
 
     /// Whether the channel is still ours.
     fn is_held(&self) -> bool {
-        self.parts.holding.is_held(Instant::now())
+        self.context.lease_status.is_held(Instant::now())
     }
 
     /// Nothing of a batch was taken, and it is not known for whose sake: it goes again before all others, in smaller company.
-    fn turn_back(&mut self, each: Vec<(DeliveryId, SubmitOutcome)>, together: u16) {
-        tracing::debug!(channel = %self.parts.claimer.channel, messages = each.len(), "a batch was refused as a whole");
+    fn requeue_split(&mut self, each: Vec<(DeliveryId, SubmitOutcome)>, together: u16) {
+        tracing::debug!(channel = %self.context.claimer.channel, messages = each.len(), "a batch was refused as a whole");
         let now = Instant::now();
         for (id, _) in each.into_iter().rev() {
             if let Some((ready, _place)) = self.attempts.remove(&id) {
@@ -69,10 +69,12 @@ impl Session {
 
     fn conclude(&mut self, id: DeliveryId, outcome: SubmitOutcome, took: Duration, now: Timestamp) {
         let Some((Ready { attempt, phone, .. }, place)) = self.attempts.remove(&id) else { return };
-        self.parts.instruments.submitted(&outcome, took);
+        self.context.instruments.submitted(&outcome, took);
         let elsewhere = match &outcome {
             SubmitOutcome::Accepted { .. } | SubmitOutcome::Unknown(_) => false,
-            _ => self.parts.switchboard.elsewhere(self.seat, attempt.priority, || phone.country()),
+            _ => {
+                self.context.router.has_alternative(self.gateway_index, attempt.priority, || phone.country())
+            }
         };
         let unknown = matches!(outcome, SubmitOutcome::Unknown(_));
         let not_taken = matches!(outcome, SubmitOutcome::NotTaken(_));
@@ -83,20 +85,20 @@ impl Session {
         });
         if unknown {
             // After its result is on its way, so that the late answer is written after the doubt.
-            self.parts.in_doubt.remember(attempt);
+            self.context.unknown_attempts.remember(attempt);
         }
     }
 
     /// What an answer says about the pace rather than the message. The complaint that slows us down is one, however many
     /// messages the request had; later ones are counted as what was taken is, by message.
-    fn learn(&self, outcomes: &[&SubmitOutcome]) {
-        let control = &self.parts.control;
+    fn update_rate(&self, outcomes: &[&SubmitOutcome]) {
+        let handle = &self.context.handle;
         for outcome in outcomes {
             match outcome {
                 SubmitOutcome::Throttled { .. } => {
-                    let measured = self.meter.guess() * f64::from(control.fed());
-                    if let Some(rate) = control.pace.throttled(measured) {
-                        let gateway = &self.parts.claimer.channel.gateway;
+                    let measured = self.throughput.guess() * f64::from(handle.channels_held());
+                    if let Some(rate) = handle.pace.on_throttled(measured) {
+                        let gateway = &self.context.claimer.channel.gateway;
                         tracing::warn!(
                             gateway,
                             segments_per_second = rate,
@@ -105,7 +107,7 @@ impl Session {
                         return;
                     }
                 }
-                SubmitOutcome::Accepted { segments, .. } => control.pace.taken(*segments),
+                SubmitOutcome::Accepted { segments, .. } => handle.pace.on_accepted(*segments),
                 SubmitOutcome::Rejected(_) | SubmitOutcome::NotTaken(_) | SubmitOutcome::Unknown(_) => {}
             }
         }
@@ -113,7 +115,9 @@ impl Session {
 }
 
 /// Waits for an answer, and takes all that are there: one pass through the loop for many.
-pub(super) async fn next_done(in_flight: &mut FuturesUnordered<BoxFuture<'static, Answers>>) -> Vec<Answers> {
+pub(super) async fn next_done(
+    in_flight: &mut FuturesUnordered<BoxFuture<'static, SubmitResponses>>,
+) -> Vec<SubmitResponses> {
     let mut all = Vec::new();
     std::future::poll_fn(|context| {
         while let Poll::Ready(Some(done)) = in_flight.poll_next_unpin(context) {

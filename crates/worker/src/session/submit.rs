@@ -11,7 +11,7 @@ use klaroen_store::outcomes::Finished;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::gateway::request::{Request, submit_together};
+use crate::gateway::request::{SubmitRequest, submit_request};
 use crate::session::claim::Ready;
 use crate::session::{Hold, Session};
 
@@ -28,11 +28,11 @@ struct Chosen {
 impl Session {
     /// Submits what window, rate and the places for results allow.
     pub(super) fn submit_ready(&mut self, now: Instant) -> Hold {
-        let wall = self.parts.claimer.clock.now();
+        let wall = self.context.claimer.clock.now();
         loop {
-            let (batch, hold) = self.choose(now, wall);
+            let (batch, hold) = self.next_batch(now, wall);
             let none = batch.is_empty();
-            self.hand_over(batch, now);
+            self.send(batch, now);
             if none || !matches!(hold, Hold::Nothing) {
                 return hold;
             }
@@ -40,17 +40,17 @@ impl Session {
     }
 
     /// Takes the messages of one request out of the queue; none where something holds them up, or the queue is empty.
-    fn choose(&mut self, now: Instant, wall: Timestamp) -> (Vec<Chosen>, Hold) {
-        let probing = self.parts.control.is_probing();
+    fn next_batch(&mut self, now: Instant, wall: Timestamp) -> (Vec<Chosen>, Hold) {
+        let probing = self.context.handle.is_probing();
         let mut most = if probing { 1 } else { self.batch_max };
         let mut chosen: Vec<Chosen> = Vec::new();
         while let Some(next) = self.queue.front() {
-            let Ok(place) = self.parts.claimer.results.clone().try_reserve_owned() else {
+            let Ok(place) = self.context.claimer.results.clone().try_reserve_owned() else {
                 return (chosen, Hold::Results);
             };
             let attempt = next.attempt;
-            let segments = self.parts.gateway.segments(&next.message.text);
-            let places = self.places_of(segments);
+            let segments = self.context.gateway.segments(&next.message.text);
+            let places = self.window_slots(segments);
             if wall >= attempt.expires_at {
                 place.send(attempt.unsubmitted(Decision::Expired, wall));
                 self.queue.pop_front();
@@ -63,19 +63,19 @@ impl Session {
                 continue;
             }
             // The one message that tries a gateway does not wait for those that hang in it.
-            let full = if probing { !self.parts.control.wants_probe() } else { self.is_full(places) };
+            let full = if probing { !self.context.handle.wants_probe() } else { self.is_full(places) };
             if chosen.is_empty() && full {
                 return (chosen, Hold::Until(next.hand_over_by));
             }
             most = most.min(next.together.max(1));
             let sms = outbound(next, wall);
             let fits = |first: &Chosen| {
-                chosen.len() < usize::from(most) && self.parts.gateway.together(&first.sms, &sms)
+                chosen.len() < usize::from(most) && self.context.gateway.together(&first.sms, &sms)
             };
             if !chosen.first().is_none_or(fits) {
                 return (chosen, Hold::Nothing);
             }
-            if let Err(wait) = self.parts.control.pace.try_take(segments) {
+            if let Err(wait) = self.context.handle.pace.try_acquire(segments) {
                 return (chosen, Hold::Until(now + wait));
             }
             let Some(ready) = self.queue.pop_front() else { break };
@@ -86,27 +86,27 @@ impl Session {
 
     /// What a message of so many segments takes of the window. Where each of them waits for a place of its own, one that has its
     /// tokens must not: it would leave later, beside those that have theirs by then.
-    fn places_of(&self, segments: u8) -> usize {
+    fn window_slots(&self, segments: u8) -> usize {
         if self.window_of_segments { usize::from(segments.max(1)) } else { 1 }
     }
 
-    fn hand_over(&mut self, chosen: Vec<Chosen>, now: Instant) {
+    fn send(&mut self, chosen: Vec<Chosen>, now: Instant) {
         let Some((first, places)) = chosen.first().map(|first| (first.sms.delivery, first.places)) else {
             return;
         };
         let deadline = chosen.iter().map(|chosen| chosen.ready.deadline).min().unwrap_or(now);
-        self.meter.begin(now);
-        self.parts.control.begun(first, chosen.len());
+        self.throughput.begin(now);
+        self.context.handle.on_submit(first, chosen.len());
         let mut batch = Vec::with_capacity(chosen.len());
         for Chosen { sms, ready, place, .. } in chosen {
             self.attempts.insert(sms.delivery, (ready, place));
             batch.push(sms);
         }
         self.places += places;
-        let holding = self.parts.holding.clone();
-        let is_held = move || holding.is_held(Instant::now());
-        let request = Request { batch, deadline, places };
-        self.in_flight.push(submit_together(Arc::clone(&self.parts.gateway), request, is_held));
+        let lease_status = self.context.lease_status.clone();
+        let is_held = move || lease_status.is_held(Instant::now());
+        let request = SubmitRequest { batch, deadline, places };
+        self.in_flight.push(submit_request(Arc::clone(&self.context.gateway), request, is_held));
     }
 }
 

@@ -27,9 +27,9 @@ struct Entries {
 
 /// A bounded memory of attempts; the oldest leaves first.
 #[derive(Debug, Default)]
-pub(crate) struct InDoubt(Mutex<Entries>);
+pub(crate) struct UnknownAttempts(Mutex<Entries>);
 
-impl InDoubt {
+impl UnknownAttempts {
     /// Remembers an attempt.
     pub(crate) fn remember(&self, attempt: Attempt) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,27 +83,29 @@ mod tests {
 
     #[test]
     fn it_is_bounded_and_the_oldest_leaves() {
-        let in_doubt = InDoubt::default();
+        let unknown_attempts = UnknownAttempts::default();
         for id in 0..=10_000 {
-            in_doubt.remember(attempt(id, 1));
+            unknown_attempts.remember(attempt(id, 1));
         }
-        assert!(in_doubt.recall(DeliveryId(0), 1).is_none());
-        assert!(in_doubt.recall(DeliveryId(10_000), 1).is_some());
+        assert!(unknown_attempts.recall(DeliveryId(0), 1).is_none());
+        assert!(unknown_attempts.recall(DeliveryId(10_000), 1).is_some());
     }
 
     #[test]
     fn each_attempt_is_remembered_by_itself() {
-        let in_doubt = InDoubt::default();
-        in_doubt.remember(attempt(7, 1));
-        in_doubt.remember(attempt(7, 2));
-        let tokens = [1, 2, 3].map(|token| in_doubt.recall(DeliveryId(7), token).map(|a| a.lease_token));
+        let unknown_attempts = UnknownAttempts::default();
+        unknown_attempts.remember(attempt(7, 1));
+        unknown_attempts.remember(attempt(7, 2));
+        let tokens =
+            [1, 2, 3].map(|token| unknown_attempts.recall(DeliveryId(7), token).map(|a| a.lease_token));
         assert_eq!(tokens, [Some(1), Some(2), None]);
     }
 
     #[test]
     fn an_answer_may_be_early_once() {
-        let in_doubt = InDoubt::default();
-        let first = [(7, 1), (7, 2), (7, 1)].map(|(id, token)| in_doubt.may_be_early(DeliveryId(id), token));
+        let unknown_attempts = UnknownAttempts::default();
+        let first =
+            [(7, 1), (7, 2), (7, 1)].map(|(id, token)| unknown_attempts.may_be_early(DeliveryId(id), token));
         assert_eq!(first, [true, true, false]);
     }
 }

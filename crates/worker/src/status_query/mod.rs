@@ -21,7 +21,7 @@ use klaroen_store::{Store, StoreError};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::gateway::handle::GatewayControl;
+use crate::gateway::handle::GatewayHandle;
 use crate::gateway::request::submit;
 use crate::gateway::routing::allocation::Standing;
 use crate::instruments::ChannelInstruments;
@@ -49,19 +49,19 @@ const LOOK_AGAIN_SOON: &[Duration] = &[Duration::from_secs(2)];
 const REPEAT_AGAIN: &[Duration] = &[Duration::from_secs(2), Duration::from_secs(5)];
 
 /// What asking needs.
-pub(crate) struct Settler {
+pub(crate) struct StatusQueries {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) messages: Arc<MessageCache>,
     /// Its name in the configuration.
     pub(crate) name: String,
     pub(crate) gateway: Arc<dyn SmsGateway>,
-    pub(crate) control: Arc<GatewayControl>,
+    pub(crate) handle: Arc<GatewayHandle>,
     pub(crate) instruments: Arc<ChannelInstruments>,
     pub(crate) wake: Arc<Notify>,
 }
 
-impl Settler {
+impl StatusQueries {
     /// Runs until it is dropped, which may be at any time; ends by itself where the provider cannot be asked.
     pub(crate) async fn run(self) {
         let can = self.gateway.capabilities();
@@ -83,11 +83,11 @@ impl Settler {
             let pause = if full { Duration::ZERO } else { jitter::around(POLL) };
             tokio::time::sleep(pause).await;
             // A provider that refuses us is left alone, and so is one that an operator paused.
-            if self.control.standing() >= Standing::Probing {
+            if self.handle.standing() >= Standing::Probing {
                 full = false;
                 continue;
             }
-            full = match self.round().await {
+            full = match self.query_due().await {
                 Ok(asked) => asked >= usize::from(AT_ONCE),
                 Err(error) => {
                     tracing::warn!(gateway = self.name, %error, "lost submits are not settled yet");
@@ -98,7 +98,7 @@ impl Settler {
     }
 
     /// Asks about what is due; gives how many that was.
-    async fn round(&self) -> Result<usize, StoreError> {
+    async fn query_due(&self) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let doubts = self.store.take_doubts(&self.name, AT_ONCE, now.plus(TAKEN_FOR), now).await?;
         let count = doubts.len();
@@ -107,11 +107,11 @@ impl Settler {
         }
         let deadline = Instant::now() + DONE_WITHIN;
         let mut answered = join_all(doubts.into_iter().map(|doubt| async move {
-            let found = self.ask(&doubt, deadline).await;
+            let found = self.query(&doubt, deadline).await;
             Answered { doubt, found }
         }))
         .await;
-        self.each_once(&mut answered);
+        self.reject_duplicates(&mut answered);
         let back = answered.iter().any(|answered| answered.found == Found::NotKnown);
         self.store.answer_doubts(&self.name, answered, self.clock.now()).await?;
         if back {
@@ -120,14 +120,14 @@ impl Settler {
         Ok(count)
     }
 
-    async fn ask(&self, doubt: &Doubt, deadline: Instant) -> Found {
+    async fn query(&self, doubt: &Doubt, deadline: Instant) -> Found {
         let Some(phone) = doubt.phone.clone() else { return Found::Nothing };
         let message = match self.messages.get(&self.store, doubt.message).await {
             Ok(Some(message)) => message,
             Ok(None) => return Found::Nothing,
             Err(error) => {
                 tracing::warn!(message = %doubt.message, %error, "the text could not be read yet");
-                return self.later(POLL, Because::NotAsked);
+                return self.retry_later(POLL, Because::NotAsked);
             }
         };
         let sms = OutboundSms {
@@ -147,43 +147,45 @@ impl Settler {
                 return found;
             }
         } else if can.idempotent_submit && doubt.may_ring {
-            return self.repeat(sms, message.segments, doubt, deadline).await;
+            return self.resubmit(sms, message.segments, doubt, deadline).await;
         }
         Found::Nothing
     }
 
     /// Asks whether the provider has it.
     async fn look_up(&self, sms: &OutboundSms, doubt: &Doubt, deadline: Instant) -> Found {
-        if !self.turn(1, deadline).await {
-            return self.later(Duration::ZERO, Because::NotAsked);
+        if !self.wait_for_rate(1, deadline).await {
+            return self.retry_later(Duration::ZERO, Because::NotAsked);
         }
         // It was not submitted before it was leased, however old its message is.
         let since = doubt.lease_until.map_or(doubt.since, |until| until.minus(LEASE).max(doubt.since));
         let asked = AssertUnwindSafe(self.gateway.query_status(sms, since)).catch_unwind();
         let answer = tokio::time::timeout(ANSWER_WITHIN, asked).await;
         let answer = match answer.ok().and_then(Result::ok).unwrap_or(StatusAnswer::NoAnswer) {
-            StatusAnswer::Alike { candidates, complete } => self.ours(doubt, candidates, complete).await,
+            StatusAnswer::Alike { candidates, complete } => {
+                self.own_candidate(doubt, candidates, complete).await
+            }
             answer => answer,
         };
         match answer {
-            StatusAnswer::Alike { .. } => self.later(POLL, Because::NotAsked),
+            StatusAnswer::Alike { .. } => self.retry_later(POLL, Because::NotAsked),
             StatusAnswer::Found { provider_id, status, error } => Found::Known {
                 provider_ids: provider_id.into_iter().collect(),
                 segments: sms.text.segments(),
                 status,
                 error,
             },
-            StatusAnswer::NotFound => believed(doubt.missed_at, self.clock.now()),
+            StatusAnswer::NotFound => not_found(doubt.missed_at, self.clock.now()),
             StatusAnswer::NoAnswer | StatusAnswer::Unsupported => {
                 let tried = usize::try_from(doubt.unanswered).unwrap_or(usize::MAX);
                 let wait = look_again(doubt.priority).get(tried).copied().unwrap_or_default();
-                self.later(wait, Because::Unanswered)
+                self.retry_later(wait, Because::Unanswered)
             }
         }
     }
 
     /// The one among messages with the same number and text: the oldest that no other delivery of ours holds.
-    async fn ours(&self, doubt: &Doubt, candidates: Vec<Candidate>, complete: bool) -> StatusAnswer {
+    async fn own_candidate(&self, doubt: &Doubt, candidates: Vec<Candidate>, complete: bool) -> StatusAnswer {
         let ids: Vec<ProviderId> = candidates.iter().map(|c| c.provider_id.clone()).collect();
         let held = match self.store.held_elsewhere(&self.name, &ids, doubt.id).await {
             Ok(held) => held,
@@ -203,12 +205,12 @@ impl Settler {
 
     /// Two that were lost may have found the same message: it is that of the first, and the other asks again, when that is
     /// written down.
-    fn each_once(&self, answered: &mut [Answered]) {
+    fn reject_duplicates(&self, answered: &mut [Answered]) {
         let mut found: Vec<ProviderId> = Vec::new();
         for answered in answered {
             let Found::Known { provider_ids, .. } = &answered.found else { continue };
             if provider_ids.iter().any(|id| found.contains(id)) {
-                answered.found = self.later(POLL, Because::NotAsked);
+                answered.found = self.retry_later(POLL, Because::NotAsked);
             } else {
                 found.extend(provider_ids.iter().cloned());
             }
@@ -216,33 +218,33 @@ impl Settler {
     }
 
     /// Hands it over again under the same reference: a provider that has it says so, and no phone rings twice.
-    async fn repeat(&self, sms: OutboundSms, segments: u8, doubt: &Doubt, deadline: Instant) -> Found {
+    async fn resubmit(&self, sms: OutboundSms, segments: u8, doubt: &Doubt, deadline: Instant) -> Found {
         let tried = usize::try_from(doubt.resent).unwrap_or(usize::MAX);
         if tried > REPEAT_AGAIN.len() {
             return Found::Nothing;
         }
-        if !self.turn(segments, deadline).await {
-            return self.later(Duration::ZERO, Because::NotAsked);
+        if !self.wait_for_rate(segments, deadline).await {
+            return self.retry_later(Duration::ZERO, Because::NotAsked);
         }
         let done = submit(Arc::clone(&self.gateway), sms, deadline.min(Instant::now() + ANSWER_WITHIN)).await;
         self.instruments.submitted(&done.outcome, done.took);
         // Both now: we may be dropped while we wait. What can be asked has no connection that could be down.
-        self.control.begun(doubt.id, 1);
-        self.control.count_outcomes(&[&done.outcome], self.clock.now());
-        self.control.ended(doubt.id, &[&done.outcome], done.took, true);
+        self.handle.on_submit(doubt.id, 1);
+        self.handle.count_outcomes(&[&done.outcome], self.clock.now());
+        self.handle.on_response(doubt.id, &[&done.outcome], done.took, true);
         match done.outcome {
             SubmitOutcome::Accepted { provider_ids, segments } => Found::Taken { provider_ids, segments },
             SubmitOutcome::Rejected(failure) if failure.scope == Scope::Recipient => Found::Refused(failure),
             _ => match REPEAT_AGAIN.get(tried) {
-                Some(wait) => self.later(*wait, Because::NotTaken),
+                Some(wait) => self.retry_later(*wait, Because::NotTaken),
                 None => Found::Nothing,
             },
         }
     }
 
     /// Waits for the gateway's pace; whether its turn came in time.
-    async fn turn(&self, segments: u8, deadline: Instant) -> bool {
-        while let Err(wait) = self.control.pace.try_take(segments) {
+    async fn wait_for_rate(&self, segments: u8, deadline: Instant) -> bool {
+        while let Err(wait) = self.handle.pace.try_acquire(segments) {
             let at = Instant::now() + wait;
             if at + ANSWER_WITHIN > deadline {
                 return false;
@@ -252,7 +254,7 @@ impl Settler {
         true
     }
 
-    fn later(&self, wait: Duration, because: Because) -> Found {
+    fn retry_later(&self, wait: Duration, because: Because) -> Found {
         Found::Again { ask_at: self.clock.now().plus(wait), because }
     }
 }
@@ -265,7 +267,7 @@ const fn look_again(priority: Priority) -> &'static [Duration] {
 }
 
 /// What a "not known" is worth.
-fn believed(missed_at: Option<Timestamp>, now: Timestamp) -> Found {
+fn not_found(missed_at: Option<Timestamp>, now: Timestamp) -> Found {
     let since = missed_at.unwrap_or(now);
     if missed_at.is_some() && now.since(since) >= MISSES_APART {
         Found::NotKnown

@@ -82,7 +82,7 @@ const LOOKS_UP: Capabilities = Capabilities {
 const BOTH: Capabilities = Capabilities { idempotent_submit: true, ..LOOKS_UP };
 const REPEATS: Capabilities = Capabilities { status_query: false, ..BOTH };
 
-async fn settler(gateway: Scripted) -> (Settler, TempDir) {
+async fn queries(gateway: Scripted) -> (StatusQueries, TempDir) {
     let directory = TempDir::new().unwrap();
     let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
     let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
@@ -92,22 +92,22 @@ async fn settler(gateway: Scripted) -> (Settler, TempDir) {
     let outgoing = Outgoing { text, segments: 1, expires_at, priority: Priority::Urgent };
     messages.keep(MessageId(Uuid::nil()), Arc::new(outgoing));
     let name = ChannelName { gateway: "main".into(), channel: 0 };
-    let settler = Settler {
+    let queries = StatusQueries {
         store,
         clock: Arc::new(ManualClock::new(NOW)),
         messages,
         name: "main".into(),
         gateway: Arc::new(gateway),
-        control: Arc::new(GatewayControl::new("main".into(), 0, 1, Uuid::nil())),
+        handle: Arc::new(GatewayHandle::new("main".into(), 0, 1, Uuid::nil())),
         instruments: Arc::new(ChannelInstruments::new(&name)),
         wake: Arc::default(),
     };
-    (settler, directory)
+    (queries, directory)
 }
 
 async fn asked(gateway: Scripted, doubt: Doubt) -> Found {
-    let (settler, _directory) = settler(gateway).await;
-    settler.ask(&doubt, Instant::now() + DONE_WITHIN).await
+    let (queries, _directory) = queries(gateway).await;
+    queries.query(&doubt, Instant::now() + DONE_WITHIN).await
 }
 
 async fn looked_up(can: Capabilities, answer: StatusAnswer, doubt: Doubt) -> Found {
@@ -150,11 +150,11 @@ async fn of_messages_that_are_alike_each_is_taken_for_one_lost_submit_only() {
     let known = Found::Known { provider_ids, segments: 1, status: ReceiptStatus::Delivered, error: None };
     assert_eq!(found, known);
 
-    let (settler, _directory) = settler(Scripted::default()).await;
+    let (queries, _directory) = queries(Scripted::default()).await;
     let mut answered: Vec<Answered> = [1, 2]
         .map(|id| Answered { doubt: Doubt { id: DeliveryId(id), ..doubt() }, found: known.clone() })
         .into();
-    settler.each_once(&mut answered);
+    queries.reject_duplicates(&mut answered);
     assert_eq!(answered[0].found, known);
     assert!(matches!(answered[1].found, Found::Again { because: Because::NotAsked, .. }));
 }
@@ -167,10 +167,10 @@ async fn a_message_from_before_the_lease_is_not_asked_for() {
         ..Scripted::default()
     };
     let since = Arc::clone(&gateway.since);
-    let (settler, _directory) = settler(gateway).await;
+    let (queries, _directory) = queries(gateway).await;
     let leased_at = NOW.plus(Duration::from_mins(30));
     let doubt = Doubt { lease_until: Some(leased_at.plus(LEASE)), ..doubt() };
-    settler.ask(&doubt, Instant::now() + DONE_WITHIN).await;
+    queries.query(&doubt, Instant::now() + DONE_WITHIN).await;
     assert_eq!(*since.lock().unwrap(), Some(leased_at));
 }
 
@@ -196,10 +196,10 @@ async fn look_ups_in_vain_are_repeated_with_growing_waits_and_not_for_ever() {
 #[tokio::test]
 async fn a_provider_that_hangs_is_waited_for_within_bounds() {
     let gateway = Scripted { can: LOOKS_UP, hangs: true, ..Scripted::default() };
-    let (settler, _directory) = settler(gateway).await;
+    let (queries, _directory) = queries(gateway).await;
     tokio::time::pause();
     let began = Instant::now();
-    let found = settler.ask(&doubt(), Instant::now() + DONE_WITHIN).await;
+    let found = queries.query(&doubt(), Instant::now() + DONE_WITHIN).await;
     assert_eq!((found, began.elapsed() <= ANSWER_WITHIN * 2), (again(2, Because::Unanswered), true));
 }
 
@@ -238,21 +238,21 @@ async fn a_repetition_is_tried_three_times() {
 #[tokio::test]
 async fn a_provider_that_refuses_us_while_we_ask_is_left_alone() {
     let outcomes = Mutex::new([SubmitOutcome::Rejected(failure(Scope::Gateway))].into());
-    let (settler, _directory) = settler(Scripted { can: REPEATS, outcomes, ..Scripted::default() }).await;
-    let mut fed = settler.control.feed();
-    fed.show(true);
-    assert!(settler.control.standing() < Standing::Probing);
-    let found = settler.ask(&doubt(), Instant::now() + DONE_WITHIN).await;
+    let (queries, _directory) = queries(Scripted { can: REPEATS, outcomes, ..Scripted::default() }).await;
+    let mut guard = queries.handle.bind();
+    guard.set_up(true);
+    assert!(queries.handle.standing() < Standing::Probing);
+    let found = queries.query(&doubt(), Instant::now() + DONE_WITHIN).await;
     assert_eq!(found, again(2, Because::NotTaken));
-    assert!(settler.control.standing() >= Standing::Probing);
+    assert!(queries.handle.standing() >= Standing::Probing);
 }
 
 #[test]
 fn not_known_is_believed_the_second_time() {
     let missed = Found::Again { ask_at: NOW.plus(MISSES_APART), because: Because::Missed };
-    assert_eq!(believed(None, NOW), missed);
-    assert_eq!(believed(Some(NOW), NOW.plus(MISSES_APART / 2)), missed);
-    assert_eq!(believed(Some(NOW), NOW.plus(MISSES_APART)), Found::NotKnown);
+    assert_eq!(not_found(None, NOW), missed);
+    assert_eq!(not_found(Some(NOW), NOW.plus(MISSES_APART / 2)), missed);
+    assert_eq!(not_found(Some(NOW), NOW.plus(MISSES_APART)), Found::NotKnown);
 }
 
 #[test]

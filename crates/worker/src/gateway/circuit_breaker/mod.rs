@@ -43,29 +43,29 @@ const NEWEST: u32 = 8;
 
 /// What keeps it from being well.
 #[derive(Clone, Debug, PartialEq)]
-enum Phase {
-    Well,
+enum BreakerState {
+    Closed,
     /// Others go first; tried again by one message at this time.
-    Suspect {
+    Degraded {
         probe_at: Instant,
         /// Because nothing was answered: the next answer proves it wrong.
         silent: bool,
     },
     /// Takes nothing until then.
-    Paused {
+    Open {
         until: Instant,
         /// It could not be reached: a new connection proves that wrong, too.
         unreachable: bool,
     },
     /// The one message that finds out, once it is under way.
-    Probing {
+    HalfOpen {
         probe: Option<DeliveryId>,
     },
 }
 
 /// One request to a provider: a message, or a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
+pub(crate) struct RequestRef {
     /// Its first message, which no other request under way has.
     pub(crate) first: DeliveryId,
     pub(crate) messages: u32,
@@ -74,9 +74,9 @@ pub(crate) struct Request {
 /// How one gateway is doing in this process.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
-pub(crate) struct Condition {
+pub(crate) struct CircuitBreaker {
     started: Instant,
-    phase: Phase,
+    breaker: BreakerState,
     reason: String,
     /// When what is shown changed last.
     since: Instant,
@@ -86,14 +86,14 @@ pub(crate) struct Condition {
     channels_up: u16,
     was_up: bool,
     /// No other gateway could take its place.
-    alone: bool,
-    under_way: u32,
+    only_gateway: bool,
+    in_flight: u32,
     /// Since when there is no answer though something is under way.
     waiting_since: Option<Instant>,
     usual: Duration,
     not_taken: u32,
     wait: Duration,
-    well_since: Instant,
+    closed_since: Instant,
     slowed: bool,
     whole_since: Option<Instant>,
     /// Answers and errors of the last seconds, newest last.
@@ -107,24 +107,24 @@ pub(crate) struct Change {
     pub(crate) to: GatewayState,
 }
 
-impl Condition {
+impl CircuitBreaker {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             started: now,
-            phase: Phase::Well,
+            breaker: BreakerState::Closed,
             reason: "not connected yet".into(),
             since: now,
             shown: GatewayState::Down,
             stopped: false,
             channels_up: 0,
             was_up: false,
-            alone: false,
-            under_way: 0,
+            only_gateway: false,
+            in_flight: 0,
             waiting_since: None,
             usual: Duration::ZERO,
             not_taken: 0,
             wait: FIRST_WAIT,
-            well_since: now,
+            closed_since: now,
             slowed: false,
             whole_since: None,
             seconds: VecDeque::new(),
@@ -133,14 +133,14 @@ impl Condition {
 
     /// How it stands.
     pub(crate) const fn state(&self) -> GatewayState {
-        match self.phase {
+        match self.breaker {
             _ if self.stopped => GatewayState::Stopped,
             _ if self.channels_up == 0 => GatewayState::Down,
-            Phase::Paused { .. } => GatewayState::Paused,
-            Phase::Probing { .. } => GatewayState::Probing,
-            Phase::Suspect { .. } => GatewayState::Suspect,
-            Phase::Well if self.slowed => GatewayState::Throttled,
-            Phase::Well => GatewayState::Up,
+            BreakerState::Open { .. } => GatewayState::Paused,
+            BreakerState::HalfOpen { .. } => GatewayState::Probing,
+            BreakerState::Degraded { .. } => GatewayState::Suspect,
+            BreakerState::Closed if self.slowed => GatewayState::Throttled,
+            BreakerState::Closed => GatewayState::Up,
         }
     }
 
@@ -169,14 +169,14 @@ impl Condition {
 
     /// When it is tried again, where it is paused for a time.
     pub(crate) fn paused_until(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Paused { until, .. } => Some(until),
+        match self.breaker {
+            BreakerState::Open { until, .. } => Some(until),
             _ => None,
         }
     }
 
-    pub(crate) const fn under_way(&self) -> u32 {
-        self.under_way
+    pub(crate) const fn in_flight(&self) -> u32 {
+        self.in_flight
     }
 
     pub(crate) const fn channels_up(&self) -> u16 {
@@ -185,38 +185,38 @@ impl Condition {
 
     /// Whether one message is to find out how it is, and none is under way for that.
     pub(crate) const fn wants_probe(&self) -> bool {
-        matches!(self.phase, Phase::Probing { probe: None })
+        matches!(self.breaker, BreakerState::HalfOpen { probe: None })
     }
 
     /// Whether it is on probation.
     pub(crate) const fn is_probing(&self) -> bool {
-        matches!(self.phase, Phase::Probing { .. })
+        matches!(self.breaker, BreakerState::HalfOpen { .. })
     }
 
-    pub(crate) fn stop(&mut self, stopped: bool, now: Instant) -> Option<Change> {
+    pub(crate) fn set_stopped(&mut self, stopped: bool, now: Instant) -> Option<Change> {
         self.stopped = stopped;
-        self.shown(now)
+        self.publish(now)
     }
 
-    pub(crate) const fn set_alone(&mut self, alone: bool) {
-        self.alone = alone;
+    pub(crate) const fn set_only_gateway(&mut self, only_gateway: bool) {
+        self.only_gateway = only_gateway;
     }
 
     /// A connection came up, or went down.
-    pub(crate) fn connections(&mut self, up: u16, now: Instant) -> Option<Change> {
-        if up > self.channels_up && matches!(self.phase, Phase::Paused { unreachable: true, .. }) {
-            self.recover(now);
+    pub(crate) fn on_connections(&mut self, up: u16, now: Instant) -> Option<Change> {
+        if up > self.channels_up && matches!(self.breaker, BreakerState::Open { unreachable: true, .. }) {
+            self.close(now);
         }
         self.channels_up = up;
         self.was_up |= up > 0;
-        self.shown(now)
+        self.publish(now)
     }
 
     /// A request leaves.
-    pub(crate) fn begun(&mut self, request: Request, now: Instant) {
-        self.under_way += request.messages;
+    pub(crate) fn on_submit(&mut self, request: RequestRef, now: Instant) {
+        self.in_flight += request.messages;
         self.waiting_since.get_or_insert(now);
-        if let Phase::Probing { probe: probe @ None } = &mut self.phase {
+        if let BreakerState::HalfOpen { probe: probe @ None } = &mut self.breaker {
             *probe = Some(request.first);
             // What left before it says nothing about it.
             self.waiting_since = Some(now);
@@ -226,48 +226,48 @@ impl Condition {
     /// What came of it ([`evidence`](crate::gateway::batch_verdict)), and how long that took. It counts once, however many messages were in
     /// it. `connected`: its connection is up, so that what was not taken says something
     /// about the provider and not about a connection that has just been lost.
-    pub(crate) fn ended(
+    pub(crate) fn on_response(
         &mut self,
-        request: Request,
+        request: RequestRef,
         outcome: &SubmitOutcome,
         took: Duration,
         connected: bool,
         now: Instant,
     ) -> Option<Change> {
-        self.under_way = self.under_way.saturating_sub(request.messages);
+        self.in_flight = self.in_flight.saturating_sub(request.messages);
         let unknown = matches!(outcome, SubmitOutcome::Unknown(_));
-        if self.under_way == 0 {
+        if self.in_flight == 0 {
             self.waiting_since = None;
         } else if !unknown {
             self.waiting_since = Some(now);
         }
-        let probe = match self.phase {
-            Phase::Probing { probe } => probe == Some(request.first),
+        let probe = match self.breaker {
+            BreakerState::HalfOpen { probe } => probe == Some(request.first),
             _ => false,
         };
         let bad = matches!(outcome, SubmitOutcome::Unknown(_) | SubmitOutcome::NotTaken(_));
-        self.count(bad, now);
+        self.count_request(bad, now);
         match outcome {
             SubmitOutcome::Rejected(failure) if failure.scope == Scope::Gateway => {
-                if !matches!(self.phase, Phase::Paused { .. }) {
+                if !matches!(self.breaker, BreakerState::Open { .. }) {
                     let until = now + GATEWAY_PAUSE;
-                    self.phase = Phase::Paused { until, unreachable: false };
-                    self.reason = format!("refused by the provider: {}", told(failure));
+                    self.breaker = BreakerState::Open { until, unreachable: false };
+                    self.reason = format!("refused by the provider: {}", message(failure));
                 }
             }
             SubmitOutcome::NotTaken(failure) => {
                 self.not_taken += u32::from(connected);
-                let run = matches!(self.phase, Phase::Well | Phase::Suspect { .. })
+                let run = matches!(self.breaker, BreakerState::Closed | BreakerState::Degraded { .. })
                     && self.not_taken >= NOT_TAKEN_RUN;
                 if run || probe {
                     let until = now + self.next_wait();
-                    self.phase = Phase::Paused { until, unreachable: true };
-                    self.reason = format!("not reachable: {}", told(failure));
+                    self.breaker = BreakerState::Open { until, unreachable: true };
+                    self.reason = format!("not reachable: {}", message(failure));
                 }
             }
             SubmitOutcome::Unknown(failure) => {
                 if probe {
-                    self.suspect(format!("no answer: {}", told(failure)), true, now);
+                    self.degrade(format!("no answer: {}", message(failure)), true, now);
                 }
             }
             SubmitOutcome::Accepted { .. } | SubmitOutcome::Throttled { .. } | SubmitOutcome::Rejected(_) => {
@@ -275,19 +275,19 @@ impl Condition {
                 self.usual =
                     if self.usual.is_zero() { took } else { (self.usual * (NEWEST - 1) + took) / NEWEST };
                 // During a pause it is an answer to what had left before.
-                if matches!(self.phase, Phase::Probing { .. }) || self.was_silent() {
-                    self.recover(now);
+                if matches!(self.breaker, BreakerState::HalfOpen { .. }) || self.was_silent() {
+                    self.close(now);
                 }
             }
         }
-        self.shown(now)
+        self.publish(now)
     }
 
     /// The answers to these messages are not waited for any more: nobody is to take it for silence that they stay away.
-    pub(crate) fn given_up(&mut self, messages: &[DeliveryId], now: Instant) {
-        self.under_way = self.under_way.saturating_sub(u32::try_from(messages.len()).unwrap_or(u32::MAX));
-        self.waiting_since = self.waiting_since.filter(|_| self.under_way > 0);
-        if let Phase::Probing { probe } = &mut self.phase
+    pub(crate) fn on_abandoned(&mut self, messages: &[DeliveryId], now: Instant) {
+        self.in_flight = self.in_flight.saturating_sub(u32::try_from(messages.len()).unwrap_or(u32::MAX));
+        self.waiting_since = self.waiting_since.filter(|_| self.in_flight > 0);
+        if let BreakerState::HalfOpen { probe } = &mut self.breaker
             && probe.is_some_and(|id| messages.contains(&id))
         {
             // Another finds out.
@@ -297,55 +297,59 @@ impl Condition {
     }
 
     /// An answer that came after its caller gave up: it lives.
-    pub(crate) fn answered_late(&mut self, now: Instant) -> Option<Change> {
+    pub(crate) fn on_late_response(&mut self, now: Instant) -> Option<Change> {
         if self.was_silent() {
-            self.recover(now);
+            self.close(now);
         }
-        self.shown(now)
+        self.publish(now)
     }
 
     /// Most receipts of the last minutes say that nothing arrives, or they come much later than usual.
-    pub(crate) fn receipts_stay_away(&mut self, reason: String, now: Instant) -> Option<Change> {
-        if self.phase == Phase::Well && now.duration_since(self.well_since) >= RECEIPTS_HOLD {
-            self.phase = Phase::Suspect { probe_at: now + RECEIPTS_HOLD, silent: false };
+    pub(crate) fn on_bad_receipts(&mut self, reason: String, now: Instant) -> Option<Change> {
+        if self.breaker == BreakerState::Closed && now.duration_since(self.closed_since) >= RECEIPTS_HOLD {
+            self.breaker = BreakerState::Degraded { probe_at: now + RECEIPTS_HOLD, silent: false };
             self.reason = reason;
         }
-        self.shown(now)
+        self.publish(now)
     }
 
     /// What time brings about. `factor`: its present pace, 1 is whole.
     pub(crate) fn tick(&mut self, factor: f64, now: Instant) -> Option<Change> {
-        match self.phase {
-            Phase::Well => {
-                if now.duration_since(self.well_since) >= FORGIVEN {
+        match self.breaker {
+            BreakerState::Closed => {
+                if now.duration_since(self.closed_since) >= FORGIVEN {
                     self.wait = FIRST_WAIT;
                 }
-                if let Some(silent) = self.silent(now) {
-                    self.suspect(format!("no answer for {} s", silent.as_secs()), true, now);
-                } else if let Some(percent) = self.errors(now) {
-                    self.suspect(format!("{percent} % of the last messages failed"), false, now);
+                if let Some(silent) = self.silent_for(now) {
+                    self.degrade(format!("no answer for {} s", silent.as_secs()), true, now);
+                } else if let Some(percent) = self.error_percent(now) {
+                    self.degrade(format!("{percent} % of the last messages failed"), false, now);
                 }
             }
             // In use where there is no other: its answers tell how it is.
-            Phase::Suspect { probe_at, .. } if now >= probe_at && !self.alone => {
-                self.phase = Phase::Probing { probe: None };
+            BreakerState::Degraded { probe_at, .. } if now >= probe_at && !self.only_gateway => {
+                self.breaker = BreakerState::HalfOpen { probe: None };
             }
-            Phase::Suspect { probe_at, silent: false } if now >= probe_at && self.errors(now).is_none() => {
-                self.recover(now);
+            BreakerState::Degraded { probe_at, silent: false }
+                if now >= probe_at && self.error_percent(now).is_none() =>
+            {
+                self.close(now);
             }
-            Phase::Paused { until, .. } if now >= until => self.phase = Phase::Probing { probe: None },
-            Phase::Probing { probe: Some(_) } => {
-                if let Some(silent) = self.silent(now) {
-                    self.suspect(format!("no answer for {} s", silent.as_secs()), true, now);
+            BreakerState::Open { until, .. } if now >= until => {
+                self.breaker = BreakerState::HalfOpen { probe: None }
+            }
+            BreakerState::HalfOpen { probe: Some(_) } => {
+                if let Some(silent) = self.silent_for(now) {
+                    self.degrade(format!("no answer for {} s", silent.as_secs()), true, now);
                 }
             }
             _ => {}
         }
-        self.pace(factor, now);
-        self.shown(now)
+        self.update_slowed(factor, now);
+        self.publish(now)
     }
 
-    fn pace(&mut self, factor: f64, now: Instant) {
+    fn update_slowed(&mut self, factor: f64, now: Instant) {
         if factor >= 1.0 {
             let since = *self.whole_since.get_or_insert(now);
             self.slowed = self.slowed && now.duration_since(since) < WHOLE_FOR;
@@ -356,17 +360,17 @@ impl Condition {
         }
     }
 
-    fn silent(&self, now: Instant) -> Option<Duration> {
+    fn silent_for(&self, now: Instant) -> Option<Duration> {
         let waited = now.duration_since(self.waiting_since?);
         (waited >= SILENT.max(self.usual * SILENT_FACTOR)).then_some(waited)
     }
 
     fn was_silent(&self) -> bool {
-        matches!(self.phase, Phase::Suspect { silent: true, .. })
+        matches!(self.breaker, BreakerState::Degraded { silent: true, .. })
     }
 
     /// Percent of the last messages that failed, where that is too many.
-    fn errors(&self, now: Instant) -> Option<u32> {
+    fn error_percent(&self, now: Instant) -> Option<u32> {
         let second = self.second(now);
         let recent = self.seconds.iter().filter(|(at, ..)| at + ERRORS_SECONDS > second);
         let (all, bad) = recent.fold((0, 0), |(all, bad), (_, a, b)| (all + a, bad + b));
@@ -378,7 +382,7 @@ impl Condition {
         now.duration_since(self.started).as_secs()
     }
 
-    fn count(&mut self, bad: bool, now: Instant) {
+    fn count_request(&mut self, bad: bool, now: Instant) {
         let second = self.second(now);
         if self.seconds.back().is_none_or(|(last, ..)| *last != second) {
             self.seconds.push_back((second, 0, 0));
@@ -392,7 +396,7 @@ impl Condition {
 
     /// The present wait; the next one is twice as long.
     fn next_wait(&mut self) -> Duration {
-        if self.alone {
+        if self.only_gateway {
             return FIRST_WAIT;
         }
         let wait = self.wait;
@@ -400,20 +404,20 @@ impl Condition {
         wait
     }
 
-    fn suspect(&mut self, reason: String, silent: bool, now: Instant) {
-        self.phase = Phase::Suspect { probe_at: now + self.next_wait(), silent };
+    fn degrade(&mut self, reason: String, silent: bool, now: Instant) {
+        self.breaker = BreakerState::Degraded { probe_at: now + self.next_wait(), silent };
         self.reason = reason;
     }
 
-    fn recover(&mut self, now: Instant) {
-        self.phase = Phase::Well;
+    fn close(&mut self, now: Instant) {
+        self.breaker = BreakerState::Closed;
         self.reason.clear();
-        self.well_since = now;
+        self.closed_since = now;
         self.not_taken = 0;
         self.seconds.clear();
     }
 
-    fn shown(&mut self, now: Instant) -> Option<Change> {
+    fn publish(&mut self, now: Instant) -> Option<Change> {
         let to = self.state();
         let from = std::mem::replace(&mut self.shown, to);
         if from == to {
@@ -424,7 +428,7 @@ impl Condition {
     }
 }
 
-fn told(failure: &Failure) -> String {
+fn message(failure: &Failure) -> String {
     format!("{} ({})", failure.detail, failure.code)
 }
 

@@ -3,8 +3,8 @@ use super::*;
 const ID: DeliveryId = DeliveryId(1);
 const QUICK: Duration = Duration::from_millis(20);
 
-const fn one(first: DeliveryId) -> Request {
-    Request { first, messages: 1 }
+const fn one(first: DeliveryId) -> RequestRef {
+    RequestRef { first, messages: 1 }
 }
 
 fn failure(scope: Scope) -> Failure {
@@ -29,7 +29,7 @@ fn unknown() -> SubmitOutcome {
 
 /// A gateway and its time, which only the test moves.
 struct Play {
-    condition: Condition,
+    breaker: CircuitBreaker,
     now: Instant,
 }
 
@@ -37,29 +37,29 @@ impl Play {
     /// Connected, with another gateway beside it.
     fn new() -> Self {
         let now = Instant::now();
-        let mut condition = Condition::new(now);
-        condition.connections(1, now);
-        Self { condition, now }
+        let mut breaker = CircuitBreaker::new(now);
+        breaker.on_connections(1, now);
+        Self { breaker, now }
     }
 
-    fn alone() -> Self {
+    fn only_gateway() -> Self {
         let mut play = Self::new();
-        play.condition.set_alone(true);
+        play.breaker.set_only_gateway(true);
         play
     }
 
     fn answers(&mut self, count: u32, outcome: &SubmitOutcome) -> GatewayState {
         for _ in 0..count {
-            self.condition.begun(one(ID), self.now);
-            self.condition.ended(one(ID), outcome, QUICK, true, self.now);
+            self.breaker.on_submit(one(ID), self.now);
+            self.breaker.on_response(one(ID), outcome, QUICK, true, self.now);
         }
-        self.condition.state()
+        self.breaker.state()
     }
 
     fn wait(&mut self, time: Duration) -> GatewayState {
         self.now += time;
-        self.condition.tick(1.0, self.now);
-        self.condition.state()
+        self.breaker.tick(1.0, self.now);
+        self.breaker.state()
     }
 
     fn wait_s(&mut self, seconds: u64) -> GatewayState {
@@ -72,23 +72,23 @@ use GatewayState::{Down, Paused, Probing, Stopped, Suspect, Throttled, Up};
 #[tokio::test]
 async fn a_refusal_pauses_at_once_then_one_message_tries() {
     let mut play = Play::new();
-    play.condition.begun(one(DeliveryId(2)), play.now);
+    play.breaker.on_submit(one(DeliveryId(2)), play.now);
     assert_eq!(play.answers(1, &refused()), Paused);
-    let until = play.condition.paused_until();
+    let until = play.breaker.paused_until();
     // The rest of the window: refused too, which makes the pause no longer, or taken, which makes it no shorter.
     play.wait_s(20);
     assert_eq!(play.answers(3, &refused()), Paused);
-    play.condition.ended(one(DeliveryId(2)), &good(), QUICK, true, play.now);
-    assert_eq!((play.condition.state(), play.condition.paused_until()), (Paused, until));
+    play.breaker.on_response(one(DeliveryId(2)), &good(), QUICK, true, play.now);
+    assert_eq!((play.breaker.state(), play.breaker.paused_until()), (Paused, until));
     assert_eq!(play.wait(GATEWAY_PAUSE), Probing);
-    assert!(play.condition.wants_probe());
-    play.condition.begun(one(ID), play.now);
-    assert!(!play.condition.wants_probe(), "one is enough");
-    play.condition.ended(one(ID), &refused(), QUICK, true, play.now);
-    assert_eq!(play.condition.state(), Paused);
+    assert!(play.breaker.wants_probe());
+    play.breaker.on_submit(one(ID), play.now);
+    assert!(!play.breaker.wants_probe(), "one is enough");
+    play.breaker.on_response(one(ID), &refused(), QUICK, true, play.now);
+    assert_eq!(play.breaker.state(), Paused);
     assert_eq!(play.wait(GATEWAY_PAUSE), Probing);
     assert_eq!(play.answers(1, &good()), Up);
-    assert_eq!(play.condition.reason(), "");
+    assert_eq!(play.breaker.reason(), "");
 }
 
 #[tokio::test]
@@ -97,9 +97,9 @@ async fn what_cannot_be_reached_is_tried_less_and_less_often_and_forgiven_in_tim
     assert_eq!(play.answers(NOT_TAKEN_RUN - 1, &not_taken()), Up);
     assert_eq!(play.answers(1, &good()), Up, "a run is broken by an answer");
     for _ in 0..NOT_TAKEN_RUN {
-        play.condition.ended(one(ID), &not_taken(), QUICK, false, play.now);
+        play.breaker.on_response(one(ID), &not_taken(), QUICK, false, play.now);
     }
-    assert_eq!(play.condition.state(), Up, "one of its connections was lost");
+    assert_eq!(play.breaker.state(), Up, "one of its connections was lost");
     assert_eq!(play.answers(NOT_TAKEN_RUN, &not_taken()), Paused);
     for seconds in [5, 10, 20, 40, 60, 60] {
         assert_eq!(play.wait_s(seconds - 1), Paused, "{seconds}");
@@ -115,7 +115,7 @@ async fn what_cannot_be_reached_is_tried_less_and_less_often_and_forgiven_in_tim
 
 #[tokio::test]
 async fn the_only_gateway_is_tried_every_few_seconds() {
-    let mut play = Play::alone();
+    let mut play = Play::only_gateway();
     play.answers(NOT_TAKEN_RUN, &not_taken());
     for _ in 0..5 {
         assert_eq!(play.wait(FIRST_WAIT), Probing);
@@ -128,10 +128,10 @@ async fn a_new_connection_ends_a_pause_for_the_lack_of_one_but_not_a_refusal() {
     for (outcome, after) in [(not_taken(), Up), (refused(), Paused)] {
         let mut play = Play::new();
         play.answers(NOT_TAKEN_RUN, &outcome);
-        play.condition.connections(0, play.now);
-        assert_eq!(play.condition.state(), Down);
-        play.condition.connections(1, play.now);
-        assert_eq!(play.condition.state(), after);
+        play.breaker.on_connections(0, play.now);
+        assert_eq!(play.breaker.state(), Down);
+        play.breaker.on_connections(1, play.now);
+        assert_eq!(play.breaker.state(), after);
     }
 }
 
@@ -139,15 +139,15 @@ async fn a_new_connection_ends_a_pause_for_the_lack_of_one_but_not_a_refusal() {
 async fn silence_makes_it_suspect_and_the_first_answer_clears_it() {
     let mut play = Play::new();
     play.answers(20, &good());
-    play.condition.begun(one(ID), play.now);
-    play.condition.begun(one(DeliveryId(2)), play.now);
+    play.breaker.on_submit(one(ID), play.now);
+    play.breaker.on_submit(one(DeliveryId(2)), play.now);
     assert_eq!(play.wait(SILENT.saturating_sub(QUICK)), Up);
     assert_eq!(play.wait(QUICK), Suspect);
     // In doubt is no answer.
-    play.condition.ended(one(ID), &unknown(), QUICK, true, play.now);
-    assert_eq!(play.condition.state(), Suspect);
-    play.condition.ended(one(DeliveryId(2)), &good(), QUICK, true, play.now);
-    assert_eq!(play.condition.state(), Up);
+    play.breaker.on_response(one(ID), &unknown(), QUICK, true, play.now);
+    assert_eq!(play.breaker.state(), Suspect);
+    play.breaker.on_response(one(DeliveryId(2)), &good(), QUICK, true, play.now);
+    assert_eq!(play.breaker.state(), Up);
     // Nothing under way is no silence.
     assert_eq!(play.wait_s(3600), Up);
 }
@@ -156,10 +156,10 @@ async fn silence_makes_it_suspect_and_the_first_answer_clears_it() {
 async fn a_slow_gateway_is_silent_later() {
     let mut play = Play::new();
     for _ in 0..50 {
-        play.condition.begun(one(ID), play.now);
-        play.condition.ended(one(ID), &good(), Duration::from_secs(2), true, play.now);
+        play.breaker.on_submit(one(ID), play.now);
+        play.breaker.on_response(one(ID), &good(), Duration::from_secs(2), true, play.now);
     }
-    play.condition.begun(one(ID), play.now);
+    play.breaker.on_submit(one(ID), play.now);
     assert_eq!(play.wait_s(7), Up);
     assert_eq!(play.wait_s(1), Suspect);
 }
@@ -167,20 +167,20 @@ async fn a_slow_gateway_is_silent_later() {
 #[tokio::test]
 async fn a_silent_gateway_is_tried_by_one_message_while_the_rest_hangs() {
     let mut play = Play::new();
-    play.condition.begun(one(DeliveryId(2)), play.now);
+    play.breaker.on_submit(one(DeliveryId(2)), play.now);
     play.wait(SILENT);
     assert_eq!(play.wait(FIRST_WAIT), Probing);
-    play.condition.begun(one(ID), play.now);
+    play.breaker.on_submit(one(ID), play.now);
     assert_eq!(play.wait_s(1), Probing, "the one that hangs says nothing about the probe");
     assert_eq!(play.wait(SILENT), Suspect);
     assert_eq!(play.wait(FIRST_WAIT), Suspect, "the next try is later");
     assert_eq!(play.wait(FIRST_WAIT), Probing);
-    assert!(play.condition.wants_probe());
+    assert!(play.breaker.wants_probe());
     assert_eq!(play.answers(1, &good()), Up);
-    let mut alone = Play::alone();
-    alone.condition.begun(one(ID), alone.now);
-    alone.wait(SILENT);
-    assert_eq!(alone.wait(LONGEST_WAIT), Suspect, "it stays in use with its whole window");
+    let mut only = Play::only_gateway();
+    only.breaker.on_submit(one(ID), only.now);
+    only.wait(SILENT);
+    assert_eq!(only.wait(LONGEST_WAIT), Suspect, "it stays in use with its whole window");
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn many_errors_make_it_suspect_and_a_few_do_not() {
     play.answers(30, &unknown());
     assert_eq!(play.wait_s(1), Suspect);
     play.answers(5, &good());
-    assert_eq!(play.condition.state(), Suspect, "others go first for a while");
+    assert_eq!(play.breaker.state(), Suspect, "others go first for a while");
     assert_eq!(play.wait(FIRST_WAIT), Probing);
     assert_eq!(play.answers(1, &good()), Up);
     assert_eq!(play.wait_s(1), Up, "what led to it is forgotten");
@@ -200,7 +200,7 @@ async fn many_errors_make_it_suspect_and_a_few_do_not() {
 
 #[tokio::test]
 async fn errors_of_the_only_gateway_pass_by_themselves() {
-    let mut play = Play::alone();
+    let mut play = Play::only_gateway();
     play.answers(30, &unknown());
     assert_eq!(play.wait_s(1), Suspect);
     play.answers(200, &good());
@@ -211,8 +211,8 @@ async fn errors_of_the_only_gateway_pass_by_themselves() {
 async fn receipts_shift_work_once_in_some_minutes() {
     let mut play = Play::new();
     let bad = |play: &mut Play| {
-        play.condition.receipts_stay_away("nothing arrives".into(), play.now);
-        play.condition.state()
+        play.breaker.on_bad_receipts("nothing arrives".into(), play.now);
+        play.breaker.state()
     };
     assert_eq!(bad(&mut play), Up, "it has just begun");
     play.wait(RECEIPTS_HOLD);
@@ -227,8 +227,8 @@ async fn a_slower_pace_shows_below_half_and_until_it_was_whole_for_seconds() {
     let mut play = Play::new();
     let pace = |play: &mut Play, factor, seconds| {
         play.now += Duration::from_secs(seconds);
-        play.condition.tick(factor, play.now);
-        play.condition.state()
+        play.breaker.tick(factor, play.now);
+        play.breaker.state()
     };
     assert_eq!(pace(&mut play, 0.6, 1), Up);
     assert_eq!(pace(&mut play, 0.4, 1), Throttled);
@@ -241,33 +241,33 @@ async fn a_slower_pace_shows_below_half_and_until_it_was_whole_for_seconds() {
 #[tokio::test]
 async fn an_order_and_a_lost_connection_are_above_all_else() {
     let mut play = Play::new();
-    play.condition.stop(true, play.now);
+    play.breaker.set_stopped(true, play.now);
     assert_eq!(play.answers(1, &refused()), Stopped);
-    play.condition.connections(0, play.now);
-    assert_eq!((play.condition.state(), play.condition.reason()), (Stopped, "paused by hand"));
-    play.condition.stop(false, play.now);
-    assert_eq!(play.condition.state(), Down);
+    play.breaker.on_connections(0, play.now);
+    assert_eq!((play.breaker.state(), play.breaker.reason()), (Stopped, "paused by hand"));
+    play.breaker.set_stopped(false, play.now);
+    assert_eq!(play.breaker.state(), Down);
 }
 
 #[tokio::test]
 async fn a_gateway_that_has_just_started_is_waited_for() {
     let now = Instant::now();
-    let mut condition = Condition::new(now);
-    assert_eq!((condition.state(), condition.standing(now)), (Down, Standing::Well));
-    assert_eq!(condition.standing(now + STARTING), Standing::Out);
-    condition.connections(1, now);
-    condition.connections(0, now);
-    assert_eq!(condition.standing(now), Standing::Out, "one that was there is followed at once");
+    let mut breaker = CircuitBreaker::new(now);
+    assert_eq!((breaker.state(), breaker.standing(now)), (Down, Standing::Well));
+    assert_eq!(breaker.standing(now + STARTING), Standing::Out);
+    breaker.on_connections(1, now);
+    breaker.on_connections(0, now);
+    assert_eq!(breaker.standing(now), Standing::Out, "one that was there is followed at once");
 }
 
 #[tokio::test]
 async fn a_batch_without_an_answer_is_one_piece_of_evidence() {
     let mut play = Play::new();
-    let batch = Request { first: ID, messages: 100 };
-    play.condition.begun(batch, play.now);
-    assert_eq!(play.condition.under_way(), 100);
-    play.condition.ended(batch, &unknown(), QUICK, true, play.now);
-    assert_eq!((play.condition.under_way(), play.wait_s(1)), (0, Up));
+    let batch = RequestRef { first: ID, messages: 100 };
+    play.breaker.on_submit(batch, play.now);
+    assert_eq!(play.breaker.in_flight(), 100);
+    play.breaker.on_response(batch, &unknown(), QUICK, true, play.now);
+    assert_eq!((play.breaker.in_flight(), play.wait_s(1)), (0, Up));
     play.answers(ERRORS_LEAST - 1, &unknown());
     assert_eq!(play.wait_s(1), Suspect, "ten requests are enough");
 }
@@ -276,14 +276,14 @@ async fn a_batch_without_an_answer_is_one_piece_of_evidence() {
 async fn what_was_given_up_is_not_waited_for() {
     let mut play = Play::new();
     for id in 1..=3 {
-        play.condition.begun(one(DeliveryId(id)), play.now);
+        play.breaker.on_submit(one(DeliveryId(id)), play.now);
     }
-    play.condition.given_up(&[DeliveryId(1), DeliveryId(2)], play.now);
-    assert_eq!((play.condition.under_way(), play.wait_s(3)), (1, Suspect), "one is still waited for");
-    play.condition.ended(one(DeliveryId(3)), &good(), QUICK, true, play.now);
-    play.condition.begun(one(DeliveryId(4)), play.now);
-    play.condition.given_up(&[DeliveryId(4)], play.now);
-    assert_eq!((play.condition.under_way(), play.wait_s(60)), (0, Up), "nothing to be silent about");
+    play.breaker.on_abandoned(&[DeliveryId(1), DeliveryId(2)], play.now);
+    assert_eq!((play.breaker.in_flight(), play.wait_s(3)), (1, Suspect), "one is still waited for");
+    play.breaker.on_response(one(DeliveryId(3)), &good(), QUICK, true, play.now);
+    play.breaker.on_submit(one(DeliveryId(4)), play.now);
+    play.breaker.on_abandoned(&[DeliveryId(4)], play.now);
+    assert_eq!((play.breaker.in_flight(), play.wait_s(60)), (0, Up), "nothing to be silent about");
 }
 
 #[tokio::test]
@@ -291,10 +291,10 @@ async fn where_the_one_that_tries_was_given_up_another_tries() {
     let mut play = Play::new();
     play.answers(1, &refused());
     assert_eq!(play.wait(GATEWAY_PAUSE), Probing);
-    play.condition.begun(one(ID), play.now);
-    play.condition.given_up(&[DeliveryId(2)], play.now);
-    assert!(!play.condition.wants_probe(), "it was another");
-    play.condition.given_up(&[ID], play.now);
-    assert!(play.condition.wants_probe());
+    play.breaker.on_submit(one(ID), play.now);
+    play.breaker.on_abandoned(&[DeliveryId(2)], play.now);
+    assert!(!play.breaker.wants_probe(), "it was another");
+    play.breaker.on_abandoned(&[ID], play.now);
+    assert!(play.breaker.wants_probe());
     assert_eq!(play.answers(1, &good()), Up);
 }

@@ -14,7 +14,7 @@ const ENOUGH: f64 = 1e-6;
 
 /// Segments that left together.
 #[derive(Debug)]
-struct Left {
+struct Departure {
     first: Instant,
     /// They count until a [`LENGTH`] after this.
     last: Instant,
@@ -65,21 +65,21 @@ impl Cap {
 ///
 /// A message that is longer than what may leave in a second leaves when nothing left in the last one: something has to.
 #[derive(Debug)]
-pub(crate) struct Window {
-    log: VecDeque<Left>,
+pub(crate) struct SlidingWindow {
+    log: VecDeque<Departure>,
     /// All in the log.
     segments: u32,
     cap: Cap,
 }
 
-impl Window {
-    /// Nothing may leave before [`Window::allow`]. `delay`: what the longest burst of others takes at their rate.
+impl SlidingWindow {
+    /// Nothing may leave before [`SlidingWindow::set_limit`]. `delay`: what the longest burst of others takes at their rate.
     pub(crate) const fn new(delay: Duration, now: Instant) -> Self {
         Self { log: VecDeque::new(), segments: 0, cap: Cap { from: 0.0, to: 0.0, at: now, delay } }
     }
 
     /// From now on `segments` may leave in a second: at once where that is less, by and by where it is more.
-    pub(crate) fn allow(&mut self, segments: f64, now: Instant) {
+    pub(crate) fn set_limit(&mut self, segments: f64, now: Instant) {
         // The same again must not begin anew.
         if (segments - self.cap.to).abs() > ENOUGH {
             let from = self.cap.value(now).min(segments);
@@ -115,7 +115,7 @@ impl Window {
     }
 
     /// So many segments leave.
-    pub(crate) fn leave(&mut self, segments: u8, now: Instant) {
+    pub(crate) fn record(&mut self, segments: u8, now: Instant) {
         let segments = u32::from(segments);
         self.segments += segments;
         match self.log.back_mut() {
@@ -123,7 +123,7 @@ impl Window {
                 left.segments += segments;
                 left.last = now;
             }
-            _ => self.log.push_back(Left { first: now, last: now, segments }),
+            _ => self.log.push_back(Departure { first: now, last: now, segments }),
         }
     }
 }
@@ -135,17 +135,17 @@ mod tests {
     const DELAY: Duration = Duration::from_millis(100);
 
     /// In which so many may leave, since so long ago that nothing else counts.
-    fn window(segments: f64) -> (Window, Instant) {
+    fn window(segments: f64) -> (SlidingWindow, Instant) {
         let start = Instant::now();
-        let mut window = Window::new(DELAY, start);
-        window.allow(segments, start);
+        let mut window = SlidingWindow::new(DELAY, start);
+        window.set_limit(segments, start);
         (window, start + Duration::from_secs(2))
     }
 
-    fn leave_as_many_as_may(window: &mut Window, segments: u8, now: Instant) -> usize {
+    fn leave_as_many_as_may(window: &mut SlidingWindow, segments: u8, now: Instant) -> usize {
         let mut messages = 0;
         while window.wait(segments, now).is_zero() {
-            window.leave(segments, now);
+            window.record(segments, now);
             messages += 1;
         }
         messages
@@ -166,7 +166,7 @@ mod tests {
     fn what_leaves_together_counts_until_the_last_of_it() {
         let (mut window, now) = window(3.0);
         for micros in [0, 600, 1_200] {
-            window.leave(1, now + Duration::from_micros(micros));
+            window.record(1, now + Duration::from_micros(micros));
         }
         assert_eq!(window.log.len(), 2);
         assert_eq!(window.wait(1, now + Duration::from_micros(1_200)), Duration::from_micros(1_009_400));
@@ -185,11 +185,11 @@ mod tests {
     fn what_is_new_is_ours_by_and_by_and_what_is_gone_at_once() {
         let (mut window, now) = window(10.0);
         assert_eq!(leave_as_many_as_may(&mut window, 1, now), 10);
-        window.allow(110.0, now);
+        window.set_limit(110.0, now);
         assert_eq!(window.wait(1, now), DELAY + Duration::from_nanos(9_999_990));
         let half = now + DELAY + Duration::from_millis(500);
         assert_eq!(leave_as_many_as_may(&mut window, 1, half), 50);
-        window.allow(20.0, half);
+        window.set_limit(20.0, half);
         let gone = half + LENGTH;
         assert_eq!(window.wait(1, half), gone - half, "60 left, and 20 are allowed");
         assert_eq!(leave_as_many_as_may(&mut window, 1, gone), 20);
@@ -199,9 +199,9 @@ mod tests {
     fn a_share_that_comes_back_counts_what_it_sent() {
         let (mut window, now) = window(1_000.0);
         assert_eq!(leave_as_many_as_may(&mut window, 1, now), 1_000);
-        window.allow(0.0, now);
+        window.set_limit(0.0, now);
         assert_eq!(window.wait(1, now), LENGTH);
-        window.allow(1_000.0, now + DELAY);
+        window.set_limit(1_000.0, now + DELAY);
         assert_eq!(leave_as_many_as_may(&mut window, 1, now + Duration::from_secs(1)), 0);
         assert_eq!(leave_as_many_as_may(&mut window, 1, now + LENGTH), 810);
     }

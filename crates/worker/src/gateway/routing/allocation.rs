@@ -76,7 +76,7 @@ impl Routes<'_> {
     }
 
     /// Whether a gateway other than number `of` can take such a message now.
-    pub(crate) fn elsewhere(&self, of: usize, priority: Priority, country: Option<Country>) -> bool {
+    pub(crate) fn has_alternative(&self, of: usize, priority: Priority, country: Option<Country>) -> bool {
         let country = country.filter(|country| self.countries().contains(country));
         // One that is on probation takes a single message; that is no place for a queue.
         self.best(priority, country)
@@ -282,10 +282,10 @@ mod tests {
         assert_eq!(roles(&gateways, &[Well, Well, Out], Some("NL")), [Nothing; 3]);
         let routes = Routes { gateways: &gateways, standings: &all };
         assert_eq!(routes.role(1, Well, Priority::LifeThreatening, Some(country("BE"))), WHOLE);
-        assert!(routes.elsewhere(2, Priority::Urgent, Some(country("BE"))));
-        assert!(!routes.elsewhere(2, Priority::Urgent, Some(country("NL"))));
+        assert!(routes.has_alternative(2, Priority::Urgent, Some(country("BE"))));
+        assert!(!routes.has_alternative(2, Priority::Urgent, Some(country("NL"))));
         let suspect = Routes { gateways: &gateways, standings: &[Suspect, Well, Well] };
-        assert!(!suspect.elsewhere(2, Priority::Urgent, Some(country("BE"))));
+        assert!(!suspect.has_alternative(2, Priority::Urgent, Some(country("BE"))));
         assert_eq!(routes.unserved(), Vec::<String>::new());
         let routes = Routes { gateways: &gateways, standings: &[Well, Out, Out] };
         assert!(routes.unserved().contains(&"normal: other countries".to_owned()));

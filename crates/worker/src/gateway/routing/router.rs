@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::gateway::circuit_breaker::standing_of;
-use crate::gateway::handle::GatewayControl;
+use crate::gateway::handle::GatewayHandle;
 use crate::gateway::routing::allocation::{GatewayRoute, Routes, Standing};
 
 /// How often silence and the like are looked for.
@@ -42,18 +42,18 @@ pub(crate) enum Taking {
 }
 
 /// What every gateway may take, in the order of the configuration.
-pub(crate) type Plan = Arc<Vec<Taking>>;
+pub(crate) type RoutingPlan = Arc<Vec<Taking>>;
 
 /// Shared by all channels of a worker.
-pub(crate) struct Switchboard {
+pub(crate) struct Router {
     store: Store,
     clock: Arc<dyn Clock>,
     worker: Uuid,
     routes: Vec<GatewayRoute>,
     /// In the order of `routes`; `None` for one without channels.
-    controls: Vec<Option<Arc<GatewayControl>>>,
+    handles: Vec<Option<Arc<GatewayHandle>>>,
     state: Mutex<State>,
-    plan: watch::Sender<Plan>,
+    plan: watch::Sender<RoutingPlan>,
     /// Something is to be reported now.
     urgent: Notify,
 }
@@ -65,32 +65,32 @@ struct State {
     standings: Vec<Standing>,
     unserved: Vec<String>,
     /// What operators ordered is known. Before, nothing is sent: it may be through a gateway that was taken out of use.
-    informed: bool,
+    orders_known: bool,
 }
 
-impl Switchboard {
+impl Router {
     /// `routes`: every configured gateway. One that has channels and no route takes everything, after those that have one.
     pub(crate) fn new(
         store: Store,
         clock: Arc<dyn Clock>,
         worker: Uuid,
         mut routes: Vec<GatewayRoute>,
-        controls: &[Arc<GatewayControl>],
+        handles: &[Arc<GatewayHandle>],
     ) -> Arc<Self> {
-        for control in controls {
-            if !routes.iter().any(|route| route.name == control.name()) {
-                let name = control.name().to_owned();
+        for handle in handles {
+            if !routes.iter().any(|route| route.name == handle.name()) {
+                let name = handle.name().to_owned();
                 let (countries, priorities) = (Vec::new(), Vec::new());
                 routes.push(GatewayRoute { name, priority: u16::MAX, weight: 100, countries, priorities });
             }
         }
-        let of = |route: &GatewayRoute| controls.iter().find(|c| c.name() == route.name).cloned();
-        let controls = routes.iter().map(of).collect();
+        let of = |route: &GatewayRoute| handles.iter().find(|c| c.name() == route.name).cloned();
+        let handles = routes.iter().map(of).collect();
         let (plan, _) = watch::channel(Arc::new(vec![Taking::Nothing; routes.len()]));
         let (state, urgent) = (Mutex::default(), Notify::new());
-        let board = Self { store, clock, worker, routes, controls, state, plan, urgent };
-        board.refresh();
-        Arc::new(board)
+        let this = Self { store, clock, worker, routes, handles, state, plan, urgent };
+        this.recompute();
+        Arc::new(this)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -98,13 +98,13 @@ impl Switchboard {
     }
 
     /// The number of a gateway, and what every gateway may take.
-    pub(crate) fn seat(&self, gateway: &str) -> (usize, watch::Receiver<Plan>) {
+    pub(crate) fn subscribe(&self, gateway: &str) -> (usize, watch::Receiver<RoutingPlan>) {
         let index = self.routes.iter().position(|route| route.name == gateway);
         (index.unwrap_or(usize::MAX), self.plan.subscribe())
     }
 
     /// Whether another gateway can take such a message now. `country` is asked for only where it matters.
-    pub(crate) fn elsewhere(
+    pub(crate) fn has_alternative(
         &self,
         of: usize,
         priority: Priority,
@@ -116,23 +116,23 @@ impl Switchboard {
         let named = self.routes.iter().any(|route| !route.countries.is_empty());
         let country = if named { country() } else { None };
         let state = self.state();
-        Routes { gateways: &self.routes, standings: &state.standings }.elsewhere(of, priority, country)
+        Routes { gateways: &self.routes, standings: &state.standings }.has_alternative(of, priority, country)
     }
 
     /// A gateway stands differently: everybody is told what they may take now, and the other processes hear of it.
-    pub(crate) fn changed(&self) {
-        self.refresh();
+    pub(crate) fn on_change(&self) {
+        self.recompute();
         self.urgent.notify_one();
     }
 
     /// Works out who may take what.
-    fn refresh(&self) {
+    fn recompute(&self) {
         // All of it under the lock, so that an older plan does not come after a newer one.
         let mut state = self.state();
         let own: Vec<Standing> = self
-            .controls
+            .handles
             .iter()
-            .map(|control| control.as_ref().map_or(Standing::Out, |control| control.standing()))
+            .map(|handle| handle.as_ref().map_or(Standing::Out, |handle| handle.standing()))
             .collect();
         let best = |(route, own): (&GatewayRoute, &Standing)| {
             state.others.get(&route.name).map_or(*own, |other| (*other).min(*own))
@@ -144,20 +144,20 @@ impl Switchboard {
             .enumerate()
             .map(
                 |(index, own)| {
-                    if state.informed { taking(routes.part(index, *own)) } else { Taking::Nothing }
+                    if state.orders_known { taking(routes.part(index, *own)) } else { Taking::Nothing }
                 },
             )
             .collect();
         let unserved = routes.unserved();
-        if state.informed && unserved != state.unserved && !unserved.is_empty() {
+        if state.orders_known && unserved != state.unserved && !unserved.is_empty() {
             tracing::warn!(?unserved, "no gateway takes these messages now: they wait");
         }
-        for (index, control) in self.controls.iter().enumerate() {
-            let Some(control) = control else { continue };
+        for (index, handle) in self.handles.iter().enumerate() {
+            let Some(handle) = handle else { continue };
             let mut others = standings.iter().enumerate().filter(|(other, _)| *other != index);
-            control.set_alone(!others.any(|(_, standing)| *standing < Standing::Probing));
+            handle.set_only_gateway(!others.any(|(_, standing)| *standing < Standing::Probing));
             let usable = if standings[index] < Standing::Probing { 1.0 } else { 0.0 };
-            gauge!("klaroen_gateway_usable", "gateway" => control.name().to_owned()).set(usable);
+            gauge!("klaroen_gateway_usable", "gateway" => handle.name().to_owned()).set(usable);
         }
         (state.standings, state.unserved) = (standings, unserved);
         self.plan.send_if_modified(|before| {
@@ -174,7 +174,7 @@ impl Switchboard {
     pub(crate) async fn run(&self, wake: &Notify, shutdown: &CancellationToken) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut told = Told::default();
+        let mut last = LastReport::default();
         let mut exchange_at = Instant::now();
         loop {
             tokio::select! {
@@ -188,40 +188,40 @@ impl Switchboard {
                     continue;
                 }
             }
-            let changes = self.controls.iter().flatten().filter(|control| control.tick()).count();
+            let changes = self.handles.iter().flatten().filter(|handle| handle.tick()).count();
             if changes > 0 {
                 exchange_at = Instant::now();
             }
-            self.refresh();
+            self.recompute();
             if Instant::now() >= exchange_at {
                 exchange_at = Instant::now() + REPORT_EVERY;
-                if let Err(error) = self.exchange(&mut told).await {
+                if let Err(error) = self.exchange_reports(&mut last).await {
                     tracing::debug!(%error, "gateways: what was known before counts");
                 }
-                self.refresh();
+                self.recompute();
             }
         }
     }
 
     /// Tells the others how the gateways do here, and hears how they do elsewhere and what operators ordered.
-    async fn exchange(&self, told: &mut Told) -> Result<(), StoreError> {
+    async fn exchange_reports(&self, last: &mut LastReport) -> Result<(), StoreError> {
         let orders = self.store.gateway_pauses().await?;
         let mut stopped = false;
-        for control in self.controls.iter().flatten() {
-            let is_ordered = orders.iter().any(|order| order.gateway == control.name());
-            stopped |= control.stop(is_ordered) && is_ordered;
+        for handle in self.handles.iter().flatten() {
+            let is_ordered = orders.iter().any(|order| order.gateway == handle.name());
+            stopped |= handle.set_stopped(is_ordered) && is_ordered;
         }
-        self.state().informed = true;
+        self.state().orders_known = true;
         if stopped {
             // Nothing more is taken before the others hear that it is stopped: an operator relies on it.
-            self.refresh();
+            self.recompute();
         }
         let now = self.clock.now();
-        if told.receipts.is_none_or(|at| at.elapsed() >= RECEIPTS_EVERY) {
-            told.receipts = Some(Instant::now());
+        if last.receipts.is_none_or(|at| at.elapsed() >= RECEIPTS_EVERY) {
+            last.receipts = Some(Instant::now());
             let times = self.store.receipt_times(now).await?;
-            for control in self.controls.iter().flatten() {
-                control.heard(times.get(control.name()).copied());
+            for handle in self.handles.iter().flatten() {
+                handle.record_receipts(times.get(handle.name()).copied());
             }
         }
         if self.store.is_shared() {
@@ -229,14 +229,14 @@ impl Switchboard {
             self.state().others = best(&reports, self.worker);
         }
         let reports: Vec<GatewayReport> =
-            self.controls.iter().flatten().map(|control| control.report(now)).collect();
+            self.handles.iter().flatten().map(|handle| handle.report(now)).collect();
         let (every, counts) =
             if self.store.is_shared() { (REPORT_EVERY, COUNTS) } else { (REPORT_ALONE, COUNTS_ALONE) };
         let states: Vec<_> = reports.iter().map(|report| (report.state, report.reason.clone())).collect();
-        let news = told.states != states;
-        if news || told.at.is_none_or(|at| at.elapsed() >= every.mul_f64(0.9)) {
+        let news = last.states != states;
+        if news || last.at.is_none_or(|at| at.elapsed() >= every.mul_f64(0.9)) {
             self.store.report_gateways(&reports, now.plus(counts)).await?;
-            (told.at, told.states) = (Some(Instant::now()), states);
+            (last.at, last.states) = (Some(Instant::now()), states);
             if news {
                 self.store.announce().await?;
             }
@@ -245,7 +245,7 @@ impl Switchboard {
     }
 
     /// Takes back what was said of the gateways.
-    pub(crate) async fn farewell(&self) {
+    pub(crate) async fn withdraw_reports(&self) {
         if let Err(error) = self.store.forget_gateway_reports(self.worker, self.clock.now()).await {
             tracing::debug!(%error, "what this worker said of its gateways runs out by itself");
         }
@@ -254,7 +254,7 @@ impl Switchboard {
 
 /// What was reported last.
 #[derive(Default)]
-struct Told {
+struct LastReport {
     at: Option<Instant>,
     states: Vec<(klaroen_domain::gateway::GatewayState, String)>,
     /// When receipts were looked at.
@@ -298,19 +298,19 @@ mod tests {
         let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
         let organisation =
             store.create_organisation("utrecht", "Gemeente Utrecht", NOW).await.unwrap().unwrap();
-        let control = Arc::new(GatewayControl::new("main".into(), 0, 1, Uuid::nil()));
-        let mut fed = control.feed();
-        assert!(fed.show(true));
+        let handle = Arc::new(GatewayHandle::new("main".into(), 0, 1, Uuid::nil()));
+        let mut guard = handle.bind();
+        assert!(guard.set_up(true));
         let clock = Arc::new(ManualClock::new(NOW));
-        let board = Switchboard::new(store.clone(), clock, Uuid::nil(), Vec::new(), &[Arc::clone(&control)]);
-        let (seat, plan) = board.seat("main");
+        let router = Router::new(store.clone(), clock, Uuid::nil(), Vec::new(), &[Arc::clone(&handle)]);
+        let (seat, plan) = router.subscribe("main");
         let takes = || plan.borrow()[seat].clone();
-        let mut told = Told::default();
-        board.exchange(&mut told).await.unwrap();
-        board.refresh();
+        let mut last = LastReport::default();
+        router.exchange_reports(&mut last).await.unwrap();
+        router.recompute();
         assert_eq!(takes(), Taking::All);
         store.pause_gateway(organisation.id, Actor::System, "main", None, NOW).await.unwrap();
-        board.exchange(&mut told).await.unwrap();
+        router.exchange_reports(&mut last).await.unwrap();
         let reports = store.gateway_reports(NOW).await.unwrap();
         assert_eq!(reports.iter().map(|report| report.state).collect::<Vec<_>>(), [GatewayState::Stopped]);
         assert_eq!(takes(), Taking::Nothing, "before anybody could read the report");

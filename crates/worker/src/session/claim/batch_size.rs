@@ -20,21 +20,21 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const WEIGHT: f64 = 0.3;
 
 /// How many deliveries to claim. `pace`: measured messages per second; `limit`: segments per second; `window`: how many may
-/// be under way at once; `lead`: how long claims take.
+/// be under way at once; `latency`: how long claims take.
 ///
 /// Without a limit it is at least the window, so that a gateway which has shown nothing yet is filled; under a limit it is
 /// what the tokens of the time allow, because the rest would only wait under a lease.
-pub(crate) fn claim_size(pace: f64, limit: Option<f64>, window: usize, lead: &Lead) -> u32 {
+pub(crate) fn claim_size(pace: f64, limit: Option<f64>, window: usize, latency: &ClaimLatency) -> u32 {
     let most = usize::try_from(MOST).unwrap_or(usize::MAX);
     let size = match limit {
-        None => handed_over(pace).max(window),
-        Some(limit) => in_time(pace, lead.time()).max(window).min(in_time(limit, lead.time())),
+        None => per_commit(pace).max(window),
+        Some(limit) => in_time(pace, latency.time()).max(window).min(in_time(limit, latency.time())),
     };
     u32::try_from(size.clamp(1, most)).unwrap_or(MOST)
 }
 
 /// What is handed over at `rate` messages per second in the time of about one commit.
-pub(crate) fn handed_over(rate: f64) -> usize {
+pub(crate) fn per_commit(rate: f64) -> usize {
     in_time(rate, HANDOVER)
 }
 
@@ -45,11 +45,11 @@ fn in_time(rate: f64, time: Duration) -> usize {
 
 /// How long claims take. The next one begins when half of the last one is left, so that half has to last as long.
 #[derive(Debug, Default)]
-pub(crate) struct Lead {
+pub(crate) struct ClaimLatency {
     took: Duration,
 }
 
-impl Lead {
+impl ClaimLatency {
     /// A claim took so long. A single one that waited for seconds says no more than that it was slow.
     pub(crate) fn record(&mut self, took: Duration) {
         self.took = self.took.mul_f64(1.0 - WEIGHT) + took.min(HANDOVER_MOST).mul_f64(WEIGHT);
@@ -63,7 +63,7 @@ impl Lead {
 
 /// Measures throughput over the time in which something was under way; the time in between says nothing about the wire.
 #[derive(Debug, Default)]
-pub(crate) struct Meter {
+pub(crate) struct Throughput {
     rate: f64,
     /// Since when something is under way and not yet in `busy`.
     since: Option<Instant>,
@@ -72,7 +72,7 @@ pub(crate) struct Meter {
     answered: u32,
 }
 
-impl Meter {
+impl Throughput {
     /// Something is under way from `now` on, if nothing was before.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.since.get_or_insert(now);
@@ -127,7 +127,7 @@ mod tests {
         ];
         for (pace, limit, window, expected) in cases {
             assert_eq!(
-                claim_size(pace, limit, window, &Lead::default()),
+                claim_size(pace, limit, window, &ClaimLatency::default()),
                 expected,
                 "{pace} {limit:?} {window}"
             );
@@ -136,43 +136,43 @@ mod tests {
 
     #[test]
     fn under_a_limit_a_claim_lasts_until_the_next_one_is_there() {
-        let mut lead = Lead::default();
-        let size = |lead: &Lead| claim_size(500.0, Some(500.0), 50, lead);
+        let mut latency = ClaimLatency::default();
+        let size = |latency: &ClaimLatency| claim_size(500.0, Some(500.0), 50, latency);
         // Milliseconds that claims take → claim. Half of it is what leaves meanwhile.
         for (took, expected) in [(3, 10), (10, 10), (30, 30), (5_000, 50), (3, 10)] {
             for _ in 0..100 {
-                lead.record(Duration::from_millis(took));
+                latency.record(Duration::from_millis(took));
             }
-            assert_eq!(size(&lead), expected, "{took} ms");
-            assert_eq!(claim_size(500.0, None, 5, &lead), 10, "without a limit the wire says how much");
+            assert_eq!(size(&latency), expected, "{took} ms");
+            assert_eq!(claim_size(500.0, None, 5, &latency), 10, "without a limit the wire says how much");
         }
         // One that took long says little.
-        lead.record(Duration::from_secs(5));
-        assert_eq!(size(&lead), 33);
-        (0..5).for_each(|_| lead.record(Duration::from_millis(3)));
-        assert_eq!(size(&lead), 10);
+        latency.record(Duration::from_secs(5));
+        assert_eq!(size(&latency), 33);
+        (0..5).for_each(|_| latency.record(Duration::from_millis(3)));
+        assert_eq!(size(&latency), 10);
     }
 
     #[tokio::test(start_paused = true)]
     async fn idle_time_does_not_lower_the_pace_and_short_bursts_add_up() {
-        let mut meter = Meter::default();
+        let mut throughput = Throughput::default();
         for _ in 0..20 {
-            meter.begin(Instant::now());
+            throughput.begin(Instant::now());
             tokio::time::advance(Duration::from_millis(10)).await;
-            meter.record(Instant::now(), 10, false);
+            throughput.record(Instant::now(), 10, false);
             // The disk, or nothing to do.
             tokio::time::advance(Duration::from_mins(1)).await;
         }
-        assert!((meter.rate() - 1000.0).abs() < 1e-6, "{}", meter.rate());
+        assert!((throughput.rate() - 1000.0).abs() < 1e-6, "{}", throughput.rate());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_gateway_that_complains_at_once_is_slowed_down_from_a_guess() {
-        let mut meter = Meter::default();
-        meter.begin(Instant::now());
+        let mut throughput = Throughput::default();
+        throughput.begin(Instant::now());
         tokio::time::advance(Duration::from_millis(5)).await;
-        meter.record(Instant::now(), 50, true);
-        assert!((meter.guess() - 10_000.0).abs() < 1e-6);
-        assert!((Meter::default().guess() - 1000.0).abs() < 1e-6);
+        throughput.record(Instant::now(), 50, true);
+        assert!((throughput.guess() - 10_000.0).abs() < 1e-6);
+        assert!((Throughput::default().guess() - 1000.0).abs() < 1e-6);
     }
 }

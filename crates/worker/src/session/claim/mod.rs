@@ -70,7 +70,7 @@ type Scanned = (Arc<Part>, Scan);
 
 /// What the claims of a channel leave to the next one.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct ClaimState {
     /// What was looked at, of which part of the queue.
     scanned: Option<Scanned>,
     turns: Turns,
@@ -84,9 +84,9 @@ pub(crate) struct Claimer {
     pub(crate) messages: Arc<MessageCache>,
     pub(crate) results: mpsc::Sender<Finished>,
     pub(crate) channel: ChannelName,
-    pub(crate) known: Arc<Mutex<Known>>,
+    pub(crate) known: Arc<Mutex<ClaimState>>,
     /// The process ends, and what the database does not take now is given up.
-    pub(crate) given_up: CancellationToken,
+    pub(crate) abandoned: CancellationToken,
 }
 
 impl Claimer {
@@ -138,7 +138,7 @@ impl Claimer {
         let lease_until = now.plus(LEASE);
         let request = ClaimRequest { channel: &self.channel, limit, lease_until, now, lease_token };
         let mut known = self.known.lock().await;
-        let Known { scanned, turns } = &mut *known;
+        let ClaimState { scanned, turns } = &mut *known;
         match taking {
             Taking::Nothing => Ok(Claim::default()),
             Taking::All => self.store.claim(&request, turns).await,
@@ -161,11 +161,11 @@ impl Claimer {
                 Ok(deliveries) => {
                     return tracing::info!(channel = %self.channel, deliveries, "a claim was given back");
                 }
-                Err(error) if error.is_retryable() && !self.given_up.is_cancelled() => {
+                Err(error) if error.is_retryable() && !self.abandoned.is_cancelled() => {
                     tracing::debug!(channel = %self.channel, %error, "a claim was not given back yet");
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
-                        () = self.given_up.cancelled() => {}
+                        () = self.abandoned.cancelled() => {}
                     }
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }

@@ -22,7 +22,7 @@ async fn claimer() -> (Claimer, mpsc::Receiver<Finished>, TempDir) {
         results,
         channel: ChannelName { gateway: "main".into(), channel: 0 },
         known: Arc::default(),
-        given_up: CancellationToken::new(),
+        abandoned: CancellationToken::new(),
     };
     (claimer, written, directory)
 }
@@ -64,8 +64,8 @@ async fn what_a_claim_brings_after_its_session_is_put_back_before_the_results_en
 async fn a_database_that_does_not_come_back_holds_up_nobody_once_the_process_ends() {
     let (claimer, _written, _directory) = claimer().await;
     claimer.store.close().await;
-    let given_up = claimer.given_up.clone();
+    let abandoned = claimer.abandoned.clone();
     let giving_back = tokio::spawn(async move { claimer.give_back(5).await });
-    given_up.cancel();
+    abandoned.cancel();
     giving_back.await.unwrap();
 }

@@ -2,7 +2,7 @@
 //! provider says "too fast", follows what the provider takes, and comes back by and by.
 //!
 //! The bucket spreads what leaves over the second, and makes up for a timer that rang late; what is saved up in it would come on
-//! top of a second's rate. So a [`Window`] beside it holds the log of the last second and lets no more leave in any.
+//! top of a second's rate. So a [`SlidingWindow`] beside it holds the log of the last second and lets no more leave in any.
 //!
 //! A worker that feeds k of a gateway's n channels has k/n of its rate. The shares of all workers add up to one at the most,
 //! because a channel has one holder, and what others sent before they lost theirs leaves the provider's second as fast as the
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::gateway::rate::sliding_window::Window;
+use crate::gateway::rate::sliding_window::SlidingWindow;
 
 /// The pace is set anew this often while the provider slows us down.
 const ROUND: Duration = Duration::from_secs(1);
@@ -42,7 +42,7 @@ const LEAST_CAPACITY: f64 = 1.0;
 /// In any time t it gives at most `capacity + rate · t` tokens, and the part of the last message that is longer than the
 /// capacity: such a message leaves when the bucket is full and is owed.
 #[derive(Debug)]
-pub(crate) struct Bucket {
+pub(crate) struct TokenBucket {
     /// Tokens per second, more than 0.
     rate: f64,
     capacity: f64,
@@ -51,7 +51,7 @@ pub(crate) struct Bucket {
     at: Instant,
 }
 
-impl Bucket {
+impl TokenBucket {
     /// With at most `tokens` in it.
     pub(crate) fn new(rate: f64, capacity: f64, tokens: f64, at: Instant) -> Self {
         let capacity = capacity.max(LEAST_CAPACITY);
@@ -65,7 +65,7 @@ impl Bucket {
     }
 
     /// Takes the tokens of one message, or says how long to wait for them.
-    pub(crate) fn try_take(&mut self, cost: u8, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn try_acquire(&mut self, cost: u8, now: Instant) -> Result<(), Duration> {
         (self.tokens, self.at) = (self.tokens(now), now);
         let cost = f64::from(cost);
         let missing = cost.min(self.capacity) - self.tokens;
@@ -83,7 +83,7 @@ impl Bucket {
 /// last round, and a little more, so a steady few complaints do not grind the pace down. A share, because a round in which
 /// the link was down or the queue empty says nothing about the limit.
 #[derive(Debug)]
-struct Pursuit {
+struct AdaptiveRate {
     /// From the configuration; `None`: no limit.
     configured: Option<f64>,
     /// Set while the provider slows us down.
@@ -101,7 +101,7 @@ struct Slowed {
     complaints: u32,
 }
 
-impl Pursuit {
+impl AdaptiveRate {
     const fn new(configured: Option<f64>) -> Self {
         Self { configured, slowed: None }
     }
@@ -127,7 +127,7 @@ impl Pursuit {
     }
 
     /// The provider took `segments`.
-    fn taken(&mut self, segments: u8) {
+    fn on_accepted(&mut self, segments: u8) {
         if let Some(slowed) = &mut self.slowed {
             slowed.taken += f64::from(segments);
         }
@@ -135,7 +135,7 @@ impl Pursuit {
 
     /// The provider said "too fast"; whether that changed the rate. `measured` is the present throughput: where no limit is
     /// set, it is what we come from.
-    fn throttled(&mut self, now: Instant, measured: f64) -> bool {
+    fn on_throttled(&mut self, now: Instant, measured: f64) -> bool {
         if let Some(slowed) = &mut self.slowed {
             slowed.complaints += 1;
             return false;
@@ -147,7 +147,7 @@ impl Pursuit {
     }
 
     /// Ends the round that is over, if one is; whether that changed the rate.
-    fn settle(&mut self, now: Instant) -> bool {
+    fn end_round(&mut self, now: Instant) -> bool {
         let Some(slowed) = &mut self.slowed else { return false };
         let time = now.duration_since(slowed.round_began);
         if time < ROUND {
@@ -181,11 +181,11 @@ struct State {
     /// We feed none.
     idle: bool,
     /// For our share.
-    pursuit: Pursuit,
+    pursuit: AdaptiveRate,
     /// `None`: no limit.
-    bucket: Option<Bucket>,
+    bucket: Option<TokenBucket>,
     /// `None`: no limit is configured.
-    window: Option<Window>,
+    window: Option<SlidingWindow>,
 }
 
 impl State {
@@ -194,19 +194,19 @@ impl State {
         let burst = |rate: f64| (rate * BURST).max(LEAST_BURST * self.share);
         let now = Instant::now();
         let tokens = self.bucket.as_ref().map_or(0.0, |bucket| bucket.tokens(now)).min(tokens);
-        self.bucket = self.pursuit.rate().map(|rate| Bucket::new(rate, burst(rate), tokens, now));
+        self.bucket = self.pursuit.rate().map(|rate| TokenBucket::new(rate, burst(rate), tokens, now));
     }
 
-    fn try_take(&mut self, segments: u8, now: Instant) -> Result<(), Duration> {
+    fn try_acquire(&mut self, segments: u8, now: Instant) -> Result<(), Duration> {
         let wait = self.window.as_mut().map_or(Duration::ZERO, |window| window.wait(segments, now));
         if !wait.is_zero() {
             return Err(wait);
         }
         if let Some(bucket) = &mut self.bucket {
-            bucket.try_take(segments, now)?;
+            bucket.try_acquire(segments, now)?;
         }
         if let Some(window) = &mut self.window {
-            window.leave(segments, now);
+            window.record(segments, now);
         }
         Ok(())
     }
@@ -226,20 +226,20 @@ impl Pace {
     pub(crate) fn new(segments_per_second: u32, channels: u16) -> Self {
         let channels = channels.max(1);
         let whole = (segments_per_second > 0).then(|| f64::from(segments_per_second));
-        let window = whole.map(|whole| Window::new(longest_burst(whole, channels), Instant::now()));
-        let pursuit = Pursuit::new(whole);
+        let window = whole.map(|whole| SlidingWindow::new(longest_burst(whole, channels), Instant::now()));
+        let pursuit = AdaptiveRate::new(whole);
         let mut state = State { channels, whole, share: 1.0, idle: true, pursuit, bucket: None, window };
         state.refill(0.0);
         Self(Mutex::new(state))
     }
 
     /// From now on `fed` of the gateway's channels are ours. What was learnt about the provider stays.
-    pub(crate) fn share(&self, fed: u16) {
+    pub(crate) fn set_channels_held(&self, fed: u16) {
         self.with(|state| {
             let began = std::mem::replace(&mut state.idle, fed == 0);
             let share = f64::from(fed) / f64::from(state.channels);
             if let (Some(window), Some(whole)) = (&mut state.window, state.whole) {
-                window.allow(whole * share, Instant::now());
+                window.set_limit(whole * share, Instant::now());
             }
             if fed == 0 {
                 return;
@@ -257,7 +257,7 @@ impl Pace {
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         // A panic in here leaves numbers behind, no half-done work.
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.pursuit.settle(Instant::now()) {
+        if state.pursuit.end_round(Instant::now()) {
             // Slowing down must not begin with a burst.
             state.refill(0.0);
         }
@@ -265,19 +265,19 @@ impl Pace {
     }
 
     /// Takes the tokens of one message, or says how long to wait before trying again.
-    pub(crate) fn try_take(&self, segments: u8) -> Result<(), Duration> {
-        self.with(|state| state.try_take(segments.max(1), Instant::now()))
+    pub(crate) fn try_acquire(&self, segments: u8) -> Result<(), Duration> {
+        self.with(|state| state.try_acquire(segments.max(1), Instant::now()))
     }
 
     /// The provider took a message.
-    pub(crate) fn taken(&self, segments: u8) {
-        self.with(|state| state.pursuit.taken(segments));
+    pub(crate) fn on_accepted(&self, segments: u8) {
+        self.with(|state| state.pursuit.on_accepted(segments));
     }
 
     /// The provider said "too fast"; gives the new rate where it changed. `measured`: messages per second now.
-    pub(crate) fn throttled(&self, measured: f64) -> Option<f64> {
+    pub(crate) fn on_throttled(&self, measured: f64) -> Option<f64> {
         self.with(|state| {
-            if !state.pursuit.throttled(Instant::now(), measured) {
+            if !state.pursuit.on_throttled(Instant::now(), measured) {
                 return None;
             }
             state.refill(0.0);

@@ -6,14 +6,14 @@ use super::*;
 /// A pace of which all is ours.
 fn ours(segments_per_second: u32) -> Pace {
     let pace = Pace::new(segments_per_second, 1);
-    pace.share(1);
+    pace.set_channels_held(1);
     pace
 }
 
 async fn take(pace: &Pace, messages: u32, segments: u8) -> Duration {
     let start = Instant::now();
     for _ in 0..messages {
-        while let Err(wait) = pace.try_take(segments) {
+        while let Err(wait) = pace.try_acquire(segments) {
             tokio::time::sleep(wait).await;
         }
     }
@@ -34,7 +34,7 @@ async fn a_long_message_costs_its_segments() {
 async fn zero_is_no_limit_until_the_provider_complains() {
     let pace = ours(0);
     assert_eq!(take(&pace, 10_000, 1).await, Duration::ZERO);
-    assert_eq!(pace.throttled(2000.0), Some(1000.0));
+    assert_eq!(pace.on_throttled(2000.0), Some(1000.0));
     let slowed = take(&pace, 1000, 1).await;
     assert!((0.95..1.1).contains(&slowed.as_secs_f64()), "{slowed:?}");
     // A quarter more each second from one half.
@@ -75,7 +75,7 @@ impl Relay {
         order.sort_by_key(|&w| now[w] > self.fed[w]);
         for w in order {
             if now[w] != self.fed[w] {
-                self.workers[w].share(now[w]);
+                self.workers[w].set_channels_held(now[w]);
             }
         }
         self.fed = now.to_vec();
@@ -83,7 +83,7 @@ impl Relay {
 
     /// A worker with an endless queue of messages sends what it may; `next` has the segments of its next message.
     fn send(&mut self, w: usize, next: &mut u8, mut then: impl FnMut() -> u8) {
-        while self.fed[w] > 0 && self.workers[w].try_take(*next).is_ok() {
+        while self.fed[w] > 0 && self.workers[w].try_acquire(*next).is_ok() {
             self.left.extend(std::iter::repeat_n(Instant::now(), usize::from(*next)));
             *next = then();
         }
@@ -147,7 +147,7 @@ async fn no_second_sees_more_than_the_rate_and_no_burst_whoever_takes_over_from_
 #[tokio::test(start_paused = true)]
 async fn less_than_a_segment_a_second_is_not_nothing() {
     let pace = Pace::new(1, 4);
-    pace.share(2);
+    pace.set_channels_held(2);
     let took = take(&pace, 5, 1).await;
     assert!((8.0..=11.0).contains(&took.as_secs_f64()), "two seconds for each: {took:?}");
 }
@@ -174,12 +174,12 @@ async fn the_shares_of_all_make_up_the_whole_rate() {
 async fn what_is_owed_stays_owed_when_the_rate_changes() {
     let pace = ours(30);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(pace.try_take(30), Ok(()), "longer than what is saved up: 20 are owed");
-    pace.throttled(30.0);
+    assert_eq!(pace.try_acquire(30), Ok(()), "longer than what is saved up: 20 are owed");
+    pace.on_throttled(30.0);
     let paid = Duration::from_secs_f64(21.0 / 15.0);
     let wait = async {
         let start = Instant::now();
-        while let Err(wait) = pace.try_take(1) {
+        while let Err(wait) = pace.try_acquire(1) {
             tokio::time::sleep(wait).await;
         }
         start.elapsed()
@@ -194,14 +194,14 @@ async fn a_slower_pace_that_ends_leaves_the_second_as_full_as_it_was() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut left = Vec::new();
     for n in 0..4_000_u32 {
-        while let Err(wait) = pace.try_take(1) {
+        while let Err(wait) = pace.try_acquire(1) {
             tokio::time::sleep(wait).await;
         }
         left.push(Instant::now());
         if n == 500 {
-            pace.throttled(400.0);
+            pace.on_throttled(400.0);
         }
-        pace.taken(1);
+        pace.on_accepted(1);
     }
     assert_eq!(pace.rate(), Some(400.0));
     let fullest = fullest_second(&left);
@@ -211,13 +211,13 @@ async fn a_slower_pace_that_ends_leaves_the_second_as_full_as_it_was() {
 #[tokio::test(start_paused = true)]
 async fn what_was_learnt_about_the_provider_is_scaled_with_the_share() {
     let pace = Pace::new(1_000, 4);
-    pace.share(2);
+    pace.set_channels_held(2);
     assert_eq!(pace.rate(), Some(500.0));
-    assert_eq!(pace.throttled(0.0), Some(250.0));
-    pace.share(1);
+    assert_eq!(pace.on_throttled(0.0), Some(250.0));
+    pace.set_channels_held(1);
     assert_eq!(pace.rate(), Some(125.0));
     assert!((pace.factor() - 0.5).abs() < 1e-9);
-    pace.share(4);
+    pace.set_channels_held(4);
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(pace.rate(), Some(1_000.0));
 }
@@ -229,15 +229,15 @@ async fn play(pace: &Pace, limit: u32, seconds: u32) -> (u32, u32) {
         let second = Instant::now() + Duration::from_secs(1);
         let mut left = limit;
         while Instant::now() < second {
-            match pace.try_take(1) {
+            match pace.try_acquire(1) {
                 Ok(()) if left > 0 => {
                     left -= 1;
                     taken += 1;
-                    pace.taken(1);
+                    pace.on_accepted(1);
                 }
                 Ok(()) => {
                     refused += 1;
-                    pace.throttled(2_000.0);
+                    pace.on_throttled(2_000.0);
                 }
                 Err(wait) => tokio::time::sleep(wait.max(Duration::from_micros(100))).await,
             }
@@ -262,13 +262,13 @@ async fn the_pace_settles_just_above_what_the_provider_takes() {
 async fn a_steady_few_complaints_do_not_grind_the_pace_down() {
     let pace = ours(1_000);
     for n in 0..30_000_u32 {
-        while let Err(wait) = pace.try_take(1) {
+        while let Err(wait) = pace.try_acquire(1) {
             tokio::time::sleep(wait).await;
         }
         if n % 25 == 0 {
-            pace.throttled(1_000.0);
+            pace.on_throttled(1_000.0);
         } else {
-            pace.taken(1);
+            pace.on_accepted(1);
         }
     }
     assert!(pace.rate().is_none_or(|rate| rate > 400.0), "{:?}", pace.rate());
@@ -277,9 +277,9 @@ async fn a_steady_few_complaints_do_not_grind_the_pace_down() {
 #[tokio::test(start_paused = true)]
 async fn a_window_full_of_complaints_cuts_once() {
     let pace = ours(1000);
-    assert_eq!(pace.throttled(900.0), Some(500.0));
+    assert_eq!(pace.on_throttled(900.0), Some(500.0));
     for _ in 0..49 {
-        assert_eq!(pace.throttled(900.0), None);
+        assert_eq!(pace.on_throttled(900.0), None);
     }
     assert_eq!(pace.rate(), Some(500.0));
     tokio::time::sleep(ROUND).await;
@@ -290,7 +290,7 @@ async fn a_window_full_of_complaints_cuts_once() {
 async fn the_rate_comes_back_and_never_dies() {
     let pace = ours(100);
     for _ in 0..20 {
-        pace.throttled(100.0);
+        pace.on_throttled(100.0);
         tokio::time::sleep(ROUND).await;
     }
     assert_eq!(pace.rate(), Some(1.0));
@@ -302,17 +302,17 @@ async fn the_rate_comes_back_and_never_dies() {
 #[tokio::test(start_paused = true)]
 async fn it_saves_up_to_its_capacity_and_no_more() {
     let start = Instant::now();
-    let mut bucket = Bucket::new(10.0, 5.0, 100.0, start);
-    assert_eq!((0..9).filter(|_| bucket.try_take(1, start).is_ok()).count(), 5);
+    let mut bucket = TokenBucket::new(10.0, 5.0, 100.0, start);
+    assert_eq!((0..9).filter(|_| bucket.try_acquire(1, start).is_ok()).count(), 5);
     let later = start + Duration::from_mins(1);
-    assert_eq!((0..9).filter(|_| bucket.try_take(1, later).is_ok()).count(), 5);
+    assert_eq!((0..9).filter(|_| bucket.try_acquire(1, later).is_ok()).count(), 5);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_longer_than_the_bucket_is_paid_for_afterwards() {
     let start = Instant::now();
-    let mut bucket = Bucket::new(1.0, 2.0, 2.0, start);
-    assert_eq!(bucket.try_take(6, start), Ok(()));
-    assert_eq!(bucket.try_take(1, start), Err(Duration::from_secs(5)));
-    assert_eq!(bucket.try_take(1, start + Duration::from_secs(5)), Ok(()));
+    let mut bucket = TokenBucket::new(1.0, 2.0, 2.0, start);
+    assert_eq!(bucket.try_acquire(6, start), Ok(()));
+    assert_eq!(bucket.try_acquire(1, start), Err(Duration::from_secs(5)));
+    assert_eq!(bucket.try_acquire(1, start + Duration::from_secs(5)), Ok(()));
 }
