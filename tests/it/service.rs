@@ -12,7 +12,7 @@ use klaroen_simulator::{Faults, Smsc, SmscConfig};
 use klaroen_store::alerts::AlertView;
 use klaroen_store::retention::Retention;
 use klaroen_worker::{
-    ChannelHealth, ChannelSpec, GatewayRoute, SelfTest, Worker, WorkerError, WorkerSettings,
+    ChannelConfig, ChannelHealth, GatewayRoute, SelfTest, Worker, WorkerError, WorkerSettings,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -65,9 +65,10 @@ impl Service {
     pub fn start_gateways(world: &World, gateways: &[GatewayConfig], clock: Arc<dyn Clock>) -> Self {
         let wake = Arc::new(Notify::new());
         let shared = gateways.iter().cloned().map(Arc::new);
-        let channels = shared.flat_map(|config| ChannelSpec::of(&config, Country::NL, &clock)).collect();
+        let channels =
+            shared.flat_map(|config| ChannelConfig::for_gateway(&config, Country::NL, &clock)).collect();
         let settings = WorkerSettings {
-            routes: gateways.iter().map(|config| GatewayRoute::of(config).unwrap()).collect(),
+            routes: gateways.iter().map(|config| GatewayRoute::from_config(config).unwrap()).collect(),
             channels,
             country: Country::NL,
             receipt_grace: Duration::from_hours(24),
@@ -79,7 +80,7 @@ impl Service {
                 parked_receipts: Duration::from_hours(168),
                 receipts: Duration::from_hours(2160),
             },
-            self_tests: gateways.iter().filter_map(SelfTest::of).collect::<Result<_, _>>().unwrap(),
+            self_tests: gateways.iter().filter_map(SelfTest::from_config).collect::<Result<_, _>>().unwrap(),
         };
         let worker = Worker::new(world.store.clone(), clock, Arc::clone(&wake), settings);
         let health = Arc::new(worker.health());

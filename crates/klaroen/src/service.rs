@@ -17,7 +17,7 @@ use klaroen_gateway::config::GatewayConfig;
 use klaroen_store::Store;
 use klaroen_store::matching::MatchRules;
 use klaroen_store::retention::Retention;
-use klaroen_worker::{ChannelHealth, ChannelSpec, GatewayRoute, SelfTest, Worker, WorkerSettings};
+use klaroen_worker::{ChannelConfig, ChannelHealth, GatewayRoute, SelfTest, Worker, WorkerSettings};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -240,15 +240,17 @@ fn worker_settings(
     rules: MatchRules,
     clock: &Arc<dyn Clock>,
 ) -> Result<WorkerSettings, Failure> {
-    let routes: Result<Vec<_>, _> = checked.gateways.iter().map(GatewayRoute::of).collect();
+    let routes: Result<Vec<_>, _> = checked.gateways.iter().map(GatewayRoute::from_config).collect();
     let routes = routes.map_err(|fault| Failure::new(format!("gateways: {fault}")))?;
-    let self_tests: Result<Vec<_>, _> = checked.gateways.iter().filter_map(SelfTest::of).collect();
+    let self_tests: Result<Vec<_>, _> = checked.gateways.iter().filter_map(SelfTest::from_config).collect();
     let self_tests = self_tests.map_err(|fault| Failure::new(format!("gateways: {fault}")))?;
     let sending = checked.sending;
     let gateways = checked.gateways.into_iter().map(Arc::new);
     Ok(WorkerSettings {
         routes,
-        channels: gateways.flat_map(|gateway| ChannelSpec::of(&gateway, sending.country, clock)).collect(),
+        channels: gateways
+            .flat_map(|gateway| ChannelConfig::for_gateway(&gateway, sending.country, clock))
+            .collect(),
         country: sending.country,
         receipt_grace: HOUR * sending.receipt_grace_hours,
         rules,

@@ -4,44 +4,26 @@
 //! a sweeper does what time brings about. Everything that must survive is in the database: a worker that is killed leaves
 //! leases behind, and whoever comes next settles them.
 
-mod batch;
-mod beside;
-mod bucket;
 mod channel;
-mod claimer;
-mod condition;
-mod control;
-mod crew;
-mod demand;
-mod evidence;
-mod finisher;
-mod health;
-mod in_doubt;
-mod inbound;
+mod events;
+mod gateway;
 mod instruments;
 mod jitter;
 mod lease;
-mod messages;
-mod pace;
-mod replies;
-mod route;
+mod outcome_writer;
 mod self_test;
 mod session;
-mod settler;
-mod share;
-mod spec;
-mod submit;
+mod status_query;
 mod supervise;
-mod sweeper;
-mod switchboard;
-mod tally;
-mod window;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use health::ChannelHealth;
+pub use channel::config::ChannelConfig;
+pub use channel::health::ChannelHealth;
+pub use gateway::routing::allocation::GatewayRoute;
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
 use klaroen_store::Store;
@@ -49,25 +31,23 @@ use klaroen_store::matching::MatchRules;
 use klaroen_store::refusals::Serving;
 use klaroen_store::replies::AutoReplyTexts;
 use klaroen_store::retention::Retention;
-pub use route::GatewayRoute;
 pub use self_test::SelfTest;
-pub use spec::ChannelSpec;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::channel::{ChannelTask, controls};
-use crate::control::GatewayControl;
-use crate::health::Board;
-use crate::messages::MessageCache;
-use crate::supervise::{ends_soon, supervise};
-use crate::switchboard::Switchboard;
+use crate::channel::health::HealthBoard;
+use crate::channel::{ChannelTask, handles};
+use crate::gateway::handle::GatewayHandle;
+use crate::gateway::routing::router::Router;
+use crate::session::message_cache::MessageCache;
+use crate::supervise::{supervise, with_shutdown_grace};
 
 /// What the configuration says.
 pub struct WorkerSettings {
     /// The connections.
-    pub channels: Vec<ChannelSpec>,
+    pub channels: Vec<ChannelConfig>,
     /// When each gateway is used, of all that are configured, in the order of the configuration. One that is not named here is
     /// used after all others, for everything.
     pub routes: Vec<GatewayRoute>,
@@ -104,7 +84,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     wake: Arc<Notify>,
     messages: Arc<MessageCache>,
-    board: Arc<Board>,
+    board: Arc<HealthBoard>,
     country: Country,
     receipt_grace: Duration,
     rules: MatchRules,
@@ -119,7 +99,7 @@ struct Shared {
 /// Sends what is queued, until it is told to stop.
 pub struct Worker {
     shared: Arc<Shared>,
-    channels: Vec<Arc<ChannelSpec>>,
+    channels: Vec<Arc<ChannelConfig>>,
     routes: Vec<GatewayRoute>,
 }
 
@@ -133,7 +113,7 @@ impl Worker {
             clock,
             wake,
             messages: Arc::default(),
-            board: Board::new(channels.iter().map(|spec| spec.name.clone())),
+            board: HealthBoard::new(channels.iter().map(|config| config.name.clone())),
             country: settings.country,
             receipt_grace: settings.receipt_grace,
             rules: settings.rules,
@@ -162,36 +142,36 @@ impl Worker {
         let stop = shutdown.child_token();
         let mut tasks = JoinSet::new();
         let worker = Uuid::new_v4();
-        let controls = controls(&self.channels, worker);
+        let handles = handles(&self.channels, worker);
         let all = Arc::clone(&self.shared);
-        let once = each_once(&controls);
+        let once = each_once(&handles);
         let (store, clock) = (all.store.clone(), Arc::clone(&all.clock));
-        let switchboard = Switchboard::new(store, clock, worker, self.routes, &once);
-        let (running, wake, board_stop) = (Arc::clone(&switchboard), Arc::clone(&all.wake), stop.clone());
+        let router = Router::new(store, clock, worker, self.routes, &once);
+        let (running, wake, board_stop) = (Arc::clone(&router), Arc::clone(&all.wake), stop.clone());
         tasks.spawn(async move {
             let start = || {
                 let (board, wake, stop) = (Arc::clone(&running), Arc::clone(&wake), board_stop.clone());
-                ends_soon(stop.clone(), async move { board.run(&wake, &stop).await })
+                with_shutdown_grace(stop.clone(), async move { board.run(&wake, &stop).await })
             };
-            ("switchboard".to_owned(), supervise("switchboard", &board_stop, start).await)
+            ("router".to_owned(), supervise("router", &board_stop, start).await)
         });
-        for control in once {
+        for handle in once {
             let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
             tasks.spawn(async move {
                 let start = || {
-                    let (shared, control, stop) = (Arc::clone(&shared), Arc::clone(&control), stop.clone());
-                    ends_soon(stop.clone(), async move {
-                        control.crew.run(&shared.store, &*shared.clock, &stop).await;
+                    let (shared, handle, stop) = (Arc::clone(&shared), Arc::clone(&handle), stop.clone());
+                    with_shutdown_grace(stop.clone(), async move {
+                        handle.peers.run(&shared.store, &*shared.clock, &stop).await;
                     })
                 };
-                ("crew".to_owned(), supervise("crew", &stop, start).await)
+                ("peers".to_owned(), supervise("peers", &stop, start).await)
             });
         }
-        for (index, (spec, control)) in self.channels.into_iter().zip(controls).enumerate() {
+        for (index, (config, handle)) in self.channels.into_iter().zip(handles).enumerate() {
             let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
-            let name = spec.name.to_string();
+            let name = config.name.to_string();
             let channel =
-                Arc::new(ChannelTask { shared, spec, control, switchboard: Arc::clone(&switchboard), index });
+                Arc::new(ChannelTask { shared, config, handle, router: Arc::clone(&router), index });
             tasks.spawn(async move {
                 let kept = supervise(&name, &stop, || Arc::clone(&channel).run(stop.clone())).await;
                 (name, kept)
@@ -199,15 +179,15 @@ impl Worker {
         }
         let (shared, tests_stop) = (Arc::clone(&self.shared), stop.clone());
         tasks.spawn(async move {
-            let run = || self_test::upkeep::run(Arc::clone(&shared), tests_stop.clone());
-            let start = || ends_soon(tests_stop.clone(), run());
+            let run = || self_test::schedule::run(Arc::clone(&shared), tests_stop.clone());
+            let start = || with_shutdown_grace(tests_stop.clone(), run());
             ("self-tests".to_owned(), supervise("self-tests", &tests_stop, start).await)
         });
-        let (shared, sweeper_stop) = (self.shared, stop.clone());
+        let (shared, upkeep_stop) = (self.shared, stop.clone());
         tasks.spawn(async move {
-            let run = || sweeper::run(Arc::clone(&shared), sweeper_stop.clone());
-            let start = || ends_soon(sweeper_stop.clone(), run());
-            ("sweeper".to_owned(), supervise("sweeper", &sweeper_stop, start).await)
+            let run = || upkeep::run(Arc::clone(&shared), upkeep_stop.clone());
+            let start = || with_shutdown_grace(upkeep_stop.clone(), run());
+            ("upkeep".to_owned(), supervise("upkeep", &upkeep_stop, start).await)
         });
         let mut result = Ok(());
         while let Some(ended) = tasks.join_next().await {
@@ -220,22 +200,22 @@ impl Worker {
             result = Err(WorkerError::KeptFailing { task });
         }
         let farewell = async {
-            switchboard.farewell().await;
+            router.withdraw_reports().await;
             if let Err(error) = all.store.forget_worker(worker, all.clock.now()).await {
                 tracing::debug!(%error, "the others find out by themselves that this worker is gone");
             }
         };
-        ends_soon(stop, farewell).await;
+        with_shutdown_grace(stop, farewell).await;
         result
     }
 }
 
 /// Each gateway once: as it is routed, or for everything.
-fn serving(channels: &[Arc<ChannelSpec>], routes: &[GatewayRoute]) -> Vec<Serving> {
+fn serving(channels: &[Arc<ChannelConfig>], routes: &[GatewayRoute]) -> Vec<Serving> {
     let mut serving: BTreeMap<&String, Serving> = BTreeMap::new();
-    for spec in channels {
-        let gateway = spec.name.gateway.clone();
-        serving.insert(&spec.name.gateway, Serving { gateway, ..Serving::default() });
+    for config in channels {
+        let gateway = config.name.gateway.clone();
+        serving.insert(&config.name.gateway, Serving { gateway, ..Serving::default() });
     }
     for route in routes {
         let (priorities, countries) = (route.priorities.clone(), route.countries.clone());
@@ -244,12 +224,12 @@ fn serving(channels: &[Arc<ChannelSpec>], routes: &[GatewayRoute]) -> Vec<Servin
     serving.into_values().collect()
 }
 
-/// The channels of a gateway share one control.
-fn each_once(controls: &[Arc<GatewayControl>]) -> Vec<Arc<GatewayControl>> {
-    let mut once: Vec<Arc<GatewayControl>> = Vec::new();
-    for control in controls {
-        if !once.iter().any(|known| Arc::ptr_eq(known, control)) {
-            once.push(Arc::clone(control));
+/// The channels of a gateway share one handle.
+fn each_once(handles: &[Arc<GatewayHandle>]) -> Vec<Arc<GatewayHandle>> {
+    let mut once: Vec<Arc<GatewayHandle>> = Vec::new();
+    for handle in handles {
+        if !once.iter().any(|known| Arc::ptr_eq(known, handle)) {
+            once.push(Arc::clone(handle));
         }
     }
     once

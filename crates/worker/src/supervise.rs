@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{instruments, jitter};
 
@@ -34,7 +35,7 @@ where
     loop {
         let started = Instant::now();
         // Aborted with us, not left behind.
-        let ended = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(start())).await;
+        let ended = AbortOnDropHandle::new(tokio::spawn(start())).await;
         if shutdown.is_cancelled() && ended.is_ok() {
             return Ok(());
         }
@@ -54,7 +55,10 @@ where
 
 /// Gives what `task` gives, unless it takes longer than the grace once all is to end: then it is left where it is, as a crash
 /// would leave it.
-pub(crate) async fn ends_soon<T>(shutdown: CancellationToken, task: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn with_shutdown_grace<T>(
+    shutdown: CancellationToken,
+    task: impl Future<Output = T>,
+) -> Option<T> {
     let late = async {
         shutdown.cancelled_owned().await;
         tokio::time::sleep(GRACE).await;
@@ -69,10 +73,52 @@ pub(crate) async fn ends_soon<T>(shutdown: CancellationToken, task: impl Future<
     }
 }
 
+/// A task that dies with whoever started it.
+pub(crate) struct ChildTask {
+    what: &'static str,
+    task: AbortOnDropHandle<()>,
+    over: bool,
+}
+
+impl ChildTask {
+    /// Starts it. `what`: for the log.
+    pub(crate) fn start(what: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { what, task: AbortOnDropHandle::new(tokio::spawn(task)), over: false }
+    }
+
+    /// Waits until it fails, and for ever where it ends as it should.
+    pub(crate) async fn failed(&mut self) {
+        if !self.ended().await {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Waits for its end; whether that came in time.
+    pub(crate) async fn end(mut self, by: Instant) -> bool {
+        tokio::time::timeout_at(by, self.ended()).await.is_ok()
+    }
+
+    /// Waits for its end; whether it ended as it should. Its failure is told once.
+    async fn ended(&mut self) -> bool {
+        if self.over {
+            return true;
+        }
+        let ended = (&mut self.task).await;
+        self.over = true;
+        if let Err(error) = &ended {
+            tracing::error!(task = self.what, panicked = error.is_panic(), "a task of the channel failed");
+        }
+        ended.is_ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
+
+    use futures::FutureExt;
 
     use super::*;
 
@@ -80,10 +126,14 @@ mod tests {
     async fn a_step_that_hangs_holds_nothing_up_once_all_is_to_end() {
         let shutdown = CancellationToken::new();
         let slow = tokio::time::sleep(Duration::from_hours(1));
-        assert_eq!(ends_soon(shutdown.clone(), slow).await, Some(()), "before that it has all the time");
+        assert_eq!(
+            with_shutdown_grace(shutdown.clone(), slow).await,
+            Some(()),
+            "before that it has all the time"
+        );
         shutdown.cancel();
-        assert_eq!(ends_soon(shutdown.clone(), async { 7 }).await, Some(7));
-        assert_eq!(ends_soon(shutdown, std::future::pending::<()>()).await, None);
+        assert_eq!(with_shutdown_grace(shutdown.clone(), async { 7 }).await, Some(7));
+        assert_eq!(with_shutdown_grace(shutdown, std::future::pending::<()>()).await, None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -104,5 +154,18 @@ mod tests {
         assert_eq!(starts.swap(0, Ordering::SeqCst), FAILURES);
         assert_eq!(supervise("t", &shutdown, start(2)).await, Ok(()));
         assert_eq!(starts.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_is_noticed_and_an_end_is_none() {
+        let mut good = ChildTask::start("good", async {});
+        let mut bad = ChildTask::start("bad", async { panic!("scripted panic") });
+        bad.failed().await;
+        tokio::task::yield_now().await;
+        assert!(good.failed().now_or_never().is_none());
+        assert!(good.failed().now_or_never().is_none(), "and again");
+        let by = Instant::now() + Duration::from_secs(1);
+        assert!(good.end(by).await && bad.end(by).await);
+        assert!(!ChildTask::start("slow", std::future::pending()).end(by).await);
     }
 }

@@ -31,7 +31,7 @@ use klaroen_store::retention::Retention;
 use klaroen_store::seal::Keys;
 use klaroen_store::{Actor, Store, StoreOptions};
 use klaroen_worker::{
-    ChannelHealth, ChannelSpec, GatewayRoute, SelfTest, Worker, WorkerError, WorkerSettings,
+    ChannelConfig, ChannelHealth, GatewayRoute, SelfTest, Worker, WorkerError, WorkerSettings,
 };
 use tempfile::TempDir;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot, watch};
@@ -282,7 +282,7 @@ pub fn connection(
     window: usize,
     segments_per_second: u32,
     script: Script,
-) -> (ChannelSpec, Provider) {
+) -> (ChannelConfig, Provider) {
     connection_of(gateway, window, segments_per_second, 1, script)
 }
 
@@ -293,7 +293,7 @@ fn connection_of(
     segments_per_second: u32,
     segments: u8,
     script: Script,
-) -> (ChannelSpec, Provider) {
+) -> (ChannelConfig, Provider) {
     let name = ChannelName { gateway: gateway.into(), channel: 0 };
     let (submitted, seen) = mpsc::channel(50_000);
     let (events, heard) = mpsc::channel(100);
@@ -307,12 +307,12 @@ fn connection_of(
             status: shown.clone(),
         })
     };
-    let spec = ChannelSpec { name, window, segments_per_second, connect: Box::new(connect) };
+    let spec = ChannelConfig { name, window, segments_per_second, connect: Box::new(connect) };
     (spec, Provider { submitted: seen, events, status })
 }
 
 pub fn settings(
-    channels: Vec<ChannelSpec>,
+    channels: Vec<ChannelConfig>,
     routes: Vec<GatewayRoute>,
     drain_deadline: Duration,
 ) -> WorkerSettings {

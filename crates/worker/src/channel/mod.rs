@@ -1,0 +1,309 @@
+//! One channel: hold its lease, connect, feed the connection, wind down; and again, until shutdown.
+
+pub(crate) mod config;
+pub(crate) mod health;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use klaroen_gateway::{Channel, ChannelStatus, SmsGateway};
+use klaroen_store::channels::ChannelName;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::events::EventReader;
+use crate::events::replies::{self, ReplyReader};
+use crate::gateway::handle::GatewayHandle;
+use crate::gateway::routing::router::Router;
+use crate::instruments::ChannelInstruments;
+use crate::lease::channel_lease::{Lease, LeaseRequest};
+use crate::outcome_writer::OutcomeWriter;
+use crate::self_test::SelfTester;
+use crate::session::claim::Claimer;
+use crate::session::unknown_attempts::UnknownAttempts;
+use crate::session::{Ended, Session, SessionContext};
+use crate::status_query::StatusQueries;
+use crate::supervise::{ChildTask, with_shutdown_grace};
+use crate::{ChannelConfig, Shared, jitter};
+
+/// What the last answers, and what only the connection knows, may take after the drain deadline.
+const LAST: Duration = Duration::from_secs(2);
+/// What storing the last events may take after that.
+const EVENTS: Duration = Duration::from_secs(1);
+/// What taking leave of the provider and the last commits may take after that.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// What a connection whose lease is lost gets to hear its last answers.
+const LOST: Duration = Duration::from_secs(2);
+/// Before a connection that was closed for good, or could not be tried, is made anew.
+const RECONNECT: Duration = Duration::from_secs(5);
+
+/// One channel and what it shares with others.
+pub(crate) struct ChannelTask {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) config: Arc<ChannelConfig>,
+    pub(crate) handle: Arc<GatewayHandle>,
+    pub(crate) router: Arc<Router>,
+    /// Its place on the board.
+    pub(crate) index: usize,
+}
+
+impl ChannelTask {
+    /// Runs until shutdown.
+    pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        let (store, clock) = (&self.shared.store, &self.shared.clock);
+        let instruments = Arc::new(ChannelInstruments::new(&self.config.name));
+        instruments.up.set(0.0);
+        let peers = &self.handle.peers;
+        let applicant = LeaseRequest {
+            store,
+            clock,
+            name: &self.config.name,
+            peers,
+            wake: &self.shared.wake,
+            elsewhere: &|elsewhere| self.shared.board.elsewhere(self.index, elsewhere),
+        };
+        loop {
+            // Asked back by another worker or by the end of the process: the same to the session.
+            let stop = shutdown.child_token();
+            let Some((lease, held)) = applicant.acquire(&stop, &shutdown).await else { break };
+            tracing::info!(channel = %self.config.name, "channel leased");
+            let ended = self.session(&lease, &instruments, &stop, &shutdown).await;
+            instruments.up.set(0.0);
+            let give_back = async {
+                lease.release().await;
+                drop(held);
+                peers.report(store, &**clock).await;
+                if let Err(error) = store.announce().await {
+                    tracing::debug!(%error, "nobody was told that a channel is free");
+                }
+            };
+            with_shutdown_grace(shutdown.clone(), give_back).await;
+            tracing::info!(channel = %self.config.name, ?ended, "channel given back");
+        }
+    }
+
+    async fn session(
+        &self,
+        lease: &Lease,
+        instruments: &Arc<ChannelInstruments>,
+        stop: &CancellationToken,
+        shutdown: &CancellationToken,
+    ) -> Ended {
+        let Channel { gateway, events, status } = match (self.config.connect)() {
+            Ok(channel) => channel,
+            Err(error) => {
+                tracing::error!(channel = %self.config.name, %error, "the connection cannot even be tried");
+                let (_status, refused) = watch::channel(ChannelStatus::Refused { reason: error.to_string() });
+                let _shown = self.shared.board.show(self.index, refused);
+                return broken(stop).await;
+            }
+        };
+        let _shown = self.shared.board.show(self.index, status.clone());
+        let writer = OutcomeWriter::start(
+            self.shared.store.clone(),
+            self.config.name.gateway.clone(),
+            Arc::clone(&self.shared.wake),
+        );
+        let unknown_attempts = Arc::new(UnknownAttempts::default());
+        let stop_events = CancellationToken::new();
+        let [mut inbound, mut replies] =
+            self.listen(events, &writer, &unknown_attempts, instruments, &stop_events);
+        let mut asking = ChildTask::start("status queries", self.status_queries(&gateway, instruments).run());
+        let stop_tests = CancellationToken::new();
+        let mut tester = self.tester(&gateway, &status, &stop_tests);
+        let mut session = Session::new(SessionContext {
+            claimer: self.claimer(&writer),
+            handle: Arc::clone(&self.handle),
+            router: Arc::clone(&self.router),
+            gateway: Arc::clone(&gateway),
+            status,
+            unknown_attempts,
+            lease_status: lease.status().clone(),
+            instruments: Arc::clone(instruments),
+            wake: Arc::clone(&self.shared.wake),
+            window: self.config.window.max(1),
+        });
+        let ended = {
+            let mut guard = self.handle.bind();
+            tokio::select! {
+                biased;
+                ended = session.run(lease, &mut guard, stop) => ended,
+                // What is sent on would have no receipts, or a STOP would be refused: begin anew.
+                () = inbound.failed() => Ended::Broken,
+                () = replies.failed() => Ended::Broken,
+                () = asking.failed() => Ended::Broken,
+                () = tester.failed() => Ended::Broken,
+            }
+        };
+        // What it was asking about is asked again by whoever comes next.
+        drop(asking);
+        // The others take over what would have been ours.
+        self.router.on_change();
+
+        if ended == Ended::LeaseLost {
+            // What still waits in the connection goes back at once, and is not in doubt.
+            gateway.halt();
+        }
+        let patience = self.shared.drain_deadline;
+        // Another process may be connecting already, and a provider counts connections.
+        let patience = if ended == Ended::LeaseLost { patience.min(LOST) } else { patience };
+        let drained_by = Instant::now() + patience;
+        let told_by = drained_by + LAST;
+        let (heard_by, closed_by) = (told_by + EVENTS, told_by + EVENTS + FAREWELL);
+        stop_tests.cancel();
+        session.drain(drained_by).await;
+        if !tester.end(drained_by).await {
+            tracing::warn!("a test message was not answered in time: it is in doubt");
+        }
+        // While its events are taken, so that no answer and no part of a reply is lost.
+        drain(&*gateway, told_by).await;
+        // While the connection is open, so that what is stored is acknowledged.
+        stop_events.cancel();
+        if !(inbound.end(heard_by).await && replies.end(heard_by).await) {
+            tracing::warn!("events were not stored in time: the provider is to send them again");
+        }
+        close(&*gateway, closed_by).await;
+        // A database that is away comes back; only the end of the process cannot wait for it.
+        let give_up = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep_until(closed_by.max(Instant::now() + FAREWELL)).await;
+        };
+        writer.close(give_up).await;
+        if ended == Ended::Broken { broken(stop).await } else { ended }
+    }
+
+    /// Starts what hands over test messages; it ends at once where the gateway has no number to test with.
+    fn tester(
+        &self,
+        gateway: &Arc<dyn SmsGateway>,
+        status: &watch::Receiver<ChannelStatus>,
+        stop: &CancellationToken,
+    ) -> ChildTask {
+        let own = self.shared.self_tests.iter().find(|test| test.gateway == self.config.name.gateway);
+        let tester = own.map(|own| SelfTester {
+            store: self.shared.store.clone(),
+            clock: Arc::clone(&self.shared.clock),
+            channel: self.config.name.clone(),
+            handle: Arc::clone(&self.handle),
+            gateway: Arc::clone(gateway),
+            status: status.clone(),
+            number: own.number.clone(),
+        });
+        let stop = stop.clone();
+        ChildTask::start("self-tests", async move {
+            if let Some(tester) = tester {
+                tester.run(stop).await;
+            }
+        })
+    }
+
+    fn claimer(&self, writer: &OutcomeWriter) -> Claimer {
+        Claimer {
+            store: self.shared.store.clone(),
+            clock: Arc::clone(&self.shared.clock),
+            messages: Arc::clone(&self.shared.messages),
+            results: writer.sender(),
+            channel: self.config.name.clone(),
+            known: Arc::default(),
+            abandoned: writer.abandoned(),
+        }
+    }
+
+    fn status_queries(
+        &self,
+        gateway: &Arc<dyn SmsGateway>,
+        instruments: &Arc<ChannelInstruments>,
+    ) -> StatusQueries {
+        StatusQueries {
+            store: self.shared.store.clone(),
+            clock: Arc::clone(&self.shared.clock),
+            messages: Arc::clone(&self.shared.messages),
+            name: self.config.name.gateway.clone(),
+            gateway: Arc::clone(gateway),
+            handle: Arc::clone(&self.handle),
+            instruments: Arc::clone(instruments),
+            wake: Arc::clone(&self.shared.wake),
+        }
+    }
+
+    /// Starts what takes the connection's events; the tasks end after it, and die with the session.
+    fn listen(
+        &self,
+        events: mpsc::Receiver<klaroen_gateway::Delivered>,
+        writer: &OutcomeWriter,
+        unknown_attempts: &Arc<UnknownAttempts>,
+        instruments: &Arc<ChannelInstruments>,
+        stop: &CancellationToken,
+    ) -> [ChildTask; 2] {
+        let (sender, received) = mpsc::channel(replies::WAITING);
+        let inbound = EventReader {
+            store: self.shared.store.clone(),
+            clock: Arc::clone(&self.shared.clock),
+            gateway: self.config.name.gateway.clone(),
+            results: writer.sender(),
+            receipts: writer.receipts(),
+            replies: sender,
+            unknown_attempts: Arc::clone(unknown_attempts),
+            instruments: Arc::clone(instruments),
+            handle: Arc::clone(&self.handle),
+            router: Arc::clone(&self.router),
+        };
+        let replies = ReplyReader {
+            store: self.shared.store.clone(),
+            gateway: self.config.name.gateway.clone(),
+            country: self.shared.country,
+            texts: Arc::clone(&self.shared.texts),
+            wake: Arc::clone(&self.shared.wake),
+        };
+        [
+            ChildTask::start("events", inbound.run(events, stop.clone())),
+            ChildTask::start("replies", replies.run(received)),
+        ]
+    }
+}
+
+/// Waits before the next try. The channel stays leased and shown meanwhile, so that the operator sees why.
+async fn broken(shutdown: &CancellationToken) -> Ended {
+    tokio::select! {
+        () = tokio::time::sleep(jitter::around(RECONNECT)) => {}
+        () = shutdown.cancelled() => {}
+    }
+    Ended::Broken
+}
+
+/// Waits for the last answers and for what only the connection knows.
+async fn drain(gateway: &dyn SmsGateway, by: Instant) {
+    let left = by.saturating_duration_since(Instant::now());
+    if tokio::time::timeout_at(by, gateway.drain(left)).await.is_err() {
+        tracing::warn!("the connection was not drained in time");
+    }
+}
+
+/// Takes leave of the provider; an adapter that does not come back is left behind.
+async fn close(gateway: &dyn SmsGateway, by: Instant) {
+    let left = by.saturating_duration_since(Instant::now());
+    if tokio::time::timeout_at(by, gateway.close(left)).await.is_err() {
+        tracing::warn!("the connection did not close in time");
+    }
+}
+
+/// The channels of each gateway share one handle; as many handles as gateways, in the order of `configs`.
+pub(crate) fn handles(configs: &[Arc<ChannelConfig>], worker: Uuid) -> Vec<Arc<GatewayHandle>> {
+    let mut known: Vec<(&str, Arc<GatewayHandle>)> = Vec::new();
+    let handle = |ChannelName { gateway, .. }: &'_ ChannelName, rate: u32| {
+        let channels = configs.iter().filter(|config| config.name.gateway == *gateway).count();
+        let channels = u16::try_from(channels).unwrap_or(u16::MAX);
+        Arc::new(GatewayHandle::new(gateway.clone(), rate, channels, worker))
+    };
+    for config in configs {
+        if !known.iter().any(|(name, _)| *name == config.name.gateway) {
+            known.push((&config.name.gateway, handle(&config.name, config.segments_per_second)));
+        }
+    }
+    let of = |config: &Arc<ChannelConfig>| {
+        known.iter().find(|(name, _)| *name == config.name.gateway).map(|(_, handle)| Arc::clone(handle))
+    };
+    configs.iter().filter_map(of).collect()
+}

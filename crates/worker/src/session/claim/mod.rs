@@ -1,0 +1,247 @@
+//! Claiming: the journal entry before the first byte, and the texts that belong to it.
+
+pub(crate) mod batch_size;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use klaroen_domain::decide::Decision;
+use klaroen_domain::outcome::{Failure, Scope};
+use klaroen_domain::phone::PhoneNumber;
+use klaroen_domain::time::{Clock, Timestamp};
+use klaroen_store::channels::ChannelName;
+use klaroen_store::claims::{Claim, ClaimError, ClaimRequest, Claimed, Part, Scan, Turns, lease_token};
+use klaroen_store::outcomes::Finished;
+use klaroen_store::{Store, StoreError};
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::request::Attempt;
+use crate::gateway::routing::router::Taking;
+use crate::outcome_writer::{FIRST_WAIT, LONGEST_WAIT};
+use crate::session::message_cache::{MessageCache, Outgoing};
+
+/// How long a delivery is leased: above any gateway's own time-out.
+pub(crate) const LEASE: Duration = Duration::from_mins(1);
+/// Clocks may differ this much, and the result must be written before the lease ends.
+const SKEW: Duration = Duration::from_secs(10);
+/// A delivery that could not be handed over in this time goes back: under its lease nobody else can send it.
+const HANDOVER_MOST: Duration = Duration::from_secs(2);
+/// What goes again under the same lease has at least so long for its answer.
+const AGAIN_LEAST: Duration = Duration::from_secs(20);
+/// When a text could not be read: the database is asked again then.
+const READ_AGAIN: Duration = Duration::from_secs(5);
+
+/// A leased delivery with its text.
+#[derive(Clone, Debug)]
+pub(crate) struct Ready {
+    pub(crate) attempt: Attempt,
+    pub(crate) phone: PhoneNumber,
+    pub(crate) message: Arc<Outgoing>,
+    /// Not submitted after this time.
+    pub(crate) hand_over_by: Instant,
+    /// Its submit is given up at this time.
+    pub(crate) deadline: Instant,
+    /// Messages that its request may have, itself included.
+    pub(crate) together: u16,
+}
+
+impl Ready {
+    /// To be handed over once more in a request of up to `together` messages, after one of which nothing was taken.
+    pub(crate) fn again(self, together: u16, now: Instant) -> Self {
+        let last = self.deadline.checked_sub(AGAIN_LEAST).unwrap_or(now);
+        Self { together, hand_over_by: last.min(now + HANDOVER_MOST), ..self }
+    }
+}
+
+/// What a claim brought.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) ready: Vec<Ready>,
+    /// Nothing was due: wait for a wake-up or for `next_due`.
+    pub(crate) queue_is_empty: bool,
+    /// How long until the next delivery is due.
+    pub(crate) next_due: Option<Duration>,
+}
+
+/// A part of the queue, and what of it was looked at.
+type Scanned = (Arc<Part>, Scan);
+
+/// What the claims of a channel leave to the next one.
+#[derive(Debug, Default)]
+pub(crate) struct ClaimState {
+    /// What was looked at, of which part of the queue.
+    scanned: Option<Scanned>,
+    turns: Turns,
+}
+
+/// What claiming needs.
+#[derive(Clone)]
+pub(crate) struct Claimer {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) messages: Arc<MessageCache>,
+    pub(crate) results: mpsc::Sender<Finished>,
+    pub(crate) channel: ChannelName,
+    pub(crate) known: Arc<Mutex<ClaimState>>,
+    /// The process ends, and what the database does not take now is given up.
+    pub(crate) abandoned: CancellationToken,
+}
+
+impl Claimer {
+    /// Leases up to `limit` deliveries and finds their texts. One without a text is finished here, so that it comes to an
+    /// end and holds up nobody. Where it is not known whether they are leased, they are put back before this ends.
+    pub(crate) async fn claim(&self, limit: u32, taking: &Taking) -> Result<Batch, StoreError> {
+        let (now, started, lease_token) = (self.clock.now(), Instant::now(), lease_token());
+        let claim = match self.lease(limit, taking, now, lease_token).await {
+            Ok(claim) => claim,
+            Err(ClaimError::NotMade(error)) => return Err(error),
+            Err(ClaimError::InDoubt(error)) => {
+                tracing::warn!(channel = %self.channel, %error, "a claim was not answered: it is given back");
+                self.give_back(lease_token).await;
+                return Err(error);
+            }
+        };
+        let mut batch = Batch {
+            queue_is_empty: claim.claimed.is_empty() && claim.suppressed == 0,
+            next_due: claim.next_due.map(|due| due.since(now)),
+            ready: Vec::with_capacity(claim.claimed.len()),
+        };
+        for claimed in claim.claimed {
+            match self.text(claimed).await {
+                Ok((attempt, phone, message)) => batch.ready.push(Ready {
+                    attempt,
+                    phone,
+                    message,
+                    hand_over_by: started + HANDOVER_MOST,
+                    deadline: started + LEASE.saturating_sub(SKEW),
+                    together: u16::MAX,
+                }),
+                Err(finished) => {
+                    if self.results.send(finished).await.is_err() {
+                        tracing::error!("a result has nowhere to go: its delivery becomes unknown");
+                    }
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    async fn lease(
+        &self,
+        limit: u32,
+        taking: &Taking,
+        now: Timestamp,
+        lease_token: i64,
+    ) -> Result<Claim, ClaimError> {
+        let lease_until = now.plus(LEASE);
+        let request = ClaimRequest { channel: &self.channel, limit, lease_until, now, lease_token };
+        let mut known = self.known.lock().await;
+        let ClaimState { scanned, turns } = &mut *known;
+        match taking {
+            Taking::Nothing => Ok(Claim::default()),
+            Taking::All => self.store.claim(&request, turns).await,
+            Taking::Part(part) => {
+                let (_, scan) = match scanned {
+                    Some(known) if Arc::ptr_eq(&known.0, part) => known,
+                    other => other.insert((Arc::clone(part), Scan::default())),
+                };
+                self.store.claim_part(&request, part, scan, turns).await
+            }
+        }
+    }
+
+    /// Puts back what a claim may have leased that nobody got to see, as soon as the database takes it: not a byte of it was
+    /// handed over, but nobody else can know that.
+    async fn give_back(&self, lease_token: i64) {
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.store.give_back(&self.channel.gateway, lease_token, self.clock.now()).await {
+                Ok(deliveries) => {
+                    return tracing::info!(channel = %self.channel, deliveries, "a claim was given back");
+                }
+                Err(error) if error.is_retryable() && !self.abandoned.is_cancelled() => {
+                    tracing::debug!(channel = %self.channel, %error, "a claim was not given back yet");
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.abandoned.cancelled() => {}
+                    }
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+                Err(error) => {
+                    return tracing::error!(
+                        channel = %self.channel,
+                        %error,
+                        "a claim was not given back: its deliveries become unknown when their lease ends"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Puts back what a claim brings that its session could not wait for. The writer of results waits for it.
+    pub(crate) async fn put_back(self, claiming: impl Future<Output = Option<Batch>>) {
+        let Some(batch) = claiming.await else { return };
+        for ready in batch.ready {
+            if self.results.send(ready.attempt.put_back(self.clock.now())).await.is_err() {
+                tracing::error!("a claim came too late: its deliveries become unknown when their lease ends");
+                return;
+            }
+        }
+    }
+
+    /// The text and the number of a delivery, or how it ends without them.
+    async fn text(&self, claimed: Claimed) -> Result<(Attempt, PhoneNumber, Arc<Outgoing>), Finished> {
+        let message = match self.messages.get(&self.store, claimed.message).await {
+            Ok(Some(message)) => message,
+            Ok(None) => {
+                tracing::error!(message = %claimed.message, "there is no such message");
+                return Err(self.without_text(&claimed, failed("message_missing", "the message is gone")));
+            }
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(message = %claimed.message, %error, "the text could not be read yet");
+                let due_at = self.clock.now().plus(READ_AGAIN);
+                return Err(self.without_text(&claimed, Decision::PutBack { due_at, spent: false }));
+            }
+            Err(error) => {
+                tracing::error!(message = %claimed.message, %error, "the text cannot be read");
+                let decision = failed("message_unreadable", "the stored message cannot be read");
+                return Err(self.without_text(&claimed, decision));
+            }
+        };
+        let attempt = Attempt {
+            id: claimed.id,
+            lease_token: claimed.lease_token,
+            retries: claimed.retries,
+            claims: claimed.claims,
+            expires_at: message.expires_at,
+            priority: message.priority,
+        };
+        if let Some(phone) = claimed.phone {
+            Ok((attempt, phone, message))
+        } else {
+            let decision = failed("phone_unreadable", "the sealed phone number does not open");
+            Err(attempt.unsubmitted(decision, self.clock.now()))
+        }
+    }
+
+    fn without_text(&self, claimed: &Claimed, decision: Decision) -> Finished {
+        Finished {
+            id: claimed.id,
+            lease_token: claimed.lease_token,
+            decision,
+            provider_ids: Vec::new(),
+            segments: 0,
+            at: self.clock.now(),
+        }
+    }
+}
+
+/// Only this delivery fails, and the reason says why.
+fn failed(code: &str, detail: &str) -> Decision {
+    Decision::Failed(Failure { scope: Scope::Recipient, code: code.into(), detail: detail.into() })
+}
+
+#[cfg(test)]
+mod tests;

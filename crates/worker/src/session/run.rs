@@ -1,0 +1,207 @@
+//! The loop of a session: claim ahead, submit, and react to answers, wake-ups and the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use klaroen_gateway::ChannelStatus;
+use klaroen_store::StoreError;
+use tokio::task::JoinError;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::handle::BoundGuard;
+use crate::gateway::routing::router::Taking;
+use crate::jitter;
+use crate::lease::channel_lease::Lease;
+use crate::session::claim::Batch;
+use crate::session::claim::batch_size::{claim_size, per_commit};
+use crate::session::responses::next_done;
+use crate::session::{Claiming, Ended, Hold, Session};
+
+/// The queue is looked at this often even if nobody wakes us: another process may have filled it.
+const POLL: Duration = Duration::from_secs(1);
+
+/// An empty claim is not repeated sooner, whatever the clock of another machine says is due.
+const BREATH: Duration = Duration::from_millis(5);
+
+/// While one message tries a gateway, the others look this often whether it is decided: where no other gateway could take what
+/// is due, the decision changes nobody's plan and so wakes nobody.
+const LOOK: Duration = Duration::from_millis(250);
+
+impl Session {
+    /// Feeds the connection until there is a reason to stop.
+    pub(crate) async fn run(
+        &mut self,
+        lease: &Lease,
+        guard: &mut BoundGuard<'_>,
+        shutdown: &CancellationToken,
+    ) -> Ended {
+        let (lost, stop) = (lease.lost().cancelled(), shutdown.cancelled());
+        tokio::pin!(lost, stop);
+        let results = self.context.claimer.results.clone();
+        loop {
+            let now = Instant::now();
+            if !lease.status().is_held(now) {
+                return Ended::LeaseLost;
+            }
+            if results.is_closed() {
+                return Ended::Broken;
+            }
+            let up = *self.context.status.borrow_and_update() == ChannelStatus::Up;
+            self.context.instruments.up.set(if up { 1.0 } else { 0.0 });
+            if guard.set_up(up) {
+                self.context.router.on_change();
+            }
+            self.apply_plan();
+            let (hold, look_at) = if up && self.taking != Taking::Nothing {
+                let hold = self.submit_ready(now);
+                (hold, self.claim_ahead(now))
+            } else {
+                (self.put_back_queue(), None)
+            };
+            let timer = match hold {
+                Hold::Until(at) => Some(at),
+                _ => self.idle_until.filter(|_| up),
+            };
+            let timer = timer.into_iter().chain(look_at).min();
+            tokio::select! {
+                biased;
+                () = &mut stop => {
+                    self.poll_in_flight();
+                    return Ended::Shutdown;
+                }
+                () = &mut lost => return Ended::LeaseLost,
+                // The router outlives its channels.
+                Ok(()) = self.plan.changed() => {}
+                changed = self.context.status.changed() => if changed.is_err() { return Ended::Broken },
+                // Rare, so before the answers, of which there may always be one.
+                claimed = join(&mut self.claiming) => self.on_claimed(claimed),
+                done = next_done(&mut self.in_flight) => self.on_responses(done),
+                () = &mut self.work, if self.idle_until.is_some() => self.idle_until = None,
+                place = results.reserve(), if matches!(hold, Hold::Results) => drop(place),
+                () = sleep_until(timer) => {}
+            }
+        }
+    }
+
+    /// What was just handed over has its tokens and leaves now, not when something else has been waited for.
+    fn poll_in_flight(&mut self) {
+        if let Some(done) = next_done(&mut self.in_flight).now_or_never() {
+            self.on_responses(done);
+        }
+    }
+
+    /// What we may take now. A change is a reason to look at the queue.
+    fn apply_plan(&mut self) {
+        let taking =
+            self.plan.borrow_and_update().get(self.gateway_index).cloned().unwrap_or(Taking::Nothing);
+        if taking != self.taking {
+            self.taking = taking;
+            self.idle_until = None;
+        }
+    }
+
+    /// Starts the next claim before the queue is empty, so that the wire does not wait for the disk. Gives when to look again
+    /// where nothing else says so.
+    fn claim_ahead(&mut self, now: Instant) -> Option<Instant> {
+        if self.idle_until.is_some_and(|until| now >= until) {
+            self.idle_until = None;
+        }
+        let (handle, window) = (&self.context.handle, self.context.window);
+        let probing = handle.is_probing();
+        let look_at = probing.then(|| now + LOOK);
+        if self.claiming.is_some() || self.idle_until.is_some() || self.queue.len() > self.low_water() {
+            return look_at;
+        }
+        if !probing && self.stalled.is_some_and(|needed| self.is_full(needed)) {
+            // A provider that does not answer holds its window, and not what others could send.
+            return None;
+        }
+        self.stalled = None;
+        if probing && !(self.queue.is_empty() && handle.wants_probe()) {
+            // One message tries a gateway that had failed; its answer decides about the rest.
+            return look_at;
+        }
+        // Two full requests, not a window of them: a crash leaves in doubt what is leased, and a claim is soon repeated.
+        let batches = if self.batch_max > 1 { 2 * usize::from(self.batch_max) } else { 0 };
+        let room = window.max(batches);
+        let size = || claim_size(self.throughput.rate(), handle.pace.rate(), room, &self.latency);
+        let limit = if probing { 1 } else { size() };
+        self.claim_began = now;
+        self.work = Box::pin(Arc::clone(&self.context.wake).notified_owned());
+        self.work.as_mut().enable();
+        let (claimer, taking) = (self.context.claimer.clone(), self.taking.clone());
+        self.claiming = Some(tokio::spawn(async move { claimer.claim(limit, &taking).await }));
+        look_at
+    }
+
+    /// Whether so many more places are not free in the window. One message finds its place in an empty one, however long it is.
+    pub(super) fn is_full(&self, needed: usize) -> bool {
+        self.places > 0 && self.places.saturating_add(needed) > self.context.window
+    }
+
+    /// What may be left when the next claim begins: half of the last one, or what a claim's commit takes to be handed over.
+    fn low_water(&self) -> usize {
+        let half = self.last_claim / 2;
+        // Under a limit the tokens are what is waited for, and more would only wait under a lease.
+        let limited = self.context.handle.pace.rate().is_some();
+        if limited { half } else { half.max(per_commit(self.throughput.rate())) }
+    }
+
+    /// Takes in what a claim brought, or says when to try again.
+    pub(super) fn on_claimed(&mut self, claimed: Result<Result<Batch, StoreError>, JoinError>) {
+        self.claiming = None;
+        self.context.instruments.rate_factor.set(self.context.handle.pace.factor());
+        let again = Instant::now() + jitter::around(POLL);
+        match claimed {
+            Ok(Ok(batch)) => {
+                if batch.queue_is_empty {
+                    let due = batch.next_due.map_or(again, |wait| Instant::now() + wait.max(BREATH));
+                    self.idle_until = Some(due.min(again));
+                } else {
+                    #[expect(clippy::cast_precision_loss, reason = "at most a thousand")]
+                    self.context.instruments.claim_size.record(batch.ready.len() as f64);
+                    self.latency.record(self.claim_began.elapsed());
+                }
+                self.last_claim = batch.ready.len();
+                self.queue.extend(batch.ready);
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(channel = %self.context.claimer.channel, %error, "nothing could be claimed");
+                self.idle_until = Some(again);
+            }
+            Err(error) => {
+                let panicked = error.is_panic();
+                tracing::error!(channel = %self.context.claimer.channel, panicked, "a claim failed half-way");
+                self.idle_until = Some(again);
+            }
+        }
+    }
+
+    /// Back into the queue with what was leased and not submitted: not in doubt, and another channel may take it.
+    pub(super) fn put_back_queue(&mut self) -> Hold {
+        let now = self.context.claimer.clock.now();
+        while let Some(ready) = self.queue.front() {
+            let Ok(place) = self.context.claimer.results.try_reserve() else { return Hold::Results };
+            place.send(ready.attempt.put_back(now));
+            self.queue.pop_front();
+        }
+        self.last_claim = 0;
+        Hold::Nothing
+    }
+}
+
+async fn join(claiming: &mut Option<Claiming>) -> Result<Result<Batch, StoreError>, JoinError> {
+    match claiming {
+        Some(claiming) => claiming.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
