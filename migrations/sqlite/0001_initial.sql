@@ -32,6 +32,8 @@ CREATE TABLE participants (
     kind            TEXT NOT NULL,
     name            BLOB,               -- sealed
     phone           BLOB NOT NULL,      -- sealed
+    -- Whose number it is (ISO 3166-1 alpha-2; empty if that cannot be told), for gateways that serve some countries.
+    country         TEXT,
     recipient       BLOB NOT NULL,      -- keyed hash of the phone number: who rings
     language        TEXT NOT NULL,
     external_id     TEXT,
@@ -47,8 +49,9 @@ CREATE UNIQUE INDEX participants_external ON participants (organisation_id, exte
 CREATE INDEX participants_recipient ON participants (recipient, organisation_id);
 CREATE INDEX participants_organisation ON participants (organisation_id, id);
 
--- One to five for each participant. The columns after `hours` are copies of the participant's, so that the match index
--- answers alone.
+-- One to five for each participant. `record` holds all that a match asks of a place
+-- (crates/store/src/matching/match_record.rs), so that the match index answers alone; `opted_out` is a copy of what `opt_outs`
+-- says of the number.
 CREATE TABLE places (
     participant_id  BLOB NOT NULL REFERENCES participants (id) ON DELETE CASCADE,
     position        INTEGER NOT NULL,
@@ -58,15 +61,12 @@ CREATE TABLE places (
     longitude       REAL NOT NULL,
     cell            INTEGER NOT NULL,   -- H3, resolution 9
     hours           TEXT,
-    recipient       BLOB NOT NULL,
-    kind            TEXT NOT NULL,
-    paused_until    INTEGER,
     opted_out       INTEGER NOT NULL,
+    record          BLOB NOT NULL,
     PRIMARY KEY (participant_id, position)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX places_match
-    ON places (organisation_id, cell, latitude, longitude, participant_id, recipient, kind, paused_until, hours)
-    WHERE opted_out = 0;
+-- `opted_out` is in it because SQLite would fetch the row to look at it.
+CREATE INDEX places_match ON places (organisation_id, cell, record, opted_out) WHERE NOT opted_out;
 
 CREATE TABLE groups (
     id              BLOB PRIMARY KEY NOT NULL,
@@ -160,7 +160,8 @@ CREATE TABLE messages (
     settled         INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX messages_alert ON messages (alert_id, id);
-CREATE INDEX messages_open ON messages (lane, id) WHERE settled = 0;
+-- `settled` is in it because SQLite would fetch the row to look at it.
+CREATE INDEX messages_open ON messages (lane, id, settled) WHERE NOT settled;
 
 -- The match of a start message, or of an extension, that is being written out page by page; one that a crash cut off is
 -- done again from here.
@@ -171,9 +172,12 @@ CREATE TABLE fanouts (
     message_id      BLOB NOT NULL REFERENCES messages (id),
     geofence        TEXT NOT NULL,      -- frozen copy of the shape
     as_of           INTEGER NOT NULL,   -- the moment whose hours and pauses count
-    done            INTEGER NOT NULL
+    done            INTEGER NOT NULL,
+    -- How far it is, so that one that is being written is told from one that a crash cut off, and is not begun again.
+    touched_at      INTEGER NOT NULL DEFAULT 0,   -- when its last page was written
+    next_cell       INTEGER               -- where to go on; null: at the beginning
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX fanouts_open ON fanouts (alert_id) WHERE done = 0;
+CREATE INDEX fanouts_open ON fanouts (alert_id) WHERE NOT done;
 CREATE INDEX fanouts_alert ON fanouts (alert_id);
 
 -- The queue. Hot and narrow: text, expiry and priority are the message's.
@@ -194,6 +198,8 @@ CREATE TABLE deliveries (
     lease_token     INTEGER,
     lease_until     INTEGER,
     channel         TEXT,
+    -- The gateway that could not take a delivery which is queued again: others may have it at once, this one after them.
+    handed_by       TEXT,
     settle_at       INTEGER,
     segments        INTEGER,
     sent_at         INTEGER,
@@ -203,10 +209,11 @@ CREATE TABLE deliveries (
 -- One SMS per number and message; also finds what a number last received.
 CREATE UNIQUE INDEX deliveries_recipient ON deliveries (recipient, message_id);
 CREATE INDEX deliveries_queue ON deliveries (message_id, due_at, id) WHERE state = 'queued';
+CREATE INDEX deliveries_handed ON deliveries (message_id, due_at, id) WHERE state = 'queued' AND handed_by IS NOT NULL;
 CREATE INDEX deliveries_state ON deliveries (message_id, state);
 CREATE INDEX deliveries_doubt ON deliveries (settle_at) WHERE state = 'unknown' AND settle_at IS NOT NULL;
 CREATE INDEX deliveries_unknown ON deliveries (changed_at) WHERE state = 'unknown';
-CREATE INDEX deliveries_resent ON deliveries (message_id) WHERE in_doubt = 1;
+CREATE INDEX deliveries_resent ON deliveries (message_id) WHERE in_doubt;
 
 -- What a provider calls the parts of a delivery.
 CREATE TABLE submissions (
@@ -221,6 +228,49 @@ CREATE TABLE submissions (
     PRIMARY KEY (gateway, provider_id, delivery_id, part)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX submissions_parts ON submissions (delivery_id, part) WHERE parts > 1;
+
+-- Submits whose answer was lost, and how each came to be known: one row for each time that a delivery was in doubt. What was
+-- never in doubt has none.
+CREATE TABLE doubts (
+    delivery_id     INTEGER NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
+    lease_token     INTEGER NOT NULL,   -- which attempt
+    organisation_id BLOB NOT NULL,
+    message_id      BLOB NOT NULL,
+    gateway         TEXT NOT NULL,
+    lost_at         INTEGER NOT NULL,
+    -- When the provider is asked next, or when somebody else may ask it because who does so now has died; null: it is not
+    -- asked, or not any more.
+    ask_at          INTEGER,
+    asker           INTEGER,            -- fence of who asks now
+    unanswered      INTEGER NOT NULL DEFAULT 0,   -- look-ups in vain
+    missed_at       INTEGER,            -- when the provider first said that it does not know it
+    resent          INTEGER NOT NULL DEFAULT 0,   -- repetitions that cannot ring twice
+    settled_by      TEXT,
+    settled_at      INTEGER,
+    counted         INTEGER NOT NULL DEFAULT 0,   -- in the metric
+    PRIMARY KEY (delivery_id, lease_token)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX doubts_message ON doubts (message_id);
+CREATE INDEX doubts_due ON doubts (gateway, ask_at) WHERE ask_at IS NOT NULL;
+CREATE INDEX doubts_uncounted ON doubts (settled_at) WHERE settled_by IS NOT NULL AND NOT counted;
+
+-- A gateway that refuses a message for everybody takes no more of it.
+CREATE TABLE message_refusals (
+    message_id BLOB NOT NULL REFERENCES messages (id),
+    gateway    TEXT NOT NULL,
+    code       TEXT NOT NULL,
+    detail     TEXT NOT NULL,
+    at         INTEGER NOT NULL,
+    PRIMARY KEY (message_id, gateway)
+) STRICT, WITHOUT ROWID;
+
+-- Whose delivery it was refused for: one alone may be the fault of the recipient.
+CREATE TABLE refused_deliveries (
+    message_id  BLOB NOT NULL,
+    gateway     TEXT NOT NULL,
+    delivery_id INTEGER NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
+    PRIMARY KEY (message_id, gateway, delivery_id)
+) STRICT, WITHOUT ROWID;
 
 -- Every receipt as it came. Without a delivery it is parked until its submit answer is stored.
 CREATE TABLE receipts (
@@ -264,12 +314,95 @@ CREATE INDEX replies_recipient ON replies (recipient, received_at);
 
 -- Who holds a gateway's connection. Infrastructure: it belongs to no organisation.
 CREATE TABLE channels (
-    gateway     TEXT NOT NULL,
-    channel     INTEGER NOT NULL,
-    owner       BLOB NOT NULL,
-    lease_until INTEGER NOT NULL,
+    gateway      TEXT NOT NULL,
+    channel      INTEGER NOT NULL,
+    owner        BLOB NOT NULL,
+    lease_until  INTEGER NOT NULL,
+    -- Whether the provider behind it can be asked about a lost submit: the policy waits for its answer.
+    can_be_asked INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (gateway, channel)
 ) STRICT, WITHOUT ROWID;
+
+-- Who serves a gateway, and how many of its channels each holds: only so that they are shared out evenly. A worker that does
+-- not renew its row in time does not count; nothing that must be right depends on this table.
+CREATE TABLE workers (
+    id         BLOB NOT NULL,
+    gateway    TEXT NOT NULL,
+    held       INTEGER NOT NULL,
+    seen_until INTEGER NOT NULL,
+    PRIMARY KEY (id, gateway)
+) STRICT, WITHOUT ROWID;
+
+-- What each worker process says of a gateway that it serves, for the others and for the operator. A row that was not renewed
+-- in time does not count.
+CREATE TABLE gateway_reports (
+    gateway       TEXT NOT NULL,
+    worker        BLOB NOT NULL,
+    state         TEXT NOT NULL,
+    since         INTEGER NOT NULL,
+    reason        TEXT NOT NULL,        -- empty where nothing is wrong
+    paused_until  INTEGER,
+    usable        INTEGER NOT NULL,     -- new messages may go to it
+    channels_up   INTEGER NOT NULL,
+    channels_held INTEGER NOT NULL,
+    rate          REAL,                 -- segments a second now; none: no limit
+    in_flight     INTEGER NOT NULL,
+    figures       TEXT NOT NULL,        -- JSON: what came of messages lately
+    last_error    TEXT,                 -- JSON: code, detail, at
+    seen_until    INTEGER NOT NULL,
+    PRIMARY KEY (gateway, worker)
+) STRICT, WITHOUT ROWID;
+
+-- Gateways that somebody took out of use, until somebody puts them back. They are the installation's; the organisation is the
+-- one whose key it was.
+CREATE TABLE gateway_pauses (
+    gateway         TEXT PRIMARY KEY NOT NULL,
+    paused_at       INTEGER NOT NULL,
+    paused_by       TEXT NOT NULL,      -- as in `audit.actor`
+    organisation_id BLOB NOT NULL,
+    reason          TEXT
+) STRICT, WITHOUT ROWID;
+
+-- Test messages of gateways, to the number in their configuration, which is not kept here. They are the installation's; the
+-- organisation is the one whose key asked for it.
+CREATE TABLE gateway_tests (
+    number          INTEGER PRIMARY KEY AUTOINCREMENT,   -- below zero it is the reference that the provider gets
+    id              BLOB NOT NULL UNIQUE,
+    gateway         TEXT NOT NULL,
+    day             TEXT,             -- of the daily test, on the wall clock; none where somebody asked for it
+    requested_by    TEXT NOT NULL,    -- as in `audit.actor`
+    organisation_id BLOB,
+    state           TEXT NOT NULL,
+    under_way       INTEGER NOT NULL,    -- of a gateway only one is
+    awaits_receipt  INTEGER NOT NULL,
+    told            INTEGER NOT NULL,    -- the log says that it failed
+    channel         TEXT,             -- that handed it over
+    recipient       BLOB,             -- keyed hash of the phone it went to; null: it has not left
+    lease_token     INTEGER,
+    lease_until     INTEGER,
+    provider_id     TEXT,
+    requested_at    INTEGER NOT NULL,
+    submitted_at    INTEGER,
+    answered_at     INTEGER,
+    receipt_at      INTEGER,              -- of the receipt that settled it
+    code            TEXT,
+    detail          TEXT
+) STRICT;
+CREATE UNIQUE INDEX gateway_tests_day ON gateway_tests (gateway, day) WHERE day IS NOT NULL;
+CREATE UNIQUE INDEX gateway_tests_under_way ON gateway_tests (gateway) WHERE under_way;
+CREATE INDEX gateway_tests_newest ON gateway_tests (gateway, number);
+CREATE INDEX gateway_tests_awaited ON gateway_tests (submitted_at) WHERE awaits_receipt;
+CREATE INDEX gateway_tests_provider_id ON gateway_tests (gateway, provider_id) WHERE provider_id IS NOT NULL;
+CREATE INDEX gateway_tests_age ON gateway_tests (requested_at);
+
+-- Signed callbacks that were taken: one that comes again within the time in which its signature is good has no effect.
+CREATE TABLE callback_replays (
+    gateway TEXT NOT NULL,
+    key     TEXT NOT NULL,              -- keyed hash of what is unique to the request
+    seen_at INTEGER NOT NULL,
+    PRIMARY KEY (gateway, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX callback_replays_age ON callback_replays (seen_at);
 
 CREATE TABLE idempotency_keys (
     organisation_id BLOB NOT NULL,

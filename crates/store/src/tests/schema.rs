@@ -1,4 +1,4 @@
-//! The two folders of migrations make the same tables: the same columns, of types that correspond, required or not alike.
+//! The migrations of both databases make the same tables: the same columns, of types that correspond, required or not alike.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,5 @@
 //! Opening a database: address, pools, migrations, and whether the key fits.
 
-mod fill_countries;
-mod fill_records;
 mod postgres;
 mod sqlite;
 
@@ -101,7 +99,6 @@ impl Store {
         };
         let store = Self { db, keys: options.keys.clone() };
         store.check_key().await?;
-        store.fill_countries().await?;
         Ok(store)
     }
 

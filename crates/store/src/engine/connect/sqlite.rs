@@ -52,7 +52,6 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
         .connect_with(connect.clone())
         .await?;
     MIGRATIONS.run(&writer).await?;
-    super::fill_records::fill_records(&writer).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(options.connections)
         .acquire_timeout(Duration::from_secs(10))

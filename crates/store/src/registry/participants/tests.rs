@@ -14,6 +14,7 @@ const PLACES: Sql =
 /// What the match reads, and the opt-out.
 type Copies = (Vec<u8>, bool);
 
+const COUNTRIES: Sql = Sql::new("SELECT country FROM participants ORDER BY country");
 const CHILDREN: Sql = Sql::new("SELECT (SELECT count(*) FROM places), (SELECT count(*) FROM memberships)");
 const MESSAGE: Sql = Sql::new(
     "INSERT INTO messages (id, organisation_id, kind, priority, lane, text, encoding, segments, recipients, expires_at,
@@ -296,4 +297,19 @@ async fn every_change_is_written_down_without_saying_who_it_is(
         let text = entry.detail.to_string();
         assert!(!text.contains("Resident") && !text.contains("000000"), "{text}");
     }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_registration_has_the_country_of_its_number(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
+    for (n, number) in [(1, "+31612345678"), (2, "+32470123456"), (3, "+999123456")] {
+        let mut draft = draft(n);
+        draft.phone = PhoneNumber::from_sealed(number.into());
+        enrol(&f, &draft).await;
+    }
+    let countries: Vec<Option<String>> = on_db!(read f.store.db, pool, d => sqlx::query_scalar(COUNTRIES.of(d)).fetch_all(pool).await.unwrap());
+    assert_eq!(countries, ["", "BE", "NL"].map(|code| Some(code.to_owned())));
 }

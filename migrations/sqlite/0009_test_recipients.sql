@@ -1,2 +1,0 @@
--- Whose phone a test message went to: a receipt that names only the phone may be about the test.
-ALTER TABLE gateway_tests ADD COLUMN recipient BLOB;   -- keyed hash of the phone number; null: it has not left
