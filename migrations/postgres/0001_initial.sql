@@ -154,13 +154,16 @@ CREATE TABLE messages (
     created_by      UUID,
     first_sent_at   BIGINT,
     last_sent_at    BIGINT,
+    -- Its queued deliveries may leave. The transaction that closes an alert sets this to false for the messages that go with
+    -- it, so that the queue need not know what an alert is.
+    open            BOOLEAN NOT NULL DEFAULT TRUE,
     -- An update, end or retract whose start message still has deliveries that may leave: those get it afterwards.
     awaits_start    BOOLEAN NOT NULL DEFAULT FALSE,
     -- Nothing can happen to its deliveries any more but a late receipt: upkeep passes it over.
     settled         BOOLEAN NOT NULL DEFAULT FALSE
 );
 CREATE INDEX messages_alert ON messages (alert_id, id);
-CREATE INDEX messages_open ON messages (lane, id) WHERE NOT settled;
+CREATE INDEX messages_unsettled ON messages (lane, id) WHERE NOT settled;
 -- Few rows, but those of an alert that runs are written with each batch of answers.
 ALTER TABLE messages SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 

@@ -154,6 +154,9 @@ CREATE TABLE messages (
     created_by      BLOB,
     first_sent_at   INTEGER,
     last_sent_at    INTEGER,
+    -- Its queued deliveries may leave. The transaction that closes an alert sets this to false for the messages that go with
+    -- it, so that the queue need not know what an alert is.
+    open            INTEGER NOT NULL DEFAULT 1,
     -- An update, end or retract whose start message still has deliveries that may leave: those get it afterwards.
     awaits_start    INTEGER NOT NULL DEFAULT 0,
     -- Nothing can happen to its deliveries any more but a late receipt: upkeep passes it over.
@@ -161,7 +164,7 @@ CREATE TABLE messages (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX messages_alert ON messages (alert_id, id);
 -- `settled` is in it because SQLite would fetch the row to look at it.
-CREATE INDEX messages_open ON messages (lane, id, settled) WHERE NOT settled;
+CREATE INDEX messages_unsettled ON messages (lane, id, settled) WHERE NOT settled;
 
 -- The match of a start message, or of an extension, that is being written out page by page; one that a crash cut off is
 -- done again from here.

@@ -131,6 +131,20 @@ pub const fn lane(kind: MessageKind, priority: Priority) -> i64 {
     }
 }
 
+/// The kinds of message that leave no more once their alert has reached `state`.
+///
+/// An end message makes every earlier text useless, a withdrawal among them. An alert that was cancelled or withdrawn asks
+/// and corrects no more. An alert that expired closes nothing: its messages have expiries of their own, and an update to
+/// those who were asked stays useful.
+#[must_use]
+pub const fn closed_kinds(state: AlertState) -> &'static [MessageKind] {
+    match state {
+        AlertState::Ended => &[MessageKind::Start, MessageKind::Update, MessageKind::Retract],
+        AlertState::Cancelled => &[MessageKind::Start, MessageKind::Update],
+        AlertState::Draft | AlertState::PendingApproval | AlertState::Active | AlertState::Expired => &[],
+    }
+}
+
 /// How many lanes there are.
 pub const LANES: i64 = 5;
 
@@ -233,6 +247,20 @@ mod tests {
                 assert_eq!(advance(*state, *event), expected, "{state} after {event:?}");
             }
         }
+    }
+
+    #[test]
+    fn no_alert_closes_its_end_message_or_an_answer_to_a_participant() {
+        for state in AlertState::ALL {
+            let closed = closed_kinds(*state);
+            assert!(
+                !closed.contains(&MessageKind::End) && !closed.contains(&MessageKind::Service),
+                "{state}"
+            );
+        }
+        assert!(!closed_kinds(S::Cancelled).contains(&MessageKind::Retract));
+        assert!(closed_kinds(S::Ended).contains(&MessageKind::Retract));
+        assert!(closed_kinds(S::Expired).is_empty() && closed_kinds(S::Active).is_empty());
     }
 
     #[test]

@@ -279,7 +279,7 @@ impl TryFrom<AlertRow> for Current {
     }
 }
 
-/// Moves the alert, where its state allows it.
+/// Moves the alert if its state allows it, and closes the messages that are of no use in its new state.
 async fn change_state(
     tx: &mut Tx,
     intake: &Intake<'_>,
@@ -296,6 +296,7 @@ async fn change_state(
             .bind(id.0).bind(current.state.as_str()).bind(next.as_str()).bind(outcome.map(Outcome::as_str))
             .bind(intake.now.as_millis())
             .execute(conn).await?.rows_affected());
+        messages::close(tx, id, next).await?;
     }
     Ok(Ok(current))
 }

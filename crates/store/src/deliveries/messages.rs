@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use klaroen_domain::alert::{MessageKind, Priority, lane};
+use klaroen_domain::alert::{AlertState, MessageKind, Priority, closed_kinds, lane};
 use klaroen_domain::id::{AlertId, MessageId, OrganisationId};
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Timestamp;
@@ -43,6 +43,14 @@ const INSERT: Sql = Sql::new(
 );
 const COUNT_MORE: Sql =
     Sql::new("UPDATE messages SET recipients = recipients + $2, settled = FALSE WHERE id = $1");
+/// The messages of an alert in the order in which every transaction locks messages.
+///
+/// Two texts: SQLite has one writer and no row locks.
+const LOCK_OF_ALERT: Sql = Sql::each(
+    "SELECT id FROM messages WHERE alert_id = $1 ORDER BY id",
+    "SELECT id FROM messages WHERE alert_id = $1 ORDER BY id FOR NO KEY UPDATE",
+);
+const CLOSE: Sql = Sql::new("UPDATE messages SET open = FALSE WHERE alert_id = $1 AND kind = $2 AND open");
 const RECIPIENTS: Sql = Sql::new("SELECT recipients FROM messages WHERE id = $1");
 
 type MessageRow = (Uuid, Option<Uuid>, String, String, i64, String);
@@ -70,6 +78,25 @@ pub(crate) async fn insert(tx: &mut Tx, message: &NewMessage<'_>) -> Result<()> 
         .bind(message.expires_at.as_millis()).bind(message.now.as_millis()).bind(message.created_by)
         .bind(awaits_start)
         .execute(conn).await?.rows_affected());
+    Ok(())
+}
+
+/// Closes the messages of an alert that leave no more in `state`. The caller holds the alert's row, so no message is added
+/// meanwhile.
+///
+/// # Errors
+///
+/// A [`StoreError`] if the database does not answer.
+pub(crate) async fn close(tx: &mut Tx, alert: AlertId, state: AlertState) -> Result<()> {
+    let kinds = closed_kinds(state);
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    on_tx!(&mut *tx, conn, d => sqlx::query(LOCK_OF_ALERT.of(d)).bind(alert.0).fetch_all(conn).await?.len());
+    for kind in kinds {
+        on_tx!(&mut *tx, conn, d => sqlx::query(CLOSE.of(d))
+            .bind(alert.0).bind(kind.as_str()).execute(conn).await?.rows_affected());
+    }
     Ok(())
 }
 

@@ -88,16 +88,15 @@ pub struct Claim {
     pub next_due: Option<Timestamp>,
 }
 
-/// Messages with something due, first lane first. A start that was put back after its alert was
-/// closed is not due, nor is an update once the alert was ended or withdrawn. `$2` is the gateway, which may have refused a message
-/// for everybody.
+/// Messages that are open and have something due, first lane first. `$2` is the gateway, which may have refused a message for
+/// everybody.
 ///
 /// `OFFSET 0` keeps PostgreSQL from making a join of it: it takes the queue for next to empty, as it is at most times, and would
 /// read the whole of an alert to learn that there is something. `ORDER BY` is for the opposite: where all was queued when it last
 /// looked, it would walk through the table from its beginning, past more and more that has left.
 pub(crate) const DUE: Sql = Sql::new(
-    "SELECT m.id, m.lane, m.priority FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
-     WHERE NOT m.settled AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))
+    "SELECT m.id, m.lane, m.priority FROM messages m
+     WHERE NOT m.settled AND m.open AND m.expires_at > $1
        AND NOT EXISTS (SELECT 1 FROM message_refusals r WHERE r.message_id = m.id AND r.gateway = $2)
        AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' AND d.due_at <= $1
                    ORDER BY d.due_at LIMIT 1 OFFSET 0)
@@ -105,8 +104,8 @@ pub(crate) const DUE: Sql = Sql::new(
 );
 const NEXT_DUE: Sql = Sql::new(
     "SELECT MIN((SELECT MIN(d.due_at) FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued'))
-     FROM messages m LEFT JOIN alerts a ON a.id = m.alert_id
-     WHERE NOT m.settled AND m.expires_at > $1 AND (m.kind NOT IN ('start', 'update') OR a.state = 'active' OR (m.kind = 'update' AND a.state = 'expired'))
+     FROM messages m
+     WHERE NOT m.settled AND m.open AND m.expires_at > $1
        AND NOT EXISTS (SELECT 1 FROM message_refusals r WHERE r.message_id = m.id AND r.gateway = $2)",
 );
 /// What a message has due, `$3` at most, as one JSON value: a row each would be most of the work of a claim. Columns: id,
