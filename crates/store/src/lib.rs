@@ -1,8 +1,9 @@
 //! The database: the only crate that knows SQL.
 //!
-//! One [`Store`], one folder per aggregate, one file per family of tables. A statement is a constant ([`Sql`](engine::db::Sql))
-//! with one text per dialect where the dialects differ; the calling expression is written once
-//! ([`on_db`](engine::db::on_db), [`on_tx`](engine::db::on_tx)).
+//! One [`Store`], one folder per aggregate, one file per family of tables. A statement is a constant ([`Sql`](engine::db::Sql)).
+//! It has one text for both databases, in which fragments stand for the words in which they differ ([`sql`](engine::sql::sql)), or
+//! two texts, with a comment that says why. The calling expression is written once ([`on_db`](engine::db::on_db),
+//! [`on_tx`](engine::db::on_tx)).
 
 pub mod alerts;
 pub mod deliveries;

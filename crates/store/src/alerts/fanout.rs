@@ -12,6 +12,7 @@ use crate::deliveries::messages;
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
 use crate::engine::hex;
 use crate::engine::json_object::object;
+use crate::engine::sql::sql;
 use crate::matching::pages::MatchPages;
 use crate::matching::query::{Audience, MatchQuery, MatchRules, Matched};
 use crate::tenancy::audit;
@@ -24,17 +25,11 @@ pub(crate) const FIRST_PLACES: usize = 1_000;
 /// Places behind each other page: some 20 ms on SQLite, between which what was written is claimed and sent.
 const PLACES: usize = 5_000;
 
-const INSERT_PAGE: Sql = Sql::each(
+const INSERT_PAGE: Sql = sql!(
     "INSERT INTO deliveries
          (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
-     SELECT $2, $3, $4, unhex(j.key), unhex(j.value), $5, 'queued', $6, $6
-     FROM json_each($1) j WHERE true
-     ON CONFLICT (recipient, message_id) DO NOTHING",
-    "INSERT INTO deliveries
-         (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
-     SELECT $2, $3, $4, j.key::uuid, decode(j.value, 'hex'), $5, 'queued', $6, $6
-     FROM json_each_text($1::json) AS j(key, value)
-     ON CONFLICT (recipient, message_id) DO NOTHING",
+     SELECT $2, $3, $4, {uuid(j.key)}, {blob(j.value)}, $5, 'queued', $6, $6 FROM {pairs($1)} j WHERE true
+     ON CONFLICT (recipient, message_id) DO NOTHING"
 );
 const LANE: Sql = Sql::new("SELECT lane FROM messages WHERE id = $1");
 const OPEN: Sql = Sql::new(
@@ -43,10 +38,7 @@ const OPEN: Sql = Sql::new(
      WHERE f.alert_id = $1 AND NOT f.done ORDER BY f.id",
 );
 /// The alert does not change before the page is written.
-const STILL_ACTIVE: Sql = Sql::each(
-    "SELECT state = 'active' FROM alerts WHERE id = $1",
-    "SELECT state = 'active' FROM alerts WHERE id = $1 FOR NO KEY UPDATE",
-);
+const STILL_ACTIVE: Sql = sql!("SELECT state = 'active' FROM alerts WHERE id = $1 {lock}");
 const INSERT: Sql = Sql::new(
     "INSERT INTO fanouts (id, organisation_id, alert_id, message_id, geofence, as_of, done, touched_at, next_cell)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $6, $8)",

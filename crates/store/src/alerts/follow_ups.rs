@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::alerts::fanout::PAGE;
 use crate::deliveries::messages::count_more;
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::engine::sql::sql;
 use crate::{Result, Store};
 
 /// Pages that are looked up at once: 8 bytes for each delivery.
@@ -41,6 +42,8 @@ pub(crate) const OWED: Sql = Sql::new(
      LIMIT $3",
 );
 /// Of the starts `$3`, those that are still what they were when they were looked up.
+///
+/// Two texts, because the ids are looked up one by one by `CROSS JOIN` in SQLite, and by `LATERAL` with `OFFSET 0` in PostgreSQL.
 pub(crate) const FOLLOW_THESE: Sql = Sql::each(
     "INSERT INTO deliveries
          (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
@@ -57,14 +60,8 @@ pub(crate) const FOLLOW_THESE: Sql = Sql::each(
      ON CONFLICT (recipient, message_id) DO NOTHING",
 );
 /// One who writes at a time, and only while the message waits for somebody.
-const LOCK: Sql = Sql::each(
-    "SELECT id FROM messages WHERE id = $1 AND awaits_start",
-    "SELECT id FROM messages WHERE id = $1 AND awaits_start FOR NO KEY UPDATE",
-);
-const LOCK_FREE: Sql = Sql::each(
-    "SELECT id FROM messages WHERE id = $1 AND awaits_start",
-    "SELECT id FROM messages WHERE id = $1 AND awaits_start FOR NO KEY UPDATE SKIP LOCKED",
-);
+const LOCK: Sql = sql!("SELECT id FROM messages WHERE id = $1 AND awaits_start {lock}");
+const LOCK_FREE: Sql = sql!("SELECT id FROM messages WHERE id = $1 AND awaits_start {lock_skip}");
 /// Starts that may still ring, or that are not written yet.
 const STARTS_OPEN: Sql = Sql::new(
     "SELECT EXISTS (SELECT 1 FROM messages s JOIN deliveries d ON d.message_id = s.id

@@ -14,6 +14,7 @@ use crate::alerts::follow_ups;
 use crate::deliveries::cancel;
 use crate::deliveries::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::engine::sql::sql;
 use crate::matching::query::{Audience, MatchQuery};
 use crate::tenancy::idempotency::Once;
 use crate::{Result, Store, StoreError};
@@ -22,10 +23,8 @@ const STATE: Sql = Sql::new(
     "SELECT state, priority, incident_id, audience FROM alerts WHERE organisation_id = $1 AND id = $2",
 );
 /// One change to an alert at a time, and none while a page of its fan-out is written.
-const LOCK: Sql = Sql::each(
-    "SELECT state, priority, incident_id, audience FROM alerts WHERE organisation_id = $1 AND id = $2",
-    "SELECT state, priority, incident_id, audience FROM alerts WHERE organisation_id = $1 AND id = $2
-     FOR NO KEY UPDATE",
+const LOCK: Sql = sql!(
+    "SELECT state, priority, incident_id, audience FROM alerts WHERE organisation_id = $1 AND id = $2 {lock}"
 );
 const SET_STATE: Sql = Sql::new(
     "UPDATE alerts SET state = $3, outcome = COALESCE($4, outcome), closed_at = $5 WHERE id = $1 AND state = $2",

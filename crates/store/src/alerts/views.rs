@@ -13,6 +13,7 @@ use crate::deliveries::doubts::DoubtCounts;
 use crate::deliveries::refusals::RefusalView;
 use crate::engine::db::{Sql, on_db, on_tx};
 use crate::engine::page::uuid_cursor;
+use crate::engine::sql::sql;
 use crate::matching::query::Audience;
 use crate::{Page, PageRequest, Result, Store, StoreError};
 
@@ -99,54 +100,35 @@ const OF_INCIDENT: Sql = Sql::new(
          a.created_at, a.created_by, a.closed_at
      FROM alerts a WHERE a.organisation_id = $1 AND a.incident_id = $2 ORDER BY a.id",
 );
-const MESSAGES: Sql = Sql::each(
+const MESSAGES: Sql = sql!(
     "SELECT m.id, m.alert_id, m.kind, m.text, m.encoding, m.segments, m.recipients,
          (SELECT COUNT(*) FROM deliveries d WHERE d.message_id = m.id AND d.in_doubt) AS in_doubt, m.first_sent_at, m.last_sent_at,
          m.created_at
-     FROM json_each($1) j JOIN messages m ON m.alert_id = unhex(j.value) ORDER BY m.id",
-    "SELECT m.id, m.alert_id, m.kind, m.text, m.encoding, m.segments, m.recipients,
-         (SELECT COUNT(*) FROM deliveries d WHERE d.message_id = m.id AND d.in_doubt) AS in_doubt, m.first_sent_at, m.last_sent_at,
-         m.created_at
-     FROM json_array_elements_text($1::json) AS j(value) JOIN messages m ON m.alert_id = j.value::uuid ORDER BY m.id",
+     FROM {values($1)} j JOIN messages m ON m.alert_id = {uuid(j.value)} ORDER BY m.id"
 );
-const COUNTS: Sql = Sql::each(
-    "SELECT d.message_id, d.state, COUNT(*) FROM json_each($1) j
-         JOIN messages m ON m.alert_id = unhex(j.value) JOIN deliveries d ON d.message_id = m.id
-     GROUP BY d.message_id, d.state",
-    "SELECT d.message_id, d.state, COUNT(*) FROM json_array_elements_text($1::json) AS j(value)
-         JOIN messages m ON m.alert_id = j.value::uuid JOIN deliveries d ON d.message_id = m.id
-     GROUP BY d.message_id, d.state",
+const COUNTS: Sql = sql!(
+    "SELECT d.message_id, d.state, COUNT(*) FROM {values($1)} j
+         JOIN messages m ON m.alert_id = {uuid(j.value)} JOIN deliveries d ON d.message_id = m.id
+     GROUP BY d.message_id, d.state"
 );
-const REPLIES: Sql = Sql::each(
+const REPLIES: Sql = sql!(
     "SELECT r.alert_id, COUNT(*), SUM(CASE WHEN r.state = 'new' THEN 1 ELSE 0 END)
-     FROM json_each($1) j JOIN replies r ON r.alert_id = unhex(j.value) WHERE r.shown GROUP BY r.alert_id",
-    "SELECT r.alert_id, COUNT(*), SUM(CASE WHEN r.state = 'new' THEN 1 ELSE 0 END)
-     FROM json_array_elements_text($1::json) AS j(value) JOIN replies r ON r.alert_id = j.value::uuid WHERE r.shown GROUP BY r.alert_id",
+     FROM {values($1)} j JOIN replies r ON r.alert_id = {uuid(j.value)} WHERE r.shown GROUP BY r.alert_id"
 );
 
 /// What the policy wanted to send again, and what was stopped before it was, is held. Doubts are few and have their own index.
-const DOUBTS: Sql = Sql::each(
+const DOUBTS: Sql = sql!(
     "SELECT message_id, settled_by, COUNT(*) FROM (
          SELECT x.message_id, CASE WHEN x.settled_by = 'policy_resend' AND d.state = 'unknown' THEN 'policy_hold' ELSE x.settled_by END
              AS settled_by
-         FROM json_each($1) j JOIN messages m ON m.alert_id = unhex(j.value) JOIN doubts x ON x.message_id = m.id
+         FROM {values($1)} j JOIN messages m ON m.alert_id = {uuid(j.value)} JOIN doubts x ON x.message_id = m.id
              LEFT JOIN deliveries d ON d.id = x.delivery_id AND d.lease_token = x.lease_token) s
-     GROUP BY message_id, settled_by",
-    "SELECT message_id, settled_by, COUNT(*) FROM (
-         SELECT x.message_id, CASE WHEN x.settled_by = 'policy_resend' AND d.state = 'unknown' THEN 'policy_hold' ELSE x.settled_by END
-             AS settled_by
-         FROM json_array_elements_text($1::json) AS j(value) JOIN messages m ON m.alert_id = j.value::uuid
-             JOIN doubts x ON x.message_id = m.id
-             LEFT JOIN deliveries d ON d.id = x.delivery_id AND d.lease_token = x.lease_token) s
-     GROUP BY message_id, settled_by",
+     GROUP BY message_id, settled_by"
 );
-const REFUSALS: Sql = Sql::each(
-    "SELECT r.message_id, r.gateway, r.code, r.detail, r.at FROM json_each($1) j
-         JOIN messages m ON m.alert_id = unhex(j.value) JOIN message_refusals r ON r.message_id = m.id
-     ORDER BY r.message_id, r.at, r.gateway",
-    "SELECT r.message_id, r.gateway, r.code, r.detail, r.at FROM json_array_elements_text($1::json) AS j(value)
-         JOIN messages m ON m.alert_id = j.value::uuid JOIN message_refusals r ON r.message_id = m.id
-     ORDER BY r.message_id, r.at, r.gateway",
+const REFUSALS: Sql = sql!(
+    "SELECT r.message_id, r.gateway, r.code, r.detail, r.at FROM {values($1)} j
+         JOIN messages m ON m.alert_id = {uuid(j.value)} JOIN message_refusals r ON r.message_id = m.id
+     ORDER BY r.message_id, r.at, r.gateway"
 );
 
 type DoubtRow = (Uuid, Option<String>, i64);

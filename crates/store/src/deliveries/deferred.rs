@@ -9,14 +9,12 @@ use serde_json::{Value, json};
 
 use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::seal::Recipient;
+use crate::engine::sql::sql;
 use crate::replies::inbound::{self, Answer};
 use crate::tenancy::audit;
 use crate::{Actor, Result, StoreError};
 
-const RECIPIENTS: Sql = Sql::each(
-    "SELECT d.recipient FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value",
-    "SELECT d.recipient FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
-);
+const RECIPIENTS: Sql = sql!("SELECT recipient FROM deliveries WHERE id IN {ints($1)}");
 
 /// An entry of an audit log that the system makes.
 pub(crate) struct Entry {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::deliveries::doubts::Resolution;
 use crate::engine::db::{Sql, on_db};
 use crate::engine::page::{decode_number, number_cursor};
+use crate::engine::sql::sql;
 use crate::{Page, PageRequest, Result, Store, StoreError};
 
 /// One delivery.
@@ -43,30 +44,21 @@ pub struct DeliveryView {
 const ALERT_EXISTS: Sql =
     Sql::new("SELECT EXISTS (SELECT 1 FROM alerts WHERE organisation_id = $1 AND id = $2)");
 /// The ids of an alert's deliveries lie close together, so a page is a walk along the primary key between the first and the
-/// last; the plus sign keeps SQLite from sorting the whole alert for each page. PostgreSQL reads the whole alert to find the
-/// two, so the cursor keeps them: see [`Place`].
+/// last. PostgreSQL reads the whole alert to find the two, so the cursor keeps them: see [`Place`].
 const BOUNDS: Sql = Sql::new(
     "SELECT MIN(d.id), MAX(d.id) FROM messages m JOIN deliveries d ON d.message_id = m.id WHERE m.alert_id = $1",
 );
-const LIST: Sql = Sql::each(
+/// The plus sign keeps SQLite from sorting the whole alert for each page.
+const LIST: Sql = sql!(
     "SELECT d.id, d.message_id, d.participant_id, d.state, d.attempt, d.in_doubt, d.reason, d.channel, d.sent_at, d.changed_at,
          (SELECT p.phone FROM participants p WHERE p.id = d.participant_id) AS phone,
          (SELECT CASE WHEN x.settled_by = 'policy_resend' AND x.lease_token = d.lease_token AND d.state = 'unknown'
               THEN 'policy_hold' ELSE x.settled_by END
           FROM doubts x WHERE x.delivery_id = d.id ORDER BY x.lost_at DESC LIMIT 1) AS settled_by
      FROM deliveries d
-     WHERE d.id > $1 AND d.id <= $2 AND +d.message_id IN (SELECT id FROM messages WHERE alert_id = $3)
-         AND d.organisation_id = $4 AND (+d.state = $5 OR $5 IS NULL)
-     ORDER BY d.id LIMIT $6",
-    "SELECT d.id, d.message_id, d.participant_id, d.state, d.attempt, d.in_doubt, d.reason, d.channel, d.sent_at, d.changed_at,
-         (SELECT p.phone FROM participants p WHERE p.id = d.participant_id) AS phone,
-         (SELECT CASE WHEN x.settled_by = 'policy_resend' AND x.lease_token = d.lease_token AND d.state = 'unknown'
-              THEN 'policy_hold' ELSE x.settled_by END
-          FROM doubts x WHERE x.delivery_id = d.id ORDER BY x.lost_at DESC LIMIT 1) AS settled_by
-     FROM deliveries d
-     WHERE d.id > $1 AND d.id <= $2 AND d.message_id IN (SELECT id FROM messages WHERE alert_id = $3)
-         AND d.organisation_id = $4 AND (d.state = $5 OR $5 IS NULL)
-     ORDER BY d.id LIMIT $6",
+     WHERE d.id > $1 AND d.id <= $2 AND {sqlite(+)}d.message_id IN (SELECT id FROM messages WHERE alert_id = $3)
+         AND d.organisation_id = $4 AND ({sqlite(+)}d.state = $5 OR $5 IS NULL)
+     ORDER BY d.id LIMIT $6"
 );
 
 #[derive(sqlx::FromRow)]

@@ -13,3 +13,4 @@ mod notify;
 pub(crate) mod page;
 mod references;
 pub mod seal;
+pub(crate) mod sql;

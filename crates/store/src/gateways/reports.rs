@@ -13,6 +13,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::engine::db::{Sql, on_db, on_tx};
+use crate::engine::sql::sql;
 use crate::tenancy::audit;
 use crate::{Actor, Result, Store, StoreError};
 
@@ -127,26 +128,16 @@ const WAITING: Sql = Sql::new(
 );
 /// Columns of the JSON: gateway, worker, state, since, reason, paused until, usable, channels up, channels held, rate, in flight,
 /// figures, last error. The older of two that come out of order changes nothing that matters: the next is a second away.
-const REPORT: Sql = Sql::each(
+const REPORT: Sql = sql!(
     "INSERT INTO gateway_reports (gateway, worker, state, since, reason, paused_until, usable, channels_up, channels_held, rate,
          in_flight, figures, last_error, seen_until)
-     SELECT j.value ->> 0, unhex(j.value ->> 1), j.value ->> 2, j.value ->> 3, j.value ->> 4, j.value ->> 5, j.value ->> 6,
-         j.value ->> 7, j.value ->> 8, j.value ->> 9, j.value ->> 10, j.value ->> 11, j.value ->> 12, $2
-     FROM json_each($1) j WHERE true
+     SELECT j.value ->> 0, {uuid(j, 1)}, j.value ->> 2, {int(j, 3)}, j.value ->> 4, {int(j, 5)}, {bool(j, 6)}, {int(j, 7)},
+         {int(j, 8)}, {real(j, 9)}, {int(j, 10)}, j.value ->> 11, j.value ->> 12, $2
+     FROM {rows($1)} j WHERE true
      ON CONFLICT (gateway, worker) DO UPDATE SET state = excluded.state, since = excluded.since, reason = excluded.reason,
          paused_until = excluded.paused_until, usable = excluded.usable, channels_up = excluded.channels_up,
          channels_held = excluded.channels_held, rate = excluded.rate, in_flight = excluded.in_flight,
-         figures = excluded.figures, last_error = excluded.last_error, seen_until = excluded.seen_until",
-    "INSERT INTO gateway_reports (gateway, worker, state, since, reason, paused_until, usable, channels_up, channels_held, rate,
-         in_flight, figures, last_error, seen_until)
-     SELECT j.value ->> 0, (j.value ->> 1)::uuid, j.value ->> 2, (j.value ->> 3)::bigint, j.value ->> 4,
-         (j.value ->> 5)::bigint, (j.value ->> 6)::boolean, (j.value ->> 7)::bigint, (j.value ->> 8)::bigint,
-         (j.value ->> 9)::double precision, (j.value ->> 10)::bigint, j.value ->> 11, j.value ->> 12, $2
-     FROM json_array_elements($1::json) AS j(value)
-     ON CONFLICT (gateway, worker) DO UPDATE SET state = excluded.state, since = excluded.since, reason = excluded.reason,
-         paused_until = excluded.paused_until, usable = excluded.usable, channels_up = excluded.channels_up,
-         channels_held = excluded.channels_held, rate = excluded.rate, in_flight = excluded.in_flight,
-         figures = excluded.figures, last_error = excluded.last_error, seen_until = excluded.seen_until",
+         figures = excluded.figures, last_error = excluded.last_error, seen_until = excluded.seen_until"
 );
 const REPORTS: Sql = Sql::new(
     "SELECT gateway, worker, state, since, reason, paused_until, usable, channels_up, channels_held, rate, in_flight, figures,

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::engine::db::{Sql, on_db};
 use crate::engine::seal::Recipient;
+use crate::engine::sql::sql;
 use crate::matching::match_record::{Record, records};
 use crate::matching::pages::Scan;
 use crate::{Result, Store, StoreError};
@@ -87,7 +88,8 @@ pub struct Matches {
 /// The records of the places in ranges, joined together: a row each would cost more than finding it. `$1`: ranges as
 /// `[[first, last], …]`, sorted and disjoint; `$3`: at most so many places, in the order of their cells.
 ///
-/// `CROSS JOIN` and `LATERAL` keep the loops in this order. SQLite joins bytes as it joins texts, as they are.
+/// Two texts, because the loops keep this order by `CROSS JOIN` in SQLite and by `LATERAL` in PostgreSQL, and because SQLite has no
+/// function that joins bytes: it joins them as texts, as they are.
 pub(crate) const IN_RANGES: Sql = Sql::each(
     "SELECT CAST(group_concat(record, '') AS BLOB) FROM (
          SELECT p.record FROM json_each($1) j CROSS JOIN places p
@@ -101,28 +103,21 @@ pub(crate) const IN_RANGES: Sql = Sql::each(
              ORDER BY cell LIMIT $3) p
          LIMIT $3) found",
 );
-pub(crate) const MEMBERS: Sql = Sql::each(
-    "SELECT m.participant_id FROM json_each($1) j
-         CROSS JOIN groups g ON g.organisation_id = $2 AND g.code = j.value
-         JOIN memberships m ON m.group_id = g.id",
-    "SELECT m.participant_id FROM json_array_elements_text($1::json) AS j(value)
-         JOIN groups g ON g.organisation_id = $2 AND g.code = j.value
-         JOIN memberships m ON m.group_id = g.id",
+/// `CROSS JOIN` makes SQLite begin with the codes.
+pub(crate) const MEMBERS: Sql = sql!(
+    "SELECT m.participant_id FROM {values($1)} j CROSS JOIN groups g JOIN memberships m ON m.group_id = g.id
+     WHERE g.organisation_id = $2 AND g.code = j.value"
 );
 const RECENT_STARTS: Sql = Sql::new(
     "SELECT m.id FROM messages m JOIN alerts a ON a.id = m.alert_id
      WHERE a.organisation_id = $1 AND a.id >= $4 AND m.kind = 'start' AND m.created_at > $2 AND m.created_at < $3",
 );
 /// How many of the messages `$2` each recipient in `$1` got or is about to get.
-const RECENT_COUNTS: Sql = Sql::each(
-    "SELECT d.recipient, COUNT(*) FROM json_each($1) r CROSS JOIN json_each($2) m CROSS JOIN deliveries d
-     WHERE d.recipient = unhex(r.value) AND d.message_id = unhex(m.value)
+const RECENT_COUNTS: Sql = sql!(
+    "SELECT d.recipient, COUNT(*) FROM {values($1)} r CROSS JOIN {values($2)} m CROSS JOIN deliveries d
+     WHERE d.recipient = {blob(r.value)} AND d.message_id = {uuid(m.value)}
          AND d.state NOT IN ('expired', 'cancelled', 'suppressed', 'failed')
-     GROUP BY d.recipient HAVING COUNT(*) >= $3",
-    "SELECT d.recipient, COUNT(*) FROM json_array_elements_text($1::json) AS r(value) CROSS JOIN json_array_elements_text($2::json) AS m(value) CROSS JOIN deliveries d
-     WHERE d.recipient = decode(r.value, 'hex') AND d.message_id = m.value::uuid
-         AND d.state NOT IN ('expired', 'cancelled', 'suppressed', 'failed')
-     GROUP BY d.recipient HAVING COUNT(*) >= $3",
+     GROUP BY d.recipient HAVING COUNT(*) >= $3"
 );
 
 /// The smallest UUID version 7 of a moment: ids that are older lie before it.

@@ -10,36 +10,25 @@ use sqlx::FromRow;
 
 use crate::engine::db::{Sql, on_db, on_tx};
 use crate::engine::page::text_cursor;
+use crate::engine::sql::sql;
 use crate::tenancy::audit;
 use crate::{Actor, Page, PageRequest, Result, Store, StoreError};
 
-const COUNT_EXISTING: Sql = Sql::each(
-    "SELECT count(*) FROM areas WHERE organisation_id = $1 AND code IN (SELECT value FROM json_each($2))",
-    "SELECT count(*) FROM areas WHERE organisation_id = $1 AND code IN (SELECT json_array_elements_text($2::json))",
-);
+const COUNT_EXISTING: Sql =
+    sql!("SELECT count(*) FROM areas WHERE organisation_id = $1 AND code IN {texts($2)}");
 // `WHERE true`: without it SQLite reads the ON of ON CONFLICT as a join's.
-const PUT: Sql = Sql::each(
+const PUT: Sql = sql!(
     "INSERT INTO areas (organisation_id, code, name, kind, geometry, updated_at)
-     SELECT $1, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-            json_extract(value, '$[3]'), $3
-     FROM json_each($2) WHERE true
+     SELECT $1, j.value ->> 0, j.value ->> 1, j.value ->> 2, j.value ->> 3, $3 FROM {rows($2)} j WHERE true
      ON CONFLICT (organisation_id, code) DO UPDATE SET
-         name = excluded.name, kind = excluded.kind, geometry = excluded.geometry, updated_at = excluded.updated_at",
-    "INSERT INTO areas (organisation_id, code, name, kind, geometry, updated_at)
-     SELECT $1, value ->> 0, value ->> 1, value ->> 2,
-            value ->> 3, $3
-     FROM json_array_elements($2::json)
-     ON CONFLICT (organisation_id, code) DO UPDATE SET
-         name = excluded.name, kind = excluded.kind, geometry = excluded.geometry, updated_at = excluded.updated_at",
+         name = excluded.name, kind = excluded.kind, geometry = excluded.geometry, updated_at = excluded.updated_at"
 );
 const GET: Sql = Sql::new(
     "SELECT code, name, kind, geometry, updated_at FROM areas WHERE organisation_id = $1 AND code = $2",
 );
-const BY_CODES: Sql = Sql::each(
+const BY_CODES: Sql = sql!(
     "SELECT code, name, kind, geometry, updated_at FROM areas
-     WHERE organisation_id = $1 AND code IN (SELECT value FROM json_each($2)) ORDER BY code",
-    "SELECT code, name, kind, geometry, updated_at FROM areas
-     WHERE organisation_id = $1 AND code IN (SELECT json_array_elements_text($2::json)) ORDER BY code",
+     WHERE organisation_id = $1 AND code IN {texts($2)} ORDER BY code"
 );
 const LIST: Sql = Sql::new(
     "SELECT code, name, kind, geometry, updated_at FROM areas

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
 use crate::engine::page::text_cursor;
+use crate::engine::sql::sql;
 use crate::tenancy::audit;
 use crate::{Actor, Page, PageRequest, Result, Store};
 
@@ -23,10 +24,7 @@ const LIST: Sql = Sql::new(
             (SELECT count(*) FROM memberships AS m WHERE m.group_id = g.id) AS participants
      FROM groups AS g WHERE g.organisation_id = $1 AND g.code > $2 ORDER BY g.code LIMIT $3",
 );
-const BY_CODES: Sql = Sql::each(
-    "SELECT code, id FROM groups WHERE organisation_id = $1 AND code IN (SELECT value FROM json_each($2))",
-    "SELECT code, id FROM groups WHERE organisation_id = $1 AND code IN (SELECT json_array_elements_text($2::json))",
-);
+const BY_CODES: Sql = sql!("SELECT code, id FROM groups WHERE organisation_id = $1 AND code IN {texts($2)}");
 
 /// A group.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -171,14 +171,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::engine::sql::sql;
     use crate::tests::fixture::{ACTOR, Fixture, NOW, after, first};
     use klaroen_test_databases::Engine;
     use rstest::rstest;
 
-    const DROP_UPDATE_GUARD: Sql =
-        Sql::each("DROP TRIGGER audit_no_update", "DROP TRIGGER audit_no_update ON audit");
-    const DROP_DELETE_GUARD: Sql =
-        Sql::each("DROP TRIGGER audit_no_delete", "DROP TRIGGER audit_no_delete ON audit");
+    const DROP_UPDATE_GUARD: Sql = sql!("DROP TRIGGER audit_no_update {postgres(ON audit)}");
+    const DROP_DELETE_GUARD: Sql = sql!("DROP TRIGGER audit_no_delete {postgres(ON audit)}");
     const DELETE: Sql = Sql::new("DELETE FROM audit WHERE organisation_id = $1 AND seq = 3");
     const TAMPER: [Sql; 6] = [
         Sql::new("UPDATE audit SET at = at + 1 WHERE organisation_id = $1 AND seq = 3"),
@@ -186,10 +185,7 @@ mod tests {
         Sql::new("UPDATE audit SET action = 'x' WHERE organisation_id = $1 AND seq = 3"),
         Sql::new("UPDATE audit SET subject = 'x' WHERE organisation_id = $1 AND seq = 3"),
         Sql::new("UPDATE audit SET detail = '{ }' WHERE organisation_id = $1 AND seq = 3"),
-        Sql::each(
-            "UPDATE audit SET hash = x'00' WHERE organisation_id = $1 AND seq = 3",
-            "UPDATE audit SET hash = decode('00', 'hex') WHERE organisation_id = $1 AND seq = 3",
-        ),
+        sql!("UPDATE audit SET hash = {blob('00')} WHERE organisation_id = $1 AND seq = 3"),
     ];
 
     /// Four entries: the one of the organisation itself, and three.

@@ -7,8 +7,12 @@ use klaroen_test_databases::Engine;
 use rstest::rstest;
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 
-use crate::engine::db::Db;
+use crate::engine::db::{Db, Dialect};
+use crate::engine::sql::expanded;
 use crate::tests::fixture::Fixture;
+
+/// Files that have such calls and no statements.
+const SELVES: [&str; 3] = ["tests/statements.rs", "engine/db.rs", "engine/sql.rs"];
 
 /// A statement as it stands in the source.
 struct Statement {
@@ -17,7 +21,7 @@ struct Statement {
     texts: [String; 2],
 }
 
-/// Of all files of this crate, by the calls of `Sql::new` and `Sql::each`, whose texts are plain literals.
+/// Of all files of this crate, by the calls of `Sql::new`, `Sql::each` and `sql!`, whose texts are plain literals.
 fn statements() -> Vec<Statement> {
     let mut found = Vec::new();
     collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
@@ -29,15 +33,20 @@ fn collect(directory: &Path, found: &mut Vec<Statement>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             collect(&path, found);
-        } else if !path.ends_with("statements.rs") && !path.ends_with("engine/db.rs") {
+        } else if !SELVES.iter().any(|own| path.ends_with(own)) {
             let source = std::fs::read_to_string(&path).unwrap();
-            for (call, texts) in [("Sql::new(", 1), ("Sql::each(", 2)] {
+            for (call, texts) in [("Sql::new(", 1), ("Sql::each(", 2), ("sql!(", 1)] {
                 // Those that a macro puts together have the tests of their own file.
-                let written = |at: &usize| !source[at + call.len()..].trim_start().starts_with("select!");
+                let written = |at: &usize| !source[at + call.len()..].trim_start().starts_with("concat!");
                 for at in source.match_indices(call).map(|(at, _)| at).filter(written) {
                     let place = format!("{}:{}", path.display(), source[..at].lines().count());
                     let texts = literals(&source[at + call.len()..], texts, &place);
-                    let texts = [texts[0].clone(), texts[texts.len() - 1].clone()];
+                    let texts = match call {
+                        "sql!(" => {
+                            [Dialect::Sqlite, Dialect::Postgres].map(|dialect| expanded(&texts[0], dialect))
+                        }
+                        _ => [texts[0].clone(), texts[texts.len() - 1].clone()],
+                    };
                     found.push(Statement { place, texts });
                 }
             }

@@ -96,16 +96,15 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::sql::sql;
     use crate::tests::fixture::{Fixture, NOW};
     use klaroen_test_databases::Engine;
     use rstest::rstest;
 
     const HOUR: Duration = Duration::from_hours(1);
-    const KEYS: Sql = Sql::each(
+    const KEYS: Sql = sql!(
         "INSERT INTO idempotency_keys (organisation_id, key, fingerprint, resource, created_at)
-         SELECT $1, value, x'00', $1, $2 FROM json_each($3)",
-        "INSERT INTO idempotency_keys (organisation_id, key, fingerprint, resource, created_at)
-         SELECT $1, value, decode('00', 'hex'), $1, $2 FROM json_array_elements_text($3::json)",
+         SELECT $1, j.value, {blob('00')}, $1, $2 FROM {values($3)} j"
     );
     const RECEIPTS: Sql = Sql::new(
         "INSERT INTO receipts (gateway, provider_id, status, raw, received_at, delivery_id)

@@ -114,6 +114,9 @@ const NEXT_DUE: Sql = Sql::new(
 /// A participant who was erased, or whose number was changed since the match, has no number here: the number that was
 /// matched, and checked for an opt-out, is the number that rings. Automatic answers (lane 0) pass the opt-out: they are what
 /// confirms it.
+///
+/// Two texts, because PostgreSQL locks what it chooses before it looks up the participants, and has other words for blobs and truth
+/// values in JSON.
 pub(crate) const CANDIDATES: Sql = Sql::each(
     "SELECT json_group_array(json_array(d.id, d.retries, d.attempt, lower(hex(d.participant_id)), lower(hex(p.phone)),
          d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient)))

@@ -183,7 +183,9 @@ impl Scan {
     }
 }
 
-// SQLite does not use the id in an index for `(due_at, id) > ($4, $5)`: it would read all that is due at the same moment, which is
+// Two texts, because PostgreSQL locks what it chooses, and reads the index from `(due_at, id) > ($4, $5)` on.
+//
+// SQLite does not use the id in an index for that: it would read all that is due at the same moment, which is
 // a whole alert. So there are two parts, one for that moment.
 //
 // The slot of a delivery is `id % 10000 * 6181 % 10000`: of neighbours each lies far from the last. The remainder comes first because
@@ -246,7 +248,8 @@ pub(crate) const SHARE: Sql = Sql::each(
          (SELECT due_at FROM f ORDER BY due_at DESC, id DESC LIMIT 1), (SELECT id FROM f ORDER BY due_at DESC, id DESC LIMIT 1)
      )::text",
 );
-/// What other gateways could not take, by an index of its own: few rows at most times.
+/// What other gateways could not take, by an index of its own: few rows at most times. Two texts for the reasons of
+/// `CANDIDATES`.
 pub(crate) const HANDED: Sql = Sql::each(
     "SELECT json_group_array(json_array(d.id, d.retries, d.attempt, lower(hex(d.participant_id)), lower(hex(d.phone)),
          d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient)))

@@ -6,6 +6,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::engine::db::Db;
+use crate::engine::sql::sql;
 use crate::tests::fixture::{ACTOR, Fixture, NOW, draft};
 
 const MESSAGE: Sql = Sql::new(
@@ -19,12 +20,12 @@ const TO_SO_MANY: Sql = Sql::new(
 );
 const STATES: Sql = Sql::new("SELECT state, COUNT(*) FROM deliveries GROUP BY state");
 const SETTLED_BY: Sql = Sql::new("SELECT settled_by FROM doubts");
-/// From now on no delivery can be written.
+/// From now on no delivery can be written. Two texts, because a trigger of PostgreSQL calls a function.
 const BREAK: Sql = Sql::each(
     "CREATE TRIGGER broken BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'broken'); END",
     "CREATE TRIGGER broken BEFORE UPDATE ON deliveries FOR EACH ROW EXECUTE FUNCTION audit_is_append_only()",
 );
-const MEND: Sql = Sql::each("DROP TRIGGER IF EXISTS broken", "DROP TRIGGER IF EXISTS broken ON deliveries");
+const MEND: Sql = sql!("DROP TRIGGER IF EXISTS broken {postgres(ON deliveries)}");
 /// The server ends the connection at the commit.
 const CUT_OFF: &str = "CREATE FUNCTION cut_off() RETURNS trigger LANGUAGE plpgsql AS
      $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;

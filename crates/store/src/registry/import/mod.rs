@@ -17,6 +17,7 @@ use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::hex::Hex;
 use crate::engine::lock::Lock;
 use crate::engine::seal::Recipient;
+use crate::engine::sql::sql;
 use crate::registry::groups;
 use crate::registry::participants::ParticipantDraft;
 use crate::registry::participants::read::by_ids;
@@ -30,17 +31,12 @@ pub use prepared::ImportBatch;
 use prepared::Prepared;
 
 // Two index look-ups for each key, whatever the size of the registry.
-const EXISTING: Sql = Sql::each(
+const EXISTING: Sql = sql!(
     "SELECT id, external_id, recipient, fingerprint, paused_until FROM participants
-     WHERE organisation_id = $1 AND external_id IN (SELECT value FROM json_each($2))
+     WHERE organisation_id = $1 AND external_id IN {texts($2)}
      UNION
      SELECT id, external_id, recipient, fingerprint, paused_until FROM participants
-     WHERE organisation_id = $1 AND recipient IN (SELECT unhex(value) FROM json_each($3))",
-    "SELECT id, external_id, recipient, fingerprint, paused_until FROM participants
-     WHERE organisation_id = $1 AND external_id IN (SELECT json_array_elements_text($2::json))
-     UNION
-     SELECT id, external_id, recipient, fingerprint, paused_until FROM participants
-     WHERE organisation_id = $1 AND recipient IN (SELECT decode(value, 'hex') FROM json_array_elements_text($3::json))",
+     WHERE organisation_id = $1 AND recipient IN {blobs($3)}"
 );
 
 /// Registrations of which one transaction takes what the file did not say.

@@ -14,42 +14,29 @@ use crate::engine::db::{Sql, Tx, on_db, on_tx};
 use crate::engine::hex;
 use crate::engine::page::uuid_cursor;
 use crate::engine::seal::Keys;
+use crate::engine::sql::sql;
 use crate::{Page, PageRequest, Result, Store, StoreError};
 
 /// The registrations that `$chosen` chooses, a row for each place. The groups are a JSON array of codes.
 macro_rules! select {
     ($chosen:literal) => {
-        select!($chosen, $chosen)
-    };
-    ($sqlite:literal, $postgres:literal) => {
-        Sql::each(
-            select!(@text "(SELECT json_group_array(g.code)", $sqlite),
-            // Without rows, where SQLite gives an empty array, this gives nothing.
-            select!(@text "(SELECT COALESCE(json_agg(g.code), '[]')::text", $postgres),
-        )
-    };
-    (@text $codes:literal, $chosen:literal) => {
-        concat!(
+        sql!(concat!(
             "SELECT p.id, p.kind, p.name, p.phone, p.language, p.external_id, p.paused_until, p.consent_at,
                     p.consent_method, p.created_at, p.updated_at,
-                    EXISTS (SELECT 1 FROM opt_outs AS o WHERE o.recipient = p.recipient) AS opted_out, ",
-            $codes,
-            " FROM memberships AS m JOIN groups AS g ON g.id = m.group_id
+                    EXISTS (SELECT 1 FROM opt_outs AS o WHERE o.recipient = p.recipient) AS opted_out,
+                    (SELECT {list(g.code)} FROM memberships AS m JOIN groups AS g ON g.id = m.group_id
                      WHERE m.participant_id = p.id) AS groups,
                     l.label, l.latitude, l.longitude, l.hours
              FROM (SELECT * FROM participants WHERE ",
             $chosen,
             ") AS p LEFT JOIN places AS l ON l.participant_id = p.id ORDER BY p.id, l.position"
-        )
+        ))
     };
 }
 
 const GET: Sql = select!("organisation_id = $1 AND id = $2");
 const LIST: Sql = select!("organisation_id = $1 AND id > $2 ORDER BY id LIMIT $3");
-const BY_IDS: Sql = select!(
-    "organisation_id = $1 AND id IN (SELECT unhex(value) FROM json_each($2))",
-    "organisation_id = $1 AND id IN (SELECT value::uuid FROM json_array_elements_text($2::json))"
-);
+const BY_IDS: Sql = select!("organisation_id = $1 AND id IN {uuids($2)}");
 const BY_PHONE: Sql = select!("organisation_id = $1 AND id > $2 AND recipient = $4 ORDER BY id LIMIT $3");
 
 /// One participant, as it is in a transaction.

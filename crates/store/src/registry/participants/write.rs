@@ -15,17 +15,12 @@ use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::hex::Hex;
 use crate::engine::lock::OptOuts;
 use crate::engine::seal::{Keys, Recipient};
+use crate::engine::sql::sql;
 
-const CLEAR_PLACES: Sql = Sql::each(
-    "DELETE FROM places WHERE participant_id IN (SELECT unhex(value) FROM json_each($1)) AND organisation_id = $2",
-    "DELETE FROM places WHERE participant_id IN (SELECT value::uuid FROM json_array_elements_text($1::json)) AND organisation_id = $2",
-);
-const CLEAR_MEMBERSHIPS: Sql = Sql::each(
-    "DELETE FROM memberships
-     WHERE participant_id IN (SELECT unhex(value) FROM json_each($1)) AND organisation_id = $2",
-    "DELETE FROM memberships
-     WHERE participant_id IN (SELECT value::uuid FROM json_array_elements_text($1::json)) AND organisation_id = $2",
-);
+const CLEAR_PLACES: Sql =
+    sql!("DELETE FROM places WHERE participant_id IN {uuids($1)} AND organisation_id = $2");
+const CLEAR_MEMBERSHIPS: Sql =
+    sql!("DELETE FROM memberships WHERE participant_id IN {uuids($1)} AND organisation_id = $2");
 
 /// A registration as it is to be written.
 #[derive(Clone, Copy, Debug)]
