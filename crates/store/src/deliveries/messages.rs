@@ -9,6 +9,7 @@ use klaroen_domain::time::Timestamp;
 use uuid::Uuid;
 
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::engine::sql::sql;
 use crate::{Result, Store, StoreError};
 
 /// What a worker needs to know of a message; it never changes, so it can be kept.
@@ -44,12 +45,7 @@ const INSERT: Sql = Sql::new(
 const COUNT_MORE: Sql =
     Sql::new("UPDATE messages SET recipients = recipients + $2, settled = FALSE WHERE id = $1");
 /// The messages of an alert in the order in which every transaction locks messages.
-///
-/// Two texts: SQLite has one writer and no row locks.
-const LOCK_OF_ALERT: Sql = Sql::each(
-    "SELECT id FROM messages WHERE alert_id = $1 ORDER BY id",
-    "SELECT id FROM messages WHERE alert_id = $1 ORDER BY id FOR NO KEY UPDATE",
-);
+const LOCK_OF_ALERT: Sql = sql!("SELECT id FROM messages WHERE alert_id = $1 ORDER BY id {lock}");
 const CLOSE: Sql = Sql::new("UPDATE messages SET open = FALSE WHERE alert_id = $1 AND kind = $2 AND open");
 const RECIPIENTS: Sql = Sql::new("SELECT recipients FROM messages WHERE id = $1");
 
