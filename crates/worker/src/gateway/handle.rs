@@ -18,7 +18,7 @@ use crate::gateway::batch_verdict;
 use crate::gateway::circuit_breaker::{Change, CircuitBreaker, RequestRef};
 use crate::gateway::rate::pace::Pace;
 use crate::gateway::rolling_counts::RollingCounts;
-use crate::gateway::routing::allocation::Standing;
+use crate::gateway::routing::allocation::is_usable;
 use crate::instruments;
 use crate::lease::peers::Peers;
 
@@ -176,8 +176,8 @@ impl GatewayHandle {
     }
 
     /// How it stands in this process.
-    pub(crate) fn standing(&self) -> Standing {
-        lock(&self.breaker).standing(Instant::now())
+    pub(crate) fn routing_state(&self) -> GatewayState {
+        lock(&self.breaker).routing_state(Instant::now())
     }
 
     /// Whether one message is to find out how it is.
@@ -205,7 +205,7 @@ impl GatewayHandle {
             since: wall.minus(now.duration_since(breaker.since())),
             reason: breaker.reason().to_owned(),
             paused_until: breaker.paused_until().map(|until| wall.plus(until.saturating_duration_since(now))),
-            usable: breaker.standing(now) < Standing::Probing,
+            usable: is_usable(breaker.routing_state(now)),
             channels_up: breaker.channels_up(),
             channels_held: held,
             rate: self.pace.rate(),

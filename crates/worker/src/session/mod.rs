@@ -21,6 +21,7 @@ use futures::stream::FuturesUnordered;
 use klaroen_domain::id::DeliveryId;
 use klaroen_gateway::{ChannelStatus, SmsGateway};
 use klaroen_store::StoreError;
+use klaroen_store::claims::Part;
 use klaroen_store::outcomes::Finished;
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{Notify, mpsc, watch};
@@ -29,7 +30,8 @@ use tokio::time::Instant;
 
 use crate::gateway::handle::GatewayHandle;
 use crate::gateway::request::SubmitResponses;
-use crate::gateway::routing::router::{Router, RoutingPlan, Taking};
+use crate::gateway::routing::allocation::no_share;
+use crate::gateway::routing::router::{Router, RoutingPlan};
 use crate::instruments::ChannelInstruments;
 use crate::lease::channel_lease::LeaseStatus;
 use crate::session::claim::batch_size::{ClaimLatency, Throughput};
@@ -69,7 +71,7 @@ pub(crate) struct Session {
     /// The number of the gateway, and what each may take.
     gateway_index: usize,
     plan: watch::Receiver<RoutingPlan>,
-    taking: Taking,
+    share: Arc<Part>,
     /// Leased and not submitted.
     queue: VecDeque<Ready>,
     /// Under way, with the place that is reserved for the result.
@@ -114,7 +116,7 @@ impl Session {
             context,
             gateway_index,
             plan,
-            taking: Taking::Nothing,
+            share: Arc::new(no_share()),
             work,
             queue: VecDeque::new(),
             attempts: HashMap::new(),

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::handle::BoundGuard;
-use crate::gateway::routing::router::Taking;
+use crate::gateway::routing::allocation::no_share;
 use crate::jitter;
 use crate::lease::channel_lease::Lease;
 use crate::session::claim::Batch;
@@ -54,7 +54,7 @@ impl Session {
                 self.context.router.on_change();
             }
             self.apply_plan();
-            let (hold, look_at) = if up && self.taking != Taking::Nothing {
+            let (hold, look_at) = if up && !self.share.is_nothing() {
                 let hold = self.submit_ready(now);
                 (hold, self.claim_ahead(now))
             } else {
@@ -94,10 +94,10 @@ impl Session {
 
     /// What we may take now. A change is a reason to look at the queue.
     fn apply_plan(&mut self) {
-        let taking =
-            self.plan.borrow_and_update().get(self.gateway_index).cloned().unwrap_or(Taking::Nothing);
-        if taking != self.taking {
-            self.taking = taking;
+        let planned = self.plan.borrow_and_update().get(self.gateway_index).cloned();
+        let share = planned.unwrap_or_else(|| Arc::new(no_share()));
+        if share != self.share {
+            self.share = share;
             self.idle_until = None;
         }
     }
@@ -131,8 +131,8 @@ impl Session {
         self.claim_began = now;
         self.work = Box::pin(Arc::clone(&self.context.wake).notified_owned());
         self.work.as_mut().enable();
-        let (claimer, taking) = (self.context.claimer.clone(), self.taking.clone());
-        self.claiming = Some(tokio::spawn(async move { claimer.claim(limit, &taking).await }));
+        let (claimer, share) = (self.context.claimer.clone(), Arc::clone(&self.share));
+        self.claiming = Some(tokio::spawn(async move { claimer.claim(limit, &share).await }));
         look_at
     }
 

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::gateway::handle::GatewayHandle;
 use crate::gateway::request::submit;
-use crate::gateway::routing::allocation::Standing;
+use crate::gateway::routing::allocation::is_usable;
 use crate::instruments::ChannelInstruments;
 use crate::jitter;
 use crate::session::claim::LEASE;
@@ -83,7 +83,7 @@ impl StatusQueries {
             let pause = if full { Duration::ZERO } else { jitter::around(POLL) };
             tokio::time::sleep(pause).await;
             // A provider that refuses us is left alone, and so is one that an operator paused.
-            if self.handle.standing() >= Standing::Probing {
+            if !is_usable(self.handle.routing_state()) {
                 full = false;
                 continue;
             }

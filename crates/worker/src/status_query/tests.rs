@@ -241,10 +241,10 @@ async fn a_provider_that_refuses_us_while_we_ask_is_left_alone() {
     let (queries, _directory) = queries(Scripted { can: REPEATS, outcomes, ..Scripted::default() }).await;
     let mut guard = queries.handle.bind();
     guard.set_up(true);
-    assert!(queries.handle.standing() < Standing::Probing);
+    assert!(is_usable(queries.handle.routing_state()));
     let found = queries.query(&doubt(), Instant::now() + DONE_WITHIN).await;
     assert_eq!(found, again(2, Because::NotTaken));
-    assert!(queries.handle.standing() >= Standing::Probing);
+    assert!(!is_usable(queries.handle.routing_state()));
 }
 
 #[test]

@@ -13,8 +13,6 @@ use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::{Failure, Scope, SubmitOutcome};
 use tokio::time::Instant;
 
-use crate::gateway::routing::allocation::Standing;
-
 /// The first wait before a gateway is tried again, and the longest. Where there is no other it stays at the first: the try costs
 /// nothing and everybody waits for it.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -144,12 +142,13 @@ impl CircuitBreaker {
         }
     }
 
-    /// The same for routing.
-    pub(crate) fn standing(&self, now: Instant) -> Standing {
-        if self.state() == GatewayState::Down && !self.was_up && now.duration_since(self.started) < STARTING {
-            return Standing::Well;
+    /// The state that routing goes by: a gateway that has just started counts as up until its connection had time to come up.
+    pub(crate) fn routing_state(&self, now: Instant) -> GatewayState {
+        let is_starting = !self.was_up && now.duration_since(self.started) < STARTING;
+        match self.state() {
+            GatewayState::Down if is_starting => GatewayState::Up,
+            state => state,
         }
-        standing_of(self.state())
     }
 
     /// Since when, and why; the reason is empty where nothing is wrong.
@@ -430,17 +429,6 @@ impl CircuitBreaker {
 
 fn message(failure: &Failure) -> String {
     format!("{} ({})", failure.detail, failure.code)
-}
-
-/// How a gateway stands, by the state that a worker reports.
-pub(crate) const fn standing_of(state: GatewayState) -> Standing {
-    match state {
-        GatewayState::Up => Standing::Well,
-        GatewayState::Throttled => Standing::Slowed,
-        GatewayState::Suspect => Standing::Suspect,
-        GatewayState::Probing => Standing::Probing,
-        GatewayState::Paused | GatewayState::Down | GatewayState::Stopped => Standing::Out,
-    }
 }
 
 #[cfg(test)]

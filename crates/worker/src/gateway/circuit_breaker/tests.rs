@@ -253,11 +253,11 @@ async fn an_order_and_a_lost_connection_are_above_all_else() {
 async fn a_gateway_that_has_just_started_is_waited_for() {
     let now = Instant::now();
     let mut breaker = CircuitBreaker::new(now);
-    assert_eq!((breaker.state(), breaker.standing(now)), (Down, Standing::Well));
-    assert_eq!(breaker.standing(now + STARTING), Standing::Out);
+    assert_eq!((breaker.state(), breaker.routing_state(now)), (Down, Up));
+    assert_eq!(breaker.routing_state(now + STARTING), Down);
     breaker.on_connections(1, now);
     breaker.on_connections(0, now);
-    assert_eq!(breaker.standing(now), Standing::Out, "one that was there is followed at once");
+    assert_eq!(breaker.routing_state(now), Down, "one that was there is followed at once");
 }
 
 #[tokio::test]

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use klaroen_domain::alert::Priority;
+use klaroen_domain::gateway::GatewayState;
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
-use klaroen_store::claims::{Part, Role};
+use klaroen_store::claims::Part;
 use klaroen_store::gateways::GatewayReport;
 use klaroen_store::{Store, StoreError};
 use metrics::gauge;
@@ -17,9 +18,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::gateway::circuit_breaker::standing_of;
 use crate::gateway::handle::GatewayHandle;
-use crate::gateway::routing::allocation::{GatewayRoute, Routes, Standing};
+use crate::gateway::routing::allocation::{GatewayRoute, Routes, is_usable, no_share};
 
 /// How often silence and the like are looked for.
 const TICK: Duration = Duration::from_millis(250);
@@ -32,17 +32,8 @@ const COUNTS_ALONE: Duration = Duration::from_secs(15);
 /// How often receipts are looked at: they speak of minutes.
 const RECEIPTS_EVERY: Duration = Duration::from_secs(15);
 
-/// What a gateway may take.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Taking {
-    Nothing,
-    /// Whatever is due.
-    All,
-    Part(Arc<Part>),
-}
-
 /// What every gateway may take, in the order of the configuration.
-pub(crate) type RoutingPlan = Arc<Vec<Taking>>;
+pub(crate) type RoutingPlan = Arc<Vec<Arc<Part>>>;
 
 /// Shared by all channels of a worker.
 pub(crate) struct Router {
@@ -61,8 +52,8 @@ pub(crate) struct Router {
 #[derive(Debug, Default)]
 struct State {
     /// The best that other processes say of a gateway.
-    others: HashMap<String, Standing>,
-    standings: Vec<Standing>,
+    elsewhere: HashMap<String, GatewayState>,
+    states: Vec<GatewayState>,
     unserved: Vec<String>,
     /// What operators ordered is known. Before, nothing is sent: it may be through a gateway that was taken out of use.
     orders_known: bool,
@@ -86,7 +77,7 @@ impl Router {
         }
         let of = |route: &GatewayRoute| handles.iter().find(|c| c.name() == route.name).cloned();
         let handles = routes.iter().map(of).collect();
-        let (plan, _) = watch::channel(Arc::new(vec![Taking::Nothing; routes.len()]));
+        let (plan, _) = watch::channel(Arc::new(vec![Arc::new(no_share()); routes.len()]));
         let (state, urgent) = (Mutex::default(), Notify::new());
         let this = Self { store, clock, worker, routes, handles, state, plan, urgent };
         this.recompute();
@@ -116,7 +107,7 @@ impl Router {
         let named = self.routes.iter().any(|route| !route.countries.is_empty());
         let country = if named { country() } else { None };
         let state = self.state();
-        Routes { gateways: &self.routes, standings: &state.standings }.has_alternative(of, priority, country)
+        Routes { gateways: &self.routes, states: &state.states }.has_alternative(of, priority, country)
     }
 
     /// A gateway stands differently: everybody is told what they may take now, and the other processes hear of it.
@@ -129,37 +120,32 @@ impl Router {
     fn recompute(&self) {
         // All of it under the lock, so that an older plan does not come after a newer one.
         let mut state = self.state();
-        let own: Vec<Standing> = self
+        let own: Vec<GatewayState> = self
             .handles
             .iter()
-            .map(|handle| handle.as_ref().map_or(Standing::Out, |handle| handle.standing()))
+            .map(|handle| handle.as_ref().map_or(GatewayState::Down, |handle| handle.routing_state()))
             .collect();
-        let best = |(route, own): (&GatewayRoute, &Standing)| {
-            state.others.get(&route.name).map_or(*own, |other| (*other).min(*own))
+        let best = |(route, own): (&GatewayRoute, &GatewayState)| {
+            state.elsewhere.get(&route.name).map_or(*own, |other| better(*other, *own))
         };
-        let standings: Vec<Standing> = self.routes.iter().zip(&own).map(best).collect();
-        let routes = Routes { gateways: &self.routes, standings: &standings };
-        let plan: Vec<Taking> = own
-            .iter()
-            .enumerate()
-            .map(
-                |(index, own)| {
-                    if state.orders_known { taking(routes.part(index, *own)) } else { Taking::Nothing }
-                },
-            )
-            .collect();
+        let states: Vec<GatewayState> = self.routes.iter().zip(&own).map(best).collect();
+        let routes = Routes { gateways: &self.routes, states: &states };
+        let share = |(index, own): (usize, &GatewayState)| {
+            Arc::new(if state.orders_known { routes.share(index, *own) } else { no_share() })
+        };
+        let plan: Vec<Arc<Part>> = own.iter().enumerate().map(share).collect();
         let unserved = routes.unserved();
         if state.orders_known && unserved != state.unserved && !unserved.is_empty() {
             tracing::warn!(?unserved, "no gateway takes these messages now: they wait");
         }
         for (index, handle) in self.handles.iter().enumerate() {
             let Some(handle) = handle else { continue };
-            let mut others = standings.iter().enumerate().filter(|(other, _)| *other != index);
-            handle.set_only_gateway(!others.any(|(_, standing)| *standing < Standing::Probing));
-            let usable = if standings[index] < Standing::Probing { 1.0 } else { 0.0 };
+            let mut others = states.iter().enumerate().filter(|(other, _)| *other != index);
+            handle.set_only_gateway(!others.any(|(_, state)| is_usable(*state)));
+            let usable = if is_usable(states[index]) { 1.0 } else { 0.0 };
             gauge!("klaroen_gateway_usable", "gateway" => handle.name().to_owned()).set(usable);
         }
-        (state.standings, state.unserved) = (standings, unserved);
+        (state.states, state.unserved) = (states, unserved);
         self.plan.send_if_modified(|before| {
             let changed = **before != plan;
             if changed {
@@ -226,7 +212,7 @@ impl Router {
         }
         if self.store.is_shared() {
             let reports = self.store.gateway_reports(now).await?;
-            self.state().others = best(&reports, self.worker);
+            self.state().elsewhere = best(&reports, self.worker);
         }
         let reports: Vec<GatewayReport> =
             self.handles.iter().flatten().map(|handle| handle.report(now)).collect();
@@ -256,38 +242,33 @@ impl Router {
 #[derive(Default)]
 struct LastReport {
     at: Option<Instant>,
-    states: Vec<(klaroen_domain::gateway::GatewayState, String)>,
+    states: Vec<(GatewayState, String)>,
     /// When receipts were looked at.
     receipts: Option<Instant>,
 }
 
 /// The best that processes other than `worker` say of each gateway; one that holds no channel of it knows nothing.
-fn best(reports: &[GatewayReport], worker: Uuid) -> HashMap<String, Standing> {
-    let mut best: HashMap<String, Standing> = HashMap::new();
+fn best(reports: &[GatewayReport], worker: Uuid) -> HashMap<String, GatewayState> {
+    let mut best: HashMap<String, GatewayState> = HashMap::new();
     for report in reports.iter().filter(|report| report.worker != worker && report.channels_held > 0) {
-        let standing = standing_of(report.state);
-        let known = best.entry(report.gateway.clone()).or_insert(standing);
-        *known = (*known).min(standing);
+        let known = best.entry(report.gateway.clone()).or_insert(report.state);
+        *known = better(*known, report.state);
     }
     best
 }
 
-fn taking(part: Part) -> Taking {
-    if part.is_nothing() {
-        return Taking::Nothing;
-    }
-    let whole = Priority::ALL.iter().all(|priority| part.of(*priority).all().all(|role| role == Role::WHOLE));
-    if whole { Taking::All } else { Taking::Part(Arc::new(part)) }
+const fn better(a: GatewayState, b: GatewayState) -> GatewayState {
+    if b.rank() < a.rank() { b } else { a }
 }
 
 #[cfg(test)]
 mod tests {
-    use klaroen_domain::gateway::GatewayState;
     use klaroen_domain::time::{ManualClock, Timestamp};
     use klaroen_store::seal::Keys;
     use klaroen_store::{Actor, StoreOptions};
 
     use super::*;
+    use crate::gateway::routing::allocation::is_everything;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_449_600_000);
 
@@ -308,11 +289,11 @@ mod tests {
         let mut last = LastReport::default();
         router.exchange_reports(&mut last).await.unwrap();
         router.recompute();
-        assert_eq!(takes(), Taking::All);
+        assert!(is_everything(&takes()));
         store.pause_gateway(organisation.id, Actor::System, "main", None, NOW).await.unwrap();
         router.exchange_reports(&mut last).await.unwrap();
         let reports = store.gateway_reports(NOW).await.unwrap();
         assert_eq!(reports.iter().map(|report| report.state).collect::<Vec<_>>(), [GatewayState::Stopped]);
-        assert_eq!(takes(), Taking::Nothing, "before anybody could read the report");
+        assert!(takes().is_nothing(), "before anybody could read the report");
     }
 }

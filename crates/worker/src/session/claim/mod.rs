@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::request::Attempt;
-use crate::gateway::routing::router::Taking;
+use crate::gateway::routing::allocation::is_everything;
 use crate::outcome_writer::{FIRST_WAIT, LONGEST_WAIT};
 use crate::session::message_cache::{MessageCache, Outgoing};
 
@@ -92,9 +92,9 @@ pub(crate) struct Claimer {
 impl Claimer {
     /// Leases up to `limit` deliveries and finds their texts. One without a text is finished here, so that it comes to an
     /// end and holds up nobody. Where it is not known whether they are leased, they are put back before this ends.
-    pub(crate) async fn claim(&self, limit: u32, taking: &Taking) -> Result<Batch, StoreError> {
+    pub(crate) async fn claim(&self, limit: u32, share: &Arc<Part>) -> Result<Batch, StoreError> {
         let (now, started, lease_token) = (self.clock.now(), Instant::now(), lease_token());
-        let claim = match self.lease(limit, taking, now, lease_token).await {
+        let claim = match self.lease(limit, share, now, lease_token).await {
             Ok(claim) => claim,
             Err(ClaimError::NotMade(error)) => return Err(error),
             Err(ClaimError::InDoubt(error)) => {
@@ -131,7 +131,7 @@ impl Claimer {
     async fn lease(
         &self,
         limit: u32,
-        taking: &Taking,
+        share: &Arc<Part>,
         now: Timestamp,
         lease_token: i64,
     ) -> Result<Claim, ClaimError> {
@@ -139,17 +139,17 @@ impl Claimer {
         let request = ClaimRequest { channel: &self.channel, limit, lease_until, now, lease_token };
         let mut known = self.known.lock().await;
         let ClaimState { scanned, turns } = &mut *known;
-        match taking {
-            Taking::Nothing => Ok(Claim::default()),
-            Taking::All => self.store.claim(&request, turns).await,
-            Taking::Part(part) => {
-                let (_, scan) = match scanned {
-                    Some(known) if Arc::ptr_eq(&known.0, part) => known,
-                    other => other.insert((Arc::clone(part), Scan::default())),
-                };
-                self.store.claim_part(&request, part, scan, turns).await
-            }
+        if share.is_nothing() {
+            return Ok(Claim::default());
         }
+        if is_everything(share) {
+            return self.store.claim(&request, turns).await;
+        }
+        let (_, scan) = match scanned {
+            Some(known) if Arc::ptr_eq(&known.0, share) => known,
+            other => other.insert((Arc::clone(share), Scan::default())),
+        };
+        self.store.claim_part(&request, share, scan, turns).await
     }
 
     /// Puts back what a claim may have leased that nobody got to see, as soon as the database takes it: not a byte of it was
