@@ -58,6 +58,7 @@ impl ChannelTask {
         let peers = &self.handle.peers;
         let applicant = LeaseRequest {
             store,
+            sharing: self.shared.sharing,
             clock,
             name: &self.config.name,
             peers,
@@ -207,6 +208,7 @@ impl ChannelTask {
             results: writer.sender(),
             channel: self.config.name.clone(),
             known: Arc::default(),
+            settle_after: self.shared.settle_after,
             abandoned: writer.abandoned(),
         }
     }

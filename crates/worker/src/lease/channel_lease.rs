@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::jitter;
 use crate::lease::peers::{HeldChannel, Peers};
+use crate::lease::sharing::Sharing;
 use crate::supervise::with_shutdown_grace;
 
 /// How long a lease lasts: a dead process is followed after this time and the moment that a connection takes.
@@ -68,6 +69,7 @@ pub(crate) struct Lease {
 /// Who wants a channel.
 pub(crate) struct LeaseRequest<'a> {
     pub(crate) store: &'a Store,
+    pub(crate) sharing: Sharing,
     pub(crate) clock: &'a Arc<dyn Clock>,
     pub(crate) name: &'a ChannelName,
     pub(crate) peers: &'a Arc<Peers>,
@@ -85,8 +87,11 @@ enum Acquisition {
 }
 
 /// How long a lease on this database lasts.
-const fn length(store: &Store) -> Duration {
-    if store.is_shared() { LEASE } else { LEASE_ALONE }
+const fn length(sharing: Sharing) -> Duration {
+    match sharing {
+        Sharing::Shared => LEASE,
+        Sharing::Alone => LEASE_ALONE,
+    }
 }
 
 impl LeaseRequest<'_> {
@@ -145,7 +150,7 @@ impl LeaseRequest<'_> {
         let owner = Uuid::new_v4();
         let asked = Instant::now();
         let now = self.clock.now();
-        match self.store.lease_channel(self.name, owner, now.plus(length(self.store)), now).await? {
+        match self.store.lease_channel(self.name, owner, now.plus(length(self.sharing)), now).await? {
             channels::Lease::Held => {
                 tracing::debug!(channel = %self.name, "another process was faster");
                 Ok(Acquisition::Wait(jitter::around(ASK_AGAIN)))
@@ -155,8 +160,14 @@ impl LeaseRequest<'_> {
                     tracing::warn!(channel = %self.name, lost, "the owner before us left deliveries in flight: in doubt");
                 }
                 let held = self.peers.hold(self.name.channel, release.clone());
-                let lease =
-                    Lease::start(self.store.clone(), Arc::clone(self.clock), self.name.clone(), owner, asked);
+                let renewal = Renewal {
+                    store: self.store.clone(),
+                    sharing: self.sharing,
+                    clock: Arc::clone(self.clock),
+                    name: self.name.clone(),
+                    owner,
+                };
+                let lease = Lease::start(renewal, asked);
                 // So that the next of its channels goes to a worker that holds fewer.
                 self.peers.report(self.store, &**self.clock).await;
                 Ok(Acquisition::Acquired(Box::new((lease, held))))
@@ -166,11 +177,11 @@ impl LeaseRequest<'_> {
 }
 
 impl Lease {
-    fn start(store: Store, clock: Arc<dyn Clock>, name: ChannelName, owner: Uuid, asked: Instant) -> Self {
-        let (show, until) = watch::channel(asked + length(&store).saturating_sub(MARGIN));
+    fn start(renewal: Renewal, asked: Instant) -> Self {
+        let (store, name, owner) = (renewal.store.clone(), renewal.name.clone(), renewal.owner);
+        let (show, until) = watch::channel(asked + length(renewal.sharing).saturating_sub(MARGIN));
         let lost = CancellationToken::new();
-        let renewal = renew(store.clone(), clock, name.clone(), owner, show, lost.clone());
-        let renewal = AbortOnDropHandle::new(tokio::spawn(renewal));
+        let renewal = AbortOnDropHandle::new(tokio::spawn(renewal.run(show, lost.clone())));
         Self { store, name, owner, status: LeaseStatus { until, lost }, renewal }
     }
 
@@ -195,43 +206,52 @@ impl Lease {
     }
 }
 
-async fn renew(
+/// What renewing a lease needs.
+struct Renewal {
     store: Store,
+    sharing: Sharing,
     clock: Arc<dyn Clock>,
     name: ChannelName,
     owner: Uuid,
-    until: watch::Sender<Instant>,
-    lost: CancellationToken,
-) {
-    // However this ends, by a panic too, the lease counts as lost.
-    let _lost_at_the_end = lost.drop_guard();
-    let patience = if store.is_shared() { RENEW_EVERY } else { RENEWED_WITHIN_ALONE };
-    let mut next = Instant::now() + RENEW_EVERY;
-    loop {
-        tokio::time::sleep_until(next).await;
-        let asked = Instant::now();
-        let now = clock.now();
-        let ends = *until.borrow();
-        let renewal = store.lease_channel(&name, owner, now.plus(length(&store)), now);
-        next = asked + RENEW_EVERY;
-        match tokio::time::timeout_at(ends.min(asked + patience), renewal).await {
-            Ok(Ok(channels::Lease::Renewed)) if Instant::now() < ends => {
-                until.send_replace(asked + length(&store).saturating_sub(MARGIN));
-            }
-            // `Taken`: somebody had it in between, so what we have in flight is no longer ours.
-            Ok(Ok(channels::Lease::Held | channels::Lease::Taken { .. })) => {
-                tracing::error!(channel = %name, "another process took the channel");
-                return;
-            }
-            Ok(Err(error)) if Instant::now() < ends => {
-                tracing::warn!(channel = %name, %error, "the lease was not renewed yet");
-            }
-            Err(_) if Instant::now() < ends => {
-                tracing::warn!(channel = %name, "the database does not answer: the lease was not renewed yet");
-            }
-            Ok(Ok(channels::Lease::Renewed) | Err(_)) | Err(_) => {
-                tracing::error!(channel = %name, "the lease ran out before the database answered");
-                return;
+}
+
+impl Renewal {
+    /// Renews the lease until it is lost, and then cancels `lost`.
+    async fn run(self, until: watch::Sender<Instant>, lost: CancellationToken) {
+        // However this ends, by a panic too, the lease counts as lost.
+        let _lost_at_the_end = lost.drop_guard();
+        let patience = match self.sharing {
+            Sharing::Shared => RENEW_EVERY,
+            Sharing::Alone => RENEWED_WITHIN_ALONE,
+        };
+        let mut next = Instant::now() + RENEW_EVERY;
+        loop {
+            tokio::time::sleep_until(next).await;
+            let asked = Instant::now();
+            let now = self.clock.now();
+            let ends = *until.borrow();
+            let renewal =
+                self.store.lease_channel(&self.name, self.owner, now.plus(length(self.sharing)), now);
+            next = asked + RENEW_EVERY;
+            match tokio::time::timeout_at(ends.min(asked + patience), renewal).await {
+                Ok(Ok(channels::Lease::Renewed)) if Instant::now() < ends => {
+                    until.send_replace(asked + length(self.sharing).saturating_sub(MARGIN));
+                }
+                // `Taken`: somebody had it in between, so what we have in flight is no longer ours.
+                Ok(Ok(channels::Lease::Held | channels::Lease::Taken { .. })) => {
+                    tracing::error!(channel = %self.name, "another process took the channel");
+                    return;
+                }
+                Ok(Err(error)) if Instant::now() < ends => {
+                    tracing::warn!(channel = %self.name, %error, "the lease was not renewed yet");
+                }
+                Err(_) if Instant::now() < ends => {
+                    tracing::warn!(channel = %self.name, "the database does not answer: the lease was not renewed yet");
+                }
+                Ok(Ok(channels::Lease::Renewed) | Err(_)) | Err(_) => {
+                    tracing::error!(channel = %self.name, "the lease ran out before the database answered");
+                    return;
+                }
             }
         }
     }

@@ -3,3 +3,4 @@
 mod balance;
 pub(crate) mod channel_lease;
 pub(crate) mod peers;
+pub(crate) mod sharing;

@@ -4,6 +4,7 @@
 //! requests under way, so a window cannot leak. A message begins only with a place for its result reserved, so a result
 //! always has somewhere to go and a database that is away stops the sending, not the answers.
 
+pub(crate) mod attempt;
 pub(crate) mod claim;
 mod drain;
 pub(crate) mod message_cache;

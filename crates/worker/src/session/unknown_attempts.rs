@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use klaroen_domain::id::DeliveryId;
 
-use crate::gateway::request::Attempt;
+use crate::session::attempt::Attempt;
 
 /// More than the window of any connection; the oldest are forgotten and settled by receipt or policy instead.
 const KEPT: usize = 10_000;
@@ -65,6 +65,8 @@ impl UnknownAttempts {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use klaroen_domain::alert::Priority;
     use klaroen_domain::time::Timestamp;
 
@@ -78,6 +80,7 @@ mod tests {
             claims: 0,
             expires_at: Timestamp::from_millis(1),
             priority: Priority::Urgent,
+            settle_after: Duration::from_secs(30),
         }
     }
 

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::gateway::handle::GatewayHandle;
 use crate::gateway::routing::allocation::{GatewayRoute, Routes, is_usable, no_share};
+use crate::lease::sharing::Sharing;
 
 /// How often silence and the like are looked for.
 const TICK: Duration = Duration::from_millis(250);
@@ -38,6 +39,7 @@ pub(crate) type RoutingPlan = Arc<Vec<Arc<Part>>>;
 /// Shared by all channels of a worker.
 pub(crate) struct Router {
     store: Store,
+    sharing: Sharing,
     clock: Arc<dyn Clock>,
     worker: Uuid,
     routes: Vec<GatewayRoute>,
@@ -63,6 +65,7 @@ impl Router {
     /// `routes`: every configured gateway. One that has channels and no route takes everything, after those that have one.
     pub(crate) fn new(
         store: Store,
+        sharing: Sharing,
         clock: Arc<dyn Clock>,
         worker: Uuid,
         mut routes: Vec<GatewayRoute>,
@@ -79,7 +82,7 @@ impl Router {
         let handles = routes.iter().map(of).collect();
         let (plan, _) = watch::channel(Arc::new(vec![Arc::new(no_share()); routes.len()]));
         let (state, urgent) = (Mutex::default(), Notify::new());
-        let this = Self { store, clock, worker, routes, handles, state, plan, urgent };
+        let this = Self { store, sharing, clock, worker, routes, handles, state, plan, urgent };
         this.recompute();
         Arc::new(this)
     }
@@ -210,14 +213,16 @@ impl Router {
                 handle.record_receipts(times.get(handle.name()).copied());
             }
         }
-        if self.store.is_shared() {
+        if self.sharing == Sharing::Shared {
             let reports = self.store.gateway_reports(now).await?;
             self.state().elsewhere = best(&reports, self.worker);
         }
         let reports: Vec<GatewayReport> =
             self.handles.iter().flatten().map(|handle| handle.report(now)).collect();
-        let (every, counts) =
-            if self.store.is_shared() { (REPORT_EVERY, COUNTS) } else { (REPORT_ALONE, COUNTS_ALONE) };
+        let (every, counts) = match self.sharing {
+            Sharing::Shared => (REPORT_EVERY, COUNTS),
+            Sharing::Alone => (REPORT_ALONE, COUNTS_ALONE),
+        };
         let states: Vec<_> = reports.iter().map(|report| (report.state, report.reason.clone())).collect();
         let news = last.states != states;
         if news || last.at.is_none_or(|at| at.elapsed() >= every.mul_f64(0.9)) {
@@ -283,7 +288,14 @@ mod tests {
         let mut guard = handle.bind();
         assert!(guard.set_up(true));
         let clock = Arc::new(ManualClock::new(NOW));
-        let router = Router::new(store.clone(), clock, Uuid::nil(), Vec::new(), &[Arc::clone(&handle)]);
+        let router = Router::new(
+            store.clone(),
+            Sharing::Alone,
+            clock,
+            Uuid::nil(),
+            Vec::new(),
+            &[Arc::clone(&handle)],
+        );
         let (seat, plan) = router.subscribe("main");
         let takes = || plan.borrow()[seat].clone();
         let mut last = LastReport::default();

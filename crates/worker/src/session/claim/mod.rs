@@ -17,9 +17,10 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway::request::Attempt;
+use crate::SettleAfter;
 use crate::gateway::routing::allocation::is_everything;
 use crate::outcome_writer::{FIRST_WAIT, LONGEST_WAIT};
+use crate::session::attempt::Attempt;
 use crate::session::message_cache::{MessageCache, Outgoing};
 
 /// How long a delivery is leased: above any gateway's own time-out.
@@ -85,6 +86,7 @@ pub(crate) struct Claimer {
     pub(crate) results: mpsc::Sender<Finished>,
     pub(crate) channel: ChannelName,
     pub(crate) known: Arc<Mutex<ClaimState>>,
+    pub(crate) settle_after: SettleAfter,
     /// The process ends, and what the database does not take now is given up.
     pub(crate) abandoned: CancellationToken,
 }
@@ -217,6 +219,7 @@ impl Claimer {
             claims: claimed.claims,
             expires_at: message.expires_at,
             priority: message.priority,
+            settle_after: self.settle_after.of(message.priority),
         };
         if let Some(phone) = claimed.phone {
             Ok((attempt, phone, message))
