@@ -1,8 +1,8 @@
-//! The sending side: claims deliveries, paces them, hands them to gateways and tracks what became of them.
+//! The sending side: claims deliveries, paces them, submits them to gateways and tracks their outcomes.
 //!
-//! One task per channel holds its lease and feeds its connection; results are written in batches by a task of their own;
-//! a sweeper does what time brings about. Everything that must survive is in the database: a worker that is killed leaves
-//! leases behind, and whoever comes next settles them.
+//! One task per channel holds its lease and sends over its connection. A task per connection writes the results in
+//! batches. Upkeep does what is due at a time. Everything that must survive a crash is in the database: a worker that
+//! is killed leaves leases behind, and the next worker settles them.
 
 mod channel;
 mod events;
@@ -40,40 +40,40 @@ use crate::channel::health::HealthBoard;
 use crate::lease::sharing::Sharing;
 use crate::session::message_cache::MessageCache;
 
-/// What the configuration says.
+/// The settings of a worker.
 pub struct WorkerSettings {
     /// The connections.
     pub channels: Vec<ChannelConfig>,
-    /// When each gateway is used, of all that are configured, in the order of the configuration. One that is not named here is
-    /// used after all others, for everything.
+    /// When each configured gateway is used, in the order of the configuration. A gateway that is missing here is used
+    /// after all others, for every message.
     pub routes: Vec<GatewayRoute>,
-    /// Whose national numbers senders use.
+    /// The country whose national number format senders use.
     pub country: Country,
-    /// How long after a message's expiry a receipt may come.
+    /// How long after a message expired its receipts are still expected.
     pub receipt_grace: Duration,
-    /// For alerts whose deliveries a crash cut off.
+    /// The rules of matching, for alerts whose fan-out a crash interrupted.
     pub rules: MatchRules,
-    /// Automatic answers.
+    /// The texts of automatic answers.
     pub texts: Arc<dyn AutoReplyTexts>,
-    /// How long a shutdown waits for what is under way; closing may take some 5 s more.
+    /// How long a shutdown waits for submits that are under way. Closing may take about 5 s more.
     pub drain_deadline: Duration,
     /// How long a submit whose answer was lost waits before the policy decides.
     pub settle_after: SettleAfter,
-    /// How long things are kept.
+    /// How long rows are kept.
     pub retention: Retention,
-    /// How gateways are tested; one without a number to test with is not among them.
+    /// How gateways are tested. A gateway without a number for tests is not in the list.
     pub self_tests: Vec<SelfTest>,
 }
 
 /// How long a submit whose answer was lost waits for a receipt or a late answer before the policy decides.
 ///
-/// It holds for answers that are lost while the worker runs. The database goes by the priorities' own times
-/// ([`Priority::settle_after`]) where a lease is lost with its process.
+/// This applies to answers that are lost while the worker runs. If a lease is lost, the database uses
+/// [`Priority::settle_after`] instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettleAfter {
-    /// If a life is in danger.
+    /// For messages where a life is in danger.
     pub life_threatening: Duration,
-    /// If not.
+    /// For all other messages.
     pub others: Duration,
 }
 
@@ -95,18 +95,18 @@ impl SettleAfter {
     }
 }
 
-/// Why a worker stopped before it was asked to.
+/// Why a worker stopped before the shutdown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WorkerError {
     /// A task failed again and again, each time soon after its start.
-    #[error("{task} kept failing; the log says why")]
+    #[error("{task} failed repeatedly; see the log for the cause")]
     KeptFailing {
-        /// The channel's name, or `upkeep`.
+        /// The name of the channel, or of the worker's own task (`router`, `peers`, `upkeep`, `self-tests`).
         task: String,
     },
 }
 
-/// What all tasks of a worker share.
+/// The parts that all tasks of a worker share.
 struct Shared {
     store: Store,
     sharing: Sharing,
@@ -121,7 +121,7 @@ struct Shared {
     drain_deadline: Duration,
     settle_after: SettleAfter,
     retention: Retention,
-    /// The gateways that are configured, whoever holds them.
+    /// All configured gateways, including those that other processes hold.
     gateways: Vec<Serving>,
     self_tests: Vec<SelfTest>,
 }

@@ -1,4 +1,4 @@
-//! The worker as a whole: its tasks, and their start and end.
+//! The worker as a whole: starts its tasks and waits for them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::lease::sharing::Sharing;
 use crate::supervise::{KeptFailing, supervise, with_shutdown_grace};
 use crate::{Shared, WorkerError, WorkerSettings, self_test, upkeep};
 
-/// Sends what is queued, until it is told to stop.
+/// Sends what is queued until it is shut down.
 pub struct Worker {
     shared: Arc<Shared>,
     channels: Vec<Arc<ChannelConfig>>,
@@ -29,7 +29,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Prepares a worker. `wake` is notified (all waiters) by whoever queues something in this process.
+    /// Creates a worker. `wake` must be notified (all waiters) when something is queued in this process.
     #[must_use]
     pub fn new(store: Store, clock: Arc<dyn Clock>, wake: Arc<Notify>, settings: WorkerSettings) -> Self {
         let channels: Vec<_> = settings.channels.into_iter().map(Arc::new).collect();
@@ -53,19 +53,19 @@ impl Worker {
         Self { shared: Arc::new(shared), channels, routes: settings.routes }
     }
 
-    /// A way to ask how the channels stand, for readiness; stays good while and after the worker runs.
+    /// Returns a function that reports the health of the channels. The function works during and after [`Worker::run`].
     pub fn health(&self) -> impl Fn() -> Vec<ChannelHealth> + Send + Sync + 'static {
         let board = Arc::clone(&self.shared.board);
         move || board.snapshot()
     }
 
-    /// Runs until `shutdown`, then drains: it claims nothing more, puts what was not submitted back into the queue and waits for
-    /// what is under way.
+    /// Runs until `shutdown`, then drains: it claims nothing more, puts unsubmitted deliveries back into the queue and
+    /// waits for submits that are under way.
     ///
     /// # Errors
     /// [`WorkerError::KeptFailing`] if one of its tasks failed again and again. The other tasks have drained by then.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
-        // A task that fails for good stops the others, not the caller.
+        // A task that keeps failing stops the other tasks, but not the caller.
         let stop = shutdown.child_token();
         let Self { shared, channels, routes } = self;
         let worker = Uuid::new_v4();
@@ -104,7 +104,7 @@ impl Worker {
         let farewell = async {
             router.withdraw_reports().await;
             if let Err(error) = shared.store.forget_worker(worker, shared.clock.now()).await {
-                tracing::debug!(%error, "this worker was not signed off: the others notice when its report expires");
+                tracing::debug!(%error, "could not sign this worker off: its report expires by itself");
             }
         };
         with_shutdown_grace(stop, farewell).await;
@@ -123,7 +123,7 @@ impl Tasks {
         Self { running: JoinSet::new(), stop }
     }
 
-    /// Runs what `start` gives until the end. A step of it that hangs then is abandoned.
+    /// Runs the task that `start` returns until the shutdown. A step that hangs then is abandoned.
     fn spawn<F>(&mut self, name: &'static str, start: impl Fn(CancellationToken) -> F + Send + Sync + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -135,7 +135,7 @@ impl Tasks {
         });
     }
 
-    /// Runs a channel until the end. It has deadlines of its own for the time after that.
+    /// Runs a channel until the shutdown. A channel has its own deadlines after that.
     fn spawn_channel(&mut self, channel: ChannelTask) {
         let stop = self.stop.clone();
         self.running.spawn(async move {
@@ -145,7 +145,7 @@ impl Tasks {
         });
     }
 
-    /// Waits for all tasks. One that keeps failing stops the others.
+    /// Waits for all tasks. A task that keeps failing stops the others.
     async fn join(mut self) -> Result<(), WorkerError> {
         let mut result = Ok(());
         while let Some(ended) = self.running.join_next().await {
@@ -161,7 +161,7 @@ impl Tasks {
     }
 }
 
-/// Each gateway once: as it is routed, or for everything.
+/// Each gateway once, with its route. A gateway without a route serves every message.
 fn serving(channels: &[Arc<ChannelConfig>], routes: &[GatewayRoute]) -> Vec<Serving> {
     let mut serving: BTreeMap<&String, Serving> = BTreeMap::new();
     for config in channels {
@@ -175,7 +175,7 @@ fn serving(channels: &[Arc<ChannelConfig>], routes: &[GatewayRoute]) -> Vec<Serv
     serving.into_values().collect()
 }
 
-/// The channels of a gateway share one handle.
+/// Each handle once: the channels of a gateway share one.
 fn each_once(handles: &[Arc<GatewayHandle>]) -> Vec<Arc<GatewayHandle>> {
     let mut once: Vec<Arc<GatewayHandle>> = Vec::new();
     for handle in handles {

@@ -13,23 +13,23 @@ use crate::outcome_writer::OutcomeWriter;
 use crate::session::{Ended, Session};
 use crate::supervise::ChildTask;
 
-/// What the last answers, and what only the connection knows, may take after the drain deadline.
+/// How long the last answers may take after the drain deadline.
 const LAST: Duration = Duration::from_secs(2);
-/// What storing the last events may take after that.
+/// How long storing the last events may take after that.
 const EVENTS: Duration = Duration::from_secs(1);
-/// What taking leave of the provider and the last commits may take after that.
+/// How long logging off from the provider and the last commits may take after that.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// What a connection whose lease is lost gets to hear its last answers.
+/// How long a connection whose lease is lost waits for its last answers.
 const LOST: Duration = Duration::from_secs(2);
 
-/// A connection with all that works for it.
+/// A connection with its session and its tasks.
 pub(super) struct Connection {
     pub(super) gateway: Arc<dyn SmsGateway>,
     pub(super) session: Session,
     pub(super) writer: OutcomeWriter,
     pub(super) events: ChildTask,
     pub(super) replies: ChildTask,
-    /// `None` once they are stopped.
+    /// `None` after they were stopped.
     pub(super) status_queries: Option<ChildTask>,
     pub(super) self_tests: ChildTask,
     pub(super) stop_events: CancellationToken,
@@ -54,7 +54,7 @@ impl Deadlines {
 }
 
 impl Connection {
-    /// Sends until there is a reason to stop; a task that fails is one.
+    /// Sends until there is a reason to stop. The failure of a task is one.
     pub(super) async fn run(
         &mut self,
         lease: &Lease,
@@ -70,7 +70,8 @@ impl Connection {
         tokio::select! {
             biased;
             ended = self.session.run(lease, guard, stop) => ended,
-            // Without these tasks the messages would have no receipts, or a STOP would be refused: connect anew.
+            // Without these tasks messages would get no receipts, or a STOP would be refused, so the connection is
+            // opened again.
             () = self.events.failed() => Ended::Broken,
             () = self.replies.failed() => Ended::Broken,
             () = status_queries => Ended::Broken,
@@ -78,34 +79,34 @@ impl Connection {
         }
     }
 
-    /// The next holder of a channel repeats the queries that were under way.
+    /// Stops the status queries. The next holder of a channel repeats those that were under way.
     pub(super) fn stop_status_queries(&mut self) {
         self.status_queries = None;
     }
 
-    /// Drains and closes. `ended`: why; `patience`: how long the session may wait for answers.
+    /// Drains and closes the connection. `patience` is how long the session may wait for answers.
     pub(super) async fn close(self, ended: Ended, patience: Duration, shutdown: &CancellationToken) {
         if ended == Ended::LeaseLost {
-            // What still waits in the connection goes back at once, and is not in doubt.
+            // Messages that still wait in the connection are put back at once and are not in doubt.
             self.gateway.halt();
         }
-        // Another process may be connecting already, and a provider counts connections.
+        // Another process may be connecting already, and providers limit the number of connections.
         let patience = if ended == Ended::LeaseLost { patience.min(LOST) } else { patience };
         let by = Deadlines::after(patience);
         self.stop_tests.cancel();
         self.session.drain(by.drained).await;
         if !self.self_tests.end(by.drained).await {
-            tracing::warn!("a test message was not answered in time: it is in doubt");
+            tracing::warn!("a test message was not answered before the shutdown: its outcome is unknown");
         }
-        // While its events are still taken, so that no answer and no part of a reply is lost.
+        // Events are still read during this, so that no answer and no part of a reply is lost.
         drain(&*self.gateway, by.answered).await;
-        // While the connection is still open, so that what is stored is acknowledged.
+        // The connection is still open during this, so that stored events are acknowledged.
         self.stop_events.cancel();
         if !(self.events.end(by.stored).await && self.replies.end(by.stored).await) {
-            tracing::warn!("events were not stored in time: the provider is to send them again");
+            tracing::warn!("events not stored before the shutdown: the provider has to send them again");
         }
         close(&*self.gateway, by.closed).await;
-        // A database that is away comes back. Only the end of the process cannot wait for it.
+        // If the database is away, the writer waits for it, except at the end of the process.
         let abandon = async {
             shutdown.cancelled().await;
             tokio::time::sleep_until(by.closed.max(Instant::now() + FAREWELL)).await;
@@ -114,7 +115,7 @@ impl Connection {
     }
 }
 
-/// Waits for the last answers and for what only the connection knows.
+/// Waits for the last answers, and for events that only the connection still has.
 async fn drain(gateway: &dyn SmsGateway, by: Instant) {
     let left = by.saturating_duration_since(Instant::now());
     if tokio::time::timeout_at(by, gateway.drain(left)).await.is_err() {
@@ -122,7 +123,7 @@ async fn drain(gateway: &dyn SmsGateway, by: Instant) {
     }
 }
 
-/// Takes leave of the provider; an adapter that does not come back is left behind.
+/// Logs off from the provider. An adapter that does not return in time is abandoned.
 async fn close(gateway: &dyn SmsGateway, by: Instant) {
     let left = by.saturating_duration_since(Instant::now());
     if tokio::time::timeout_at(by, gateway.close(left)).await.is_err() {

@@ -1,4 +1,4 @@
-//! One channel: hold its lease, connect, feed the connection, wind down; and again, until shutdown.
+//! One channel: acquire its lease, connect, send, drain; and again, until shutdown.
 
 pub(crate) mod config;
 mod connection;
@@ -29,16 +29,16 @@ use crate::status_query::StatusQueries;
 use crate::supervise::{ChildTask, with_shutdown_grace};
 use crate::{ChannelConfig, Shared, jitter};
 
-/// Before a connection that was closed for good, or could not be tried, is made anew.
+/// How long to wait before a connection is opened again that was closed for good or could not be opened.
 const RECONNECT: Duration = Duration::from_secs(5);
 
-/// One channel and what it shares with others.
+/// One channel, and what it shares with others.
 pub(crate) struct ChannelTask {
     pub(crate) shared: Arc<Shared>,
     pub(crate) config: Arc<ChannelConfig>,
     pub(crate) handle: Arc<GatewayHandle>,
     pub(crate) router: Arc<Router>,
-    /// Its place on the board.
+    /// The index of the channel on the health board.
     pub(crate) index: usize,
 }
 
@@ -59,7 +59,8 @@ impl ChannelTask {
             elsewhere: &|elsewhere| self.shared.board.elsewhere(self.index, elsewhere),
         };
         loop {
-            // Asked back by another worker or by the end of the process: the same to the session.
+            // Cancelled by another worker that should have the channel, or by the shutdown. Both mean the same to the
+            // session.
             let stop = shutdown.child_token();
             let Some((lease, held)) = applicant.acquire(&stop, &shutdown).await else { break };
             tracing::info!(channel = %self.config.name, "channel leased");
@@ -70,7 +71,7 @@ impl ChannelTask {
                 drop(held);
                 peers.report(store, &**clock).await;
                 if let Err(error) = store.announce().await {
-                    tracing::debug!(%error, "nobody was told that a channel is free");
+                    tracing::debug!(%error, "could not notify other processes of a free channel");
                 }
             };
             with_shutdown_grace(shutdown.clone(), give_back).await;
@@ -88,7 +89,7 @@ impl ChannelTask {
         let Channel { gateway, events, status } = match (self.config.connect)() {
             Ok(channel) => channel,
             Err(error) => {
-                tracing::error!(channel = %self.config.name, %error, "the connection cannot even be tried");
+                tracing::error!(channel = %self.config.name, %error, "could not open the connection; retrying");
                 let (_status, refused) = watch::channel(ChannelStatus::Refused { reason: error.to_string() });
                 let _shown = self.shared.board.show(self.index, refused);
                 return broken(stop).await;
@@ -101,7 +102,7 @@ impl ChannelTask {
             connection.run(lease, &mut guard, stop).await
         };
         connection.stop_status_queries();
-        // The other channels take over the messages that would have been ours.
+        // The other channels take over the messages of this one.
         self.router.on_change();
         connection.close(ended, self.shared.drain_deadline, shutdown).await;
         if ended == Ended::Broken { broken(stop).await } else { ended }
@@ -153,7 +154,7 @@ impl ChannelTask {
         }
     }
 
-    /// Starts what hands over test messages; it ends at once where the gateway has no number to test with.
+    /// Starts the task that submits test messages. It ends at once if the gateway has no number for tests.
     fn self_tests(
         &self,
         gateway: &Arc<dyn SmsGateway>,
@@ -161,7 +162,7 @@ impl ChannelTask {
         stop: &CancellationToken,
     ) -> ChildTask {
         let own = self.shared.self_tests.iter().find(|test| test.gateway == self.config.name.gateway);
-        let tester = own.map(|own| SelfTester {
+        let self_tester = own.map(|own| SelfTester {
             store: self.shared.store.clone(),
             clock: Arc::clone(&self.shared.clock),
             channel: self.config.name.clone(),
@@ -172,8 +173,8 @@ impl ChannelTask {
         });
         let stop = stop.clone();
         ChildTask::start("self-tests", async move {
-            if let Some(tester) = tester {
-                tester.run(stop).await;
+            if let Some(self_tester) = self_tester {
+                self_tester.run(stop).await;
             }
         })
     }
@@ -208,7 +209,8 @@ impl ChannelTask {
         }
     }
 
-    /// Starts what takes the connection's events; the tasks end after it, and die with the session.
+    /// Starts the tasks that read the events of the connection. They end when the connection does, or are aborted with
+    /// the session.
     fn listen(
         &self,
         events: mpsc::Receiver<Delivered>,
@@ -218,7 +220,7 @@ impl ChannelTask {
         stop: &CancellationToken,
     ) -> [ChildTask; 2] {
         let (sender, received) = mpsc::channel(replies::WAITING);
-        let inbound = EventReader {
+        let reader = EventReader {
             store: self.shared.store.clone(),
             clock: Arc::clone(&self.shared.clock),
             gateway: self.config.name.gateway.clone(),
@@ -238,13 +240,14 @@ impl ChannelTask {
             wake: Arc::clone(&self.shared.wake),
         };
         [
-            ChildTask::start("events", inbound.run(events, stop.clone())),
+            ChildTask::start("events", reader.run(events, stop.clone())),
             ChildTask::start("replies", replies.run(received)),
         ]
     }
 }
 
-/// Waits before the next try. The channel stays leased and shown meanwhile, so that the operator sees why.
+/// Waits before the next attempt. The channel stays leased and its status published, so that the operator sees the
+/// reason.
 async fn broken(shutdown: &CancellationToken) -> Ended {
     tokio::select! {
         () = tokio::time::sleep(jitter::around(RECONNECT)) => {}
@@ -253,7 +256,7 @@ async fn broken(shutdown: &CancellationToken) -> Ended {
     Ended::Broken
 }
 
-/// The channels of each gateway share one handle; as many handles as gateways, in the order of `configs`.
+/// The handle of each channel's gateway, in the order of `configs`. The channels of a gateway share one handle.
 pub(crate) fn handles(configs: &[Arc<ChannelConfig>], worker: Uuid) -> Vec<Arc<GatewayHandle>> {
     let mut known: Vec<(&str, Arc<GatewayHandle>)> = Vec::new();
     let handle = |ChannelName { gateway, .. }: &'_ ChannelName, rate: u32| {

@@ -1,4 +1,4 @@
-//! Responses that came after their caller had given up.
+//! Responses that came after the submit had been abandoned.
 
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::SubmitOutcome;
@@ -10,7 +10,7 @@ use crate::events::acknowledge::acknowledge;
 use crate::{jitter, self_test};
 
 impl EventReader {
-    /// Settles a test message whose lease is its fence.
+    /// Settles a test message. Its lease token is the fence.
     async fn late_test_response(
         &self,
         number: i64,
@@ -18,19 +18,19 @@ impl EventReader {
         outcome: SubmitOutcome,
         ack: oneshot::Sender<Ack>,
     ) {
-        // Connections that have late answers have receipts.
+        // Connections with late responses also have receipts.
         let what = self_test::answer_of(outcome, true);
         match self.store.finish_gateway_test(number, attempt, &what, self.clock.now()).await {
             Ok(_) => acknowledge(ack, Ack::Stored),
             Err(error) => {
-                tracing::warn!(number, %error, "a late answer to a test is not stored");
+                tracing::warn!(number, %error, "late response to a test message not stored");
                 acknowledge(ack, Ack::Retry);
             }
         }
     }
 
-    /// Settles an attempt whose caller had given up. Without a memory of the attempt nothing can be written: the fence is
-    /// missing, and a receipt or the policy settles it.
+    /// Settles an attempt that had been abandoned. An attempt that is not remembered cannot be settled here because its
+    /// context is missing: a receipt or the policy settles it.
     pub(super) async fn late_response(
         &self,
         delivery: DeliveryId,
@@ -48,13 +48,13 @@ impl EventReader {
         if let Some(attempt) = self.unknown_attempts.recall(delivery, attempt) {
             let finished = attempt.conclude(outcome, self.clock.now(), jitter::signed(), false);
             if self.results.send(finished).await.is_err() {
-                tracing::error!(%delivery, "a late answer has nowhere to go: the delivery stays in doubt");
+                tracing::error!(%delivery, "late response not recorded, because the result writer has stopped: the delivery stays in doubt");
                 return acknowledge(ack, Ack::Retry);
             }
         } else if self.unknown_attempts.may_be_early(delivery, attempt) {
             return acknowledge(ack, Ack::Retry);
         } else {
-            tracing::info!(%delivery, "a late answer to an attempt that is not remembered");
+            tracing::info!(%delivery, "late response ignored: its attempt is not remembered");
         }
         acknowledge(ack, Ack::Stored);
     }

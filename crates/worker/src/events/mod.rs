@@ -1,5 +1,5 @@
-//! What a connection tells us by itself: receipts, SMS from participants, late answers. Nothing is acknowledged before it
-//! is committed.
+//! Events of a connection: receipts, SMS from participants, late responses. An event is acknowledged after it is
+//! committed.
 
 mod acknowledge;
 mod late_responses;
@@ -24,10 +24,11 @@ use crate::instruments::ChannelInstruments;
 use crate::outcome_writer::{ReceiptBatch, batch_receiver};
 use crate::session::unknown_attempts::UnknownAttempts;
 
-/// No event waits for others: a message centre sends only so many before it wants an answer, so that would be waiting for
-/// nobody. While a batch is written, the next one gathers.
+/// A batch of events does not wait for more: a message centre sends a limited number before it waits for
+/// acknowledgements. The next batch gathers while one is written.
 const COMPANY: Duration = Duration::ZERO;
-/// Takes the events of one connection.
+
+/// Reads the events of one connection.
 pub(crate) struct EventReader {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
@@ -42,7 +43,7 @@ pub(crate) struct EventReader {
 }
 
 impl EventReader {
-    /// Runs until the connection is closed, or until `stop`: then what has come is stored and nothing more is read.
+    /// Runs until the connection is closed or `stop` is cancelled. Events that were received by then are stored.
     pub(crate) async fn run(self, mut events: mpsc::Receiver<Delivered>, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(batch_receiver::ROWS);
         loop {
@@ -50,7 +51,8 @@ impl EventReader {
                 biased;
                 open = batch_receiver::next(&mut events, &mut batch, COMPANY) => open,
                 () = stop.cancelled() => {
-                    // The adapter sees it and has unacknowledged events sent again elsewhere.
+                    // The adapter notices, and makes the provider send unacknowledged events again over another
+                    // connection.
                     events.close();
                     batch_receiver::next(&mut events, &mut batch, COMPANY).await
                 }
@@ -73,7 +75,9 @@ impl EventReader {
                 }
                 GatewayEvent::Inbound(sms) => {
                     if self.replies.send(ReceivedSms { sms, ack }).await.is_err() {
-                        tracing::error!("an inbound SMS has nowhere to go: the provider is to send it again");
+                        tracing::error!(
+                            "inbound SMS not stored, because its task has stopped: the provider has to send it again"
+                        );
                     }
                 }
                 GatewayEvent::LateAnswer { delivery, attempt, outcome } => {
@@ -82,7 +86,7 @@ impl EventReader {
             }
         }
         self.store_receipts(receipts, acks).await;
-        // Last, so that the doubt which they settle is on its way by now.
+        // Last, so that the unknown outcomes which they settle are already on their way to the database.
         for (delivery, attempt, outcome, ack) in late {
             self.late_response(delivery, attempt, outcome, ack).await;
         }

@@ -1,4 +1,5 @@
-//! Receipts: stored before they are acknowledged, along with the results before them if the database allows it.
+//! Receipts: they are stored before they are acknowledged, together with the results before them if the database allows
+//! it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use crate::events::acknowledge::acknowledge;
 use crate::instruments;
 use crate::outcome_writer::ReceiptBatch;
 
-/// How long receipts wait for the results before them, and to be written with them; a database that is away keeps those up.
+/// How long receipts wait for the results before them and for the common commit. If the database is away, this ends the
+/// wait.
 const TOGETHER: Duration = Duration::from_secs(5);
 
 impl EventReader {
@@ -28,10 +30,10 @@ impl EventReader {
         let stored = match self.store_with_results(&receipts).await {
             Some(counts) => Ok(counts),
             None => match self.store.store_receipts(&self.gateway, &receipts).await {
-                // The provider would bring them again, but when is up to it. Where a commit was not answered they are
-                // kept twice and count once.
+                // The provider would send them again, but decides when. If a commit was not confirmed, the receipts are
+                // stored twice and count once.
                 Err(error) if error.is_retryable() => {
-                    tracing::debug!(gateway = self.gateway, %error, "receipts not stored yet");
+                    tracing::debug!(gateway = self.gateway, %error, "receipts not stored; retrying once");
                     self.store.store_receipts(&self.gateway, &receipts).await
                 }
                 stored => stored,
@@ -43,7 +45,7 @@ impl EventReader {
                 Ack::Stored
             }
             Err(error) => {
-                tracing::warn!(gateway = self.gateway, receipts = receipts.len(), %error, "receipts not stored");
+                tracing::warn!(gateway = self.gateway, receipts = receipts.len(), %error, "receipts not stored: the provider has to send them again");
                 Ack::Retry
             }
         };
@@ -52,8 +54,9 @@ impl EventReader {
         }
     }
 
-    /// `None` where they are to be stored by themselves: always on PostgreSQL, and on SQLite where it did not come about.
-    /// Should it come about there after all, the receipts are stored twice and count once.
+    /// Stores receipts together with results. Returns `None` if they must be stored separately: always on PostgreSQL,
+    /// and on SQLite if the common commit failed or took too long. If that commit succeeds later, the receipts are
+    /// stored twice and count once.
     async fn store_with_results(&self, receipts: &Arc<Vec<IncomingReceipt>>) -> Option<ReceiptCounts> {
         let (stored, answer) = oneshot::channel();
         let batch = ReceiptBatch { receipts: Arc::clone(receipts), stored };

@@ -1,4 +1,4 @@
-//! One request to a provider: hands over one message or a batch, once, and always ends with an answer.
+//! One request to a provider: submits one message or a batch, once, and always ends with an outcome.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,23 +12,23 @@ use klaroen_domain::outcome::{Failure, Scope, SubmitOutcome};
 use klaroen_gateway::{OutboundSms, SmsGateway};
 use tokio::time::Instant;
 
-/// The answer to one attempt.
+/// The outcome of one message.
 #[derive(Debug)]
 pub(crate) struct SubmitResponse {
     pub(crate) outcome: SubmitOutcome,
     pub(crate) took: Duration,
 }
 
-/// Messages that go together.
+/// Messages that go in one request.
 pub(crate) struct SubmitRequest {
     pub(crate) batch: Vec<OutboundSms>,
-    /// The end of the leases less an allowance for clocks.
+    /// The end of their leases, less an allowance for clocks.
     pub(crate) deadline: Instant,
-    /// Places that it takes in the window.
+    /// Slots that the request takes in the window.
     pub(crate) places: usize,
 }
 
-/// The answer to one request: what came of each of its messages, in their order.
+/// The outcomes of one request, in the order of its messages.
 #[derive(Debug)]
 pub(crate) struct SubmitResponses {
     pub(crate) each: Vec<(DeliveryId, SubmitOutcome)>,
@@ -37,13 +37,13 @@ pub(crate) struct SubmitResponses {
     pub(crate) places: usize,
 }
 
-/// Something of ours or the adapter's went wrong after the message may have left.
+/// The outcome if this program or the adapter failed after the message may have left.
 fn unknown(code: &str, detail: &str) -> SubmitOutcome {
     SubmitOutcome::Unknown(Failure { scope: Scope::Recipient, code: code.into(), detail: detail.into() })
 }
 
-/// Hands `sms` over, under a lease of its own. The future always ends with an answer: at `deadline` (the end of the lease less an
-/// allowance for clocks) and after a panic in the adapter the message is in doubt.
+/// Submits one message under its own lease. The future always ends with an outcome: after `deadline` (the end of the
+/// lease less an allowance for clocks) or a panic in the adapter, the outcome is unknown.
 pub(crate) fn submit(
     gateway: Arc<dyn SmsGateway>,
     sms: OutboundSms,
@@ -57,10 +57,10 @@ pub(crate) fn submit(
     .boxed()
 }
 
-/// The same for messages that go in one request. What is lost with it is in doubt for each of them.
+/// Submits the messages of one request. If the answer is lost, the outcome is unknown for each of them.
 ///
-/// Each step may send something, so before each it is asked whether the channel `is_held`: where it is not, a request that has
-/// not begun ends as not taken, and of one that has, nothing more leaves.
+/// Each poll may send something, so `is_held` is asked before each whether the channel is still ours. If it is not, a
+/// request that has not begun ends as not taken, and a request that has begun sends nothing more.
 pub(crate) fn submit_request(
     gateway: Arc<dyn SmsGateway>,
     request: SubmitRequest,
@@ -90,10 +90,10 @@ pub(crate) fn submit_request(
         });
         let outcomes = match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(outcomes)) if outcomes.len() == batch.len() => outcomes,
-            // Whose outcome is missing is not known.
+            // It is not known to which messages these outcomes belong.
             Ok(Ok(_)) => alike(unnamed()),
-            Ok(Err(_panic)) => alike(unknown("panic", "the gateway adapter failed while it was sending")),
-            Err(_elapsed) => alike(unknown("lease", "no answer before the lease ran out")),
+            Ok(Err(_panic)) => alike(unknown("panic", "the gateway adapter panicked while sending")),
+            Err(_elapsed) => alike(unknown("lease", "no answer before the lease expired")),
         };
         let each = batch.iter().map(|sms| sms.delivery).zip(outcomes).collect();
         SubmitResponses { each, took: started.elapsed(), places }
@@ -102,12 +102,12 @@ pub(crate) fn submit_request(
 }
 
 fn not_begun() -> SubmitOutcome {
-    let detail = "the connection was another's before it left".into();
+    let detail = "the channel was lost before the message was sent".into();
     SubmitOutcome::NotTaken(Failure { scope: Scope::Gateway, code: "lease".into(), detail })
 }
 
 fn unnamed() -> SubmitOutcome {
-    unknown("no_outcome", "the gateway adapter does not say what came of it")
+    unknown("no_outcome", "the gateway adapter returned no outcome")
 }
 
 #[cfg(test)]
@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// Goes on when the test says so, unless it is halted by then.
+    /// Continues when the test says so, unless it was halted before.
     struct Step {
         gate: Semaphore,
         begun: AtomicBool,

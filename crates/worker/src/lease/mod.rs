@@ -1,4 +1,4 @@
-//! Leases: one process at a time holds a channel, and the channels of a gateway spread over the processes.
+//! Leases: one process at a time holds a channel, and the channels of a gateway are spread over the processes.
 
 mod balance;
 pub(crate) mod channel_lease;

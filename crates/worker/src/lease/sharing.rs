@@ -12,7 +12,7 @@ pub(crate) enum Sharing {
 }
 
 impl Sharing {
-    /// What holds for this database.
+    /// Finds out which of them applies to a database.
     pub(crate) const fn of_database(store: &Store) -> Self {
         if store.is_shared() { Self::Shared } else { Self::Alone }
     }

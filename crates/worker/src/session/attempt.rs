@@ -1,4 +1,4 @@
-//! One attempt to send a delivery, and what to write down about its answer.
+//! One attempt to send a delivery, and the result to record for its outcome.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use klaroen_domain::outcome::SubmitOutcome;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::outcomes::Finished;
 
-/// A delivery that went back and forth so often without a step on the retry ladder takes the ladder: otherwise two gateways that
-/// both say "not now" would pass it to each other as fast as they can.
+/// A delivery that was passed between gateways this often, without a step on the retry ladder, takes the ladder.
+/// Otherwise two gateways that both say "not now" would pass it to each other without a pause.
 const HAND_OVERS: u32 = 10;
 
-/// What is known of an attempt beside its answer.
+/// An attempt, without its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attempt {
     pub(crate) id: DeliveryId,
     pub(crate) lease_token: i64,
     pub(crate) retries: u32,
-    /// Claims before this one.
+    /// Claims of the delivery before this one.
     pub(crate) claims: u32,
     pub(crate) expires_at: Timestamp,
     pub(crate) priority: Priority,
@@ -28,7 +28,8 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// What to write down about `outcome`. `jitter`: -1 to 1. `elsewhere`: whether another gateway can take the message.
+    /// The result to record for `outcome`. `jitter` is -1 to 1. `elsewhere` is whether another gateway can take the
+    /// message.
     pub(crate) fn conclude(
         self,
         outcome: SubmitOutcome,
@@ -57,7 +58,7 @@ impl Attempt {
         Finished { id: self.id, lease_token: self.lease_token, decision, provider_ids, segments, at: now }
     }
 
-    /// What to write down about an attempt that never began: `decision` without an answer.
+    /// The result to record for an attempt that never began.
     pub(crate) const fn unsubmitted(self, decision: Decision, now: Timestamp) -> Finished {
         Finished {
             id: self.id,
@@ -69,7 +70,8 @@ impl Attempt {
         }
     }
 
-    /// Back into the queue at once: not a byte has left, so there is nothing to doubt and no attempt to count.
+    /// The result that puts a delivery back into the queue at once: nothing has left, so nothing is in doubt and no
+    /// attempt counts.
     pub(crate) const fn put_back(self, now: Timestamp) -> Finished {
         self.unsubmitted(Decision::PutBack { due_at: now, spent: false }, now)
     }

@@ -1,4 +1,4 @@
-//! What is done about each answer of a provider, and within which bounds.
+//! The reaction to each answer of a provider, and its limits.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -21,14 +21,14 @@ use crate::session::message_cache::Outgoing;
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_449_600_000);
 
-/// A provider that answers by heart; what is not scripted panics, which is one of the answers to be borne.
+/// A scripted provider. A call without a script panics, which is one of the cases.
 #[derive(Default)]
 struct Scripted {
     can: Capabilities,
     statuses: Mutex<VecDeque<StatusAnswer>>,
     outcomes: Mutex<VecDeque<SubmitOutcome>>,
     hangs: bool,
-    /// Since when it was last asked for a message.
+    /// The time from which it last searched for a message.
     since: Arc<Mutex<Option<Timestamp>>>,
 }
 

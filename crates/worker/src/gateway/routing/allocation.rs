@@ -1,36 +1,36 @@
-//! Which gateway may take which delivery: by country, priority of the alert, priority and weight of the gateway, and by how the
-//! gateways stand now. A pure function, so that every process that sees the same comes to the same.
+//! Which gateway may take which delivery, by country, priority of the alert, priority and weight of the gateway, and
+//! the present states of the gateways. It is a pure function, so processes that see the same states decide the same.
 
 use klaroen_domain::alert::Priority;
 use klaroen_domain::gateway::GatewayState;
 use klaroen_domain::phone::Country;
 use klaroen_store::claims::{Part, Role, Roles, SLOTS};
 
-/// What the configuration says of one gateway.
+/// When one gateway is used, by the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayRoute {
-    /// Its name.
+    /// The gateway's name.
     pub name: String,
-    /// The lowest goes first.
+    /// The gateway with the lowest number goes first.
     pub priority: u16,
-    /// Its share among those of its priority; 0: only where the others of its priority cannot.
+    /// Its share among the gateways of the same priority. 0 means: only if the others of its priority cannot.
     pub weight: u16,
-    /// The countries whose numbers it may get; empty: all.
+    /// The countries whose numbers it may get; empty means all.
     pub countries: Vec<Country>,
-    /// The alerts that it may get; empty: all.
+    /// The priorities of alerts that it may get; empty means all.
     pub priorities: Vec<Priority>,
 }
 
 impl GatewayRoute {
-    /// `country`: `None` for a number of a country that no gateway names.
+    /// `country` is `None` for a number of a country that no gateway names.
     fn serves(&self, priority: Priority, country: Option<Country>) -> bool {
         let priority = self.priorities.is_empty() || self.priorities.contains(&priority);
         priority && (self.countries.is_empty() || country.is_some_and(|c| self.countries.contains(&c)))
     }
 }
 
-/// Whether a gateway in this state is open to the whole queue. One that is probing takes a single message, which is no place for
-/// a queue.
+/// Whether a gateway in this state is open to the whole queue. A gateway that is probing is not: it takes a single
+/// message.
 pub(crate) const fn is_usable(state: GatewayState) -> bool {
     matches!(state, GatewayState::Up | GatewayState::Throttled | GatewayState::Suspect)
 }
@@ -50,12 +50,12 @@ pub(crate) fn no_share() -> Part {
     Part { life_threatening: nothing(), urgent: nothing(), normal: nothing() }
 }
 
-/// Whether a share is everything that is due, so that a claim need not look at each message's place.
+/// Whether a share is everything that is due, so that a claim need not look at each delivery's slot.
 pub(crate) fn is_everything(share: &Part) -> bool {
     Priority::ALL.iter().all(|priority| share.of(*priority).all().all(|role| role == Role::WHOLE))
 }
 
-/// All configured gateways and how each stands.
+/// All configured gateways and their states.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Routes<'a> {
     pub(crate) gateways: &'a [GatewayRoute],
@@ -64,7 +64,8 @@ pub(crate) struct Routes<'a> {
 }
 
 impl Routes<'_> {
-    /// What gateway number `of` may take; `own` is how it stands where it asks, which may differ from what all say of it.
+    /// The share of gateway number `of`. `own` is its state in this process, which may differ from the best state that
+    /// any process reports.
     pub(crate) fn share(&self, of: usize, own: GatewayState) -> Part {
         let roles = |priority| {
             let countries = self.countries();
@@ -84,14 +85,14 @@ impl Routes<'_> {
     /// Whether a gateway other than number `of` can take such a message now.
     pub(crate) fn has_alternative(&self, of: usize, priority: Priority, country: Option<Country>) -> bool {
         let country = country.filter(|country| self.countries().contains(country));
-        // One that is on probation takes a single message; that is no place for a queue.
+        // A gateway that is probing takes a single message, so it is no alternative for a queue.
         self.best(priority, country).iter().any(|(index, state)| *index != of && is_usable(*state))
     }
 
-    /// What no usable gateway serves though some gateway is configured for it: a word for the operator; empty where all is well.
+    /// The kinds of message that no usable gateway serves, for the operator.
     pub(crate) fn unserved(&self) -> Vec<String> {
         let mut unserved = Vec::new();
-        // There are others only where some are named.
+        // There are "other" countries only if some gateway names countries.
         let others = if self.countries().is_empty() { "all countries" } else { "other countries" };
         for priority in Priority::ALL {
             let countries = self.countries().into_iter().map(Some).chain([None]);
@@ -126,7 +127,7 @@ impl Routes<'_> {
         usable.filter(move |(index, _)| self.gateways[*index].serves(priority, country))
     }
 
-    /// Of those, the ones that are well; or, where none is, the ones that stand best.
+    /// The healthy ones of these gateways, or those in the best state if none is healthy.
     fn best(&self, priority: Priority, country: Option<Country>) -> Vec<(usize, GatewayState)> {
         let mut candidates: Vec<_> = self.serving(priority, country).collect();
         let best = candidates.iter().map(|(_, state)| *state).min_by_key(|state| state.rank());
@@ -143,11 +144,11 @@ impl Routes<'_> {
         }
         let mut candidates = self.best(priority, country);
         if own == GatewayState::Probing && !candidates.iter().any(|(index, _)| *index == of) {
-            // Others can take such a message. Where a life is in danger, seconds are not for an experiment.
+            // Others can take such a message. If a life is in danger, there is no time for an experiment.
             if priority == Priority::LifeThreatening {
                 return Role::Nothing;
             }
-            // It tries one message of those that it would have if it were well.
+            // It tries one of the messages that it would have if it were up.
             candidates.push((of, GatewayState::Up));
             candidates.sort_unstable_by_key(|(index, _)| *index);
             return self.among(of, &candidates).on_trial();
@@ -155,7 +156,7 @@ impl Routes<'_> {
         self.among(of, &candidates)
     }
 
-    /// The role of one among those that may take a message and are equally well.
+    /// The role of one gateway among those that may take a message and are in the same state.
     fn among(&self, of: usize, candidates: &[(usize, GatewayState)]) -> Role {
         let tier_of = |index: usize| self.gateways[index].priority;
         let Some(first) = candidates.iter().map(|(index, _)| tier_of(*index)).min() else {
@@ -163,7 +164,7 @@ impl Routes<'_> {
         };
         let tier: Vec<_> = candidates.iter().filter(|(index, _)| tier_of(*index) == first).collect();
         let weighted = tier.iter().any(|(index, _)| self.gateways[*index].weight > 0);
-        // Where all of a tier are reserves, they share alike.
+        // If all gateways of a tier have weight 0, they share equally.
         let weight = |index: usize| if weighted { u32::from(self.gateways[index].weight) } else { 1 };
         let members = || tier.iter().filter(|(index, _)| weight(*index) > 0);
         if members().any(|(index, _)| *index == of) {
@@ -179,7 +180,7 @@ impl Routes<'_> {
         if !candidates.iter().any(|(index, _)| *index == of) {
             return Role::Nothing;
         }
-        // The tier is slowed down: who comes after it helps.
+        // The whole tier is slowed down, so the next tier helps.
         let helps = members().all(|(_, state)| *state == GatewayState::Throttled);
         let reserve = tier.iter().any(|(index, _)| *index == of);
         let rest = candidates.iter().map(|(index, _)| tier_of(*index)).filter(|tier| *tier > first);
@@ -202,7 +203,7 @@ mod tests {
         code.parse().unwrap()
     }
 
-    /// The roles of all, for urgent messages to a number of `country`.
+    /// The roles of all gateways for urgent messages to a number of country `of`.
     fn roles(gateways: &[GatewayRoute], states: &[GatewayState], of: Option<&str>) -> Vec<Role> {
         let routes = Routes { gateways, states };
         let role = |(index, state): (usize, &GatewayState)| {

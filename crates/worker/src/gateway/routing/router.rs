@@ -1,5 +1,5 @@
-//! Who takes what, now: brings together how the gateways do in this process, what other processes report and what operators
-//! ordered, and tells every channel what it may take. Each process does so for itself; there is no leader.
+//! The router: combines the states of the gateways in this process, the reports of other processes and the orders of
+//! operators, and publishes which gateway may take what. Each process does this by itself; there is no leader.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,18 +22,19 @@ use crate::gateway::handle::GatewayHandle;
 use crate::gateway::routing::allocation::{GatewayRoute, Routes, is_usable, no_share};
 use crate::lease::sharing::Sharing;
 
-/// How often silence and the like are looked for.
+/// How often the breakers check what is due.
 const TICK: Duration = Duration::from_millis(250);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// How long a report counts.
+/// How long a report is valid.
 const COUNTS: Duration = Duration::from_secs(3);
-/// Where nobody shares the database, what has not changed is written this seldom: each time costs a wait for the disk.
+/// If the process is alone on its database, unchanged reports are written this seldom, because each one waits for the
+/// disk.
 const REPORT_ALONE: Duration = Duration::from_secs(5);
 const COUNTS_ALONE: Duration = Duration::from_secs(15);
-/// How often receipts are looked at: they speak of minutes.
+/// How often receipts are evaluated: their figures cover minutes.
 const RECEIPTS_EVERY: Duration = Duration::from_secs(15);
 
-/// What every gateway may take, in the order of the configuration.
+/// The share of each gateway, in the order of the configuration.
 pub(crate) type RoutingPlan = Arc<Vec<Arc<Part>>>;
 
 /// Shared by all channels of a worker.
@@ -43,26 +44,28 @@ pub(crate) struct Router {
     clock: Arc<dyn Clock>,
     worker: Uuid,
     routes: Vec<GatewayRoute>,
-    /// In the order of `routes`; `None` for one without channels.
+    /// In the order of `routes`; `None` for a gateway without channels here.
     handles: Vec<Option<Arc<GatewayHandle>>>,
     state: Mutex<State>,
     plan: watch::Sender<RoutingPlan>,
-    /// Something is to be reported now.
+    /// Notified when a change must be reported at once.
     urgent: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The best that other processes say of a gateway.
+    /// The best state that other processes report of each gateway.
     elsewhere: HashMap<String, GatewayState>,
     states: Vec<GatewayState>,
     unserved: Vec<String>,
-    /// What operators ordered is known. Before, nothing is sent: it may be through a gateway that was taken out of use.
+    /// Whether the orders of operators are known. Nothing is sent before, because an operator may have stopped the
+    /// gateway.
     orders_known: bool,
 }
 
 impl Router {
-    /// `routes`: every configured gateway. One that has channels and no route takes everything, after those that have one.
+    /// `routes` has every configured gateway. A gateway with channels and without a route takes everything, after those
+    /// with a route.
     pub(crate) fn new(
         store: Store,
         sharing: Sharing,
@@ -80,7 +83,8 @@ impl Router {
         }
         let of = |route: &GatewayRoute| handles.iter().find(|c| c.name() == route.name).cloned();
         let handles = routes.iter().map(of).collect();
-        let (plan, _) = watch::channel(Arc::new(vec![Arc::new(no_share()); routes.len()]));
+        let (plan, _) =
+            watch::channel(Arc::new(routes.iter().map(|_| Arc::new(no_share())).collect::<Vec<_>>()));
         let (state, urgent) = (Mutex::default(), Notify::new());
         let this = Self { store, sharing, clock, worker, routes, handles, state, plan, urgent };
         this.recompute();
@@ -91,13 +95,13 @@ impl Router {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of a gateway, and what every gateway may take.
+    /// The index of a gateway, and the shares of all gateways.
     pub(crate) fn subscribe(&self, gateway: &str) -> (usize, watch::Receiver<RoutingPlan>) {
         let index = self.routes.iter().position(|route| route.name == gateway);
         (index.unwrap_or(usize::MAX), self.plan.subscribe())
     }
 
-    /// Whether another gateway can take such a message now. `country` is asked for only where it matters.
+    /// Whether another gateway can take such a message now. `country` is computed only if it matters.
     pub(crate) fn has_alternative(
         &self,
         of: usize,
@@ -113,15 +117,15 @@ impl Router {
         Routes { gateways: &self.routes, states: &state.states }.has_alternative(of, priority, country)
     }
 
-    /// A gateway stands differently: everybody is told what they may take now, and the other processes hear of it.
+    /// The state of a gateway changed: recomputes the plan and reports the change to other processes.
     pub(crate) fn on_change(&self) {
         self.recompute();
         self.urgent.notify_one();
     }
 
-    /// Works out who may take what.
+    /// Computes and publishes the shares of all gateways.
     fn recompute(&self) {
-        // All of it under the lock, so that an older plan does not come after a newer one.
+        // All of it happens under the lock, so that an older plan never replaces a newer one.
         let mut state = self.state();
         let own: Vec<GatewayState> = self
             .handles
@@ -139,7 +143,7 @@ impl Router {
         let plan: Vec<Arc<Part>> = own.iter().enumerate().map(share).collect();
         let unserved = routes.unserved();
         if state.orders_known && unserved != state.unserved && !unserved.is_empty() {
-            tracing::warn!(?unserved, "no gateway takes these messages now: they wait");
+            tracing::warn!(?unserved, "no usable gateway for these messages; they wait");
         }
         for (index, handle) in self.handles.iter().enumerate() {
             let Some(handle) = handle else { continue };
@@ -171,7 +175,7 @@ impl Router {
                 () = shutdown.cancelled() => return,
                 () = self.urgent.notified() => exchange_at = Instant::now(),
                 _ = ticks.tick() => {}
-                // An order of an operator is announced like a new alert; the next tick looks for it.
+                // The order of an operator is announced like a new alert. The next tick reads it.
                 () = wake.notified() => {
                     exchange_at = exchange_at.min(Instant::now() + TICK);
                     continue;
@@ -185,14 +189,14 @@ impl Router {
             if Instant::now() >= exchange_at {
                 exchange_at = Instant::now() + REPORT_EVERY;
                 if let Err(error) = self.exchange_reports(&mut last).await {
-                    tracing::debug!(%error, "gateways: what was known before counts");
+                    tracing::debug!(%error, "gateway reports not exchanged; using the previous ones");
                 }
                 self.recompute();
             }
         }
     }
 
-    /// Tells the others how the gateways do here, and hears how they do elsewhere and what operators ordered.
+    /// Reports the states here, and reads the states elsewhere and the orders of operators.
     async fn exchange_reports(&self, last: &mut LastReport) -> Result<(), StoreError> {
         let orders = self.store.gateway_pauses().await?;
         let mut stopped = false;
@@ -202,7 +206,7 @@ impl Router {
         }
         self.state().orders_known = true;
         if stopped {
-            // Nothing more is taken before the others hear that it is stopped: an operator relies on it.
+            // Nothing more may be taken before the others read that the gateway is stopped: an operator relies on it.
             self.recompute();
         }
         let now = self.clock.now();
@@ -235,24 +239,25 @@ impl Router {
         Ok(())
     }
 
-    /// Takes back what was said of the gateways.
+    /// Deletes this worker's reports.
     pub(crate) async fn withdraw_reports(&self) {
         if let Err(error) = self.store.forget_gateway_reports(self.worker, self.clock.now()).await {
-            tracing::debug!(%error, "what this worker said of its gateways runs out by itself");
+            tracing::debug!(%error, "could not delete the gateway reports of this worker: they expire by themselves");
         }
     }
 }
 
-/// What was reported last.
+/// The last report.
 #[derive(Default)]
 struct LastReport {
     at: Option<Instant>,
     states: Vec<(GatewayState, String)>,
-    /// When receipts were looked at.
+    /// When receipts were evaluated.
     receipts: Option<Instant>,
 }
 
-/// The best that processes other than `worker` say of each gateway; one that holds no channel of it knows nothing.
+/// The best state of each gateway that other processes than `worker` report. A process without a channel of a gateway
+/// knows nothing about it.
 fn best(reports: &[GatewayReport], worker: Uuid) -> HashMap<String, GatewayState> {
     let mut best: HashMap<String, GatewayState> = HashMap::new();
     for report in reports.iter().filter(|report| report.worker != worker && report.channels_held > 0) {
@@ -296,8 +301,8 @@ mod tests {
             Vec::new(),
             &[Arc::clone(&handle)],
         );
-        let (seat, plan) = router.subscribe("main");
-        let takes = || plan.borrow()[seat].clone();
+        let (index, plan) = router.subscribe("main");
+        let takes = || plan.borrow()[index].clone();
         let mut last = LastReport::default();
         router.exchange_reports(&mut last).await.unwrap();
         router.recompute();
