@@ -12,7 +12,7 @@ use klaroen_simulator::{Faults, Smsc, SmscConfig};
 use klaroen_store::alerts::AlertView;
 use klaroen_store::retention::Retention;
 use klaroen_worker::{
-    ChannelConfig, ChannelHealth, GatewayRoute, SelfTest, Worker, WorkerError, WorkerSettings,
+    ChannelConfig, ChannelHealth, GatewayRoute, SelfTest, SettleAfter, Worker, WorkerError, WorkerSettings,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -75,6 +75,7 @@ impl Service {
             rules: world.rules.clone(),
             texts: Arc::new(Answers),
             drain_deadline: Duration::from_secs(5),
+            settle_after: SettleAfter::default(),
             retention: Retention {
                 idempotency: Duration::from_hours(24),
                 parked_receipts: Duration::from_hours(168),

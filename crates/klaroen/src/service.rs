@@ -17,7 +17,9 @@ use klaroen_gateway::config::GatewayConfig;
 use klaroen_store::Store;
 use klaroen_store::matching::MatchRules;
 use klaroen_store::retention::Retention;
-use klaroen_worker::{ChannelConfig, ChannelHealth, GatewayRoute, SelfTest, Worker, WorkerSettings};
+use klaroen_worker::{
+    ChannelConfig, ChannelHealth, GatewayRoute, SelfTest, SettleAfter, Worker, WorkerSettings,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -256,6 +258,7 @@ fn worker_settings(
         rules,
         texts: Arc::new(sending.texts),
         drain_deadline: DRAIN_DEADLINE,
+        settle_after: SettleAfter::default(),
         retention: Retention {
             idempotency: KEEP_IDEMPOTENCY,
             parked_receipts: KEEP_PARKED_RECEIPTS,

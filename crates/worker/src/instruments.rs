@@ -1,4 +1,5 @@
-//! The worker's metrics. Labels are names from the configuration and words of ours; never a phone number or a tenant.
+//! The worker's metrics. Labels are names from the configuration and words of this program, never a phone number or a
+//! tenant.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use klaroen_store::receipts::ReceiptCounts;
 use klaroen_store::replies::ReplyStored;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-/// What one channel counts; the handles are looked up once, not for each message.
+/// The metrics of one channel. The handles are looked up once, not for each message.
 pub(crate) struct ChannelInstruments {
     accepted: Counter,
     throttled: Counter,
@@ -46,7 +47,7 @@ impl ChannelInstruments {
         }
     }
 
-    /// One submit ended.
+    /// Counts a submit that ended.
     pub(crate) fn submitted(&self, outcome: &SubmitOutcome, took: Duration) {
         let counter = match outcome {
             SubmitOutcome::Accepted { .. } => &self.accepted,
@@ -61,7 +62,7 @@ impl ChannelInstruments {
     }
 }
 
-/// What became of a batch of receipts.
+/// Counts what happened to a batch of receipts.
 pub(crate) fn receipts(gateway: &str, counts: ReceiptCounts) {
     let results = [("joined", counts.joined), ("parked", counts.parked)];
     for (result, count) in results {
@@ -70,33 +71,33 @@ pub(crate) fn receipts(gateway: &str, counts: ReceiptCounts) {
     }
 }
 
-/// A submit whose answer was lost came to be known, or was decided about.
+/// Counts a submit whose answer was lost and that is settled now.
 pub(crate) fn settled(gateway: String, resolution: Resolution) {
     counter!("klaroen_unknown_submits_total", "gateway" => gateway, "resolution" => resolution.as_str())
         .increment(1);
 }
 
-/// What became of an inbound SMS.
+/// Counts an inbound SMS by what happened to it.
 pub(crate) fn reply(stored: ReplyStored) {
     counter!("klaroen_replies_total", "kind" => stored.as_str()).increment(1);
 }
 
-/// Rows that upkeep changed.
+/// Counts rows that upkeep changed.
 pub(crate) fn swept(what: &'static str, count: u64) {
     counter!("klaroen_swept_total", "what" => what).increment(count);
 }
 
-/// A task of the worker had to be started again.
+/// Counts a restart of a task of the worker.
 pub(crate) fn restarted(task: &str) {
     counter!("klaroen_worker_restarts_total", "task" => task.to_owned()).increment(1);
 }
 
-/// The provider refused a gateway as a whole.
+/// Counts a refusal of a gateway as a whole.
 pub(crate) fn paused(gateway: &str) {
     counter!("klaroen_gateway_pauses_total", "gateway" => gateway.to_owned()).increment(1);
 }
 
-/// How the newest test of a gateway that has come to an end went.
+/// Shows how the last finished test of a gateway ended.
 pub(crate) fn tested(gateway: &str, succeeded: bool) {
     gauge!("klaroen_gateway_test_ok", "gateway" => gateway.to_owned()).set(f64::from(u8::from(succeeded)));
 }

@@ -1,5 +1,5 @@
-//! Starting a task again when it ends before it should. One broken channel must not silence the others; a task that breaks
-//! again and again brings the worker down, so that somebody notices.
+//! Restarts tasks that end too early. One broken channel must not stop the others. A task that fails again and again
+//! stops the worker, so that an operator notices.
 
 use std::time::Duration;
 
@@ -9,20 +9,23 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{instruments, jitter};
 
-/// This many failures, each within [`FORGIVEN`] of the start before it, are too many.
+/// This many failures, each within [`FORGIVEN`] of the start before it, stop the worker.
 const FAILURES: u32 = 5;
-/// A task that ran this long has proved that it can.
+/// A task that ran this long is considered healthy again.
 const FORGIVEN: Duration = Duration::from_mins(1);
 const WAIT: Duration = Duration::from_secs(1);
-/// What a step may take that is under way when all is to end: it looks between two, and a database that is away holds one up for
-/// longer than anybody waits for a process.
+/// How long a step may still take after the shutdown began. Tasks check for the shutdown between two steps, and a step
+/// waits as long as the database does not answer, which can be longer than a process may take to stop.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A task kept failing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct KeptFailing;
 
-/// Runs what `start` gives until `shutdown`, again after a panic or an early end.
+/// Runs the task that `start` returns until `shutdown`, and restarts it after a panic or an early end.
+///
+/// # Errors
+/// [`KeptFailing`] after [`FAILURES`] failures in a row, or if the task fails during the shutdown.
 pub(crate) async fn supervise<F>(
     name: &str,
     shutdown: &CancellationToken,
@@ -34,7 +37,7 @@ where
     let mut failures = 0;
     loop {
         let started = Instant::now();
-        // Aborted with us, not left behind.
+        // Aborted if this future is dropped.
         let ended = AbortOnDropHandle::new(tokio::spawn(start())).await;
         if shutdown.is_cancelled() && ended.is_ok() {
             return Ok(());
@@ -42,7 +45,7 @@ where
         failures = if started.elapsed() >= FORGIVEN { 1 } else { failures + 1 };
         instruments::restarted(name);
         let panicked = ended.is_err_and(|error| error.is_panic());
-        tracing::error!(task = name, panicked, failures, "a task of the worker ended before it should");
+        tracing::error!(task = name, panicked, failures, "a task of the worker ended unexpectedly");
         if failures >= FAILURES || shutdown.is_cancelled() {
             return Err(KeptFailing);
         }
@@ -53,8 +56,8 @@ where
     }
 }
 
-/// Gives what `task` gives, unless it takes longer than the grace once all is to end: then it is left where it is, as a crash
-/// would leave it.
+/// Returns the result of `task`, or `None` if it takes longer than [`GRACE`] after the shutdown began. The task is
+/// dropped then, which leaves the same state as a crash.
 pub(crate) async fn with_shutdown_grace<T>(
     shutdown: CancellationToken,
     task: impl Future<Output = T>,
@@ -67,13 +70,13 @@ pub(crate) async fn with_shutdown_grace<T>(
         biased;
         done = task => Some(done),
         () = late => {
-            tracing::warn!("a step is left where it is: the database does not answer, and all is to end");
+            tracing::warn!("database shutdown timed out; abandoning step");
             None
         }
     }
 }
 
-/// A task that dies with whoever started it.
+/// A task that is aborted when its owner drops it.
 pub(crate) struct ChildTask {
     what: &'static str,
     task: AbortOnDropHandle<()>,
@@ -81,12 +84,12 @@ pub(crate) struct ChildTask {
 }
 
 impl ChildTask {
-    /// Starts it. `what`: for the log.
+    /// Starts the task. `what` names it in the log.
     pub(crate) fn start(what: &'static str, task: impl Future<Output = ()> + Send + 'static) -> Self {
         Self { what, task: AbortOnDropHandle::new(tokio::spawn(task)), over: false }
     }
 
-    /// Waits until it fails, and for ever where it ends as it should.
+    /// Returns if the task fails, and never if it ends normally.
     pub(crate) async fn failed(&mut self) {
         if !self.ended().await {
             return;
@@ -94,12 +97,12 @@ impl ChildTask {
         std::future::pending::<()>().await;
     }
 
-    /// Waits for its end; whether that came in time.
+    /// Waits for the end of the task until `by`. Returns whether it ended in time.
     pub(crate) async fn end(mut self, by: Instant) -> bool {
         tokio::time::timeout_at(by, self.ended()).await.is_ok()
     }
 
-    /// Waits for its end; whether it ended as it should. Its failure is told once.
+    /// Waits for the end of the task. Returns `true` if it ended normally or its failure was reported before.
     async fn ended(&mut self) -> bool {
         if self.over {
             return true;

@@ -1,4 +1,4 @@
-//! Upkeep: what time brings about, each second; and fan-outs that a crash cut off.
+//! Upkeep: whatever is due at a time, each second, and fan-outs that a crash interrupted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use tokio_util::sync::CancellationToken;
 use crate::{Shared, instruments};
 
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// The check of the sums reads every open message.
+/// The check of the sums reads every open message, so it runs less often.
 const CHECK_EVERY: Duration = Duration::from_mins(1);
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
-/// How much waits is counted over the whole queue: as often as a metric is read, and more seldom where it takes long.
+/// The depth is counted over the whole queue: as often as metrics are read, and less often if the count takes long.
 const DEPTH_EVERY: Duration = Duration::from_secs(5);
 const DEPTH_SHARE: u32 = 20;
-/// A fan-out of which no page was written for so long was cut off: a page takes some 20 to 200 ms.
+/// A fan-out that wrote no page for this long was interrupted: a page takes 20 to 200 ms.
 const CUT_OFF: Duration = Duration::from_secs(5);
-/// Large alerts that are written out at once; the others wait for the next second.
+/// Large alerts that are fanned out at the same time. The others wait for the next second.
 const FANOUTS: usize = 4;
 
-/// Runs until shutdown; a fan-out under way stops between two pages and is continued by whoever starts next.
+/// Runs until shutdown. A fan-out that is under way stops between two pages; the next worker that starts continues it.
 pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
     let mut ticks = tokio::time::interval(SWEEP_EVERY);
-    // After a stall one sweep does the work of all that were missed.
+    // After a stall, one sweep does the work of all that were missed.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut fanouts = Fanouts::default();
     let (mut depth_at, mut check_at, mut prune_at) = (Instant::now(), Instant::now(), Instant::now());
@@ -40,36 +40,37 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
             Some(_) = fanouts.tasks.join_next() => {}
             _ = ticks.tick() => {
                 let now = Instant::now();
-                note("sweep", sweep(&shared).await);
-                note("settled doubts", settled(&shared).await);
-                note("refused messages", refused(&shared).await);
-                note("fan-out", fanouts.start(&shared).await);
+                log_failure("sweep", sweep(&shared).await);
+                log_failure("settled doubts", settled(&shared).await);
+                log_failure("refused messages", refused(&shared).await);
+                log_failure("fan-out", fanouts.start(&shared).await);
                 if now >= depth_at {
                     let began = Instant::now();
-                    note("queue depth", depth(&shared).await);
+                    log_failure("queue depth", depth(&shared).await);
                     depth_at = now + DEPTH_EVERY.max(began.elapsed() * DEPTH_SHARE);
                 }
                 if now >= check_at {
                     check_at = now + CHECK_EVERY;
-                    note("check of the sums", check(&shared).await);
+                    log_failure("check of the sums", check(&shared).await);
                 }
                 if now >= prune_at {
                     let pruned = prune(&shared).await;
-                    // What one pass leaves is the next second's: receipts go as soon as they are due, however many they are.
+                    // If one pass does not delete all rows, the next second continues: receipts are deleted as soon as
+                    // they are due.
                     let more = matches!(pruned, Ok(true));
                     prune_at = now + if more { Duration::ZERO } else { PRUNE_EVERY };
-                    note("pruning", pruned.map(drop));
+                    log_failure("pruning", pruned.map(drop));
                 }
             }
         }
     }
 }
 
-/// Upkeep that fails is done again in a second.
-fn note(what: &str, result: Result<(), StoreError>) {
+/// Logs a failure. A failed step is repeated in the next second.
+fn log_failure(what: &str, result: Result<(), StoreError>) {
     match result {
         Ok(()) => {}
-        Err(error) if error.is_retryable() => tracing::warn!(what, %error, "upkeep has to wait"),
+        Err(error) if error.is_retryable() => tracing::warn!(what, %error, "upkeep failed; retrying"),
         Err(error) => tracing::error!(what, %error, "upkeep failed"),
     }
 }
@@ -90,7 +91,7 @@ async fn sweep(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Counts how lost submits were settled, by whomever.
+/// Counts how lost submits were settled, by any process.
 async fn settled(shared: &Shared) -> Result<(), StoreError> {
     for (gateway, resolution) in shared.store.count_settled_doubts().await? {
         instruments::settled(gateway, resolution);
@@ -98,7 +99,7 @@ async fn settled(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Passes messages that a gateway refused on to the others, and ends those that none takes.
+/// Passes messages that one gateway refused on to other gateways, and fails those that no gateway accepts.
 async fn refused(shared: &Shared) -> Result<(), StoreError> {
     let passed = shared.store.pass_on_refused_messages(&shared.gateways, shared.clock.now()).await?;
     if passed.failed > 0 {
@@ -112,7 +113,7 @@ async fn refused(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Every count with its name, so that a new one cannot be forgotten.
+/// Every count with its name. The pattern has no `..`, so that a new count cannot be forgotten.
 fn counts(swept: &Swept) -> [(&'static str, u64); 10] {
     let Swept {
         leases_lost,
@@ -155,19 +156,19 @@ async fn check(shared: &Shared) -> Result<(), StoreError> {
     let broken = shared.store.broken_sums().await?;
     gauge!("klaroen_broken_sums").set(broken as f64);
     if broken > 0 {
-        tracing::error!(broken, "messages whose deliveries do not add up to their recipients");
+        tracing::error!(broken, "the deliveries of some messages do not add up to their recipients");
     }
     Ok(())
 }
 
-/// Whether there is more to delete.
+/// Deletes old rows. Returns whether there are more to delete.
 async fn prune(shared: &Shared) -> Result<bool, StoreError> {
     let pruned = shared.store.prune(&shared.retention, shared.clock.now()).await?;
     instruments::swept("pruned", pruned.rows);
     Ok(pruned.more)
 }
 
-/// Fan-outs that are being written out by this process, each once.
+/// The fan-outs that this process is writing out.
 #[derive(Default)]
 struct Fanouts {
     tasks: JoinSet<()>,
@@ -194,7 +195,7 @@ impl Fanouts {
 async fn write_out(shared: Arc<Shared>, alert: AlertId) {
     let woken = || shared.wake.notify_waiters();
     match shared.store.continue_fanout(alert, &shared.rules, shared.clock.now(), woken).await {
-        Ok(()) => tracing::info!(%alert, "the rest of an alert was written out"),
-        Err(error) => tracing::warn!(%alert, %error, "an alert is not written out yet"),
+        Ok(()) => tracing::info!(%alert, "finished the fan-out of an alert"),
+        Err(error) => tracing::warn!(%alert, %error, "fan-out of an alert failed; retrying"),
     }
 }

@@ -1,4 +1,4 @@
-//! A connection of a gateway, and how to make it.
+//! The configuration of a channel, that is one connection of a gateway.
 
 use std::sync::Arc;
 
@@ -10,20 +10,20 @@ use klaroen_store::channels::ChannelName;
 
 use crate::gateway::routing::allocation::GatewayRoute;
 
-/// One connection of a gateway, and how to make it.
+/// One connection of a gateway, and how to open it.
 pub struct ChannelConfig {
-    /// Gateway and number.
+    /// The gateway and the number of the channel.
     pub name: ChannelName,
-    /// Messages that may be under way at once; at least 1.
+    /// How many messages may be in flight; at least 1.
     pub window: usize,
-    /// What all channels of the gateway may send together; 0: no limit.
+    /// The rate of all channels of the gateway together; 0 means no limit.
     pub segments_per_second: u32,
-    /// Makes the connection; called on the runtime each time the channel is leased.
+    /// Opens the connection. It is called on the runtime each time the channel is leased.
     pub connect: Box<dyn Fn() -> Result<Channel, ConnectError> + Send + Sync>,
 }
 
 impl ChannelConfig {
-    /// Every connection of a configured gateway.
+    /// All channels of a configured gateway.
     #[must_use]
     pub fn for_gateway(config: &Arc<GatewayConfig>, country: Country, clock: &Arc<dyn Clock>) -> Vec<Self> {
         let one = |channel| {
@@ -43,7 +43,7 @@ impl GatewayRoute {
     /// When a configured gateway is used.
     ///
     /// # Errors
-    /// The fault, where a country is none.
+    /// [`ConfigFault`] if a country of the gateway is not a country code.
     pub fn from_config(config: &GatewayConfig) -> Result<Self, ConfigFault> {
         let routing = config.routing();
         Ok(Self {

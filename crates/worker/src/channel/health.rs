@@ -1,4 +1,4 @@
-//! What the worker says about its channels, for readiness and the operator.
+//! The health of the channels, for the readiness check and the operator.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,20 +7,20 @@ use klaroen_gateway::ChannelStatus;
 use klaroen_store::channels::ChannelName;
 use tokio::sync::watch;
 
-/// One channel as it stands.
+/// The health of one channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelHealth {
-    /// Which one.
+    /// The channel.
     pub name: ChannelName,
     /// Whether this process holds its lease.
     pub leased: bool,
     /// Whether another process holds its lease.
     pub elsewhere: bool,
-    /// The connection; [`ChannelStatus::Closed`] while it is not ours.
+    /// The state of the connection; [`ChannelStatus::Closed`] if this process does not hold the channel.
     pub status: ChannelStatus,
 }
 
-/// Where a channel's task shows its connection.
+/// Where the tasks of the channels publish their status.
 #[derive(Debug)]
 pub(crate) struct HealthBoard(Vec<Entry>);
 
@@ -37,14 +37,14 @@ impl HealthBoard {
         Arc::new(Self(names.map(entry).collect()))
     }
 
-    /// Notes whether another process holds a channel.
+    /// Records whether another process holds a channel.
     pub(crate) fn elsewhere(&self, index: usize, elsewhere: bool) {
         if let Some(entry) = self.0.get(index) {
             entry.elsewhere.store(elsewhere, Ordering::Relaxed);
         }
     }
 
-    /// Shows the connection of a leased channel; it is taken down when the guard is dropped, by a panic too.
+    /// Publishes the status of a leased channel until the guard is dropped, also by a panic.
     pub(crate) fn show(
         self: &Arc<Self>,
         index: usize,
@@ -75,7 +75,7 @@ impl HealthBoard {
     }
 }
 
-/// Takes the channel's status down again.
+/// Withdraws the published status when it is dropped.
 #[derive(Debug)]
 pub(crate) struct ShownStatus {
     board: Arc<HealthBoard>,

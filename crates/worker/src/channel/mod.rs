@@ -1,18 +1,19 @@
-//! One channel: hold its lease, connect, feed the connection, wind down; and again, until shutdown.
+//! One channel: acquire its lease, connect, send, drain; and again, until shutdown.
 
 pub(crate) mod config;
+mod connection;
 pub(crate) mod health;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use klaroen_gateway::{Channel, ChannelStatus, SmsGateway};
+use klaroen_gateway::{Channel, ChannelStatus, Delivered, SmsGateway};
 use klaroen_store::channels::ChannelName;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::channel::connection::Connection;
 use crate::events::EventReader;
 use crate::events::replies::{self, ReplyReader};
 use crate::gateway::handle::GatewayHandle;
@@ -28,24 +29,16 @@ use crate::status_query::StatusQueries;
 use crate::supervise::{ChildTask, with_shutdown_grace};
 use crate::{ChannelConfig, Shared, jitter};
 
-/// What the last answers, and what only the connection knows, may take after the drain deadline.
-const LAST: Duration = Duration::from_secs(2);
-/// What storing the last events may take after that.
-const EVENTS: Duration = Duration::from_secs(1);
-/// What taking leave of the provider and the last commits may take after that.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// What a connection whose lease is lost gets to hear its last answers.
-const LOST: Duration = Duration::from_secs(2);
-/// Before a connection that was closed for good, or could not be tried, is made anew.
+/// How long to wait before a connection is opened again that was closed for good or could not be opened.
 const RECONNECT: Duration = Duration::from_secs(5);
 
-/// One channel and what it shares with others.
+/// One channel, and what it shares with others.
 pub(crate) struct ChannelTask {
     pub(crate) shared: Arc<Shared>,
     pub(crate) config: Arc<ChannelConfig>,
     pub(crate) handle: Arc<GatewayHandle>,
     pub(crate) router: Arc<Router>,
-    /// Its place on the board.
+    /// The index of the channel on the health board.
     pub(crate) index: usize,
 }
 
@@ -58,6 +51,7 @@ impl ChannelTask {
         let peers = &self.handle.peers;
         let applicant = LeaseRequest {
             store,
+            sharing: self.shared.sharing,
             clock,
             name: &self.config.name,
             peers,
@@ -65,7 +59,8 @@ impl ChannelTask {
             elsewhere: &|elsewhere| self.shared.board.elsewhere(self.index, elsewhere),
         };
         loop {
-            // Asked back by another worker or by the end of the process: the same to the session.
+            // Cancelled by another worker that should have the channel, or by the shutdown. Both mean the same to the
+            // session.
             let stop = shutdown.child_token();
             let Some((lease, held)) = applicant.acquire(&stop, &shutdown).await else { break };
             tracing::info!(channel = %self.config.name, "channel leased");
@@ -76,7 +71,7 @@ impl ChannelTask {
                 drop(held);
                 peers.report(store, &**clock).await;
                 if let Err(error) = store.announce().await {
-                    tracing::debug!(%error, "nobody was told that a channel is free");
+                    tracing::debug!(%error, "could not notify other processes of a free channel");
                 }
             };
             with_shutdown_grace(shutdown.clone(), give_back).await;
@@ -94,26 +89,46 @@ impl ChannelTask {
         let Channel { gateway, events, status } = match (self.config.connect)() {
             Ok(channel) => channel,
             Err(error) => {
-                tracing::error!(channel = %self.config.name, %error, "the connection cannot even be tried");
+                tracing::error!(channel = %self.config.name, %error, "could not open the connection; retrying");
                 let (_status, refused) = watch::channel(ChannelStatus::Refused { reason: error.to_string() });
                 let _shown = self.shared.board.show(self.index, refused);
                 return broken(stop).await;
             }
         };
         let _shown = self.shared.board.show(self.index, status.clone());
+        let mut connection = self.connected(gateway, events, status, lease, instruments);
+        let ended = {
+            let mut guard = self.handle.bind();
+            connection.run(lease, &mut guard, stop).await
+        };
+        connection.stop_status_queries();
+        // The other channels take over the messages of this one.
+        self.router.on_change();
+        connection.close(ended, self.shared.drain_deadline, shutdown).await;
+        if ended == Ended::Broken { broken(stop).await } else { ended }
+    }
+
+    /// Starts the session of a connection and the tasks that belong to it.
+    fn connected(
+        &self,
+        gateway: Arc<dyn SmsGateway>,
+        events: mpsc::Receiver<Delivered>,
+        status: watch::Receiver<ChannelStatus>,
+        lease: &Lease,
+        instruments: &Arc<ChannelInstruments>,
+    ) -> Connection {
         let writer = OutcomeWriter::start(
             self.shared.store.clone(),
             self.config.name.gateway.clone(),
             Arc::clone(&self.shared.wake),
         );
         let unknown_attempts = Arc::new(UnknownAttempts::default());
-        let stop_events = CancellationToken::new();
-        let [mut inbound, mut replies] =
-            self.listen(events, &writer, &unknown_attempts, instruments, &stop_events);
-        let mut asking = ChildTask::start("status queries", self.status_queries(&gateway, instruments).run());
-        let stop_tests = CancellationToken::new();
-        let mut tester = self.tester(&gateway, &status, &stop_tests);
-        let mut session = Session::new(SessionContext {
+        let (stop_events, stop_tests) = (CancellationToken::new(), CancellationToken::new());
+        let [events, replies] = self.listen(events, &writer, &unknown_attempts, instruments, &stop_events);
+        let status_queries =
+            ChildTask::start("status queries", self.status_queries(&gateway, instruments).run());
+        let self_tests = self.self_tests(&gateway, &status, &stop_tests);
+        let session = Session::new(SessionContext {
             claimer: self.claimer(&writer),
             handle: Arc::clone(&self.handle),
             router: Arc::clone(&self.router),
@@ -125,64 +140,29 @@ impl ChannelTask {
             wake: Arc::clone(&self.shared.wake),
             window: self.config.window.max(1),
         });
-        let ended = {
-            let mut guard = self.handle.bind();
-            tokio::select! {
-                biased;
-                ended = session.run(lease, &mut guard, stop) => ended,
-                // What is sent on would have no receipts, or a STOP would be refused: begin anew.
-                () = inbound.failed() => Ended::Broken,
-                () = replies.failed() => Ended::Broken,
-                () = asking.failed() => Ended::Broken,
-                () = tester.failed() => Ended::Broken,
-            }
-        };
-        // What it was asking about is asked again by whoever comes next.
-        drop(asking);
-        // The others take over what would have been ours.
-        self.router.on_change();
-
-        if ended == Ended::LeaseLost {
-            // What still waits in the connection goes back at once, and is not in doubt.
-            gateway.halt();
+        let status_queries = Some(status_queries);
+        Connection {
+            gateway,
+            session,
+            writer,
+            events,
+            replies,
+            status_queries,
+            self_tests,
+            stop_events,
+            stop_tests,
         }
-        let patience = self.shared.drain_deadline;
-        // Another process may be connecting already, and a provider counts connections.
-        let patience = if ended == Ended::LeaseLost { patience.min(LOST) } else { patience };
-        let drained_by = Instant::now() + patience;
-        let told_by = drained_by + LAST;
-        let (heard_by, closed_by) = (told_by + EVENTS, told_by + EVENTS + FAREWELL);
-        stop_tests.cancel();
-        session.drain(drained_by).await;
-        if !tester.end(drained_by).await {
-            tracing::warn!("a test message was not answered in time: it is in doubt");
-        }
-        // While its events are taken, so that no answer and no part of a reply is lost.
-        drain(&*gateway, told_by).await;
-        // While the connection is open, so that what is stored is acknowledged.
-        stop_events.cancel();
-        if !(inbound.end(heard_by).await && replies.end(heard_by).await) {
-            tracing::warn!("events were not stored in time: the provider is to send them again");
-        }
-        close(&*gateway, closed_by).await;
-        // A database that is away comes back; only the end of the process cannot wait for it.
-        let give_up = async {
-            shutdown.cancelled().await;
-            tokio::time::sleep_until(closed_by.max(Instant::now() + FAREWELL)).await;
-        };
-        writer.close(give_up).await;
-        if ended == Ended::Broken { broken(stop).await } else { ended }
     }
 
-    /// Starts what hands over test messages; it ends at once where the gateway has no number to test with.
-    fn tester(
+    /// Starts the task that submits test messages. It ends at once if the gateway has no number for tests.
+    fn self_tests(
         &self,
         gateway: &Arc<dyn SmsGateway>,
         status: &watch::Receiver<ChannelStatus>,
         stop: &CancellationToken,
     ) -> ChildTask {
         let own = self.shared.self_tests.iter().find(|test| test.gateway == self.config.name.gateway);
-        let tester = own.map(|own| SelfTester {
+        let self_tester = own.map(|own| SelfTester {
             store: self.shared.store.clone(),
             clock: Arc::clone(&self.shared.clock),
             channel: self.config.name.clone(),
@@ -193,8 +173,8 @@ impl ChannelTask {
         });
         let stop = stop.clone();
         ChildTask::start("self-tests", async move {
-            if let Some(tester) = tester {
-                tester.run(stop).await;
+            if let Some(self_tester) = self_tester {
+                self_tester.run(stop).await;
             }
         })
     }
@@ -207,6 +187,7 @@ impl ChannelTask {
             results: writer.sender(),
             channel: self.config.name.clone(),
             known: Arc::default(),
+            settle_after: self.shared.settle_after,
             abandoned: writer.abandoned(),
         }
     }
@@ -228,17 +209,18 @@ impl ChannelTask {
         }
     }
 
-    /// Starts what takes the connection's events; the tasks end after it, and die with the session.
+    /// Starts the tasks that read the events of the connection. They end when the connection does, or are aborted with
+    /// the session.
     fn listen(
         &self,
-        events: mpsc::Receiver<klaroen_gateway::Delivered>,
+        events: mpsc::Receiver<Delivered>,
         writer: &OutcomeWriter,
         unknown_attempts: &Arc<UnknownAttempts>,
         instruments: &Arc<ChannelInstruments>,
         stop: &CancellationToken,
     ) -> [ChildTask; 2] {
         let (sender, received) = mpsc::channel(replies::WAITING);
-        let inbound = EventReader {
+        let reader = EventReader {
             store: self.shared.store.clone(),
             clock: Arc::clone(&self.shared.clock),
             gateway: self.config.name.gateway.clone(),
@@ -258,13 +240,14 @@ impl ChannelTask {
             wake: Arc::clone(&self.shared.wake),
         };
         [
-            ChildTask::start("events", inbound.run(events, stop.clone())),
+            ChildTask::start("events", reader.run(events, stop.clone())),
             ChildTask::start("replies", replies.run(received)),
         ]
     }
 }
 
-/// Waits before the next try. The channel stays leased and shown meanwhile, so that the operator sees why.
+/// Waits before the next attempt. The channel stays leased and its status published, so that the operator sees the
+/// reason.
 async fn broken(shutdown: &CancellationToken) -> Ended {
     tokio::select! {
         () = tokio::time::sleep(jitter::around(RECONNECT)) => {}
@@ -273,23 +256,7 @@ async fn broken(shutdown: &CancellationToken) -> Ended {
     Ended::Broken
 }
 
-/// Waits for the last answers and for what only the connection knows.
-async fn drain(gateway: &dyn SmsGateway, by: Instant) {
-    let left = by.saturating_duration_since(Instant::now());
-    if tokio::time::timeout_at(by, gateway.drain(left)).await.is_err() {
-        tracing::warn!("the connection was not drained in time");
-    }
-}
-
-/// Takes leave of the provider; an adapter that does not come back is left behind.
-async fn close(gateway: &dyn SmsGateway, by: Instant) {
-    let left = by.saturating_duration_since(Instant::now());
-    if tokio::time::timeout_at(by, gateway.close(left)).await.is_err() {
-        tracing::warn!("the connection did not close in time");
-    }
-}
-
-/// The channels of each gateway share one handle; as many handles as gateways, in the order of `configs`.
+/// The handle of each channel's gateway, in the order of `configs`. The channels of a gateway share one handle.
 pub(crate) fn handles(configs: &[Arc<ChannelConfig>], worker: Uuid) -> Vec<Arc<GatewayHandle>> {
     let mut known: Vec<(&str, Arc<GatewayHandle>)> = Vec::new();
     let handle = |ChannelName { gateway, .. }: &'_ ChannelName, rate: u32| {

@@ -1,11 +1,12 @@
-//! Acknowledging an event to the gateway adapter.
+//! Acknowledgement of an event to the gateway adapter.
 
 use klaroen_gateway::Ack;
 use tokio::sync::oneshot;
 
-/// An acknowledgement goes to an adapter that may be gone by now; the provider sends again then, and the repetition is known.
+/// Sends an acknowledgement. If the adapter is gone, the provider sends the event again, and the repetition is
+/// recognised.
 pub(crate) fn acknowledge(ack: oneshot::Sender<Ack>, verdict: Ack) {
     if ack.send(verdict).is_err() {
-        tracing::debug!("nobody waits for this acknowledgement any more");
+        tracing::debug!("acknowledgement dropped: the adapter has stopped waiting for it");
     }
 }

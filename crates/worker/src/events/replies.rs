@@ -1,5 +1,5 @@
-//! SMS from participants: stored in the order in which they came; a STOP is acknowledged only when nothing can leave for
-//! that number any more.
+//! SMS from participants. They are stored in the order in which they came. A STOP is acknowledged when nothing can
+//! leave for its number any more.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use tokio::task::JoinSet;
 use crate::events::acknowledge::acknowledge;
 use crate::instruments;
 
-/// Inbound SMS that wait to be stored; a full queue slows the provider down.
+/// Inbound SMS that wait to be stored. If the queue is full, the provider has to wait.
 pub(crate) const WAITING: usize = 256;
-/// STOPs that wait at once; more are stored and sent again by the provider.
+/// STOPs that wait for their check at the same time. Further ones are stored, but the provider has to send them again.
 const STOPS: usize = 256;
 
-/// An SMS and the way to acknowledge it.
+/// An SMS, and the channel for its acknowledgement.
 pub(crate) struct ReceivedSms {
     pub(crate) sms: InboundSms,
     pub(crate) ack: oneshot::Sender<Ack>,
 }
 
-/// Takes the SMS of one connection.
+/// Stores the SMS of one connection.
 pub(crate) struct ReplyReader {
     pub(crate) store: Store,
     pub(crate) gateway: String,
@@ -34,7 +34,7 @@ pub(crate) struct ReplyReader {
 }
 
 impl ReplyReader {
-    /// Runs until every sender is gone and every STOP that waits has its answer.
+    /// Runs until every sender is gone and every waiting STOP is acknowledged.
     pub(crate) async fn run(self, mut received: mpsc::Receiver<ReceivedSms>) {
         let mut stops = JoinSet::new();
         loop {
@@ -58,16 +58,16 @@ impl ReplyReader {
             Ok(stored) => {
                 instruments::reply(stored);
                 if stored.may_be_answered() {
-                    // It may have queued an automatic answer.
+                    // An automatic answer may have been queued.
                     self.wake.notify_waiters();
                 }
             }
             Err(error) => {
-                tracing::warn!(gateway = self.gateway, %error, "an inbound SMS was not stored");
+                tracing::warn!(gateway = self.gateway, %error, "inbound SMS not stored: the provider has to send it again");
                 return acknowledge(ack, Ack::Retry);
             }
         }
-        // A repeated STOP is checked again: the first one may have been answered with "send it again".
+        // A repeated STOP is checked again because the first one may have been answered with "send it again".
         match reply.stops().cloned() {
             Some(phone) if stops.len() < STOPS => {
                 stops.spawn(acknowledge_stop(self.store.clone(), phone, ack));
@@ -80,18 +80,21 @@ impl ReplyReader {
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(panicked = error.is_panic(), "a STOP was stored but could not be acknowledged");
+        tracing::error!(
+            panicked = error.is_panic(),
+            "a STOP was stored but not acknowledged: its task failed"
+        );
     }
 }
 
-/// Acknowledges a stored STOP when nothing is under way to the number. Otherwise the provider sends it again, is known by
-/// its key, and the check is made again.
+/// Acknowledges a stored STOP if nothing is under way to its number. Otherwise the provider sends it again, it is
+/// recognised by its key, and the check is repeated.
 async fn acknowledge_stop(store: Store, phone: PhoneNumber, ack: oneshot::Sender<Ack>) {
     let verdict = match store.settles_for(&phone).await {
         Ok(true) => Ack::Stored,
         Ok(false) => Ack::Retry,
         Err(error) => {
-            tracing::warn!(%error, "whether something is under way to a number that said STOP is not known");
+            tracing::warn!(%error, "could not check whether a message is in flight to a number that sent STOP");
             Ack::Retry
         }
     };

@@ -1,13 +1,14 @@
-//! What a request says about the gateway, whatever it says about each of its messages.
+//! What one request says about its gateway, as opposed to its messages.
 //!
-//! A batch that is not answered is one failure of the network or the provider, not a hundred: counted by message it would make
-//! a gateway suspect for one lost answer, where the same gateway asked message by message needs ten. So the condition of a
-//! gateway counts requests, good and bad ones alike, while figures and metrics count messages.
+//! A batch without an answer is one failure of the network or the provider, not a hundred. If each message counted, one
+//! lost answer would make a gateway suspect that needs ten lost answers if it takes messages one by one. So the circuit
+//! breaker counts requests, good and bad alike, and figures and metrics count messages.
 
 use klaroen_domain::outcome::{Scope, SubmitOutcome};
 
-/// The outcome that stands for the request: a refusal of the gateway itself, which holds for all that follow; else an answer,
-/// where at least half of the messages had one; else the first of those that had none.
+/// The outcome that represents the request: a refusal of the gateway as a whole if there is one, because it applies to
+/// all that follow; otherwise an answer if at least half of the messages got one; otherwise the first of those without
+/// an answer.
 pub(crate) fn verdict<'a>(outcomes: &[&'a SubmitOutcome]) -> Option<&'a SubmitOutcome> {
     let refuses_us =
         |o: &&SubmitOutcome| matches!(o, SubmitOutcome::Rejected(failure) if failure.scope == Scope::Gateway);
@@ -19,11 +20,12 @@ pub(crate) fn verdict<'a>(outcomes: &[&'a SubmitOutcome]) -> Option<&'a SubmitOu
     outcomes.iter().copied().find(|outcome| is_bad(outcome) == (2 * bad > outcomes.len()))
 }
 
-/// How many may go together next, where a batch was refused as a whole: such an answer says that something is wrong with one
-/// of them, or with their number, and not with which.
+/// The size of the next requests if a batch was refused as a whole; `None` otherwise. Such an answer says that one of
+/// the messages, or their number, is wrong, but not which.
 ///
-/// Nothing of it was taken, so it goes again by halves until the odd one is alone. What was refused for each by itself looks
-/// the same and costs a second request: nobody fails for another's number.
+/// None of them was accepted, so they are sent again in halves until the wrong one is alone. If each was refused for
+/// its own reason, the answers look the same and the second attempt costs one more request, but no message fails
+/// because of another one.
 pub(crate) fn split_batch(outcomes: &[&SubmitOutcome]) -> Option<u16> {
     let (first, others) = outcomes.split_first()?;
     let code = |outcome: &SubmitOutcome| match outcome {

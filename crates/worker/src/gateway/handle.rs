@@ -1,4 +1,4 @@
-//! What the channels of one gateway share: its pace, its place among other workers, and how it is doing.
+//! The handle of one gateway, which its channels share: its pace, its peers in other processes and its circuit breaker.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,9 +18,17 @@ use crate::gateway::batch_verdict;
 use crate::gateway::circuit_breaker::{Change, CircuitBreaker, RequestRef};
 use crate::gateway::rate::pace::Pace;
 use crate::gateway::rolling_counts::RollingCounts;
-use crate::gateway::routing::allocation::Standing;
+use crate::gateway::routing::allocation::is_usable;
 use crate::instruments;
 use crate::lease::peers::Peers;
+
+/// The channels of a gateway that this process holds.
+#[derive(Clone, Copy, Debug, Default)]
+struct ChannelCounts {
+    held: u16,
+    /// Of these.
+    up: u16,
+}
 
 /// The shared state of one gateway.
 #[derive(Debug)]
@@ -29,16 +37,15 @@ pub(crate) struct GatewayHandle {
     worker: Uuid,
     pub(crate) pace: Pace,
     pub(crate) peers: Arc<Peers>,
-    /// Those that this process feeds now, and of these the ones that are up.
-    fed: Mutex<(u16, u16)>,
+    channels: Mutex<ChannelCounts>,
     breaker: Mutex<CircuitBreaker>,
     counts: Mutex<RollingCounts>,
-    /// Whether one message is to try it: looked at for each message.
+    /// Whether the gateway is being probed by one message. It is read for each message.
     probing: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic in here leaves numbers behind, no half-done work.
+    // A panic in here leaves plain numbers behind, no half-done work.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -51,7 +58,7 @@ impl GatewayHandle {
             name,
             worker,
             pace,
-            fed: Mutex::new((0, 0)),
+            channels: Mutex::default(),
             breaker: Mutex::new(CircuitBreaker::new(now)),
             counts: Mutex::new(RollingCounts::new(now)),
             probing: AtomicBool::new(false),
@@ -62,27 +69,27 @@ impl GatewayHandle {
         &self.name
     }
 
-    /// A channel is fed from now on, until the value is dropped: it brings its part of the gateway's rate.
+    /// Counts a channel as held until the guard is dropped. It brings its part of the gateway's rate.
     pub(crate) fn bind(&self) -> BoundGuard<'_> {
-        self.count(|(fed, _)| *fed += 1);
-        BoundGuard { control: self, up: false }
+        self.count(|channels| channels.held += 1);
+        BoundGuard { handle: self, up: false }
     }
 
-    fn count(&self, change: impl FnOnce(&mut (u16, u16))) {
-        let mut counts = lock(&self.fed);
-        change(&mut counts);
-        self.pace.set_channels_held(counts.0);
-        let up = counts.1;
-        drop(counts);
+    fn count(&self, change: impl FnOnce(&mut ChannelCounts)) {
+        let mut channels = lock(&self.channels);
+        change(&mut channels);
+        self.pace.set_channels_held(channels.held);
+        let up = channels.up;
+        drop(channels);
         self.with(|breaker, now| breaker.on_connections(up, now));
     }
 
-    /// How many channels this process feeds.
+    /// How many channels this process holds.
     pub(crate) fn channels_held(&self) -> u16 {
-        lock(&self.fed).0
+        lock(&self.channels).held
     }
 
-    /// Changes the breaker, and says so where it shows; whether it does.
+    /// Changes the breaker and publishes a change of state. Returns whether the state changed.
     fn with(&self, change: impl FnOnce(&mut CircuitBreaker, Instant) -> Option<Change>) -> bool {
         let now = Instant::now();
         let mut breaker = lock(&self.breaker);
@@ -105,18 +112,18 @@ impl GatewayHandle {
             instruments::paused(gateway);
         }
         match to {
-            GatewayState::Up => tracing::info!(gateway, %from, %to, "the gateway takes messages"),
+            GatewayState::Up => tracing::info!(gateway, %from, %to, "the gateway is up"),
             GatewayState::Paused => tracing::error!(gateway, %from, %to, reason, "the gateway is paused"),
             _ => tracing::warn!(gateway, %from, %to, reason, "the gateway's state changed"),
         }
     }
 
-    /// A request leaves, with `messages` of which this is the first.
+    /// A request leaves with `messages` messages, of which `first` is the first.
     pub(crate) fn on_submit(&self, first: DeliveryId, messages: usize) {
         lock(&self.breaker).on_submit(request_ref(first, messages), Instant::now());
     }
 
-    /// What came of each of its messages, for the figures.
+    /// Counts the outcome of each message for the figures.
     pub(crate) fn count_outcomes(&self, outcomes: &[&SubmitOutcome], at: Timestamp) {
         let (now, mut counts) = (Instant::now(), lock(&self.counts));
         for outcome in outcomes {
@@ -124,7 +131,7 @@ impl GatewayHandle {
         }
     }
 
-    /// The same for how the gateway stands; whether that changed it. See [`CircuitBreaker::on_response`].
+    /// A request was answered. Returns whether that changed the state. See [`CircuitBreaker::on_response`].
     pub(crate) fn on_response(
         &self,
         first: DeliveryId,
@@ -139,7 +146,7 @@ impl GatewayHandle {
             || probing != self.probing.load(Ordering::Acquire)
     }
 
-    /// The answers to these messages are not waited for any more.
+    /// The answers to these messages are no longer waited for.
     pub(crate) fn on_abandoned(&self, messages: impl Iterator<Item = DeliveryId>) {
         let messages: Vec<_> = messages.collect();
         if !messages.is_empty() {
@@ -147,50 +154,50 @@ impl GatewayHandle {
         }
     }
 
-    /// What time brings about.
+    /// Applies what is due at the present time. Returns whether that changed the state.
     pub(crate) fn tick(&self) -> bool {
         let factor = self.pace.factor();
         self.with(|breaker, now| breaker.tick(factor, now))
     }
 
-    /// An operator took it out of use, or put it back.
+    /// An operator stopped the gateway or started it again. Returns whether that changed the state.
     pub(crate) fn set_stopped(&self, stopped: bool) -> bool {
         self.with(|breaker, now| breaker.set_stopped(stopped, now))
     }
 
-    /// What the receipts of the last quarter of an hour say.
+    /// Applies the receipts of the last quarter of an hour. Returns whether that changed the state.
     pub(crate) fn record_receipts(&self, receipts: Option<ReceiptTimes>) -> bool {
         lock(&self.counts).receipts = receipts;
         let reason = receipts.and_then(|receipts| bad_receipts(&receipts));
         self.with(|breaker, now| reason.and_then(|reason| breaker.on_bad_receipts(reason, now)))
     }
 
-    /// An answer came after its caller gave up.
+    /// An answer came after its submit had been abandoned. Returns whether that changed the state.
     pub(crate) fn on_late_response(&self) -> bool {
         self.with(CircuitBreaker::on_late_response)
     }
 
-    /// Whether no other gateway could take its place.
+    /// Sets whether no other gateway can take its messages.
     pub(crate) fn set_only_gateway(&self, only_gateway: bool) {
         lock(&self.breaker).set_only_gateway(only_gateway);
     }
 
-    /// How it stands in this process.
-    pub(crate) fn standing(&self) -> Standing {
-        lock(&self.breaker).standing(Instant::now())
+    /// The state that routing uses for this process.
+    pub(crate) fn routing_state(&self) -> GatewayState {
+        lock(&self.breaker).routing_state(Instant::now())
     }
 
-    /// Whether one message is to find out how it is.
+    /// Whether one message is to find out if the gateway works again.
     pub(crate) fn is_probing(&self) -> bool {
         self.probing.load(Ordering::Acquire)
     }
 
-    /// Whether that message may leave now.
+    /// Whether that message may be sent now.
     pub(crate) fn wants_probe(&self) -> bool {
         lock(&self.breaker).wants_probe()
     }
 
-    /// What the others and the operator are told. `wall` is the present time of day.
+    /// The report for other processes and the operator. `wall` is the present time of day.
     pub(crate) fn report(&self, wall: Timestamp) -> GatewayReport {
         let now = Instant::now();
         let counts = lock(&self.counts);
@@ -205,7 +212,7 @@ impl GatewayHandle {
             since: wall.minus(now.duration_since(breaker.since())),
             reason: breaker.reason().to_owned(),
             paused_until: breaker.paused_until().map(|until| wall.plus(until.saturating_duration_since(now))),
-            usable: breaker.standing(now) < Standing::Probing,
+            usable: is_usable(breaker.routing_state(now)),
             channels_up: breaker.channels_up(),
             channels_held: held,
             rate: self.pace.rate(),
@@ -220,12 +227,12 @@ fn request_ref(first: DeliveryId, messages: usize) -> RequestRef {
     RequestRef { first, messages: u32::try_from(messages).unwrap_or(u32::MAX) }
 }
 
-/// Fewer receipts say nothing.
+/// Fewer receipts than this say nothing.
 const RECEIPTS_LEAST: u64 = 50;
-/// Seconds between answer and receipt, in the middle, that are too many for an alert.
+/// A median time in seconds between answer and receipt that is too long for an alert.
 const RECEIPT_LATE_S: f64 = 300.0;
 
-/// Why messages through a gateway seem not to arrive.
+/// Why messages through the gateway seem not to arrive; `None` if they seem to.
 fn bad_receipts(receipts: &ReceiptTimes) -> Option<String> {
     let all = receipts.delivered + receipts.undelivered;
     if all < RECEIPTS_LEAST {
@@ -239,19 +246,21 @@ fn bad_receipts(receipts: &ReceiptTimes) -> Option<String> {
     late.then(|| format!("half of the receipts took more than {:.0} s", receipts.median_s))
 }
 
-/// A channel that is fed.
+/// A channel that this process holds.
 #[derive(Debug)]
 pub(crate) struct BoundGuard<'a> {
-    control: &'a GatewayHandle,
+    handle: &'a GatewayHandle,
     up: bool,
 }
 
 impl BoundGuard<'_> {
-    /// Whether its connection is up; whether that is news.
+    /// Sets whether the connection is up. Returns whether that changed.
     pub(crate) fn set_up(&mut self, up: bool) -> bool {
         let before = std::mem::replace(&mut self.up, up);
         if before != up {
-            self.control.count(|(_, ups)| *ups = if up { *ups + 1 } else { ups.saturating_sub(1) });
+            self.handle.count(|channels| {
+                channels.up = if up { channels.up + 1 } else { channels.up.saturating_sub(1) };
+            });
         }
         before != up
     }
@@ -260,7 +269,7 @@ impl BoundGuard<'_> {
 impl Drop for BoundGuard<'_> {
     fn drop(&mut self) {
         self.set_up(false);
-        self.control.count(|(fed, _)| *fed = fed.saturating_sub(1));
+        self.handle.count(|channels| channels.held = channels.held.saturating_sub(1));
     }
 }
 
@@ -270,17 +279,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_channel_that_is_fed_brings_its_part_of_the_rate() {
-        let control = GatewayHandle::new("main".into(), 400, 4, Uuid::nil());
-        let mut first = control.bind();
-        assert_eq!((control.channels_held(), control.pace.rate()), (1, Some(100.0)));
-        let second = control.bind();
-        assert_eq!(control.pace.rate(), Some(200.0));
+        let handle = GatewayHandle::new("main".into(), 400, 4, Uuid::nil());
+        let mut first = handle.bind();
+        assert_eq!((handle.channels_held(), handle.pace.rate()), (1, Some(100.0)));
+        let second = handle.bind();
+        assert_eq!(handle.pace.rate(), Some(200.0));
         assert!(first.set_up(true) && !first.set_up(true));
-        assert_eq!(control.report(Timestamp::from_millis(0)).channels_up, 1);
+        assert_eq!(handle.report(Timestamp::from_millis(0)).channels_up, 1);
         drop(first);
-        let report = control.report(Timestamp::from_millis(0));
+        let report = handle.report(Timestamp::from_millis(0));
         assert_eq!((report.channels_up, report.channels_held, report.rate), (0, 1, Some(100.0)));
         drop(second);
-        assert_eq!(control.channels_held(), 0);
+        assert_eq!(handle.channels_held(), 0);
     }
 }

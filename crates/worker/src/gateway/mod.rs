@@ -1,4 +1,4 @@
-//! One gateway as this process sees it: its health, its rate, its requests, and which messages it may take.
+//! One gateway as this process sees it: its health, its rate, its requests, and the messages that it may take.
 
 pub(crate) mod batch_verdict;
 pub(crate) mod circuit_breaker;

@@ -1,4 +1,4 @@
-//! What came of messages lately: counts of the last minute and of the last quarter of an hour, and the last error.
+//! Counts of outcomes over the last minute and the last quarter of an hour, and the last error.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use klaroen_store::gateways::{Counts, Figures, LastError};
 use klaroen_store::receipt_times::ReceiptTimes;
 use tokio::time::Instant;
 
-/// One step of the sliding windows.
+/// One step of the rolling counts.
 const STEP: Duration = Duration::from_secs(10);
 const MINUTE: u64 = 6;
 const QUARTER: u64 = 90;
@@ -21,7 +21,7 @@ pub(crate) struct RollingCounts {
     /// By number of the step, newest last.
     steps: VecDeque<(u64, Counts)>,
     pub(crate) last_error: Option<LastError>,
-    /// What the database says of receipts.
+    /// The receipts, as counted by the database.
     pub(crate) receipts: Option<ReceiptTimes>,
 }
 
@@ -34,7 +34,7 @@ impl RollingCounts {
         now.duration_since(self.began).as_secs() / STEP.as_secs()
     }
 
-    /// Counts an answer; `at` is the time of day for the last error.
+    /// Counts an outcome. `at` is the time of day for the last error.
     pub(crate) fn count(&mut self, outcome: &SubmitOutcome, now: Instant, at: Timestamp) {
         let step = self.step(now);
         if self.steps.back().is_none_or(|(last, _)| *last != step) {
@@ -70,7 +70,7 @@ impl RollingCounts {
         self.last_error = Some(LastError { code, detail, at: at.as_millis() });
     }
 
-    /// All that is reported.
+    /// All figures of the report.
     pub(crate) fn figures(&self, now: Instant) -> Figures {
         let (minute, mut quarter) = self.counts(now);
         if let Some(receipts) = self.receipts {
@@ -79,7 +79,7 @@ impl RollingCounts {
         Figures { minute, quarter, receipt_median_s: self.receipts.map(|receipts| receipts.median_s) }
     }
 
-    /// The last minute and the last quarter of an hour.
+    /// The counts of the last minute and of the last quarter of an hour.
     fn counts(&self, now: Instant) -> (Counts, Counts) {
         let step = self.step(now);
         let of_last = |steps: u64| {

@@ -1,18 +1,18 @@
-//! Who takes a free channel and who gives one back, so that the channels of a gateway spread over its workers without a
-//! leader. Every worker decides for itself by what the others last reported; leases alone say who holds what, so a decision
-//! on old numbers costs a detour, never a channel held twice.
+//! Which worker takes a free channel and which gives one back, so that the channels of a gateway spread over its
+//! workers without a leader. Each worker decides by the last reports of the others. Only leases say who holds a
+//! channel, so a decision on old reports costs a detour but never lets two workers hold a channel.
 
 use klaroen_store::workers::Peer;
 use uuid::Uuid;
 
-/// Whether a worker that holds `own` channels takes a free one at once: where nobody holds fewer. A worker that is alone
-/// takes all.
+/// Whether a worker that holds `own` channels takes a free one at once: only if no other worker holds fewer. A worker
+/// without peers takes all.
 pub(crate) fn may_acquire(own: u16, peers: &[Peer]) -> bool {
     peers.iter().all(|peer| own <= peer.held)
 }
 
-/// Whether a worker gives a channel back: where another holds at least two fewer, and nobody more than we do. Of several
-/// that hold the same number, the one with the greatest id.
+/// Whether a worker gives a channel back: if another worker holds at least two fewer and no worker holds more. If
+/// several hold the same number, the one with the greatest id does.
 pub(crate) fn should_release(id: Uuid, own: u16, peers: &[Peer]) -> bool {
     let fewest = peers.iter().map(|peer| peer.held).min();
     fewest.is_some_and(|fewest| own >= fewest.saturating_add(2))
@@ -57,7 +57,8 @@ mod tests {
         }
     }
 
-    /// Plays rounds in which everybody reports, one that should gives, and one that may takes what is free.
+    /// Plays rounds in which every worker reports, one that should gives a channel back, and one that may takes a free
+    /// one.
     fn settle(mut held: Vec<u16>, mut free: u16) -> (Vec<u16>, u32) {
         let mut moves = 0;
         loop {

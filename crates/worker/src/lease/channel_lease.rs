@@ -1,4 +1,4 @@
-//! Holding a channel: its lease is renewed while we live, and we stop at once when it is gone.
+//! The lease of a channel: it is renewed while the process lives, and sending stops as soon as it is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,28 +14,29 @@ use uuid::Uuid;
 
 use crate::jitter;
 use crate::lease::peers::{HeldChannel, Peers};
+use crate::lease::sharing::Sharing;
 use crate::supervise::with_shutdown_grace;
 
-/// How long a lease lasts: a dead process is followed after this time and the moment that a connection takes.
+/// How long a lease lasts: another process takes over from a dead one after this time, plus the time to connect.
 const LEASE: Duration = Duration::from_secs(4);
-/// The same where nobody else could follow: a SQLite file has one writer, and an import at the command line may have it for
-/// some seconds. The process that is started after a crash does not wait for it.
+/// How long a lease lasts if no other process could take over: a SQLite file has one writer, and an import on the
+/// command line may hold it for seconds. A process that starts after a crash does not wait for this lease.
 const LEASE_ALONE: Duration = Duration::from_secs(15);
-/// We stop so long before it ends: clocks differ a little, and another may begin at its end.
+/// We stop this long before the lease ends, because clocks differ a little and another process may begin at its end.
 const MARGIN: Duration = Duration::from_millis(500);
-/// Two renewals may fail before it is gone, however they do: one that hangs has this time, and then it is tried anew.
+/// The lease survives two failed renewals. A renewal that hangs is repeated after this time.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
-/// The same for a lease where nobody else could follow: an import that has the file is waited for, not asked again and again.
+/// How long a renewal may take if no other process could take over: it waits for an import that holds the file.
 const RENEWED_WITHIN_ALONE: Duration = Duration::from_secs(4);
-/// How often a channel that another holds, or should take, is asked for.
+/// How often to try for a channel that another process holds, or should take.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(250);
-/// Wake-ups may come for every page of an alert.
+/// Wake-ups may come for every page of an alert, so they are limited to one in this time.
 const ASK_SELDOM: Duration = Duration::from_millis(50);
-/// A channel that nobody took for so long is anybody's, whatever the others reported.
+/// A channel that was free for this long may be taken by any worker, whatever the reports say.
 const FREE: Duration = Duration::from_secs(2);
 
-/// Knows whether a channel is still ours, wherever it is carried.
+/// Knows whether the lease is still held. It is cheap to clone and to ask.
 #[derive(Clone, Debug)]
 pub(crate) struct LeaseStatus {
     until: watch::Receiver<Instant>,
@@ -43,19 +44,19 @@ pub(crate) struct LeaseStatus {
 }
 
 impl LeaseStatus {
-    /// True only while the lease has time left by our own monotonic clock: a process that was stopped for a while finds out
-    /// here, before its first byte.
+    /// Whether the lease has time left by our own monotonic clock. A process that was suspended finds out here before
+    /// it sends anything.
     pub(crate) fn is_held(&self, now: Instant) -> bool {
         let held = !self.lost.is_cancelled() && now < *self.until.borrow();
         if !held {
-            // Who was told so stops for good, so nobody may hear otherwise afterwards.
+            // The caller stops for good after this answer, so no later answer may differ.
             self.lost.cancel();
         }
         held
     }
 }
 
-/// A channel that is ours.
+/// A channel that this process holds.
 #[derive(Debug)]
 pub(crate) struct Lease {
     store: Store,
@@ -65,34 +66,38 @@ pub(crate) struct Lease {
     renewal: AbortOnDropHandle<()>,
 }
 
-/// Who wants a channel.
+/// A process that wants a channel.
 pub(crate) struct LeaseRequest<'a> {
     pub(crate) store: &'a Store,
+    pub(crate) sharing: Sharing,
     pub(crate) clock: &'a Arc<dyn Clock>,
     pub(crate) name: &'a ChannelName,
     pub(crate) peers: &'a Arc<Peers>,
-    /// Woken when a channel was given back, among other things.
+    /// Notified when a channel was given back, among other things.
     pub(crate) wake: &'a Notify,
-    /// Told if another process holds it.
+    /// Called with whether another process holds the channel.
     pub(crate) elsewhere: &'a (dyn Fn(bool) + Send + Sync),
 }
 
-/// What an attempt came to.
+/// The result of one attempt to acquire a channel.
 enum Acquisition {
     Acquired(Box<(Lease, HeldChannel)>),
-    /// Somebody holds it, or should take it: ask again then.
+    /// Another process holds it or should take it. Try again after this time.
     Wait(Duration),
 }
 
 /// How long a lease on this database lasts.
-const fn length(store: &Store) -> Duration {
-    if store.is_shared() { LEASE } else { LEASE_ALONE }
+const fn length(sharing: Sharing) -> Duration {
+    match sharing {
+        Sharing::Shared => LEASE,
+        Sharing::Alone => LEASE_ALONE,
+    }
 }
 
 impl LeaseRequest<'_> {
-    /// Waits until the channel is ours; `None` at shutdown. `release` is cancelled when another worker should have it. The
-    /// owner is new each time, so that what a session before this one left in flight is put in doubt by the take-over, not
-    /// forgotten.
+    /// Waits until the channel is ours; `None` at shutdown. `release` is cancelled when another worker should have it.
+    /// Each acquisition has a new owner id, so that deliveries which an earlier session left in flight are marked as in
+    /// doubt by the take-over and not forgotten.
     pub(crate) async fn acquire(
         &self,
         release: &CancellationToken,
@@ -110,7 +115,7 @@ impl LeaseRequest<'_> {
                 Ok(Acquisition::Acquired(taken)) => return Some(*taken),
                 Ok(Acquisition::Wait(wait)) => wait,
                 Err(error) => {
-                    tracing::warn!(channel = %self.name, %error, "the channel could not be leased");
+                    tracing::warn!(channel = %self.name, %error, "could not lease the channel; retrying");
                     jitter::around(ASK_EVERY)
                 }
             };
@@ -145,19 +150,25 @@ impl LeaseRequest<'_> {
         let owner = Uuid::new_v4();
         let asked = Instant::now();
         let now = self.clock.now();
-        match self.store.lease_channel(self.name, owner, now.plus(length(self.store)), now).await? {
+        match self.store.lease_channel(self.name, owner, now.plus(length(self.sharing)), now).await? {
             channels::Lease::Held => {
-                tracing::debug!(channel = %self.name, "another process was faster");
+                tracing::debug!(channel = %self.name, "another process leased the channel first");
                 Ok(Acquisition::Wait(jitter::around(ASK_AGAIN)))
             }
             taken => {
                 if let channels::Lease::Taken { lost: lost @ 1.. } = taken {
-                    tracing::warn!(channel = %self.name, lost, "the owner before us left deliveries in flight: in doubt");
+                    tracing::warn!(channel = %self.name, lost, "the previous owner of the channel left deliveries in flight: they are in doubt");
                 }
                 let held = self.peers.hold(self.name.channel, release.clone());
-                let lease =
-                    Lease::start(self.store.clone(), Arc::clone(self.clock), self.name.clone(), owner, asked);
-                // So that the next of its channels goes to a worker that holds fewer.
+                let renewal = Renewal {
+                    store: self.store.clone(),
+                    sharing: self.sharing,
+                    clock: Arc::clone(self.clock),
+                    name: self.name.clone(),
+                    owner,
+                };
+                let lease = Lease::start(renewal, asked);
+                // So that a worker that holds fewer channels takes the next one.
                 self.peers.report(self.store, &**self.clock).await;
                 Ok(Acquisition::Acquired(Box::new((lease, held))))
             }
@@ -166,72 +177,81 @@ impl LeaseRequest<'_> {
 }
 
 impl Lease {
-    fn start(store: Store, clock: Arc<dyn Clock>, name: ChannelName, owner: Uuid, asked: Instant) -> Self {
-        let (show, until) = watch::channel(asked + length(&store).saturating_sub(MARGIN));
+    fn start(renewal: Renewal, asked: Instant) -> Self {
+        let (store, name, owner) = (renewal.store.clone(), renewal.name.clone(), renewal.owner);
+        let (show, until) = watch::channel(asked + length(renewal.sharing).saturating_sub(MARGIN));
         let lost = CancellationToken::new();
-        let renewal = renew(store.clone(), clock, name.clone(), owner, show, lost.clone());
-        let renewal = AbortOnDropHandle::new(tokio::spawn(renewal));
+        let renewal = AbortOnDropHandle::new(tokio::spawn(renewal.run(show, lost.clone())));
         Self { store, name, owner, status: LeaseStatus { until, lost }, renewal }
     }
 
-    /// Tells whether it is still ours.
+    /// Knows whether the lease is still held.
     pub(crate) const fn status(&self) -> &LeaseStatus {
         &self.status
     }
 
-    /// Is cancelled when the lease is gone.
+    /// Cancelled when the lease is lost.
     pub(crate) const fn lost(&self) -> &CancellationToken {
         &self.status.lost
     }
 
     /// Gives the channel back.
     pub(crate) async fn release(self) {
-        // A renewal under way would be repeated for nobody; it is over before the channel is free.
+        // A renewal after the release would take the channel back, so it is over before the channel is free.
         self.renewal.abort();
         let _aborted = self.renewal.await;
         if let Err(error) = self.store.release_channel(&self.name, self.owner).await {
-            tracing::warn!(channel = %self.name, %error, "the channel was not given back: its lease runs out by itself");
+            tracing::warn!(channel = %self.name, %error, "could not release the channel: its lease expires by itself");
         }
     }
 }
 
-async fn renew(
+/// The state of a task that renews a lease.
+struct Renewal {
     store: Store,
+    sharing: Sharing,
     clock: Arc<dyn Clock>,
     name: ChannelName,
     owner: Uuid,
-    until: watch::Sender<Instant>,
-    lost: CancellationToken,
-) {
-    // However this ends, by a panic too, the lease counts as lost.
-    let _lost_at_the_end = lost.drop_guard();
-    let patience = if store.is_shared() { RENEW_EVERY } else { RENEWED_WITHIN_ALONE };
-    let mut next = Instant::now() + RENEW_EVERY;
-    loop {
-        tokio::time::sleep_until(next).await;
-        let asked = Instant::now();
-        let now = clock.now();
-        let ends = *until.borrow();
-        let renewal = store.lease_channel(&name, owner, now.plus(length(&store)), now);
-        next = asked + RENEW_EVERY;
-        match tokio::time::timeout_at(ends.min(asked + patience), renewal).await {
-            Ok(Ok(channels::Lease::Renewed)) if Instant::now() < ends => {
-                until.send_replace(asked + length(&store).saturating_sub(MARGIN));
-            }
-            // `Taken`: somebody had it in between, so what we have in flight is no longer ours.
-            Ok(Ok(channels::Lease::Held | channels::Lease::Taken { .. })) => {
-                tracing::error!(channel = %name, "another process took the channel");
-                return;
-            }
-            Ok(Err(error)) if Instant::now() < ends => {
-                tracing::warn!(channel = %name, %error, "the lease was not renewed yet");
-            }
-            Err(_) if Instant::now() < ends => {
-                tracing::warn!(channel = %name, "the database does not answer: the lease was not renewed yet");
-            }
-            Ok(Ok(channels::Lease::Renewed) | Err(_)) | Err(_) => {
-                tracing::error!(channel = %name, "the lease ran out before the database answered");
-                return;
+}
+
+impl Renewal {
+    /// Renews the lease until it is lost, and then cancels `lost`.
+    async fn run(self, until: watch::Sender<Instant>, lost: CancellationToken) {
+        // The lease counts as lost when this task ends for any reason, a panic included.
+        let _lost_at_the_end = lost.drop_guard();
+        let patience = match self.sharing {
+            Sharing::Shared => RENEW_EVERY,
+            Sharing::Alone => RENEWED_WITHIN_ALONE,
+        };
+        let mut next = Instant::now() + RENEW_EVERY;
+        loop {
+            tokio::time::sleep_until(next).await;
+            let asked = Instant::now();
+            let now = self.clock.now();
+            let ends = *until.borrow();
+            let renewal =
+                self.store.lease_channel(&self.name, self.owner, now.plus(length(self.sharing)), now);
+            next = asked + RENEW_EVERY;
+            match tokio::time::timeout_at(ends.min(asked + patience), renewal).await {
+                Ok(Ok(channels::Lease::Renewed)) if Instant::now() < ends => {
+                    until.send_replace(asked + length(self.sharing).saturating_sub(MARGIN));
+                }
+                // `Taken`: another process held it in between, so deliveries in flight are no longer ours.
+                Ok(Ok(channels::Lease::Held | channels::Lease::Taken { .. })) => {
+                    tracing::error!(channel = %self.name, "another process took the channel");
+                    return;
+                }
+                Ok(Err(error)) if Instant::now() < ends => {
+                    tracing::warn!(channel = %self.name, %error, "lease not renewed; retrying");
+                }
+                Err(_) if Instant::now() < ends => {
+                    tracing::warn!(channel = %self.name, "database timed out; lease not renewed; retrying");
+                }
+                Ok(Ok(channels::Lease::Renewed) | Err(_)) | Err(_) => {
+                    tracing::error!(channel = %self.name, "the lease ran out before the database answered");
+                    return;
+                }
             }
         }
     }

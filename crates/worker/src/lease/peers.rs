@@ -1,4 +1,4 @@
-//! Our place among the workers of one gateway: what we hold of its channels, and what the others report.
+//! The workers of one gateway: which of its channels this process holds, and what the other workers report.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,31 +12,31 @@ use uuid::Uuid;
 use crate::jitter;
 use crate::lease::balance;
 
-/// How long a report counts: less than a lease, so that a dead worker's place is free before its channels are.
+/// How long a report is valid: shorter than a lease, so that a dead worker stops counting before its channels are free.
 const COUNTS: Duration = Duration::from_secs(3);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// A worker that has just come, or dies, is not worth a new connection: a channel is given back only after so many looks in
-/// a row said so.
+/// A channel is given back only after this many checks in a row say so, because a worker that has just started or is
+/// about to end is not worth a new connection.
 const LOOKS: u32 = 4;
 
-/// One gateway's channels as this process knows them.
+/// The channels of one gateway as this process knows them.
 #[derive(Debug)]
 pub(crate) struct Peers {
     gateway: String,
     worker: Uuid,
     state: Mutex<State>,
-    /// One channel is taken at a time, so that each take is counted before the next.
+    /// One channel is acquired at a time, so that each acquisition is counted before the next.
     pub(crate) acquiring: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// A way to ask back each channel that we hold.
+    /// The channels that we hold, each with a token to ask it back.
     held: Vec<(u16, CancellationToken)>,
     peers: Vec<Peer>,
 }
 
-/// A channel that counts as ours, from the lease to its end.
+/// A channel that counts as held until this is dropped.
 #[derive(Debug)]
 pub(crate) struct HeldChannel {
     peers: Arc<Peers>,
@@ -56,31 +56,31 @@ impl Peers {
         u16::try_from(self.state().held.len()).unwrap_or(u16::MAX)
     }
 
-    /// Tells the others what we hold, and hears what they do. Where the database does not answer, what they said before
-    /// counts.
+    /// Reports how many channels we hold, and reads the reports of the others. If the database does not answer, the
+    /// earlier reports stay valid.
     pub(crate) async fn report(&self, store: &Store, clock: &dyn Clock) {
         let now = clock.now();
         match store.report_worker(self.worker, &self.gateway, self.held_count(), now.plus(COUNTS), now).await
         {
             Ok(peers) => self.state().peers = peers,
             Err(error) => {
-                tracing::debug!(gateway = self.gateway, %error, "the other workers do not hear from us");
+                tracing::debug!(gateway = self.gateway, %error, "could not report to the other workers");
             }
         }
     }
 
-    /// Whether a free channel is for us, by what the others last said.
+    /// Whether we may take a free channel, by the last reports of the others.
     pub(crate) fn may_acquire(&self) -> bool {
         balance::may_acquire(self.held_count(), &self.state().peers)
     }
 
-    /// Counts a channel as ours; `release` is cancelled when another worker should have it.
+    /// Counts a channel as held. `release` is cancelled when another worker should have it.
     pub(crate) fn hold(self: &Arc<Self>, channel: u16, release: CancellationToken) -> HeldChannel {
         self.state().held.push((channel, release));
         HeldChannel { peers: Arc::clone(self), channel }
     }
 
-    /// Reports until shutdown, and gives a channel back where the others hold too few.
+    /// Reports until shutdown, and gives a channel back if other workers hold too few.
     pub(crate) async fn run(&self, store: &Store, clock: &dyn Clock, shutdown: &CancellationToken) {
         let mut looks = 0;
         while !shutdown.is_cancelled() {
@@ -96,7 +96,7 @@ impl Peers {
                 tracing::info!(
                     gateway = self.gateway,
                     channel,
-                    "another worker holds fewer channels: giving one back"
+                    "another worker holds fewer channels; giving one back"
                 );
                 release.cancel();
                 looks = 0;

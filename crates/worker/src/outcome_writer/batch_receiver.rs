@@ -1,17 +1,17 @@
-//! Batches: many rows share one commit, and none waits long for company.
+//! Batches: many rows share one commit, and no row waits long for others.
 
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Rows of one transaction: some 10 ms, so that the wait for the disk is the smaller part.
+/// Rows of one transaction: about 10 ms of work, so that waiting for the disk is the smaller part.
 pub(crate) const ROWS: usize = 1_000;
 /// How long the first result of a batch waits for others.
 pub(crate) const COMPANY: Duration = Duration::from_millis(20);
 
-/// Fills `batch` with at least one item, and with what else comes within `company`, up to [`ROWS`]; `false` when every
-/// sender is gone and nothing is left. Dropping the future loses nothing: what was received is in `batch`.
+/// Fills `batch` with at least one item and with others that come within `company`, up to [`ROWS`]. Returns `false`
+/// when every sender is gone and nothing is left. Dropping the future loses nothing: received items are in `batch`.
 pub(crate) async fn next<T>(receiver: &mut mpsc::Receiver<T>, batch: &mut Vec<T>, company: Duration) -> bool {
     if batch.is_empty() && receiver.recv_many(batch, ROWS).await == 0 {
         return false;

@@ -1,6 +1,7 @@
-//! Writing down what came of submits: in batches, again and again until it is written. Receipts come after the results before
-//! them, so that each finds the answer that it came right after: on SQLite along with them, one wait for the disk instead of two;
-//! on PostgreSQL they go back to whoever brought them, who writes them beside the next results.
+//! Writes the results of submits in batches, and repeats each batch until it is written. Receipts are written after the
+//! results before them, so that each finds the submit that it belongs to. SQLite writes both in one commit, which waits
+//! for the disk once instead of twice. On PostgreSQL the receipts return to their sender, which writes them while the
+//! next results are written.
 
 pub(crate) mod batch_receiver;
 
@@ -18,24 +19,25 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Results that wait to be written; submitting stops when they are this many.
+/// Results that may wait. Submitting stops at this number.
 const WAITING: usize = 4_096;
-/// Waits between attempts to write: a busy database passes in milliseconds, a full disk takes minutes.
+/// Waits between attempts to write: a busy database recovers in milliseconds, a full disk in minutes.
 pub(crate) const FIRST_WAIT: Duration = Duration::from_millis(50);
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// What writing may still take once it is given up.
+/// How long writing may still take after it was told to give up.
 const LAST: Duration = Duration::from_secs(2);
-/// Ids that one log line names.
+/// How many ids a log line names.
 const NAMED: usize = 20;
 
-/// Receipts, and where to say that they are stored. Dropped unanswered: they are not, as far as is known, and it is their turn.
+/// Receipts, and where to report that they are stored. If the sender is dropped without a report, they are not known to
+/// be stored, and whoever waits stores them.
 #[derive(Debug)]
 pub(crate) struct ReceiptBatch {
     pub(crate) receipts: Arc<Vec<IncomingReceipt>>,
     pub(crate) stored: oneshot::Sender<ReceiptCounts>,
 }
 
-/// The task that writes results, and the way to it.
+/// The task that writes results, and the channels to it.
 #[derive(Debug)]
 pub(crate) struct OutcomeWriter {
     sender: mpsc::Sender<Finished>,
@@ -45,10 +47,10 @@ pub(crate) struct OutcomeWriter {
 }
 
 impl OutcomeWriter {
-    /// Starts the task; `gateway` is the one that all results are about.
+    /// Starts the task for the results of `gateway`.
     pub(crate) fn start(store: Store, gateway: String, wake: Arc<Notify>) -> Self {
         let (sender, results) = mpsc::channel(WAITING);
-        // One batch is being written while the next gathers where it came from.
+        // The next batch gathers at its source while one is written.
         let (receipt_batch, receipts) = mpsc::channel(1);
         let abandon = CancellationToken::new();
         let stop = abandon.clone();
@@ -58,23 +60,24 @@ impl OutcomeWriter {
         Self { sender, receipt_batch, task, abandon }
     }
 
-    /// Where results go. The task ends when every sender is dropped and all is written.
+    /// The sender of results. The task ends when every sender is dropped and all results are written.
     pub(crate) fn sender(&self) -> mpsc::Sender<Finished> {
         self.sender.clone()
     }
 
-    /// Cancelled once what cannot be written at once is given up.
+    /// Cancelled when results that cannot be written at once are abandoned.
     pub(crate) fn abandoned(&self) -> CancellationToken {
         self.abandon.clone()
     }
 
-    /// Where receipts go.
+    /// The sender of receipts.
     pub(crate) fn receipts(&self) -> mpsc::Sender<ReceiptBatch> {
         self.receipt_batch.clone()
     }
 
-    /// Writes what is left. Once `abandon` is over, what cannot be written at once is given up and logged: its leases run out
-    /// and it becomes `unknown`. So is what a claim that hangs would still bring, and a write that hangs is left behind.
+    /// Writes the remaining results. After `abandon` completes, results that cannot be written at once are logged and
+    /// abandoned: their leases expire and the deliveries become `unknown`. This includes the results of a claim that
+    /// hangs. A write that hangs is dropped.
     pub(crate) async fn close(self, abandon: impl Future<Output = ()>) {
         drop((self.sender, self.receipt_batch));
         let mut task = self.task;
@@ -89,19 +92,19 @@ impl OutcomeWriter {
         if let Err(error) = ended {
             tracing::error!(
                 panicked = error.is_panic(),
-                "the writer of results failed: some are not written"
+                "the result writer failed: some results are not written"
             );
         }
     }
 }
 
-/// Why a batch was not written, by what is done about it.
+/// Why a batch was not written.
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
-    /// The database is away or busy: the same batch again.
+    /// The database is away or busy, so the same batch is tried again.
     #[error("{0}")]
     Retryable(StoreError),
-    /// The database will refuse it each time.
+    /// The database will refuse the batch each time.
     #[error("{0}")]
     Refused(StoreError),
 }
@@ -112,10 +115,10 @@ impl From<StoreError> for WriteError {
     }
 }
 
-/// What one batch did.
+/// The counts of one written batch.
 type Recorded = (FinishedCounts, Option<ReceiptCounts>);
 
-/// Writes one batch: `record` of a [`Store`], or a test's own.
+/// Writes one batch: [`Store::record`], or a function of a test.
 type Write = dyn for<'a> Fn(&'a [Finished], &'a [IncomingReceipt]) -> BoxFuture<'a, Result<Recorded, WriteError>>
     + Send
     + Sync;
@@ -129,7 +132,7 @@ fn to_store(store: Store, gateway: String, wake: Arc<Notify>) -> Box<Write> {
             if results.iter().any(is_for_others) {
                 wake.notify_waiters();
                 if let Err(error) = store.announce().await {
-                    tracing::debug!(%error, "nobody elsewhere was told of what was handed over");
+                    tracing::debug!(%error, "could not notify other processes of handed-over deliveries");
                 }
             }
             Ok(recorded)
@@ -138,7 +141,7 @@ fn to_store(store: Store, gateway: String, wake: Arc<Notify>) -> Box<Write> {
     })
 }
 
-/// Whether a result leaves something to be done at once, by another gateway or channel.
+/// Whether a result lets another gateway or channel act at once.
 fn is_for_others(finished: &Finished) -> bool {
     match finished.decision {
         Decision::HandOver { .. } => true,
@@ -147,14 +150,14 @@ fn is_for_others(finished: &Finished) -> bool {
     }
 }
 
-/// What is to be written.
+/// The results and receipts that are to be written.
 struct Incoming {
     results: mpsc::Receiver<Finished>,
     receipts: mpsc::Receiver<ReceiptBatch>,
 }
 
 impl Incoming {
-    /// Fills `batch`. Results wait a little for company, and not at all where receipts wait for their commit; `None` when
+    /// Fills `batch`. Results wait a little for others, unless receipts wait for their commit. Returns `None` when
     /// every sender is gone and nothing is left.
     async fn next(&mut self, batch: &mut Vec<Finished>) -> Option<Option<ReceiptBatch>> {
         let mut receipt_batch = tokio::select! {
@@ -173,7 +176,7 @@ impl Incoming {
                 () = &mut company => break,
             }
         }
-        // After the receipts were taken, so that the answers before them are here.
+        // After the receipts were received, so that the results before them are in the channel.
         while batch.len() < batch_receiver::ROWS
             && let Ok(result) = self.results.try_recv()
         {
@@ -183,11 +186,11 @@ impl Incoming {
     }
 }
 
-/// What is being written: not yet, as far as is known.
+/// Results that are not known to be written.
 #[derive(Default)]
 struct Pending {
     batch: Vec<Finished>,
-    /// For the next batch.
+    /// Results for the next batch.
     repeats: Vec<Finished>,
 }
 
@@ -213,7 +216,7 @@ async fn run(mut incoming: Incoming, write: &Write, abandon: &CancellationToken)
         tracing::error!(
             rows = unwritten.len(),
             ?ids,
-            "the database does not answer: results given up, these deliveries become unknown if they are not written after all"
+            "database timed out; results abandoned: these deliveries become unknown unless the last write succeeds"
         );
     }
 }
@@ -242,8 +245,9 @@ async fn write_batches(
     }
 }
 
-/// Whether the results were written: then so were the receipts, or whoever brought them does it now. Where they were not, neither
-/// is to hold up the other: the results are written by themselves, and the receipts by whoever brought them.
+/// Writes results and receipts together. Returns whether the results were written: the receipts are then stored too, or
+/// their sender stores them. If not, the results are written separately and the receipts by their sender, so that
+/// neither delays the other.
 async fn write_together(results: &[Finished], receipt_batch: ReceiptBatch, write: &Write) -> bool {
     match write(results, &receipt_batch.receipts).await {
         Ok((finished, receipts)) => {
@@ -251,33 +255,36 @@ async fn write_together(results: &[Finished], receipt_batch: ReceiptBatch, write
             if let Some(receipts) = receipts
                 && receipt_batch.stored.send(receipts).is_err()
             {
-                tracing::debug!("nobody waited for these receipts any more");
+                tracing::debug!("receipts stored, but their sender had stopped waiting");
             }
             true
         }
         Err(error) => {
-            tracing::warn!(%error, "results and receipts not written together");
+            tracing::warn!(%error, "results and receipts not written together; writing them separately");
             false
         }
     }
 }
 
-/// Says what was not as expected.
+/// Logs results that were discarded because the lease had changed hands.
 fn log_fenced(counts: FinishedCounts) {
     if counts.fenced > 0 {
-        tracing::warn!(fenced = counts.fenced, "results of attempts whose lease had gone to another");
+        tracing::warn!(
+            fenced = counts.fenced,
+            "results discarded: another process holds the leases of their attempts"
+        );
     }
 }
 
-/// Leaves one result for each delivery in `batch` and gives the others, in order, for the next one: a late answer is
-/// written after the doubt that it settles, and a batch has one word about each row.
+/// Leaves one result for each delivery in `batch` and returns the others, in order, for the next batch: a late response
+/// must be written after the unknown outcome that it settles, and a batch can have one result for each row.
 fn split_repeats(batch: &mut Vec<Finished>) -> Vec<Finished> {
     let mut seen = HashSet::with_capacity(batch.len());
     batch.extract_if(.., |finished| !seen.insert(finished.id)).collect()
 }
 
-/// Writes `batch`, waiting for the database as long as it takes. A row that the database refuses must not hold up the rest,
-/// so a refused batch is written in halves until the row is alone.
+/// Writes `batch`, and waits for the database as long as necessary. A row that the database refuses must not delay the
+/// others, so a refused batch is written in halves until the row is alone.
 async fn write_all(batch: &[Finished], write: &Write, abandon: &CancellationToken) {
     let mut parts = vec![batch];
     let mut wait = FIRST_WAIT;
@@ -288,7 +295,7 @@ async fn write_all(batch: &[Finished], write: &Write, abandon: &CancellationToke
                 log_fenced(counts);
             }
             Err(error @ WriteError::Retryable(_)) if !abandon.is_cancelled() => {
-                tracing::warn!(%error, rows = part.len(), "results not written yet");
+                tracing::warn!(%error, rows = part.len(), "results not written; retrying");
                 parts.push(part);
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
@@ -300,11 +307,11 @@ async fn write_all(batch: &[Finished], write: &Write, abandon: &CancellationToke
                 let (first, second) = part.split_at(part.len() / 2);
                 parts.push(second);
                 parts.push(first);
-                tracing::warn!(%error, rows = part.len(), "results refused: trying half of them");
+                tracing::warn!(%error, rows = part.len(), "database refused a batch of results; trying it in halves");
             }
             Err(error) => {
                 let ids: Vec<i64> = part.iter().take(NAMED).map(|finished| finished.id.0).collect();
-                tracing::error!(%error, rows = part.len(), ?ids, "results given up: these deliveries become unknown");
+                tracing::error!(%error, rows = part.len(), ?ids, "results abandoned: these deliveries become unknown");
             }
         }
     }

@@ -31,11 +31,11 @@ fn rows(n: i64) -> Vec<Finished> {
     (0..n).map(|id| finished(id, Decision::Sent)).collect()
 }
 
-/// What a database took.
+/// The rows that a fake database accepted.
 #[derive(Default)]
 struct Written(Mutex<Vec<Finished>>);
 
-/// Writes into `written` what `refuse` says nothing about.
+/// A write function that records rows in `written` unless `refuse` returns an error.
 fn write_into(
     written: &Arc<Written>,
     refuse: impl Fn(&[Finished]) -> Option<WriteError> + Send + Sync + 'static,
@@ -102,7 +102,7 @@ async fn receipts_are_written_after_the_results_before_them_and_without_delay() 
     let began = Instant::now();
     tokio::join!(running, play);
     assert_eq!(began.elapsed(), Duration::ZERO);
-    // What could not be written together is written apart: the results here, the receipts by whoever brought them.
+    // After a failure to write them together, the results are written here and the receipts by their sender.
     assert_eq!(*written.lock().unwrap(), [(3, 1), (3, 2), (3, 0)]);
 }
 

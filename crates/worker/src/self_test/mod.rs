@@ -1,5 +1,5 @@
-//! Test messages: a worker that feeds a gateway hands over what was asked for, once, beside the queue: also while the gateway
-//! is out of use, because that is how one finds out whether it works again.
+//! Test messages: a worker that holds a channel of a gateway submits requested tests once, outside the queue. It also
+//! does so while the gateway is out of use, because a test shows whether it works again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,17 +26,18 @@ use crate::jitter;
 
 pub(crate) mod schedule;
 
-/// Says that it is a test, in the language of those who carry the phones. It must stay one segment: a test is one SMS.
+/// Says that it is a test, in the language of those who carry the phones. It must fit one segment, because a test is
+/// one SMS.
 const TEXT: &str = "Klaroen: dit is een testbericht van de meldkamer om de sms-verbinding te controleren. U hoeft niets te doen.";
 /// How often a connection looks for a test.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a test counts as being handed over: above any gateway's own time-out.
+/// How long a test counts as being submitted: longer than any gateway's own time-out.
 const LEASE: Duration = Duration::from_mins(1);
-/// What of the lease may pass before the message leaves, while an alert takes the whole rate.
+/// How much of the lease may pass before the message leaves, if an alert takes the whole rate.
 const WAIT_FOR_RATE: Duration = Duration::from_secs(20);
-/// The answer must be written down before the lease ends, and clocks may differ.
+/// The answer must be recorded before the lease ends, and clocks may differ.
 const SKEW: Duration = Duration::from_secs(10);
-/// How long the provider may try.
+/// The validity period of the message for the provider.
 const VALIDITY: Duration = Duration::from_mins(10);
 const WRITE_AGAIN: Duration = Duration::from_millis(500);
 
@@ -45,17 +46,17 @@ const WRITE_AGAIN: Duration = Duration::from_millis(500);
 pub struct SelfTest {
     /// The gateway's name.
     pub gateway: String,
-    /// Where test messages go.
+    /// The number that test messages go to.
     pub number: PhoneNumber,
-    /// When one goes there each day, on the wall clock of the service.
+    /// When the daily test is sent, by the wall clock of the service.
     pub at: Option<DailyTime>,
 }
 
 impl SelfTest {
-    /// How a configured gateway is tested; `None` for one without a number to test with.
+    /// How a configured gateway is tested; `None` for a gateway without a number for tests.
     ///
     /// # Errors
-    /// The fault of its keys.
+    /// [`ConfigFault`] if the number or the time of the test is malformed.
     #[must_use]
     pub fn from_config(config: &GatewayConfig) -> Option<Result<Self, ConfigFault>> {
         let of = |number| {
@@ -66,7 +67,7 @@ impl SelfTest {
     }
 }
 
-/// Hands over the tests of one connection.
+/// Submits the tests of one connection.
 pub(crate) struct SelfTester {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
@@ -78,17 +79,17 @@ pub(crate) struct SelfTester {
 }
 
 impl SelfTester {
-    /// Runs until `stop`; a test that has left is waited for.
+    /// Runs until `stop`, and waits for a test that has left.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let text = match MessageText::parse(TEXT, 1) {
             Ok(text) => Arc::new(text),
-            Err(error) => return tracing::error!(%error, "there is no text to test with"),
+            Err(error) => return tracing::error!(%error, "the text of test messages is invalid"),
         };
         while !stop.is_cancelled() {
             if *self.status.borrow() == ChannelStatus::Up
                 && let Err(error) = self.run_due_test(&text, &stop).await
             {
-                tracing::debug!(channel = %self.channel, %error, "no look at what is to be tested");
+                tracing::debug!(channel = %self.channel, %error, "could not look for requested tests");
             }
             tokio::select! {
                 () = tokio::time::sleep(jitter::around(LOOK_EVERY)) => {}
@@ -111,12 +112,12 @@ impl SelfTester {
             () = stop.cancelled() => return self.store.release_gateway_test(&claimed).await,
         };
         let answer = if !in_turn {
-            let detail = "the rate of the gateway was used up by other messages";
+            let detail = "other messages used up the rate of the gateway";
             refused("rate_used_up", detail)
         } else if !self.store.begin_gateway_test(&claimed, &self.number, self.clock.now()).await? {
             return Ok(());
         } else {
-            tracing::info!(channel = %self.channel, test = %claimed.id, "a test message leaves");
+            tracing::info!(channel = %self.channel, test = %claimed.id, "submitting a test message");
             let sms = OutboundSms {
                 delivery: DeliveryId::of_test(claimed.number),
                 attempt: claimed.lease_token,
@@ -137,25 +138,25 @@ impl SelfTester {
         }
     }
 
-    /// Until it is written or the lease is over: then the test is in doubt, as it would be had we died.
+    /// Records the answer. After the lease is over the test becomes unknown, as it does after a crash.
     async fn record_answer(&self, test: &ClaimedTest, answer: &TestAnswer, until: Instant) {
         loop {
             let now = self.clock.now();
             match self.store.finish_gateway_test(test.number, test.lease_token, answer, now).await {
                 Ok(_) => return,
                 Err(error) if error.is_retryable() && Instant::now() < until => {
-                    tracing::warn!(test = %test.id, %error, "the answer to a test is not written yet");
+                    tracing::warn!(test = %test.id, %error, "the outcome of a test message is not recorded; retrying");
                     tokio::time::sleep(WRITE_AGAIN).await;
                 }
                 Err(error) => {
-                    return tracing::error!(test = %test.id, %error, "the answer to a test is lost");
+                    return tracing::error!(test = %test.id, %error, "the outcome of a test message was not recorded");
                 }
             }
         }
     }
 }
 
-/// What to write down about an outcome. `receipts`: whether the gateway brings any.
+/// The answer to record for an outcome. `receipts` is whether the gateway sends any.
 pub(crate) fn answer_of(outcome: SubmitOutcome, receipts: bool) -> TestAnswer {
     match outcome {
         SubmitOutcome::Accepted { provider_ids, .. } => TestAnswer {
@@ -164,7 +165,7 @@ pub(crate) fn answer_of(outcome: SubmitOutcome, receipts: bool) -> TestAnswer {
             awaits_receipt: receipts,
             failure: None,
         },
-        SubmitOutcome::Throttled { .. } => refused("throttled", "the provider asks for a slower pace"),
+        SubmitOutcome::Throttled { .. } => refused("throttled", "the provider asked for a slower pace"),
         SubmitOutcome::NotTaken(Failure { code, detail, .. })
         | SubmitOutcome::Rejected(Failure { code, detail, .. }) => refused(&code, &detail),
         SubmitOutcome::Unknown(Failure { code, detail, .. }) => {

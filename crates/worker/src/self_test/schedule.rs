@@ -1,4 +1,4 @@
-//! The test of each day, and what is said about tests that end badly.
+//! The daily tests, and reports about failed tests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{Shared, instruments, jitter};
 
 const EVERY: Duration = Duration::from_secs(1);
-/// The gauges of all processes show what the database says.
+/// The gauges show the state in the database, so all processes show the same.
 const SHOW_EVERY: Duration = Duration::from_secs(10);
 
-/// Runs until shutdown. Every worker does this; the database sees to it that each thing is done once.
+/// Runs until shutdown. Every worker does this; the database ensures that each step happens once.
 pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
     let mut done = HashMap::new();
     let mut show_at = Instant::now();
@@ -27,8 +27,10 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
         }
         match tend(&shared, &mut done, show).await {
             Ok(()) => {}
-            Err(error) if error.is_retryable() => tracing::debug!(%error, "tests of gateways have to wait"),
-            Err(error) => tracing::error!(%error, "tests of gateways cannot be looked after"),
+            Err(error) if error.is_retryable() => {
+                tracing::debug!(%error, "upkeep of gateway tests failed; retrying");
+            }
+            Err(error) => tracing::error!(%error, "upkeep of gateway tests failed"),
         }
         tokio::select! {
             () = tokio::time::sleep(jitter::around(EVERY)) => {}
@@ -37,7 +39,7 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
     }
 }
 
-/// `done`: the day of the last daily test of each gateway, so that the database is not asked again all day.
+/// `done` is the day of the last daily test of each gateway, so that the database is not asked again all day.
 async fn tend(shared: &Shared, done: &mut HashMap<String, String>, show: bool) -> Result<(), StoreError> {
     let (store, now) = (&shared.store, shared.clock.now());
     let today = Today::at(now, &shared.rules.zone);
@@ -62,7 +64,7 @@ async fn tend(shared: &Shared, done: &mut HashMap<String, String>, show: bool) -
             state = %test.state,
             code = test.code,
             detail = test.detail,
-            "the test of a gateway failed"
+            "a test of a gateway failed"
         );
     }
     if show || !failed.is_empty() {

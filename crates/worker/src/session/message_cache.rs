@@ -1,4 +1,4 @@
-//! The texts under way, read once: a message never changes.
+//! A cache of the messages that are being sent. A message never changes.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +9,10 @@ use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::Store;
 
-/// Alerts run side by side by the dozen; automatic answers, one message each, pass through.
+/// Dozens of alerts may run at the same time; automatic answers, one message each, pass through.
 const KEPT: usize = 1_000;
 
-/// What all deliveries of a message share.
+/// The data that all deliveries of a message share.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) text: Arc<MessageText>,
@@ -27,12 +27,12 @@ struct Entries {
     oldest_first: VecDeque<MessageId>,
 }
 
-/// A bounded cache of messages; the oldest leaves first.
+/// A bounded cache of messages. The oldest is dropped first.
 #[derive(Debug, Default)]
 pub(crate) struct MessageCache(Mutex<Entries>);
 
 impl MessageCache {
-    /// The message, from memory or the database; `None` where there is no such message.
+    /// The message, from memory or the database; `None` if it does not exist.
     pub(crate) async fn get(
         &self,
         store: &Store,

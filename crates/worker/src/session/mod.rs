@@ -1,9 +1,10 @@
-//! Feeding one connection: claim ahead, keep the window full, pass on every answer.
+//! A session sends over one connection: it claims ahead, keeps the window full and passes on every outcome.
 //!
-//! One task owns everything in here. A request is a future that this task polls; the number of futures is the number of
-//! requests under way, so a window cannot leak. A message begins only with a place for its result reserved, so a result
-//! always has somewhere to go and a database that is away stops the sending, not the answers.
+//! One task owns everything in here. A request is a future that this task polls, and the number of futures is the
+//! number of requests in flight, so a window cannot leak. A message is submitted only after a place for its result was
+//! reserved. So a result can always be passed on, and a database that is away stops the sending but not the answers.
 
+pub(crate) mod attempt;
 pub(crate) mod claim;
 mod drain;
 pub(crate) mod message_cache;
@@ -21,6 +22,7 @@ use futures::stream::FuturesUnordered;
 use klaroen_domain::id::DeliveryId;
 use klaroen_gateway::{ChannelStatus, SmsGateway};
 use klaroen_store::StoreError;
+use klaroen_store::claims::Part;
 use klaroen_store::outcomes::Finished;
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{Notify, mpsc, watch};
@@ -29,27 +31,28 @@ use tokio::time::Instant;
 
 use crate::gateway::handle::GatewayHandle;
 use crate::gateway::request::SubmitResponses;
-use crate::gateway::routing::router::{Router, RoutingPlan, Taking};
+use crate::gateway::routing::allocation::no_share;
+use crate::gateway::routing::router::{Router, RoutingPlan};
 use crate::instruments::ChannelInstruments;
 use crate::lease::channel_lease::LeaseStatus;
 use crate::session::claim::batch_size::{ClaimLatency, Throughput};
 use crate::session::claim::{Batch, Claimer, Ready};
 use crate::session::unknown_attempts::UnknownAttempts;
 
-/// Why feeding ended.
+/// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// We are asked to stop.
+    /// The worker shuts down, or another worker should have the channel.
     Shutdown,
-    /// The channel is another's now.
+    /// Another process holds the channel now.
     LeaseLost,
-    /// The connection was closed for good, or the writer of results failed: begin anew.
+    /// The connection was closed for good, or a task of the session failed. The connection is opened again.
     Broken,
 }
 
 type Claiming = JoinHandle<Result<Batch, StoreError>>;
 
-/// What a session is made of.
+/// Everything that a session needs.
 pub(crate) struct SessionContext {
     pub(crate) claimer: Claimer,
     pub(crate) handle: Arc<GatewayHandle>,
@@ -63,45 +66,45 @@ pub(crate) struct SessionContext {
     pub(crate) window: usize,
 }
 
-/// One connection being fed.
+/// A session of one connection.
 pub(crate) struct Session {
     context: SessionContext,
-    /// The number of the gateway, and what each may take.
+    /// The index of the gateway in `plan`.
     gateway_index: usize,
     plan: watch::Receiver<RoutingPlan>,
-    taking: Taking,
-    /// Leased and not submitted.
+    share: Arc<Part>,
+    /// Leased and not submitted yet.
     queue: VecDeque<Ready>,
-    /// Under way, with the place that is reserved for the result.
+    /// In flight, each with the place that is reserved for its result.
     attempts: HashMap<DeliveryId, (Ready, mpsc::OwnedPermit<Finished>)>,
     in_flight: FuturesUnordered<BoxFuture<'static, SubmitResponses>>,
-    /// What these take of the window.
+    /// Slots of the window that the requests in flight take.
     places: usize,
-    /// Messages in one request; 1 where each goes by itself.
+    /// How many messages fit one request; 1 if the provider takes them one by one.
     batch_max: u16,
-    /// Each segment takes a place of its own in the window.
+    /// Whether each segment takes a slot of the window.
     window_of_segments: bool,
     claiming: Option<Claiming>,
     last_claim: usize,
-    /// When the last claim began, and how long claims take.
+    /// When the last claim began.
     claim_began: Instant,
     latency: ClaimLatency,
-    /// What was leased, and needs so many places of the window, had to be put back: nothing more is leased before they are free.
+    /// A leased message that needs this many slots had to be put back. Nothing more is leased until they are free.
     stalled: Option<usize>,
     throughput: Throughput,
-    /// Wakes up when somebody queues something; armed before each claim, so that no wake-up falls between.
+    /// Notified when something is queued. It is armed before each claim, so that no notification is missed.
     work: Pin<Box<OwnedNotified>>,
-    /// Nothing was due: do not claim before this time, or a wake-up.
+    /// Nothing was due: the next claim is at this time, or after a notification.
     idle_until: Option<Instant>,
 }
 
-/// What holds the next submit up.
+/// The reason why the next submit is delayed.
 enum Hold {
     /// Nothing, or something that an answer or a claim will end.
     Nothing,
-    /// Rate tokens, until then.
+    /// The rate, until this time.
     Until(Instant),
-    /// The results of others are not written yet.
+    /// Earlier results are not written yet.
     Results,
 }
 
@@ -114,7 +117,7 @@ impl Session {
             context,
             gateway_index,
             plan,
-            taking: Taking::Nothing,
+            share: Arc::new(no_share()),
             work,
             queue: VecDeque::new(),
             attempts: HashMap::new(),
@@ -133,7 +136,8 @@ impl Session {
     }
 }
 
-/// What is under way when a session ends in a panic is in doubt when its lease ends; the gateway is not to count it as waited for.
+/// After a panic the deliveries in flight become unknown when their leases end. The gateway must not wait for their
+/// answers.
 impl Drop for Session {
     fn drop(&mut self) {
         self.context.handle.on_abandoned(self.attempts.keys().copied());

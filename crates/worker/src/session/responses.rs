@@ -1,4 +1,4 @@
-//! Responses: each is passed on to be written down, and what it says about the gateway is learnt.
+//! Responses: each outcome is passed on to the writer, and the breaker and the pace learn from it.
 
 use std::task::Poll;
 use std::time::Duration;
@@ -36,7 +36,7 @@ impl Session {
         self.update_rate(&outcomes);
         let connected = *self.context.status.borrow() == ChannelStatus::Up;
         if !self.is_held() {
-            // That nothing leaves here any more says nothing about the gateway.
+            // If the channel is lost, a message that did not leave says nothing about the gateway.
             self.context.handle.on_abandoned(each.iter().map(|(id, _)| *id));
         } else if self.context.handle.on_response(first, &outcomes, took, connected) {
             self.context.router.on_change();
@@ -51,12 +51,13 @@ impl Session {
         }
     }
 
-    /// Whether the channel is still ours.
+    /// Whether this process still holds the channel.
     fn is_held(&self) -> bool {
         self.context.lease_status.is_held(Instant::now())
     }
 
-    /// Nothing of a batch was taken, and it is not known for whose sake: it goes again before all others, in smaller company.
+    /// None of the batch was accepted, and the reason may be one of its messages. All of them are submitted again
+    /// before others, in smaller batches.
     fn requeue_split(&mut self, each: Vec<(DeliveryId, SubmitOutcome)>, together: u16) {
         tracing::debug!(channel = %self.context.claimer.channel, messages = each.len(), "a batch was refused as a whole");
         let now = Instant::now();
@@ -84,13 +85,13 @@ impl Session {
             attempt.conclude(outcome, now, jitter::signed(), elsewhere)
         });
         if unknown {
-            // After its result is on its way, so that the late answer is written after the doubt.
+            // After its result was passed on, so that a late response is written after the unknown outcome.
             self.context.unknown_attempts.remember(attempt);
         }
     }
 
-    /// What an answer says about the pace rather than the message. The complaint that slows us down is one, however many
-    /// messages the request had; later ones are counted as what was taken is, by message.
+    /// Adapts the pace. The complaint that slows us down counts once, however many messages the request had. Later
+    /// complaints count by message, as acceptances do.
     fn update_rate(&self, outcomes: &[&SubmitOutcome]) {
         let handle = &self.context.handle;
         for outcome in outcomes {
@@ -102,7 +103,7 @@ impl Session {
                         tracing::warn!(
                             gateway,
                             segments_per_second = rate,
-                            "the provider says too fast: slowing down"
+                            "the provider throttles us; slowing down"
                         );
                         return;
                     }
@@ -114,7 +115,7 @@ impl Session {
     }
 }
 
-/// Waits for an answer, and takes all that are there: one pass through the loop for many.
+/// Waits for a response and returns all that are ready, so that one pass through the loop handles many.
 pub(super) async fn next_done(
     in_flight: &mut FuturesUnordered<BoxFuture<'static, SubmitResponses>>,
 ) -> Vec<SubmitResponses> {

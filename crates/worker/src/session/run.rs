@@ -1,4 +1,4 @@
-//! The loop of a session: claim ahead, submit, and react to answers, wake-ups and the end.
+//! The loop of a session: claims ahead, submits, and reacts to responses, notifications and the shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::handle::BoundGuard;
-use crate::gateway::routing::router::Taking;
+use crate::gateway::routing::allocation::no_share;
 use crate::jitter;
 use crate::lease::channel_lease::Lease;
 use crate::session::claim::Batch;
@@ -19,18 +19,18 @@ use crate::session::claim::batch_size::{claim_size, per_commit};
 use crate::session::responses::next_done;
 use crate::session::{Claiming, Ended, Hold, Session};
 
-/// The queue is looked at this often even if nobody wakes us: another process may have filled it.
+/// The queue is checked this often without a notification, because another process may have filled it.
 const POLL: Duration = Duration::from_secs(1);
 
-/// An empty claim is not repeated sooner, whatever the clock of another machine says is due.
+/// An empty claim is not repeated sooner, even if the clock of another machine says that something is due.
 const BREATH: Duration = Duration::from_millis(5);
 
-/// While one message tries a gateway, the others look this often whether it is decided: where no other gateway could take what
-/// is due, the decision changes nobody's plan and so wakes nobody.
+/// While one message probes the gateway, its other channels check this often whether the probe has ended. If no other
+/// gateway could take the messages, the end changes no plan and so causes no notification.
 const LOOK: Duration = Duration::from_millis(250);
 
 impl Session {
-    /// Feeds the connection until there is a reason to stop.
+    /// Sends until there is a reason to stop.
     pub(crate) async fn run(
         &mut self,
         lease: &Lease,
@@ -54,7 +54,7 @@ impl Session {
                 self.context.router.on_change();
             }
             self.apply_plan();
-            let (hold, look_at) = if up && self.taking != Taking::Nothing {
+            let (hold, look_at) = if up && !self.share.is_nothing() {
                 let hold = self.submit_ready(now);
                 (hold, self.claim_ahead(now))
             } else {
@@ -75,7 +75,7 @@ impl Session {
                 // The router outlives its channels.
                 Ok(()) = self.plan.changed() => {}
                 changed = self.context.status.changed() => if changed.is_err() { return Ended::Broken },
-                // Rare, so before the answers, of which there may always be one.
+                // Claims are rare, so they go before responses, of which there may always be one.
                 claimed = join(&mut self.claiming) => self.on_claimed(claimed),
                 done = next_done(&mut self.in_flight) => self.on_responses(done),
                 () = &mut self.work, if self.idle_until.is_some() => self.idle_until = None,
@@ -85,25 +85,25 @@ impl Session {
         }
     }
 
-    /// What was just handed over has its tokens and leaves now, not when something else has been waited for.
+    /// Polls the requests once: those that were just created have their tokens and must leave now.
     fn poll_in_flight(&mut self) {
         if let Some(done) = next_done(&mut self.in_flight).now_or_never() {
             self.on_responses(done);
         }
     }
 
-    /// What we may take now. A change is a reason to look at the queue.
+    /// Applies the present plan. After a change the queue is checked at once.
     fn apply_plan(&mut self) {
-        let taking =
-            self.plan.borrow_and_update().get(self.gateway_index).cloned().unwrap_or(Taking::Nothing);
-        if taking != self.taking {
-            self.taking = taking;
+        let planned = self.plan.borrow_and_update().get(self.gateway_index).cloned();
+        let share = planned.unwrap_or_else(|| Arc::new(no_share()));
+        if share != self.share {
+            self.share = share;
             self.idle_until = None;
         }
     }
 
-    /// Starts the next claim before the queue is empty, so that the wire does not wait for the disk. Gives when to look again
-    /// where nothing else says so.
+    /// Starts the next claim before the queue is empty, so that the connection does not wait for the disk. Returns when
+    /// to check again, if nothing else will cause that.
     fn claim_ahead(&mut self, now: Instant) -> Option<Instant> {
         if self.idle_until.is_some_and(|until| now >= until) {
             self.idle_until = None;
@@ -115,15 +115,16 @@ impl Session {
             return look_at;
         }
         if !probing && self.stalled.is_some_and(|needed| self.is_full(needed)) {
-            // A provider that does not answer holds its window, and not what others could send.
+            // A provider that does not answer keeps its window, but not messages that others could send.
             return None;
         }
         self.stalled = None;
         if probing && !(self.queue.is_empty() && handle.wants_probe()) {
-            // One message tries a gateway that had failed; its answer decides about the rest.
+            // One message probes a gateway that had failed. Its outcome decides about the rest.
             return look_at;
         }
-        // Two full requests, not a window of them: a crash leaves in doubt what is leased, and a claim is soon repeated.
+        // Two full requests and not a window of them: leased deliveries are in doubt after a crash, and the next claim
+        // comes soon.
         let batches = if self.batch_max > 1 { 2 * usize::from(self.batch_max) } else { 0 };
         let room = window.max(batches);
         let size = || claim_size(self.throughput.rate(), handle.pace.rate(), room, &self.latency);
@@ -131,25 +132,26 @@ impl Session {
         self.claim_began = now;
         self.work = Box::pin(Arc::clone(&self.context.wake).notified_owned());
         self.work.as_mut().enable();
-        let (claimer, taking) = (self.context.claimer.clone(), self.taking.clone());
-        self.claiming = Some(tokio::spawn(async move { claimer.claim(limit, &taking).await }));
+        let (claimer, share) = (self.context.claimer.clone(), Arc::clone(&self.share));
+        self.claiming = Some(tokio::spawn(async move { claimer.claim(limit, &share).await }));
         look_at
     }
 
-    /// Whether so many more places are not free in the window. One message finds its place in an empty one, however long it is.
+    /// Whether the window has no room for `needed` more slots. An empty window has room for any message.
     pub(super) fn is_full(&self, needed: usize) -> bool {
         self.places > 0 && self.places.saturating_add(needed) > self.context.window
     }
 
-    /// What may be left when the next claim begins: half of the last one, or what a claim's commit takes to be handed over.
+    /// The next claim begins when this many deliveries are left: half of the last claim, or as many as are submitted
+    /// during a commit.
     fn low_water(&self) -> usize {
         let half = self.last_claim / 2;
-        // Under a limit the tokens are what is waited for, and more would only wait under a lease.
+        // Under a rate limit messages wait for tokens, and more of them would only wait under a lease.
         let limited = self.context.handle.pace.rate().is_some();
         if limited { half } else { half.max(per_commit(self.throughput.rate())) }
     }
 
-    /// Takes in what a claim brought, or says when to try again.
+    /// Takes the result of a claim, or sets when to try again.
     pub(super) fn on_claimed(&mut self, claimed: Result<Result<Batch, StoreError>, JoinError>) {
         self.claiming = None;
         self.context.instruments.rate_factor.set(self.context.handle.pace.factor());
@@ -168,7 +170,7 @@ impl Session {
                 self.queue.extend(batch.ready);
             }
             Ok(Err(error)) => {
-                tracing::warn!(channel = %self.context.claimer.channel, %error, "nothing could be claimed");
+                tracing::warn!(channel = %self.context.claimer.channel, %error, "claim failed; retrying");
                 self.idle_until = Some(again);
             }
             Err(error) => {
@@ -179,7 +181,7 @@ impl Session {
         }
     }
 
-    /// Back into the queue with what was leased and not submitted: not in doubt, and another channel may take it.
+    /// Puts leased deliveries back into the queue: they are not in doubt, and another channel may take them.
     pub(super) fn put_back_queue(&mut self) -> Hold {
         let now = self.context.claimer.clock.now();
         while let Some(ready) = self.queue.front() {

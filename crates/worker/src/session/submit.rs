@@ -1,6 +1,8 @@
-//! Handing over: what window, rate and the places for results allow at this moment, in as few requests as the provider takes.
+//! Submitting: sends what the window, the rate and the places for results allow now, in as few requests as the provider
+//! takes.
 //!
-//! A batch is what is leased and has its tokens now. Nothing waits for company: where the pace lets one message go, one goes.
+//! A batch has the messages that are leased and have their tokens now. It does not wait for more: if the pace allows
+//! one message, one is sent.
 
 use std::sync::Arc;
 
@@ -19,14 +21,14 @@ use crate::session::{Hold, Session};
 struct Chosen {
     sms: OutboundSms,
     ready: Ready,
-    /// Reserved for its result.
+    /// The place that is reserved for its result.
     place: mpsc::OwnedPermit<Finished>,
-    /// What it takes of the window, where it goes by itself.
+    /// The slots of the window that it takes if it goes alone.
     places: usize,
 }
 
 impl Session {
-    /// Submits what window, rate and the places for results allow.
+    /// Submits what the window, the rate and the places for results allow.
     pub(super) fn submit_ready(&mut self, now: Instant) -> Hold {
         let wall = self.context.claimer.clock.now();
         loop {
@@ -39,7 +41,7 @@ impl Session {
         }
     }
 
-    /// Takes the messages of one request out of the queue; none where something holds them up, or the queue is empty.
+    /// Takes the messages of one request out of the queue; none if something delays them or the queue is empty.
     fn next_batch(&mut self, now: Instant, wall: Timestamp) -> (Vec<Chosen>, Hold) {
         let probing = self.context.handle.is_probing();
         let mut most = if probing { 1 } else { self.batch_max };
@@ -62,7 +64,7 @@ impl Session {
                 self.stalled = Some(places);
                 continue;
             }
-            // The one message that tries a gateway does not wait for those that hang in it.
+            // The message that probes a gateway does not wait for those that hang in it.
             let full = if probing { !self.context.handle.wants_probe() } else { self.is_full(places) };
             if chosen.is_empty() && full {
                 return (chosen, Hold::Until(next.hand_over_by));
@@ -84,8 +86,9 @@ impl Session {
         (chosen, Hold::Nothing)
     }
 
-    /// What a message of so many segments takes of the window. Where each of them waits for a place of its own, one that has its
-    /// tokens must not: it would leave later, beside those that have theirs by then.
+    /// The slots of the window that a message takes. If the adapter sends each segment when it has a slot, a message
+    /// without enough slots must not take its tokens: its segments would leave later, together with those of other
+    /// messages.
     fn window_slots(&self, segments: u8) -> usize {
         if self.window_of_segments { usize::from(segments.max(1)) } else { 1 }
     }

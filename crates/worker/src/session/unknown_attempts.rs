@@ -1,17 +1,17 @@
-//! Attempts that ended in doubt, kept so that an answer that comes late can still settle them: each by itself, because the
-//! answer to the first attempt says nothing about the second.
+//! Attempts with an unknown outcome, kept so that a late response can settle them. Each attempt is kept separately,
+//! because the response to the first attempt says nothing about the second.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use klaroen_domain::id::DeliveryId;
 
-use crate::gateway::request::Attempt;
+use crate::session::attempt::Attempt;
 
-/// More than the window of any connection; the oldest are forgotten and settled by receipt or policy instead.
+/// More than the window of any connection. The oldest are dropped; a receipt or the policy settles them.
 const KEPT: usize = 10_000;
 
-/// More than are told late at one time.
+/// More late responses than come at one time.
 const EARLY: usize = 1_000;
 
 /// A delivery and the lease token of the attempt.
@@ -21,11 +21,11 @@ type Key = (DeliveryId, i64);
 struct Entries {
     by_key: HashMap<Key, Attempt>,
     oldest_first: VecDeque<Key>,
-    /// Answers to attempts that were not remembered when they came, the oldest first.
+    /// Late responses to attempts that were not remembered when they came, the oldest first.
     early: VecDeque<Key>,
 }
 
-/// A bounded memory of attempts; the oldest leaves first.
+/// A bounded memory of attempts. The oldest is dropped first.
 #[derive(Debug, Default)]
 pub(crate) struct UnknownAttempts(Mutex<Entries>);
 
@@ -43,8 +43,9 @@ impl UnknownAttempts {
         }
     }
 
-    /// Whether an answer to an attempt that is not remembered came for the first time. It may have overtaken the one who is to
-    /// remember it: an attempt that is dropped tells at that moment what had not left yet. It is to come again then.
+    /// Whether a late response to an attempt that is not remembered came for the first time. It may be too early: a
+    /// request that is dropped reports at that moment which messages had not left, before the attempt is remembered.
+    /// The adapter is asked to send it again then.
     pub(crate) fn may_be_early(&self, id: DeliveryId, lease_token: i64) -> bool {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = !entries.early.contains(&(id, lease_token));
@@ -57,7 +58,7 @@ impl UnknownAttempts {
         first
     }
 
-    /// The attempt of which a late answer came. It stays: the answer may be repeated, and the fence is in the database.
+    /// The attempt of a late response. It is kept: the response may be repeated, and the fence is in the database.
     pub(crate) fn recall(&self, id: DeliveryId, lease_token: i64) -> Option<Attempt> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).by_key.get(&(id, lease_token)).copied()
     }
@@ -65,6 +66,8 @@ impl UnknownAttempts {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use klaroen_domain::alert::Priority;
     use klaroen_domain::time::Timestamp;
 
@@ -78,6 +81,7 @@ mod tests {
             claims: 0,
             expires_at: Timestamp::from_millis(1),
             priority: Priority::Urgent,
+            settle_after: Duration::from_secs(30),
         }
     }
 

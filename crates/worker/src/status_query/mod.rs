@@ -1,9 +1,9 @@
-//! Asking the provider about submits whose answer was lost, once no receipt has settled them in time: first whether it has the
-//! message, then, where repeating the same reference cannot ring twice, by handing it over again. What that does not settle is
-//! left to the policy.
+//! Queries the provider about submits whose answer was lost, if no receipt settled them in time. It first asks whether
+//! the provider has the message. If repeating the same reference cannot ring a phone twice, it then submits the message
+//! again. The policy decides about the rest.
 //!
-//! Whoever holds a channel of the gateway does this, a few doubts at once and within the gateway's pace. The doubts are taken for
-//! a while only, so what a crash leaves behind is asked again by the next.
+//! Each holder of a channel of the gateway does this, a few doubts at a time and within the gateway's pace. Doubts are
+//! reserved for a limited time, so after a crash the next holder queries them again.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -23,37 +23,37 @@ use tokio::time::Instant;
 
 use crate::gateway::handle::GatewayHandle;
 use crate::gateway::request::submit;
-use crate::gateway::routing::allocation::Standing;
+use crate::gateway::routing::allocation::is_usable;
 use crate::instruments::ChannelInstruments;
 use crate::jitter;
 use crate::session::claim::LEASE;
 use crate::session::message_cache::MessageCache;
 
-/// How often doubts that are due are looked for.
+/// How often to look for doubts that are due.
 const POLL: Duration = Duration::from_secs(1);
-/// Doubts that are asked about at once: they must not crowd out what is being sent.
+/// Doubts that are queried at the same time: they must not crowd out messages.
 const AT_ONCE: u16 = 16;
 /// A provider that answers takes milliseconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// For one doubt, waiting for its turn included.
+/// For one doubt, including the wait for the rate.
 const DONE_WITHIN: Duration = Duration::from_secs(20);
-/// Longer than that, so that two do not ask about the same doubt.
+/// Longer than that, so that two workers do not query the same doubt.
 const TAKEN_FOR: Duration = Duration::from_secs(30);
-/// A list of the provider's may lag behind its intake: "not known" is believed when it is said twice, so far apart.
+/// A provider's list may lag behind its intake, so "not found" is believed if it is repeated after this time.
 const MISSES_APART: Duration = Duration::from_secs(5);
-/// Waits after a look-up in vain; as many look-ups as there are waits, and one more.
+/// Waits after a query without an answer. There is one more query than waits.
 const LOOK_AGAIN: &[Duration] = &[Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
-/// The same where a life depends on it: the policy would send once more, and each second counts.
+/// The waits if a life is in danger: the policy would send once more, and each second counts.
 const LOOK_AGAIN_SOON: &[Duration] = &[Duration::from_secs(2)];
-/// Waits after a repetition that came to nothing: three times in all.
+/// Waits after a resubmit without a result: three attempts in all.
 const REPEAT_AGAIN: &[Duration] = &[Duration::from_secs(2), Duration::from_secs(5)];
 
-/// What asking needs.
+/// Everything that status queries need.
 pub(crate) struct StatusQueries {
     pub(crate) store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) messages: Arc<MessageCache>,
-    /// Its name in the configuration.
+    /// The gateway's name in the configuration.
     pub(crate) name: String,
     pub(crate) gateway: Arc<dyn SmsGateway>,
     pub(crate) handle: Arc<GatewayHandle>,
@@ -62,7 +62,7 @@ pub(crate) struct StatusQueries {
 }
 
 impl StatusQueries {
-    /// Runs until it is dropped, which may be at any time; ends by itself where the provider cannot be asked.
+    /// Runs until it is dropped, which may be at any time. Ends by itself if the provider cannot be queried.
     pub(crate) async fn run(self) {
         let can = self.gateway.capabilities();
         let can_be_asked = can.status_query || can.idempotent_submit;
@@ -73,7 +73,7 @@ impl StatusQueries {
                 match self.store.note_can_be_asked(&self.name, can_be_asked).await {
                     Ok(()) => noted = true,
                     Err(error) => {
-                        tracing::debug!(gateway = self.name, %error, "not noted yet what it can be asked");
+                        tracing::debug!(gateway = self.name, %error, "could not record yet whether the gateway supports status queries");
                     }
                 }
             }
@@ -82,22 +82,22 @@ impl StatusQueries {
             }
             let pause = if full { Duration::ZERO } else { jitter::around(POLL) };
             tokio::time::sleep(pause).await;
-            // A provider that refuses us is left alone, and so is one that an operator paused.
-            if self.handle.standing() >= Standing::Probing {
+            // A gateway that refuses us, or that an operator stopped, is not queried.
+            if !is_usable(self.handle.routing_state()) {
                 full = false;
                 continue;
             }
             full = match self.query_due().await {
                 Ok(asked) => asked >= usize::from(AT_ONCE),
                 Err(error) => {
-                    tracing::warn!(gateway = self.name, %error, "lost submits are not settled yet");
+                    tracing::warn!(gateway = self.name, %error, "status queries failed; retrying");
                     false
                 }
             };
         }
     }
 
-    /// Asks about what is due; gives how many that was.
+    /// Queries the doubts that are due. Returns how many there were.
     async fn query_due(&self) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let doubts = self.store.take_doubts(&self.name, AT_ONCE, now.plus(TAKEN_FOR), now).await?;
@@ -126,7 +126,7 @@ impl StatusQueries {
             Ok(Some(message)) => message,
             Ok(None) => return Found::Nothing,
             Err(error) => {
-                tracing::warn!(message = %doubt.message, %error, "the text could not be read yet");
+                tracing::warn!(message = %doubt.message, %error, "message text not read; retrying");
                 return self.retry_later(POLL, Because::NotAsked);
             }
         };
@@ -152,7 +152,7 @@ impl StatusQueries {
         Found::Nothing
     }
 
-    /// Asks whether the provider has it.
+    /// Asks whether the provider has the message.
     async fn look_up(&self, sms: &OutboundSms, doubt: &Doubt, deadline: Instant) -> Found {
         if !self.wait_for_rate(1, deadline).await {
             return self.retry_later(Duration::ZERO, Because::NotAsked);
@@ -184,13 +184,13 @@ impl StatusQueries {
         }
     }
 
-    /// The one among messages with the same number and text: the oldest that no other delivery of ours holds.
+    /// The oldest of several messages with the same number and text that no other delivery of ours holds.
     async fn own_candidate(&self, doubt: &Doubt, candidates: Vec<Candidate>, complete: bool) -> StatusAnswer {
         let ids: Vec<ProviderId> = candidates.iter().map(|c| c.provider_id.clone()).collect();
         let held = match self.store.held_elsewhere(&self.name, &ids, doubt.id).await {
             Ok(held) => held,
             Err(error) => {
-                tracing::warn!(gateway = self.name, %error, "whose messages these are could not be read yet");
+                tracing::warn!(gateway = self.name, %error, "could not check which deliveries hold these messages; retrying");
                 return StatusAnswer::NoAnswer;
             }
         };
@@ -203,8 +203,8 @@ impl StatusQueries {
         }
     }
 
-    /// Two that were lost may have found the same message: it is that of the first, and the other asks again, when that is
-    /// written down.
+    /// Two lost messages may have found the same message of the provider. The first one gets it, and the other one
+    /// queries again after that is recorded.
     fn reject_duplicates(&self, answered: &mut [Answered]) {
         let mut found: Vec<ProviderId> = Vec::new();
         for answered in answered {
@@ -217,7 +217,7 @@ impl StatusQueries {
         }
     }
 
-    /// Hands it over again under the same reference: a provider that has it says so, and no phone rings twice.
+    /// Submits the message again under the same reference: a provider that has it says so, and no phone rings twice.
     async fn resubmit(&self, sms: OutboundSms, segments: u8, doubt: &Doubt, deadline: Instant) -> Found {
         let tried = usize::try_from(doubt.resent).unwrap_or(usize::MAX);
         if tried > REPEAT_AGAIN.len() {
@@ -228,7 +228,8 @@ impl StatusQueries {
         }
         let done = submit(Arc::clone(&self.gateway), sms, deadline.min(Instant::now() + ANSWER_WITHIN)).await;
         self.instruments.submitted(&done.outcome, done.took);
-        // Both now: we may be dropped while we wait. What can be asked has no connection that could be down.
+        // Both calls without an await between them, because this future may be dropped while it waits. Gateways that
+        // can be queried have no connection that could be down.
         self.handle.on_submit(doubt.id, 1);
         self.handle.count_outcomes(&[&done.outcome], self.clock.now());
         self.handle.on_response(doubt.id, &[&done.outcome], done.took, true);
@@ -242,7 +243,7 @@ impl StatusQueries {
         }
     }
 
-    /// Waits for the gateway's pace; whether its turn came in time.
+    /// Waits for the gateway's pace. Returns whether the tokens came in time.
     async fn wait_for_rate(&self, segments: u8, deadline: Instant) -> bool {
         while let Err(wait) = self.handle.pace.try_acquire(segments) {
             let at = Instant::now() + wait;
@@ -266,7 +267,7 @@ const fn look_again(priority: Priority) -> &'static [Duration] {
     }
 }
 
-/// What a "not known" is worth.
+/// Interprets a "not found": it is believed at the second time.
 fn not_found(missed_at: Option<Timestamp>, now: Timestamp) -> Found {
     let since = missed_at.unwrap_or(now);
     if missed_at.is_some() && now.since(since) >= MISSES_APART {

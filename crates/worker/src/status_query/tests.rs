@@ -1,4 +1,4 @@
-//! What is done about each answer of a provider, and within which bounds.
+//! The reaction to each answer of a provider, and its limits.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -21,14 +21,14 @@ use crate::session::message_cache::Outgoing;
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_449_600_000);
 
-/// A provider that answers by heart; what is not scripted panics, which is one of the answers to be borne.
+/// A scripted provider. A call without a script panics, which is one of the cases.
 #[derive(Default)]
 struct Scripted {
     can: Capabilities,
     statuses: Mutex<VecDeque<StatusAnswer>>,
     outcomes: Mutex<VecDeque<SubmitOutcome>>,
     hangs: bool,
-    /// Since when it was last asked for a message.
+    /// The time from which it last searched for a message.
     since: Arc<Mutex<Option<Timestamp>>>,
 }
 
@@ -241,10 +241,10 @@ async fn a_provider_that_refuses_us_while_we_ask_is_left_alone() {
     let (queries, _directory) = queries(Scripted { can: REPEATS, outcomes, ..Scripted::default() }).await;
     let mut guard = queries.handle.bind();
     guard.set_up(true);
-    assert!(queries.handle.standing() < Standing::Probing);
+    assert!(is_usable(queries.handle.routing_state()));
     let found = queries.query(&doubt(), Instant::now() + DONE_WITHIN).await;
     assert_eq!(found, again(2, Because::NotTaken));
-    assert!(queries.handle.standing() >= Standing::Probing);
+    assert!(!is_usable(queries.handle.routing_state()));
 }
 
 #[test]

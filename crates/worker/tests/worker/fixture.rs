@@ -31,7 +31,7 @@ use klaroen_store::retention::Retention;
 use klaroen_store::seal::Keys;
 use klaroen_store::{Actor, Store, StoreOptions};
 use klaroen_worker::{
-    ChannelConfig, ChannelHealth, GatewayRoute, SelfTest, Worker, WorkerError, WorkerSettings,
+    ChannelConfig, ChannelHealth, GatewayRoute, SelfTest, SettleAfter, Worker, WorkerError, WorkerSettings,
 };
 use tempfile::TempDir;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot, watch};
@@ -324,6 +324,7 @@ pub fn settings(
         rules: rules(),
         texts: Arc::new(Texts),
         drain_deadline,
+        settle_after: SettleAfter::default(),
         retention: Retention {
             idempotency: Duration::from_hours(24),
             parked_receipts: Duration::from_hours(24),

@@ -1,8 +1,8 @@
-//! How a gateway is doing: a state machine fed by answers, with the time as a parameter.
+//! The circuit breaker of a gateway: a state machine that outcomes drive, with the time as a parameter.
 //!
-//! What is certain acts at once (the provider refuses us; it cannot be reached); what is likely (no answers, errors, receipts
-//! that stay away) makes it `suspect`, which means that others go first and that it is used where there are none. It comes back
-//! by one message that goes well, and each time that it fails again the next try is later, so that it does not flutter.
+//! Certain failures (the provider refuses us or cannot be reached) open it at once. Likely failures (no answers,
+//! errors, missing receipts) degrade it: other gateways go first, and it is used if there are none. One successful
+//! message closes it again. Each further failure makes the next wait longer, so that it does not flutter.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,82 +13,80 @@ use klaroen_domain::id::DeliveryId;
 use klaroen_domain::outcome::{Failure, Scope, SubmitOutcome};
 use tokio::time::Instant;
 
-use crate::gateway::routing::allocation::Standing;
-
-/// The first wait before a gateway is tried again, and the longest. Where there is no other it stays at the first: the try costs
-/// nothing and everybody waits for it.
+/// The first and the longest wait before a gateway is tried again. The only gateway is always tried after the first
+/// wait: a try costs nothing and all messages wait for it.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
-/// A gateway that was well for so long begins with the first wait again.
+/// After this time in the closed state the next wait is the first one again.
 const FORGIVEN: Duration = Duration::from_mins(1);
-/// So many messages in a row that it certainly did not take.
+/// This many messages in a row that the gateway certainly did not take open the breaker.
 const NOT_TAKEN_RUN: u32 = 3;
-/// No answer to anything for so long, or for so many times its usual answer.
+/// The gateway counts as silent if nothing was answered for this long, and for this many times its usual answer time.
 const SILENT: Duration = Duration::from_secs(3);
 const SILENT_FACTOR: u32 = 4;
-/// Errors among the answers of the last seconds that are too many, and the number below which a ratio says nothing.
+/// The share of errors in the last seconds that is too high, and the number of errors below which a ratio says nothing.
 const ERRORS_SECONDS: u64 = 10;
 const ERRORS_LEAST: u32 = 10;
 const ERRORS_RATIO: f64 = 0.2;
-/// Its pace must be whole for so long before it counts as such.
+/// How long the pace must be unreduced before the gateway is no longer `throttled`.
 const WHOLE_FOR: Duration = Duration::from_secs(3);
-/// Slower than this part of its pace: others help.
+/// Below this factor of its pace the gateway is `throttled` and other gateways help.
 const SLOW: f64 = 0.5;
-/// A process that has just started gives a connection so long to come up before others take over.
+/// How long a connection may take to come up after the start of the process before other gateways take over.
 const STARTING: Duration = Duration::from_secs(3);
-/// Receipts shift work so long at the least.
+/// How long bad receipts move messages to other gateways, at the least.
 const RECEIPTS_HOLD: Duration = Duration::from_mins(5);
-/// Weight of the newest answer time.
+/// Weight of the newest answer time: one in this many.
 const NEWEST: u32 = 8;
 
-/// What keeps it from being well.
+/// The state of the breaker.
 #[derive(Clone, Debug, PartialEq)]
 enum BreakerState {
     Closed,
-    /// Others go first; tried again by one message at this time.
+    /// Other gateways go first. At `probe_at` one message tries the gateway.
     Degraded {
         probe_at: Instant,
-        /// Because nothing was answered: the next answer proves it wrong.
+        /// The reason is that nothing was answered, so the next answer closes the breaker.
         silent: bool,
     },
-    /// Takes nothing until then.
+    /// The gateway takes nothing until then.
     Open {
         until: Instant,
-        /// It could not be reached: a new connection proves that wrong, too.
+        /// The reason is that it could not be reached, so a new connection closes the breaker.
         unreachable: bool,
     },
-    /// The one message that finds out, once it is under way.
+    /// One message tries the gateway. `probe` is its id once it has left.
     HalfOpen {
         probe: Option<DeliveryId>,
     },
 }
 
-/// One request to a provider: a message, or a batch.
+/// One request to a provider, which has one message or a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RequestRef {
-    /// Its first message, which no other request under way has.
+    /// Its first message, which no other request in flight has.
     pub(crate) first: DeliveryId,
     pub(crate) messages: u32,
 }
 
-/// How one gateway is doing in this process.
+/// How one gateway works, as seen by this process.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "facts that do not exclude each other")]
 pub(crate) struct CircuitBreaker {
     started: Instant,
     breaker: BreakerState,
     reason: String,
-    /// When what is shown changed last.
+    /// When the published state changed last.
     since: Instant,
     shown: GatewayState,
-    /// An operator's order.
+    /// An operator stopped it.
     stopped: bool,
     channels_up: u16,
     was_up: bool,
-    /// No other gateway could take its place.
+    /// No other gateway can take its messages.
     only_gateway: bool,
     in_flight: u32,
-    /// Since when there is no answer though something is under way.
+    /// Since when nothing was answered although something is in flight.
     waiting_since: Option<Instant>,
     usual: Duration,
     not_taken: u32,
@@ -96,11 +94,11 @@ pub(crate) struct CircuitBreaker {
     closed_since: Instant,
     slowed: bool,
     whole_since: Option<Instant>,
-    /// Answers and errors of the last seconds, newest last.
+    /// Second, requests and errors of the last seconds, newest last.
     seconds: VecDeque<(u64, u32, u32)>,
 }
 
-/// What the operator is to hear.
+/// A change of the published state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) from: GatewayState,
@@ -131,7 +129,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// How it stands.
+    /// The state that is published.
     pub(crate) const fn state(&self) -> GatewayState {
         match self.breaker {
             _ if self.stopped => GatewayState::Stopped,
@@ -144,15 +142,17 @@ impl CircuitBreaker {
         }
     }
 
-    /// The same for routing.
-    pub(crate) fn standing(&self, now: Instant) -> Standing {
-        if self.state() == GatewayState::Down && !self.was_up && now.duration_since(self.started) < STARTING {
-            return Standing::Well;
+    /// The state that routing uses. A gateway that has just started counts as up until its connection had time to come
+    /// up.
+    pub(crate) fn routing_state(&self, now: Instant) -> GatewayState {
+        let is_starting = !self.was_up && now.duration_since(self.started) < STARTING;
+        match self.state() {
+            GatewayState::Down if is_starting => GatewayState::Up,
+            state => state,
         }
-        standing_of(self.state())
     }
 
-    /// Since when, and why; the reason is empty where nothing is wrong.
+    /// When the published state changed last.
     pub(crate) fn since(&self) -> Instant {
         self.since
     }
@@ -167,7 +167,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// When it is tried again, where it is paused for a time.
+    /// When the breaker will be half-open, if it is open.
     pub(crate) fn paused_until(&self) -> Option<Instant> {
         match self.breaker {
             BreakerState::Open { until, .. } => Some(until),
@@ -183,12 +183,12 @@ impl CircuitBreaker {
         self.channels_up
     }
 
-    /// Whether one message is to find out how it is, and none is under way for that.
+    /// Whether one message is to try the gateway and has not left yet.
     pub(crate) const fn wants_probe(&self) -> bool {
         matches!(self.breaker, BreakerState::HalfOpen { probe: None })
     }
 
-    /// Whether it is on probation.
+    /// Whether the breaker is half-open.
     pub(crate) const fn is_probing(&self) -> bool {
         matches!(self.breaker, BreakerState::HalfOpen { .. })
     }
@@ -202,7 +202,7 @@ impl CircuitBreaker {
         self.only_gateway = only_gateway;
     }
 
-    /// A connection came up, or went down.
+    /// The number of connections that are up changed.
     pub(crate) fn on_connections(&mut self, up: u16, now: Instant) -> Option<Change> {
         if up > self.channels_up && matches!(self.breaker, BreakerState::Open { unreachable: true, .. }) {
             self.close(now);
@@ -218,14 +218,14 @@ impl CircuitBreaker {
         self.waiting_since.get_or_insert(now);
         if let BreakerState::HalfOpen { probe: probe @ None } = &mut self.breaker {
             *probe = Some(request.first);
-            // What left before it says nothing about it.
+            // The silence of earlier requests says nothing about this one.
             self.waiting_since = Some(now);
         }
     }
 
-    /// What came of it ([`evidence`](crate::gateway::batch_verdict)), and how long that took. It counts once, however many messages were in
-    /// it. `connected`: its connection is up, so that what was not taken says something
-    /// about the provider and not about a connection that has just been lost.
+    /// A request was answered; `outcome` is its [verdict](crate::gateway::batch_verdict) and counts once, however many
+    /// messages the request had. `connected` says whether its connection is up: if it is not, a message that was not
+    /// taken says something about the lost connection and not about the provider.
     pub(crate) fn on_response(
         &mut self,
         request: RequestRef,
@@ -274,7 +274,7 @@ impl CircuitBreaker {
                 self.not_taken = 0;
                 self.usual =
                     if self.usual.is_zero() { took } else { (self.usual * (NEWEST - 1) + took) / NEWEST };
-                // During a pause it is an answer to what had left before.
+                // While the breaker is open, this answers a request that left before it opened.
                 if matches!(self.breaker, BreakerState::HalfOpen { .. }) || self.was_silent() {
                     self.close(now);
                 }
@@ -283,20 +283,20 @@ impl CircuitBreaker {
         self.publish(now)
     }
 
-    /// The answers to these messages are not waited for any more: nobody is to take it for silence that they stay away.
+    /// The answers to these messages are no longer waited for, so their absence is not silence.
     pub(crate) fn on_abandoned(&mut self, messages: &[DeliveryId], now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(u32::try_from(messages.len()).unwrap_or(u32::MAX));
         self.waiting_since = self.waiting_since.filter(|_| self.in_flight > 0);
         if let BreakerState::HalfOpen { probe } = &mut self.breaker
             && probe.is_some_and(|id| messages.contains(&id))
         {
-            // Another finds out.
+            // Another message will probe.
             *probe = None;
             self.waiting_since = self.waiting_since.map(|_| now);
         }
     }
 
-    /// An answer that came after its caller gave up: it lives.
+    /// An answer came after its submit had been abandoned, so the gateway is not silent.
     pub(crate) fn on_late_response(&mut self, now: Instant) -> Option<Change> {
         if self.was_silent() {
             self.close(now);
@@ -304,7 +304,7 @@ impl CircuitBreaker {
         self.publish(now)
     }
 
-    /// Most receipts of the last minutes say that nothing arrives, or they come much later than usual.
+    /// Most receipts of the last minutes are negative, or they come much later than usual.
     pub(crate) fn on_bad_receipts(&mut self, reason: String, now: Instant) -> Option<Change> {
         if self.breaker == BreakerState::Closed && now.duration_since(self.closed_since) >= RECEIPTS_HOLD {
             self.breaker = BreakerState::Degraded { probe_at: now + RECEIPTS_HOLD, silent: false };
@@ -313,7 +313,7 @@ impl CircuitBreaker {
         self.publish(now)
     }
 
-    /// What time brings about. `factor`: its present pace, 1 is whole.
+    /// Applies what is due at `now`. `factor` is the present pace, where 1 is unreduced.
     pub(crate) fn tick(&mut self, factor: f64, now: Instant) -> Option<Change> {
         match self.breaker {
             BreakerState::Closed => {
@@ -326,7 +326,7 @@ impl CircuitBreaker {
                     self.degrade(format!("{percent} % of the last messages failed"), false, now);
                 }
             }
-            // In use where there is no other: its answers tell how it is.
+            // The only gateway stays in use, so its answers show how it works.
             BreakerState::Degraded { probe_at, .. } if now >= probe_at && !self.only_gateway => {
                 self.breaker = BreakerState::HalfOpen { probe: None };
             }
@@ -355,7 +355,7 @@ impl CircuitBreaker {
             self.slowed = self.slowed && now.duration_since(since) < WHOLE_FOR;
         } else {
             self.whole_since = None;
-            // The first complaint halves the pace: below that it kept complaining.
+            // The first complaint halves the pace, so a lower factor means that the provider complained again.
             self.slowed |= factor < SLOW;
         }
     }
@@ -369,7 +369,7 @@ impl CircuitBreaker {
         matches!(self.breaker, BreakerState::Degraded { silent: true, .. })
     }
 
-    /// Percent of the last messages that failed, where that is too many.
+    /// The percentage of failed requests in the last seconds if it is too high.
     fn error_percent(&self, now: Instant) -> Option<u32> {
         let second = self.second(now);
         let recent = self.seconds.iter().filter(|(at, ..)| at + ERRORS_SECONDS > second);
@@ -394,7 +394,7 @@ impl CircuitBreaker {
         }
     }
 
-    /// The present wait; the next one is twice as long.
+    /// Returns the present wait and doubles the next one.
     fn next_wait(&mut self) -> Duration {
         if self.only_gateway {
             return FIRST_WAIT;
@@ -430,17 +430,6 @@ impl CircuitBreaker {
 
 fn message(failure: &Failure) -> String {
     format!("{} ({})", failure.detail, failure.code)
-}
-
-/// How a gateway stands, by the state that a worker reports.
-pub(crate) const fn standing_of(state: GatewayState) -> Standing {
-    match state {
-        GatewayState::Up => Standing::Well,
-        GatewayState::Throttled => Standing::Slowed,
-        GatewayState::Suspect => Standing::Suspect,
-        GatewayState::Probing => Standing::Probing,
-        GatewayState::Paused | GatewayState::Down | GatewayState::Stopped => Standing::Out,
-    }
 }
 
 #[cfg(test)]

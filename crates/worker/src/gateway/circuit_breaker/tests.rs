@@ -27,14 +27,14 @@ fn unknown() -> SubmitOutcome {
     SubmitOutcome::Unknown(failure(Scope::Recipient))
 }
 
-/// A gateway and its time, which only the test moves.
+/// A breaker and its time, which only the test moves.
 struct Play {
     breaker: CircuitBreaker,
     now: Instant,
 }
 
 impl Play {
-    /// Connected, with another gateway beside it.
+    /// Connected, with another gateway as an alternative.
     fn new() -> Self {
         let now = Instant::now();
         let mut breaker = CircuitBreaker::new(now);
@@ -75,7 +75,7 @@ async fn a_refusal_pauses_at_once_then_one_message_tries() {
     play.breaker.on_submit(one(DeliveryId(2)), play.now);
     assert_eq!(play.answers(1, &refused()), Paused);
     let until = play.breaker.paused_until();
-    // The rest of the window: refused too, which makes the pause no longer, or taken, which makes it no shorter.
+    // The rest of the window: a refusal makes the pause no longer, an acceptance makes it no shorter.
     play.wait_s(20);
     assert_eq!(play.answers(3, &refused()), Paused);
     play.breaker.on_response(one(DeliveryId(2)), &good(), QUICK, true, play.now);
@@ -143,12 +143,12 @@ async fn silence_makes_it_suspect_and_the_first_answer_clears_it() {
     play.breaker.on_submit(one(DeliveryId(2)), play.now);
     assert_eq!(play.wait(SILENT.saturating_sub(QUICK)), Up);
     assert_eq!(play.wait(QUICK), Suspect);
-    // In doubt is no answer.
+    // An unknown outcome is not an answer.
     play.breaker.on_response(one(ID), &unknown(), QUICK, true, play.now);
     assert_eq!(play.breaker.state(), Suspect);
     play.breaker.on_response(one(DeliveryId(2)), &good(), QUICK, true, play.now);
     assert_eq!(play.breaker.state(), Up);
-    // Nothing under way is no silence.
+    // Without anything in flight there is no silence.
     assert_eq!(play.wait_s(3600), Up);
 }
 
@@ -253,11 +253,11 @@ async fn an_order_and_a_lost_connection_are_above_all_else() {
 async fn a_gateway_that_has_just_started_is_waited_for() {
     let now = Instant::now();
     let mut breaker = CircuitBreaker::new(now);
-    assert_eq!((breaker.state(), breaker.standing(now)), (Down, Standing::Well));
-    assert_eq!(breaker.standing(now + STARTING), Standing::Out);
+    assert_eq!((breaker.state(), breaker.routing_state(now)), (Down, Up));
+    assert_eq!(breaker.routing_state(now + STARTING), Down);
     breaker.on_connections(1, now);
     breaker.on_connections(0, now);
-    assert_eq!(breaker.standing(now), Standing::Out, "one that was there is followed at once");
+    assert_eq!(breaker.routing_state(now), Down, "one that was there is followed at once");
 }
 
 #[tokio::test]

@@ -1,35 +1,38 @@
-//! What left in the last second, and how much may: no clock of its own, no lock.
+//! The log of the last second, and how much may leave in a second. It has no clock and no lock of its own.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A second, and a little: what leaves somewhat late on the wire must not meet the first of the next second at the provider.
+/// A second and a little more: a segment that leaves late on the wire must not reach the provider in the same second as
+/// the next ones.
 pub(crate) const LENGTH: Duration = Duration::from_millis(1_010);
-/// What leaves within this time is one entry of the log, which therefore has about a thousand at the most.
+/// Segments that leave within this time share one entry of the log, which therefore has about a thousand entries at
+/// most.
 const TOGETHER: Duration = Duration::from_millis(1);
-/// Rounding: a third of 300 is 100.
+/// For rounding: a third of 300 is 100.
 const ENOUGH: f64 = 1e-6;
 
 /// Segments that left together.
 #[derive(Debug)]
 struct Departure {
     first: Instant,
-    /// They count until a [`LENGTH`] after this.
+    /// They count until [`LENGTH`] after this time.
     last: Instant,
     segments: u32,
 }
 
-/// How much may have left in a second. Where it grows it does so by and by, because what others sent in our place may still be
-/// in the provider's second: with each part of a second that passes, that part of what is new is ours.
+/// How much may leave in a second. An increase takes effect gradually, because segments that other workers sent for the
+/// same channels may still be in the provider's second: as each part of a second passes, the same part of the increase
+/// becomes usable.
 #[derive(Clone, Copy, Debug)]
 struct Cap {
     from: f64,
     to: f64,
     /// When it was set.
     at: Instant,
-    /// Nothing new is ours before: the others may have sent a burst at the last moment.
+    /// Nothing of an increase is usable before this, because other workers may have sent a burst at the last moment.
     delay: Duration,
 }
 
@@ -42,7 +45,7 @@ impl Cap {
         self.from + (self.to - self.from) * since.saturating_sub(self.delay).as_secs_f64()
     }
 
-    /// From when on `segments` are allowed, if ever.
+    /// From when on `segments` are allowed; `None` if never.
     fn allows(&self, segments: u32) -> Option<Instant> {
         let missing = f64::from(segments) - self.from - ENOUGH;
         if missing <= 0.0 {
@@ -55,39 +58,41 @@ impl Cap {
         }
     }
 
-    /// From when on nothing of what others sent in our place counts.
+    /// From when on segments that other workers sent no longer count.
     fn whole(&self) -> Instant {
         if self.from < self.to { self.at + LENGTH } else { self.at }
     }
 }
 
-/// Lets no more leave in any second than is allowed, whatever is saved up elsewhere.
+/// A hard limit on what leaves in any second, whatever the token bucket has saved up.
 ///
-/// A message that is longer than what may leave in a second leaves when nothing left in the last one: something has to.
+/// A message that is longer than the limit leaves when nothing left in the last second, because otherwise it would
+/// never leave.
 #[derive(Debug)]
 pub(crate) struct SlidingWindow {
     log: VecDeque<Departure>,
-    /// All in the log.
+    /// The sum of the log.
     segments: u32,
     cap: Cap,
 }
 
 impl SlidingWindow {
-    /// Nothing may leave before [`SlidingWindow::set_limit`]. `delay`: what the longest burst of others takes at their rate.
+    /// Nothing may leave before [`SlidingWindow::set_limit`]. `delay` is how long the longest burst of other workers
+    /// takes at their rate.
     pub(crate) const fn new(delay: Duration, now: Instant) -> Self {
         Self { log: VecDeque::new(), segments: 0, cap: Cap { from: 0.0, to: 0.0, at: now, delay } }
     }
 
-    /// From now on `segments` may leave in a second: at once where that is less, by and by where it is more.
+    /// From now on `segments` may leave in a second. A decrease takes effect at once, an increase gradually.
     pub(crate) fn set_limit(&mut self, segments: f64, now: Instant) {
-        // The same again must not begin anew.
+        // Setting the same limit must not start the increase again.
         if (segments - self.cap.to).abs() > ENOUGH {
             let from = self.cap.value(now).min(segments);
             self.cap = Cap { from, to: segments, at: now, ..self.cap };
         }
     }
 
-    /// How long a message of so many segments has to wait; nothing where it may leave now.
+    /// How long a message must wait; zero if it may leave now.
     pub(crate) fn wait(&mut self, segments: u8, now: Instant) -> Duration {
         while let Some(left) = self.log.pop_front_if(|left| left.last + LENGTH <= now) {
             self.segments -= left.segments;
@@ -100,7 +105,7 @@ impl SlidingWindow {
         let allows = |before: u32| {
             if long { (before == 0).then(|| self.cap.whole()) } else { self.cap.allows(before + segments) }
         };
-        // Either enough has left the window, or the cap has grown enough, or some of both.
+        // Either enough has left the window, or the limit has grown enough, or both in part.
         let (mut before, mut at) = (self.segments, now);
         let mut soonest = allows(before);
         for left in &self.log {
@@ -114,7 +119,7 @@ impl SlidingWindow {
         soonest.map_or(LENGTH, |soonest| soonest.saturating_duration_since(now))
     }
 
-    /// So many segments leave.
+    /// Records that segments leave.
     pub(crate) fn record(&mut self, segments: u8, now: Instant) {
         let segments = u32::from(segments);
         self.segments += segments;
@@ -134,7 +139,7 @@ mod tests {
 
     const DELAY: Duration = Duration::from_millis(100);
 
-    /// In which so many may leave, since so long ago that nothing else counts.
+    /// A window whose limit was set so long ago that nothing else counts.
     fn window(segments: f64) -> (SlidingWindow, Instant) {
         let start = Instant::now();
         let mut window = SlidingWindow::new(DELAY, start);

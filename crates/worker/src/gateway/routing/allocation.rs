@@ -1,65 +1,72 @@
-//! Which gateway may take which delivery: by country, priority of the alert, priority and weight of the gateway, and by how the
-//! gateways stand now. A pure function, so that every process that sees the same comes to the same.
+//! Which gateway may take which delivery, by country, priority of the alert, priority and weight of the gateway, and
+//! the present states of the gateways. It is a pure function, so processes that see the same states decide the same.
 
 use klaroen_domain::alert::Priority;
+use klaroen_domain::gateway::GatewayState;
 use klaroen_domain::phone::Country;
 use klaroen_store::claims::{Part, Role, Roles, SLOTS};
 
-/// What the configuration says of one gateway.
+/// When one gateway is used, by the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayRoute {
-    /// Its name.
+    /// The gateway's name.
     pub name: String,
-    /// The lowest goes first.
+    /// The gateway with the lowest number goes first.
     pub priority: u16,
-    /// Its share among those of its priority; 0: only where the others of its priority cannot.
+    /// Its share among the gateways of the same priority. 0 means: only if the others of its priority cannot.
     pub weight: u16,
-    /// The countries whose numbers it may get; empty: all.
+    /// The countries whose numbers it may get; empty means all.
     pub countries: Vec<Country>,
-    /// The alerts that it may get; empty: all.
+    /// The priorities of alerts that it may get; empty means all.
     pub priorities: Vec<Priority>,
 }
 
 impl GatewayRoute {
-    /// `country`: `None` for a number of a country that no gateway names.
+    /// `country` is `None` for a number of a country that no gateway names.
     fn serves(&self, priority: Priority, country: Option<Country>) -> bool {
         let priority = self.priorities.is_empty() || self.priorities.contains(&priority);
         priority && (self.countries.is_empty() || country.is_some_and(|c| self.countries.contains(&c)))
     }
 }
 
-/// How a gateway stands, as far as routing needs it. The best comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Standing {
-    /// Takes what it can.
-    Well,
-    /// Takes less than half of what it could: the next ones may take beside it.
-    Slowed,
-    /// Only where no other is well.
-    Suspect,
-    /// One message is to find out whether it works again; only that where others work.
-    Probing,
-    /// Takes nothing.
-    Out,
+/// Whether a gateway in this state is open to the whole queue. A gateway that is probing is not: it takes a single
+/// message.
+pub(crate) const fn is_usable(state: GatewayState) -> bool {
+    matches!(state, GatewayState::Up | GatewayState::Throttled | GatewayState::Suspect)
 }
 
-impl Standing {
-    const fn is_well(self) -> bool {
-        matches!(self, Self::Well | Self::Slowed)
-    }
+/// Whether a gateway in this state takes any message at all.
+const fn takes_any(state: GatewayState) -> bool {
+    is_usable(state) || matches!(state, GatewayState::Probing)
 }
 
-/// All configured gateways and how each stands.
+const fn is_healthy(state: GatewayState) -> bool {
+    matches!(state, GatewayState::Up | GatewayState::Throttled)
+}
+
+/// A share without any message.
+pub(crate) fn no_share() -> Part {
+    let nothing = || Roles { by_country: Vec::new(), others: Role::Nothing };
+    Part { life_threatening: nothing(), urgent: nothing(), normal: nothing() }
+}
+
+/// Whether a share is everything that is due, so that a claim need not look at each delivery's slot.
+pub(crate) fn is_everything(share: &Part) -> bool {
+    Priority::ALL.iter().all(|priority| share.of(*priority).all().all(|role| role == Role::WHOLE))
+}
+
+/// All configured gateways and their states.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Routes<'a> {
     pub(crate) gateways: &'a [GatewayRoute],
     /// In the same order.
-    pub(crate) standings: &'a [Standing],
+    pub(crate) states: &'a [GatewayState],
 }
 
 impl Routes<'_> {
-    /// What gateway number `of` may take; `own` is how it stands where it asks, which may differ from what all say of it.
-    pub(crate) fn part(&self, of: usize, own: Standing) -> Part {
+    /// The share of gateway number `of`. `own` is its state in this process, which may differ from the best state that
+    /// any process reports.
+    pub(crate) fn share(&self, of: usize, own: GatewayState) -> Part {
         let roles = |priority| {
             let countries = self.countries();
             let role = |country| self.role(of, own, priority, country);
@@ -78,16 +85,14 @@ impl Routes<'_> {
     /// Whether a gateway other than number `of` can take such a message now.
     pub(crate) fn has_alternative(&self, of: usize, priority: Priority, country: Option<Country>) -> bool {
         let country = country.filter(|country| self.countries().contains(country));
-        // One that is on probation takes a single message; that is no place for a queue.
-        self.best(priority, country)
-            .iter()
-            .any(|(index, standing)| *index != of && *standing < Standing::Probing)
+        // A gateway that is probing takes a single message, so it is no alternative for a queue.
+        self.best(priority, country).iter().any(|(index, state)| *index != of && is_usable(*state))
     }
 
-    /// What no usable gateway serves though some gateway is configured for it: a word for the operator; empty where all is well.
+    /// The kinds of message that no usable gateway serves, for the operator.
     pub(crate) fn unserved(&self) -> Vec<String> {
         let mut unserved = Vec::new();
-        // There are others only where some are named.
+        // There are "other" countries only if some gateway names countries.
         let others = if self.countries().is_empty() { "all countries" } else { "other countries" };
         for priority in Priority::ALL {
             let countries = self.countries().into_iter().map(Some).chain([None]);
@@ -117,49 +122,49 @@ impl Routes<'_> {
         &self,
         priority: Priority,
         country: Option<Country>,
-    ) -> impl Iterator<Item = (usize, Standing)> {
-        let usable = self.standings.iter().copied().enumerate().filter(|(_, s)| *s != Standing::Out);
+    ) -> impl Iterator<Item = (usize, GatewayState)> {
+        let usable = self.states.iter().copied().enumerate().filter(|(_, state)| takes_any(*state));
         usable.filter(move |(index, _)| self.gateways[*index].serves(priority, country))
     }
 
-    /// Of those, the ones that are well; or, where none is, the ones that stand best.
-    fn best(&self, priority: Priority, country: Option<Country>) -> Vec<(usize, Standing)> {
+    /// The healthy ones of these gateways, or those in the best state if none is healthy.
+    fn best(&self, priority: Priority, country: Option<Country>) -> Vec<(usize, GatewayState)> {
         let mut candidates: Vec<_> = self.serving(priority, country).collect();
-        let best = candidates.iter().map(|(_, standing)| *standing).min();
-        candidates.retain(|(_, standing)| match best {
-            Some(best) if best.is_well() => standing.is_well(),
-            best => Some(*standing) == best,
+        let best = candidates.iter().map(|(_, state)| *state).min_by_key(|state| state.rank());
+        candidates.retain(|(_, state)| match best {
+            Some(best) if is_healthy(best) => is_healthy(*state),
+            best => Some(*state) == best,
         });
         candidates
     }
 
-    fn role(&self, of: usize, own: Standing, priority: Priority, country: Option<Country>) -> Role {
-        if own == Standing::Out || !self.gateways[of].serves(priority, country) {
+    fn role(&self, of: usize, own: GatewayState, priority: Priority, country: Option<Country>) -> Role {
+        if !takes_any(own) || !self.gateways[of].serves(priority, country) {
             return Role::Nothing;
         }
         let mut candidates = self.best(priority, country);
-        if own == Standing::Probing && !candidates.iter().any(|(index, _)| *index == of) {
-            // Others can take such a message. Where a life is in danger, seconds are not for an experiment.
+        if own == GatewayState::Probing && !candidates.iter().any(|(index, _)| *index == of) {
+            // Others can take such a message. If a life is in danger, there is no time for an experiment.
             if priority == Priority::LifeThreatening {
                 return Role::Nothing;
             }
-            // It tries one message of those that it would have if it were well.
-            candidates.push((of, Standing::Well));
+            // It tries one of the messages that it would have if it were up.
+            candidates.push((of, GatewayState::Up));
             candidates.sort_unstable_by_key(|(index, _)| *index);
             return self.among(of, &candidates).on_trial();
         }
         self.among(of, &candidates)
     }
 
-    /// The role of one among those that may take a message and are equally well.
-    fn among(&self, of: usize, candidates: &[(usize, Standing)]) -> Role {
+    /// The role of one gateway among those that may take a message and are in the same state.
+    fn among(&self, of: usize, candidates: &[(usize, GatewayState)]) -> Role {
         let tier_of = |index: usize| self.gateways[index].priority;
         let Some(first) = candidates.iter().map(|(index, _)| tier_of(*index)).min() else {
             return Role::Nothing;
         };
         let tier: Vec<_> = candidates.iter().filter(|(index, _)| tier_of(*index) == first).collect();
         let weighted = tier.iter().any(|(index, _)| self.gateways[*index].weight > 0);
-        // Where all of a tier are reserves, they share alike.
+        // If all gateways of a tier have weight 0, they share equally.
         let weight = |index: usize| if weighted { u32::from(self.gateways[index].weight) } else { 1 };
         let members = || tier.iter().filter(|(index, _)| weight(*index) > 0);
         if members().any(|(index, _)| *index == of) {
@@ -175,8 +180,8 @@ impl Routes<'_> {
         if !candidates.iter().any(|(index, _)| *index == of) {
             return Role::Nothing;
         }
-        // The tier is slowed down: who comes after it helps.
-        let helps = members().all(|(_, standing)| *standing == Standing::Slowed);
+        // The whole tier is slowed down, so the next tier helps.
+        let helps = members().all(|(_, state)| *state == GatewayState::Throttled);
         let reserve = tier.iter().any(|(index, _)| *index == of);
         let rest = candidates.iter().map(|(index, _)| tier_of(*index)).filter(|tier| *tier > first);
         let next = !tier.iter().any(|(index, _)| weight(*index) == 0) && rest.min() == Some(tier_of(of));
@@ -198,17 +203,17 @@ mod tests {
         code.parse().unwrap()
     }
 
-    /// The roles of all, for urgent messages to a number of `country`.
-    fn roles(gateways: &[GatewayRoute], standings: &[Standing], of: Option<&str>) -> Vec<Role> {
-        let routes = Routes { gateways, standings };
-        let role = |(index, standing): (usize, &Standing)| {
-            routes.role(index, *standing, Priority::Urgent, of.map(country))
+    /// The roles of all gateways for urgent messages to a number of country `of`.
+    fn roles(gateways: &[GatewayRoute], states: &[GatewayState], of: Option<&str>) -> Vec<Role> {
+        let routes = Routes { gateways, states };
+        let role = |(index, state): (usize, &GatewayState)| {
+            routes.role(index, *state, Priority::Urgent, of.map(country))
         };
-        standings.iter().enumerate().map(role).collect()
+        states.iter().enumerate().map(role).collect()
     }
 
+    use GatewayState::{Down, Paused, Probing, Stopped, Suspect, Throttled, Up};
     use Role::{Beside, Handed, Nothing, Trial};
-    use Standing::{Out, Probing, Slowed, Suspect, Well};
 
     const WHOLE: Role = Role::WHOLE;
     const TRIAL: Role = Trial { lo: 0, hi: SLOTS, late: true };
@@ -216,41 +221,41 @@ mod tests {
     #[test]
     fn the_lowest_priority_that_is_well_takes_all_and_the_next_what_it_hands_over() {
         let two = [gateway("a", 1, 100), gateway("b", 2, 100)];
-        for (standings, expected) in [
-            ([Well, Well], [WHOLE, Handed]),
-            ([Out, Well], [Nothing, WHOLE]),
-            ([Well, Out], [WHOLE, Nothing]),
-            ([Suspect, Well], [Nothing, WHOLE]),
+        for (states, expected) in [
+            ([Up, Up], [WHOLE, Handed]),
+            ([Paused, Up], [Nothing, WHOLE]),
+            ([Up, Paused], [WHOLE, Nothing]),
+            ([Suspect, Up], [Nothing, WHOLE]),
             ([Suspect, Suspect], [WHOLE, Handed]),
-            ([Suspect, Out], [WHOLE, Nothing]),
-            ([Slowed, Well], [WHOLE, Beside]),
-            ([Slowed, Slowed], [WHOLE, Beside]),
-            ([Slowed, Suspect], [WHOLE, Nothing]),
-            ([Probing, Well], [TRIAL, WHOLE]),
-            ([Well, Probing], [WHOLE, Trial { lo: 0, hi: 0, late: false }]),
-            ([Slowed, Probing], [WHOLE, Trial { lo: 0, hi: 0, late: true }]),
+            ([Suspect, Paused], [WHOLE, Nothing]),
+            ([Throttled, Up], [WHOLE, Beside]),
+            ([Throttled, Throttled], [WHOLE, Beside]),
+            ([Throttled, Suspect], [WHOLE, Nothing]),
+            ([Probing, Up], [TRIAL, WHOLE]),
+            ([Up, Probing], [WHOLE, Trial { lo: 0, hi: 0, late: false }]),
+            ([Throttled, Probing], [WHOLE, Trial { lo: 0, hi: 0, late: true }]),
             ([Probing, Probing], [WHOLE, Handed]),
             ([Probing, Suspect], [TRIAL, WHOLE]),
-            ([Out, Out], [Nothing, Nothing]),
+            ([Down, Stopped], [Nothing, Nothing]),
         ] {
-            assert_eq!(roles(&two, &standings, None), expected, "{standings:?}");
+            assert_eq!(roles(&two, &states, None), expected, "{states:?}");
         }
     }
 
     #[test]
     fn where_a_life_is_in_danger_nobody_tries_while_another_can_take_it() {
         let two = [gateway("a", 1, 100), gateway("b", 2, 100)];
-        for (standings, expected) in [
-            ([Probing, Well], [Nothing, WHOLE]),
-            ([Probing, Slowed], [Nothing, WHOLE]),
+        for (states, expected) in [
+            ([Probing, Up], [Nothing, WHOLE]),
+            ([Probing, Throttled], [Nothing, WHOLE]),
             ([Probing, Suspect], [Nothing, WHOLE]),
-            ([Well, Probing], [WHOLE, Nothing]),
-            ([Probing, Out], [WHOLE, Nothing]),
+            ([Up, Probing], [WHOLE, Nothing]),
+            ([Probing, Paused], [WHOLE, Nothing]),
             ([Probing, Probing], [WHOLE, Handed]),
         ] {
-            let routes = Routes { gateways: &two, standings: &standings };
-            let role = |index| routes.role(index, standings[index], Priority::LifeThreatening, None);
-            assert_eq!([role(0), role(1)], expected, "{standings:?}");
+            let routes = Routes { gateways: &two, states: &states };
+            let role = |index| routes.role(index, states[index], Priority::LifeThreatening, None);
+            assert_eq!([role(0), role(1)], expected, "{states:?}");
         }
     }
 
@@ -258,14 +263,14 @@ mod tests {
     fn weights_share_a_tier_and_a_weight_of_nothing_waits() {
         let three = [gateway("a", 1, 30), gateway("b", 1, 70), gateway("c", 1, 0)];
         let own = |lo, hi| Role::Own { lo, hi };
-        for (standings, expected) in [
-            ([Well, Well, Well], [own(0, 3_000), own(3_000, SLOTS), Handed]),
-            ([Well, Out, Well], [WHOLE, Nothing, Handed]),
-            ([Out, Out, Well], [Nothing, Nothing, WHOLE]),
-            ([Slowed, Well, Well], [own(0, 3_000), own(3_000, SLOTS), Handed]),
-            ([Slowed, Slowed, Well], [own(0, 3_000), own(3_000, SLOTS), Beside]),
+        for (states, expected) in [
+            ([Up, Up, Up], [own(0, 3_000), own(3_000, SLOTS), Handed]),
+            ([Up, Paused, Up], [WHOLE, Nothing, Handed]),
+            ([Paused, Paused, Up], [Nothing, Nothing, WHOLE]),
+            ([Throttled, Up, Up], [own(0, 3_000), own(3_000, SLOTS), Handed]),
+            ([Throttled, Throttled, Up], [own(0, 3_000), own(3_000, SLOTS), Beside]),
         ] {
-            assert_eq!(roles(&three, &standings, None), expected, "{standings:?}");
+            assert_eq!(roles(&three, &states, None), expected, "{states:?}");
         }
     }
 
@@ -276,21 +281,21 @@ mod tests {
         let mut life = gateway("life", 0, 100);
         life.priorities = vec![Priority::LifeThreatening];
         let gateways = [abroad, life, gateway("home", 2, 100)];
-        let all = [Well; 3];
+        let all = [Up; 3];
         assert_eq!(roles(&gateways, &all, Some("BE")), [WHOLE, Nothing, Handed]);
         assert_eq!(roles(&gateways, &all, Some("NL")), [Nothing, Nothing, WHOLE]);
-        assert_eq!(roles(&gateways, &[Well, Well, Out], Some("NL")), [Nothing; 3]);
-        let routes = Routes { gateways: &gateways, standings: &all };
-        assert_eq!(routes.role(1, Well, Priority::LifeThreatening, Some(country("BE"))), WHOLE);
+        assert_eq!(roles(&gateways, &[Up, Up, Paused], Some("NL")), [Nothing; 3]);
+        let routes = Routes { gateways: &gateways, states: &all };
+        assert_eq!(routes.role(1, Up, Priority::LifeThreatening, Some(country("BE"))), WHOLE);
         assert!(routes.has_alternative(2, Priority::Urgent, Some(country("BE"))));
         assert!(!routes.has_alternative(2, Priority::Urgent, Some(country("NL"))));
-        let suspect = Routes { gateways: &gateways, standings: &[Suspect, Well, Well] };
+        let suspect = Routes { gateways: &gateways, states: &[Suspect, Up, Up] };
         assert!(!suspect.has_alternative(2, Priority::Urgent, Some(country("BE"))));
         assert_eq!(routes.unserved(), Vec::<String>::new());
-        let routes = Routes { gateways: &gateways, standings: &[Well, Out, Out] };
+        let routes = Routes { gateways: &gateways, states: &[Up, Paused, Paused] };
         assert!(routes.unserved().contains(&"normal: other countries".to_owned()));
         let home = [gateway("home", 2, 100)];
-        let routes = Routes { gateways: &home, standings: &[Out] };
+        let routes = Routes { gateways: &home, states: &[Paused] };
         assert!(routes.unserved().contains(&"normal: all countries".to_owned()));
     }
 
@@ -307,7 +312,7 @@ mod tests {
     #[test]
     fn weights_hold_for_a_large_alert_and_for_a_small_one() {
         let two = [gateway("a", 1, 30), gateway("b", 1, 70)];
-        let first = roles(&two, &[Well, Well], None)[0];
+        let first = roles(&two, &[Up, Up], None)[0];
         for start in [1_u64, 777, 1_000_003, 4_000_000_000, 1_795_449_600_000_000] {
             let taken = |count| (start..start + count).filter(|id| falls_into(first, *id)).count();
             assert!((2_800..=3_200).contains(&taken(10_000)), "{}", taken(10_000));
@@ -333,14 +338,14 @@ mod tests {
         #[test]
         fn what_a_usable_gateway_serves_has_one_owner(
             all in prop::collection::vec(
-                (any_gateway(), prop::sample::select(vec![Well, Slowed, Suspect, Out])), 1..6),
+                (any_gateway(), prop::sample::select(vec![Up, Throttled, Suspect, Paused, Down, Stopped])), 1..6),
             id in 1..1_000_000_u64,
         ) {
-            let (gateways, standings): (Vec<_>, Vec<_>) = all.into_iter().unzip();
-            let routes = Routes { gateways: &gateways, standings: &standings };
+            let (gateways, states): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+            let routes = Routes { gateways: &gateways, states: &states };
             for priority in Priority::ALL {
                 for country in [None, Some(country("NL")), Some(country("BE"))] {
-                    let role = |index| routes.role(index, standings[index], *priority, country);
+                    let role = |index| routes.role(index, states[index], *priority, country);
                     let owners: Vec<usize> = (0..gateways.len()).filter(|i| falls_into(role(*i), id)).collect();
                     let served = routes.serving(*priority, country).next().is_some();
                     prop_assert_eq!(owners.len(), usize::from(served));

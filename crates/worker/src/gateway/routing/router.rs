@@ -1,14 +1,15 @@
-//! Who takes what, now: brings together how the gateways do in this process, what other processes report and what operators
-//! ordered, and tells every channel what it may take. Each process does so for itself; there is no leader.
+//! The router: combines the states of the gateways in this process, the reports of other processes and the orders of
+//! operators, and publishes which gateway may take what. Each process does this by itself; there is no leader.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use klaroen_domain::alert::Priority;
+use klaroen_domain::gateway::GatewayState;
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
-use klaroen_store::claims::{Part, Role};
+use klaroen_store::claims::Part;
 use klaroen_store::gateways::GatewayReport;
 use klaroen_store::{Store, StoreError};
 use metrics::gauge;
@@ -17,61 +18,57 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::gateway::circuit_breaker::standing_of;
 use crate::gateway::handle::GatewayHandle;
-use crate::gateway::routing::allocation::{GatewayRoute, Routes, Standing};
+use crate::gateway::routing::allocation::{GatewayRoute, Routes, is_usable, no_share};
+use crate::lease::sharing::Sharing;
 
-/// How often silence and the like are looked for.
+/// How often the breakers check what is due.
 const TICK: Duration = Duration::from_millis(250);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
-/// How long a report counts.
+/// How long a report is valid.
 const COUNTS: Duration = Duration::from_secs(3);
-/// Where nobody shares the database, what has not changed is written this seldom: each time costs a wait for the disk.
+/// If the process is alone on its database, unchanged reports are written this seldom, because each one waits for the
+/// disk.
 const REPORT_ALONE: Duration = Duration::from_secs(5);
 const COUNTS_ALONE: Duration = Duration::from_secs(15);
-/// How often receipts are looked at: they speak of minutes.
+/// How often receipts are evaluated: their figures cover minutes.
 const RECEIPTS_EVERY: Duration = Duration::from_secs(15);
 
-/// What a gateway may take.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Taking {
-    Nothing,
-    /// Whatever is due.
-    All,
-    Part(Arc<Part>),
-}
-
-/// What every gateway may take, in the order of the configuration.
-pub(crate) type RoutingPlan = Arc<Vec<Taking>>;
+/// The share of each gateway, in the order of the configuration.
+pub(crate) type RoutingPlan = Arc<Vec<Arc<Part>>>;
 
 /// Shared by all channels of a worker.
 pub(crate) struct Router {
     store: Store,
+    sharing: Sharing,
     clock: Arc<dyn Clock>,
     worker: Uuid,
     routes: Vec<GatewayRoute>,
-    /// In the order of `routes`; `None` for one without channels.
+    /// In the order of `routes`; `None` for a gateway without channels here.
     handles: Vec<Option<Arc<GatewayHandle>>>,
     state: Mutex<State>,
     plan: watch::Sender<RoutingPlan>,
-    /// Something is to be reported now.
+    /// Notified when a change must be reported at once.
     urgent: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The best that other processes say of a gateway.
-    others: HashMap<String, Standing>,
-    standings: Vec<Standing>,
+    /// The best state that other processes report of each gateway.
+    elsewhere: HashMap<String, GatewayState>,
+    states: Vec<GatewayState>,
     unserved: Vec<String>,
-    /// What operators ordered is known. Before, nothing is sent: it may be through a gateway that was taken out of use.
+    /// Whether the orders of operators are known. Nothing is sent before, because an operator may have stopped the
+    /// gateway.
     orders_known: bool,
 }
 
 impl Router {
-    /// `routes`: every configured gateway. One that has channels and no route takes everything, after those that have one.
+    /// `routes` has every configured gateway. A gateway with channels and without a route takes everything, after those
+    /// with a route.
     pub(crate) fn new(
         store: Store,
+        sharing: Sharing,
         clock: Arc<dyn Clock>,
         worker: Uuid,
         mut routes: Vec<GatewayRoute>,
@@ -86,9 +83,10 @@ impl Router {
         }
         let of = |route: &GatewayRoute| handles.iter().find(|c| c.name() == route.name).cloned();
         let handles = routes.iter().map(of).collect();
-        let (plan, _) = watch::channel(Arc::new(vec![Taking::Nothing; routes.len()]));
+        let (plan, _) =
+            watch::channel(Arc::new(routes.iter().map(|_| Arc::new(no_share())).collect::<Vec<_>>()));
         let (state, urgent) = (Mutex::default(), Notify::new());
-        let this = Self { store, clock, worker, routes, handles, state, plan, urgent };
+        let this = Self { store, sharing, clock, worker, routes, handles, state, plan, urgent };
         this.recompute();
         Arc::new(this)
     }
@@ -97,13 +95,13 @@ impl Router {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of a gateway, and what every gateway may take.
+    /// The index of a gateway, and the shares of all gateways.
     pub(crate) fn subscribe(&self, gateway: &str) -> (usize, watch::Receiver<RoutingPlan>) {
         let index = self.routes.iter().position(|route| route.name == gateway);
         (index.unwrap_or(usize::MAX), self.plan.subscribe())
     }
 
-    /// Whether another gateway can take such a message now. `country` is asked for only where it matters.
+    /// Whether another gateway can take such a message now. `country` is computed only if it matters.
     pub(crate) fn has_alternative(
         &self,
         of: usize,
@@ -116,50 +114,45 @@ impl Router {
         let named = self.routes.iter().any(|route| !route.countries.is_empty());
         let country = if named { country() } else { None };
         let state = self.state();
-        Routes { gateways: &self.routes, standings: &state.standings }.has_alternative(of, priority, country)
+        Routes { gateways: &self.routes, states: &state.states }.has_alternative(of, priority, country)
     }
 
-    /// A gateway stands differently: everybody is told what they may take now, and the other processes hear of it.
+    /// The state of a gateway changed: recomputes the plan and reports the change to other processes.
     pub(crate) fn on_change(&self) {
         self.recompute();
         self.urgent.notify_one();
     }
 
-    /// Works out who may take what.
+    /// Computes and publishes the shares of all gateways.
     fn recompute(&self) {
-        // All of it under the lock, so that an older plan does not come after a newer one.
+        // All of it happens under the lock, so that an older plan never replaces a newer one.
         let mut state = self.state();
-        let own: Vec<Standing> = self
+        let own: Vec<GatewayState> = self
             .handles
             .iter()
-            .map(|handle| handle.as_ref().map_or(Standing::Out, |handle| handle.standing()))
+            .map(|handle| handle.as_ref().map_or(GatewayState::Down, |handle| handle.routing_state()))
             .collect();
-        let best = |(route, own): (&GatewayRoute, &Standing)| {
-            state.others.get(&route.name).map_or(*own, |other| (*other).min(*own))
+        let best = |(route, own): (&GatewayRoute, &GatewayState)| {
+            state.elsewhere.get(&route.name).map_or(*own, |other| better(*other, *own))
         };
-        let standings: Vec<Standing> = self.routes.iter().zip(&own).map(best).collect();
-        let routes = Routes { gateways: &self.routes, standings: &standings };
-        let plan: Vec<Taking> = own
-            .iter()
-            .enumerate()
-            .map(
-                |(index, own)| {
-                    if state.orders_known { taking(routes.part(index, *own)) } else { Taking::Nothing }
-                },
-            )
-            .collect();
+        let states: Vec<GatewayState> = self.routes.iter().zip(&own).map(best).collect();
+        let routes = Routes { gateways: &self.routes, states: &states };
+        let share = |(index, own): (usize, &GatewayState)| {
+            Arc::new(if state.orders_known { routes.share(index, *own) } else { no_share() })
+        };
+        let plan: Vec<Arc<Part>> = own.iter().enumerate().map(share).collect();
         let unserved = routes.unserved();
         if state.orders_known && unserved != state.unserved && !unserved.is_empty() {
-            tracing::warn!(?unserved, "no gateway takes these messages now: they wait");
+            tracing::warn!(?unserved, "no usable gateway for these messages; they wait");
         }
         for (index, handle) in self.handles.iter().enumerate() {
             let Some(handle) = handle else { continue };
-            let mut others = standings.iter().enumerate().filter(|(other, _)| *other != index);
-            handle.set_only_gateway(!others.any(|(_, standing)| *standing < Standing::Probing));
-            let usable = if standings[index] < Standing::Probing { 1.0 } else { 0.0 };
+            let mut others = states.iter().enumerate().filter(|(other, _)| *other != index);
+            handle.set_only_gateway(!others.any(|(_, state)| is_usable(*state)));
+            let usable = if is_usable(states[index]) { 1.0 } else { 0.0 };
             gauge!("klaroen_gateway_usable", "gateway" => handle.name().to_owned()).set(usable);
         }
-        (state.standings, state.unserved) = (standings, unserved);
+        (state.states, state.unserved) = (states, unserved);
         self.plan.send_if_modified(|before| {
             let changed = **before != plan;
             if changed {
@@ -182,7 +175,7 @@ impl Router {
                 () = shutdown.cancelled() => return,
                 () = self.urgent.notified() => exchange_at = Instant::now(),
                 _ = ticks.tick() => {}
-                // An order of an operator is announced like a new alert; the next tick looks for it.
+                // The order of an operator is announced like a new alert. The next tick reads it.
                 () = wake.notified() => {
                     exchange_at = exchange_at.min(Instant::now() + TICK);
                     continue;
@@ -196,14 +189,14 @@ impl Router {
             if Instant::now() >= exchange_at {
                 exchange_at = Instant::now() + REPORT_EVERY;
                 if let Err(error) = self.exchange_reports(&mut last).await {
-                    tracing::debug!(%error, "gateways: what was known before counts");
+                    tracing::debug!(%error, "gateway reports not exchanged; using the previous ones");
                 }
                 self.recompute();
             }
         }
     }
 
-    /// Tells the others how the gateways do here, and hears how they do elsewhere and what operators ordered.
+    /// Reports the states here, and reads the states elsewhere and the orders of operators.
     async fn exchange_reports(&self, last: &mut LastReport) -> Result<(), StoreError> {
         let orders = self.store.gateway_pauses().await?;
         let mut stopped = false;
@@ -213,7 +206,7 @@ impl Router {
         }
         self.state().orders_known = true;
         if stopped {
-            // Nothing more is taken before the others hear that it is stopped: an operator relies on it.
+            // Nothing more may be taken before the others read that the gateway is stopped: an operator relies on it.
             self.recompute();
         }
         let now = self.clock.now();
@@ -224,14 +217,16 @@ impl Router {
                 handle.record_receipts(times.get(handle.name()).copied());
             }
         }
-        if self.store.is_shared() {
+        if self.sharing == Sharing::Shared {
             let reports = self.store.gateway_reports(now).await?;
-            self.state().others = best(&reports, self.worker);
+            self.state().elsewhere = best(&reports, self.worker);
         }
         let reports: Vec<GatewayReport> =
             self.handles.iter().flatten().map(|handle| handle.report(now)).collect();
-        let (every, counts) =
-            if self.store.is_shared() { (REPORT_EVERY, COUNTS) } else { (REPORT_ALONE, COUNTS_ALONE) };
+        let (every, counts) = match self.sharing {
+            Sharing::Shared => (REPORT_EVERY, COUNTS),
+            Sharing::Alone => (REPORT_ALONE, COUNTS_ALONE),
+        };
         let states: Vec<_> = reports.iter().map(|report| (report.state, report.reason.clone())).collect();
         let news = last.states != states;
         if news || last.at.is_none_or(|at| at.elapsed() >= every.mul_f64(0.9)) {
@@ -244,50 +239,46 @@ impl Router {
         Ok(())
     }
 
-    /// Takes back what was said of the gateways.
+    /// Deletes this worker's reports.
     pub(crate) async fn withdraw_reports(&self) {
         if let Err(error) = self.store.forget_gateway_reports(self.worker, self.clock.now()).await {
-            tracing::debug!(%error, "what this worker said of its gateways runs out by itself");
+            tracing::debug!(%error, "could not delete the gateway reports of this worker: they expire by themselves");
         }
     }
 }
 
-/// What was reported last.
+/// The last report.
 #[derive(Default)]
 struct LastReport {
     at: Option<Instant>,
-    states: Vec<(klaroen_domain::gateway::GatewayState, String)>,
-    /// When receipts were looked at.
+    states: Vec<(GatewayState, String)>,
+    /// When receipts were evaluated.
     receipts: Option<Instant>,
 }
 
-/// The best that processes other than `worker` say of each gateway; one that holds no channel of it knows nothing.
-fn best(reports: &[GatewayReport], worker: Uuid) -> HashMap<String, Standing> {
-    let mut best: HashMap<String, Standing> = HashMap::new();
+/// The best state of each gateway that other processes than `worker` report. A process without a channel of a gateway
+/// knows nothing about it.
+fn best(reports: &[GatewayReport], worker: Uuid) -> HashMap<String, GatewayState> {
+    let mut best: HashMap<String, GatewayState> = HashMap::new();
     for report in reports.iter().filter(|report| report.worker != worker && report.channels_held > 0) {
-        let standing = standing_of(report.state);
-        let known = best.entry(report.gateway.clone()).or_insert(standing);
-        *known = (*known).min(standing);
+        let known = best.entry(report.gateway.clone()).or_insert(report.state);
+        *known = better(*known, report.state);
     }
     best
 }
 
-fn taking(part: Part) -> Taking {
-    if part.is_nothing() {
-        return Taking::Nothing;
-    }
-    let whole = Priority::ALL.iter().all(|priority| part.of(*priority).all().all(|role| role == Role::WHOLE));
-    if whole { Taking::All } else { Taking::Part(Arc::new(part)) }
+const fn better(a: GatewayState, b: GatewayState) -> GatewayState {
+    if b.rank() < a.rank() { b } else { a }
 }
 
 #[cfg(test)]
 mod tests {
-    use klaroen_domain::gateway::GatewayState;
     use klaroen_domain::time::{ManualClock, Timestamp};
     use klaroen_store::seal::Keys;
     use klaroen_store::{Actor, StoreOptions};
 
     use super::*;
+    use crate::gateway::routing::allocation::is_everything;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_449_600_000);
 
@@ -302,17 +293,24 @@ mod tests {
         let mut guard = handle.bind();
         assert!(guard.set_up(true));
         let clock = Arc::new(ManualClock::new(NOW));
-        let router = Router::new(store.clone(), clock, Uuid::nil(), Vec::new(), &[Arc::clone(&handle)]);
-        let (seat, plan) = router.subscribe("main");
-        let takes = || plan.borrow()[seat].clone();
+        let router = Router::new(
+            store.clone(),
+            Sharing::Alone,
+            clock,
+            Uuid::nil(),
+            Vec::new(),
+            &[Arc::clone(&handle)],
+        );
+        let (index, plan) = router.subscribe("main");
+        let takes = || plan.borrow()[index].clone();
         let mut last = LastReport::default();
         router.exchange_reports(&mut last).await.unwrap();
         router.recompute();
-        assert_eq!(takes(), Taking::All);
+        assert!(is_everything(&takes()));
         store.pause_gateway(organisation.id, Actor::System, "main", None, NOW).await.unwrap();
         router.exchange_reports(&mut last).await.unwrap();
         let reports = store.gateway_reports(NOW).await.unwrap();
         assert_eq!(reports.iter().map(|report| report.state).collect::<Vec<_>>(), [GatewayState::Stopped]);
-        assert_eq!(takes(), Taking::Nothing, "before anybody could read the report");
+        assert!(takes().is_nothing(), "before anybody could read the report");
     }
 }

@@ -1,28 +1,30 @@
-//! How much to claim at once: enough that the wire never waits for the disk, little enough that a crash leaves few in doubt.
+//! How much to claim at once: enough that the connection never waits for the disk, but little enough that a crash
+//! leaves few deliveries in doubt.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A claim is what can be handed over in this time: about the time of one commit.
+/// A claim has what can be submitted in this time, which is about the time of one commit.
 const HANDOVER: Duration = Duration::from_millis(20);
-/// Under a limit it is what can be handed over in twice the time that claims take, so that the limit is reached however far the
-/// database is, but in no more than this time: what was claimed is what a crash leaves in doubt.
+/// Under a rate limit a claim has what can be submitted in twice the time that claims take, so that the limit is
+/// reached even if the database is slow. It has no more than this time allows, because claimed deliveries are in doubt
+/// after a crash.
 const HANDOVER_MOST: Duration = Duration::from_millis(100);
 /// Rows of one transaction.
 const MOST: u32 = 1_000;
-/// A sample is this much busy time or this many answers: less says little.
+/// A sample has this much busy time or this many responses; less says little.
 const SAMPLE: Duration = Duration::from_millis(20);
 const ANSWERS: u32 = 100;
-/// No measured time is taken for shorter than this: a division by next to nothing says nothing.
+/// No measured time counts as shorter than this, because a quotient with a tiny divisor says nothing.
 const SHORTEST: Duration = Duration::from_millis(1);
 /// Weight of the newest sample.
 const WEIGHT: f64 = 0.3;
 
-/// How many deliveries to claim. `pace`: measured messages per second; `limit`: segments per second; `window`: how many may
-/// be under way at once; `latency`: how long claims take.
+/// How many deliveries to claim. `pace` is the measured number of messages per second, `limit` the number of segments
+/// per second, `window` how many may be in flight and `latency` how long claims take.
 ///
-/// Without a limit it is at least the window, so that a gateway which has shown nothing yet is filled; under a limit it is
+/// Without a limit it is at least the window, so that a gateway without measurements is filled. Under a limit it is
 /// what the tokens of the time allow, because the rest would only wait under a lease.
 pub(crate) fn claim_size(pace: f64, limit: Option<f64>, window: usize, latency: &ClaimLatency) -> u32 {
     let most = usize::try_from(MOST).unwrap_or(usize::MAX);
@@ -33,7 +35,7 @@ pub(crate) fn claim_size(pace: f64, limit: Option<f64>, window: usize, latency: 
     u32::try_from(size.clamp(1, most)).unwrap_or(MOST)
 }
 
-/// What is handed over at `rate` messages per second in the time of about one commit.
+/// How many messages are submitted in the time of about one commit, at `rate` messages per second.
 pub(crate) fn per_commit(rate: f64) -> usize {
     in_time(rate, HANDOVER)
 }
@@ -43,42 +45,42 @@ fn in_time(rate: f64, time: Duration) -> usize {
     (rate * time.as_secs_f64()).ceil() as usize
 }
 
-/// How long claims take. The next one begins when half of the last one is left, so that half has to last as long.
+/// How long claims take. The next claim begins when half of the last one is left, so that half must last as long.
 #[derive(Debug, Default)]
 pub(crate) struct ClaimLatency {
     took: Duration,
 }
 
 impl ClaimLatency {
-    /// A claim took so long. A single one that waited for seconds says no more than that it was slow.
+    /// Records the duration of a claim. It is capped, because a single slow claim says little.
     pub(crate) fn record(&mut self, took: Duration) {
         self.took = self.took.mul_f64(1.0 - WEIGHT) + took.min(HANDOVER_MOST).mul_f64(WEIGHT);
     }
 
-    /// For how long a claim is to last under a limit.
+    /// How long a claim is to last under a limit.
     fn time(&self) -> Duration {
         self.took.saturating_mul(2).clamp(HANDOVER, HANDOVER_MOST)
     }
 }
 
-/// Measures throughput over the time in which something was under way; the time in between says nothing about the wire.
+/// Measures throughput over the time in which something was in flight. Idle time says nothing about the connection.
 #[derive(Debug, Default)]
 pub(crate) struct Throughput {
     rate: f64,
-    /// Since when something is under way and not yet in `busy`.
+    /// Since when something is in flight, as far as that time is not in `busy` yet.
     since: Option<Instant>,
-    /// Of the present sample.
+    /// The busy time of the present sample.
     busy: Duration,
     answered: u32,
 }
 
 impl Throughput {
-    /// Something is under way from `now` on, if nothing was before.
+    /// Something is in flight from `now` on.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.since.get_or_insert(now);
     }
 
-    /// `answered` messages were answered by `now`; `more`: others are still under way.
+    /// `answered` messages were answered by `now`. `more` is whether others are still in flight.
     pub(crate) fn record(&mut self, now: Instant, answered: usize, more: bool) {
         self.answered = self.answered.saturating_add(u32::try_from(answered).unwrap_or(u32::MAX));
         let since = self.since.replace(now).unwrap_or(now);
@@ -93,12 +95,12 @@ impl Throughput {
         }
     }
 
-    /// Messages per second; 0 where nothing was measured yet.
+    /// Messages per second; 0 if nothing was measured yet.
     pub(crate) const fn rate(&self) -> f64 {
         self.rate
     }
 
-    /// Messages per second, from a handful of answers where nothing better is known: what a gateway is slowed down from.
+    /// Messages per second, estimated from few responses if nothing better is known. The pace is cut relative to it.
     pub(crate) fn guess(&self) -> f64 {
         if self.rate > 0.0 {
             return self.rate;
@@ -138,7 +140,7 @@ mod tests {
     fn under_a_limit_a_claim_lasts_until_the_next_one_is_there() {
         let mut latency = ClaimLatency::default();
         let size = |latency: &ClaimLatency| claim_size(500.0, Some(500.0), 50, latency);
-        // Milliseconds that claims take → claim. Half of it is what leaves meanwhile.
+        // Milliseconds that claims take → claim. Half of the claim is submitted meanwhile.
         for (took, expected) in [(3, 10), (10, 10), (30, 30), (5_000, 50), (3, 10)] {
             for _ in 0..100 {
                 latency.record(Duration::from_millis(took));
@@ -160,7 +162,7 @@ mod tests {
             throughput.begin(Instant::now());
             tokio::time::advance(Duration::from_millis(10)).await;
             throughput.record(Instant::now(), 10, false);
-            // The disk, or nothing to do.
+            // Waiting for the disk, or nothing to do.
             tokio::time::advance(Duration::from_mins(1)).await;
         }
         assert!((throughput.rate() - 1000.0).abs() < 1e-6, "{}", throughput.rate());

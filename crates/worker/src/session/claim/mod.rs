@@ -1,4 +1,4 @@
-//! Claiming: the journal entry before the first byte, and the texts that belong to it.
+//! Claiming: leases deliveries before anything is sent, and reads their texts.
 
 pub(crate) mod batch_size;
 
@@ -17,20 +17,22 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway::request::Attempt;
-use crate::gateway::routing::router::Taking;
+use crate::SettleAfter;
+use crate::gateway::routing::allocation::is_everything;
 use crate::outcome_writer::{FIRST_WAIT, LONGEST_WAIT};
+use crate::session::attempt::Attempt;
 use crate::session::message_cache::{MessageCache, Outgoing};
 
-/// How long a delivery is leased: above any gateway's own time-out.
+/// How long a delivery is leased: longer than any gateway's own time-out.
 pub(crate) const LEASE: Duration = Duration::from_mins(1);
-/// Clocks may differ this much, and the result must be written before the lease ends.
+/// Clocks may differ by this much, and the result must be written before the lease ends.
 const SKEW: Duration = Duration::from_secs(10);
-/// A delivery that could not be handed over in this time goes back: under its lease nobody else can send it.
+/// A delivery that could not be submitted in this time is put back, because no other channel can send it under this
+/// lease.
 const HANDOVER_MOST: Duration = Duration::from_secs(2);
-/// What goes again under the same lease has at least so long for its answer.
+/// A message that is submitted again under the same lease has at least this long for its answer.
 const AGAIN_LEAST: Duration = Duration::from_secs(20);
-/// When a text could not be read: the database is asked again then.
+/// How long a delivery whose text could not be read waits before it is due again.
 const READ_AGAIN: Duration = Duration::from_secs(5);
 
 /// A leased delivery with its text.
@@ -39,44 +41,45 @@ pub(crate) struct Ready {
     pub(crate) attempt: Attempt,
     pub(crate) phone: PhoneNumber,
     pub(crate) message: Arc<Outgoing>,
-    /// Not submitted after this time.
+    /// It is put back after this time.
     pub(crate) hand_over_by: Instant,
-    /// Its submit is given up at this time.
+    /// Its submit is abandoned at this time.
     pub(crate) deadline: Instant,
-    /// Messages that its request may have, itself included.
+    /// How many messages its request may have, including itself.
     pub(crate) together: u16,
 }
 
 impl Ready {
-    /// To be handed over once more in a request of up to `together` messages, after one of which nothing was taken.
+    /// The message for its next submit, in a request of up to `together` messages, after a batch was refused as a
+    /// whole.
     pub(crate) fn again(self, together: u16, now: Instant) -> Self {
         let last = self.deadline.checked_sub(AGAIN_LEAST).unwrap_or(now);
         Self { together, hand_over_by: last.min(now + HANDOVER_MOST), ..self }
     }
 }
 
-/// What a claim brought.
+/// The result of a claim.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) ready: Vec<Ready>,
-    /// Nothing was due: wait for a wake-up or for `next_due`.
+    /// Nothing was due: wait for a notification or for `next_due`.
     pub(crate) queue_is_empty: bool,
     /// How long until the next delivery is due.
     pub(crate) next_due: Option<Duration>,
 }
 
-/// A part of the queue, and what of it was looked at.
+/// A share of the queue, and how far it was scanned.
 type Scanned = (Arc<Part>, Scan);
 
-/// What the claims of a channel leave to the next one.
+/// State that one claim of a channel passes to the next.
 #[derive(Debug, Default)]
 pub(crate) struct ClaimState {
-    /// What was looked at, of which part of the queue.
+    /// How far the queue was scanned, and for which share.
     scanned: Option<Scanned>,
     turns: Turns,
 }
 
-/// What claiming needs.
+/// Everything that claiming needs.
 #[derive(Clone)]
 pub(crate) struct Claimer {
     pub(crate) store: Store,
@@ -85,20 +88,25 @@ pub(crate) struct Claimer {
     pub(crate) results: mpsc::Sender<Finished>,
     pub(crate) channel: ChannelName,
     pub(crate) known: Arc<Mutex<ClaimState>>,
-    /// The process ends, and what the database does not take now is given up.
+    pub(crate) settle_after: SettleAfter,
+    /// Cancelled when the process ends and results that the database does not take are abandoned.
     pub(crate) abandoned: CancellationToken,
 }
 
 impl Claimer {
-    /// Leases up to `limit` deliveries and finds their texts. One without a text is finished here, so that it comes to an
-    /// end and holds up nobody. Where it is not known whether they are leased, they are put back before this ends.
-    pub(crate) async fn claim(&self, limit: u32, taking: &Taking) -> Result<Batch, StoreError> {
+    /// Leases up to `limit` deliveries and reads their texts. A delivery whose text cannot be read gets its result
+    /// here, so that it does not block others. If it is not known whether the deliveries are leased, they are put back
+    /// before this returns.
+    ///
+    /// # Errors
+    /// Any error of the database: nothing is leased then.
+    pub(crate) async fn claim(&self, limit: u32, share: &Arc<Part>) -> Result<Batch, StoreError> {
         let (now, started, lease_token) = (self.clock.now(), Instant::now(), lease_token());
-        let claim = match self.lease(limit, taking, now, lease_token).await {
+        let claim = match self.lease(limit, share, now, lease_token).await {
             Ok(claim) => claim,
             Err(ClaimError::NotMade(error)) => return Err(error),
             Err(ClaimError::InDoubt(error)) => {
-                tracing::warn!(channel = %self.channel, %error, "a claim was not answered: it is given back");
+                tracing::warn!(channel = %self.channel, %error, "the database did not answer a claim: its deliveries are put back");
                 self.give_back(lease_token).await;
                 return Err(error);
             }
@@ -120,7 +128,9 @@ impl Claimer {
                 }),
                 Err(finished) => {
                     if self.results.send(finished).await.is_err() {
-                        tracing::error!("a result has nowhere to go: its delivery becomes unknown");
+                        tracing::error!(
+                            "result not recorded, because the result writer has stopped: the delivery becomes unknown"
+                        );
                     }
                 }
             }
@@ -131,7 +141,7 @@ impl Claimer {
     async fn lease(
         &self,
         limit: u32,
-        taking: &Taking,
+        share: &Arc<Part>,
         now: Timestamp,
         lease_token: i64,
     ) -> Result<Claim, ClaimError> {
@@ -139,30 +149,30 @@ impl Claimer {
         let request = ClaimRequest { channel: &self.channel, limit, lease_until, now, lease_token };
         let mut known = self.known.lock().await;
         let ClaimState { scanned, turns } = &mut *known;
-        match taking {
-            Taking::Nothing => Ok(Claim::default()),
-            Taking::All => self.store.claim(&request, turns).await,
-            Taking::Part(part) => {
-                let (_, scan) = match scanned {
-                    Some(known) if Arc::ptr_eq(&known.0, part) => known,
-                    other => other.insert((Arc::clone(part), Scan::default())),
-                };
-                self.store.claim_part(&request, part, scan, turns).await
-            }
+        if share.is_nothing() {
+            return Ok(Claim::default());
         }
+        if is_everything(share) {
+            return self.store.claim(&request, turns).await;
+        }
+        let (_, scan) = match scanned {
+            Some(known) if Arc::ptr_eq(&known.0, share) => known,
+            other => other.insert((Arc::clone(share), Scan::default())),
+        };
+        self.store.claim_part(&request, share, scan, turns).await
     }
 
-    /// Puts back what a claim may have leased that nobody got to see, as soon as the database takes it: not a byte of it was
-    /// handed over, but nobody else can know that.
+    /// Puts back deliveries that a claim without an answer may have leased, as soon as the database answers. None of
+    /// them was submitted, but only this process knows that.
     async fn give_back(&self, lease_token: i64) {
         let mut wait = FIRST_WAIT;
         loop {
             match self.store.give_back(&self.channel.gateway, lease_token, self.clock.now()).await {
                 Ok(deliveries) => {
-                    return tracing::info!(channel = %self.channel, deliveries, "a claim was given back");
+                    return tracing::info!(channel = %self.channel, deliveries, "the deliveries of an unanswered claim were put back");
                 }
                 Err(error) if error.is_retryable() && !self.abandoned.is_cancelled() => {
-                    tracing::debug!(channel = %self.channel, %error, "a claim was not given back yet");
+                    tracing::debug!(channel = %self.channel, %error, "the deliveries of an unanswered claim are not put back yet");
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = self.abandoned.cancelled() => {}
@@ -173,39 +183,43 @@ impl Claimer {
                     return tracing::error!(
                         channel = %self.channel,
                         %error,
-                        "a claim was not given back: its deliveries become unknown when their lease ends"
+                        "the deliveries of an unanswered claim were not put back: they become unknown when their leases end"
                     );
                 }
             }
         }
     }
 
-    /// Puts back what a claim brings that its session could not wait for. The writer of results waits for it.
+    /// Puts back the deliveries of a claim for which its session did not wait. The writer of results stays open for it.
     pub(crate) async fn put_back(self, claiming: impl Future<Output = Option<Batch>>) {
         let Some(batch) = claiming.await else { return };
         for ready in batch.ready {
             if self.results.send(ready.attempt.put_back(self.clock.now())).await.is_err() {
-                tracing::error!("a claim came too late: its deliveries become unknown when their lease ends");
+                tracing::error!(
+                    "a claim ended after its session and could not be put back: its deliveries become unknown when their leases end"
+                );
                 return;
             }
         }
     }
 
-    /// The text and the number of a delivery, or how it ends without them.
+    /// The text and the number of a delivery, or its result without them.
     async fn text(&self, claimed: Claimed) -> Result<(Attempt, PhoneNumber, Arc<Outgoing>), Finished> {
         let message = match self.messages.get(&self.store, claimed.message).await {
             Ok(Some(message)) => message,
             Ok(None) => {
-                tracing::error!(message = %claimed.message, "there is no such message");
-                return Err(self.without_text(&claimed, failed("message_missing", "the message is gone")));
+                tracing::error!(message = %claimed.message, "the message of a delivery does not exist");
+                return Err(
+                    self.without_text(&claimed, failed("message_missing", "the message does not exist"))
+                );
             }
             Err(error) if error.is_retryable() => {
-                tracing::warn!(message = %claimed.message, %error, "the text could not be read yet");
+                tracing::warn!(message = %claimed.message, %error, "message text not read; retrying");
                 let due_at = self.clock.now().plus(READ_AGAIN);
                 return Err(self.without_text(&claimed, Decision::PutBack { due_at, spent: false }));
             }
             Err(error) => {
-                tracing::error!(message = %claimed.message, %error, "the text cannot be read");
+                tracing::error!(message = %claimed.message, %error, "the stored message text is unreadable");
                 let decision = failed("message_unreadable", "the stored message cannot be read");
                 return Err(self.without_text(&claimed, decision));
             }
@@ -217,6 +231,7 @@ impl Claimer {
             claims: claimed.claims,
             expires_at: message.expires_at,
             priority: message.priority,
+            settle_after: self.settle_after.of(message.priority),
         };
         if let Some(phone) = claimed.phone {
             Ok((attempt, phone, message))
@@ -238,7 +253,7 @@ impl Claimer {
     }
 }
 
-/// Only this delivery fails, and the reason says why.
+/// Fails only this delivery, with a reason.
 fn failed(code: &str, detail: &str) -> Decision {
     Decision::Failed(Failure { scope: Scope::Recipient, code: code.into(), detail: detail.into() })
 }

@@ -22,6 +22,7 @@ async fn claimer() -> (Claimer, mpsc::Receiver<Finished>, TempDir) {
         results,
         channel: ChannelName { gateway: "main".into(), channel: 0 },
         known: Arc::default(),
+        settle_after: SettleAfter::default(),
         abandoned: CancellationToken::new(),
     };
     (claimer, written, directory)
@@ -38,6 +39,7 @@ fn ready(id: i64) -> Ready {
             claims: 0,
             expires_at,
             priority: Priority::Urgent,
+            settle_after: Duration::from_secs(30),
         },
         phone: PhoneNumber::from_sealed("+31612345678".into()),
         message: Arc::new(Outgoing { text, segments: 1, expires_at, priority: Priority::Urgent }),

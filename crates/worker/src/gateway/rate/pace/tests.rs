@@ -3,7 +3,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::*;
 
-/// A pace of which all is ours.
+/// A pace whose channels are all held by this worker.
 fn ours(segments_per_second: u32) -> Pace {
     let pace = Pace::new(segments_per_second, 1);
     pace.set_channels_held(1);
@@ -43,7 +43,7 @@ async fn zero_is_no_limit_until_the_provider_complains() {
     assert_eq!(pace.rate(), None);
 }
 
-/// Segments in the fullest second that ends with one of `times`, which are in order.
+/// The number of segments in the fullest second that ends with one of `times`, which are in order.
 fn fullest_second(times: &[Instant]) -> u32 {
     let mut first = 0;
     let mut fullest = 0;
@@ -56,41 +56,42 @@ fn fullest_second(times: &[Instant]) -> u32 {
     fullest
 }
 
-/// Workers that share a gateway, and when each segment left.
+/// Workers that share a gateway, and the times at which segments left.
 struct Relay {
     workers: Vec<Pace>,
-    fed: Vec<u16>,
+    held: Vec<u16>,
     left: Vec<Instant>,
 }
 
 impl Relay {
     fn new(workers: usize, rate: u32, channels: u16) -> Self {
         let workers: Vec<Pace> = (0..workers).map(|_| Pace::new(rate, channels)).collect();
-        Self { fed: vec![0; workers.len()], workers, left: Vec::new() }
+        Self { held: vec![0; workers.len()], workers, left: Vec::new() }
     }
 
-    /// From now on each feeds so many. Who loses a channel stops before the next one begins.
-    fn feed(&mut self, now: &[u16]) {
+    /// From now on each worker holds this many channels. A worker that loses a channel stops before the next one
+    /// begins.
+    fn hand_out(&mut self, now: &[u16]) {
         let mut order: Vec<usize> = (0..now.len()).collect();
-        order.sort_by_key(|&w| now[w] > self.fed[w]);
+        order.sort_by_key(|&w| now[w] > self.held[w]);
         for w in order {
-            if now[w] != self.fed[w] {
+            if now[w] != self.held[w] {
                 self.workers[w].set_channels_held(now[w]);
             }
         }
-        self.fed = now.to_vec();
+        self.held = now.to_vec();
     }
 
-    /// A worker with an endless queue of messages sends what it may; `next` has the segments of its next message.
+    /// A worker with an endless queue sends whatever it may. `next` has the segments of its next message.
     fn send(&mut self, w: usize, next: &mut u8, mut then: impl FnMut() -> u8) {
-        while self.fed[w] > 0 && self.workers[w].try_acquire(*next).is_ok() {
+        while self.held[w] > 0 && self.workers[w].try_acquire(*next).is_ok() {
             self.left.extend(std::iter::repeat_n(Instant::now(), usize::from(*next)));
             *next = then();
         }
     }
 }
 
-/// Three workers, whose queues are endless, and channels that change hands at random. Gives when each segment left.
+/// Three workers with endless queues, and channels that change hands at random. Returns when each segment left.
 async fn relay(random: &mut StdRng, rate: u32, channels: u16, longest: u8) -> Vec<Instant> {
     const WORKERS: usize = 3;
     let mut relay = Relay::new(WORKERS, rate, channels);
@@ -108,7 +109,7 @@ async fn relay(random: &mut StdRng, rate: u32, channels: u16, longest: u8) -> Ve
                 }
             }
             let of = |w| u16::try_from(holders.iter().filter(|h| **h == Some(w)).count()).unwrap();
-            relay.feed(&[of(0), of(1), of(2)]);
+            relay.hand_out(&[of(0), of(1), of(2)]);
         }
         for w in 0..WORKERS {
             if Instant::now() < awake_at[w] {
@@ -134,7 +135,7 @@ async fn no_second_sees_more_than_the_rate_and_no_burst_whoever_takes_over_from_
         let rate = random.random_range(1..800);
         let left = relay(&mut random, rate, channels, longest).await;
         let fullest = fullest_second(&left);
-        // Where a channel's part is less than a message, each worker sends one all the same.
+        // If a channel's part is less than a message, each worker still sends one.
         let least = u32::from(longest) * u32::from(channels);
         let most = if rate >= least { rate } else { rate + 3 * u32::from(longest) };
         assert!(
@@ -154,9 +155,9 @@ async fn less_than_a_segment_a_second_is_not_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn the_shares_of_all_make_up_the_whole_rate() {
-    for fed in [[3, 0, 0], [1, 1, 1], [0, 2, 1]] {
+    for held in [[3, 0, 0], [1, 1, 1], [0, 2, 1]] {
         let mut relay = Relay::new(3, 300, 3);
-        relay.feed(&fed);
+        relay.hand_out(&held);
         let begun = Instant::now() + Duration::from_secs(2);
         while Instant::now() < begun + Duration::from_secs(10) {
             for w in 0..3 {
@@ -164,7 +165,7 @@ async fn the_shares_of_all_make_up_the_whole_rate() {
             }
             tokio::time::advance(Duration::from_millis(1)).await;
         }
-        // The first second is shared with who sent before us.
+        // The first second is shared with the previous sender.
         let left = relay.left.iter().filter(|at| **at >= begun).count();
         assert!((2_950..=3_000).contains(&left), "{left}");
     }
@@ -222,7 +223,7 @@ async fn what_was_learnt_about_the_provider_is_scaled_with_the_share() {
     assert_eq!(pace.rate(), Some(1_000.0));
 }
 
-/// Plays a provider that takes `limit` a second and complains about the rest.
+/// Plays a provider that accepts `limit` segments a second and complains about the rest.
 async fn play(pace: &Pace, limit: u32, seconds: u32) -> (u32, u32) {
     let (mut taken, mut refused) = (0, 0);
     for _ in 0..seconds {
@@ -253,7 +254,7 @@ async fn the_pace_settles_just_above_what_the_provider_takes() {
     let (taken, refused) = play(&pace, 200, 10).await;
     assert!(taken > 1_900, "{taken}");
     assert!(refused < 250, "{refused}");
-    // The provider is well again.
+    // The provider accepts everything again.
     play(&pace, 100_000, 10).await;
     assert_eq!(pace.rate(), Some(1_000.0));
 }
