@@ -19,13 +19,14 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use auth::caller::Caller;
 pub use import::{Broken, Contention, CsvImport, ImportError, ImportReport, Progress, import_csv};
 pub use resources::areas::features::parse_areas;
 pub use server::{ServeError, serve, serve_operations};
 pub use settings::DispatcherSettings;
 pub use settings::gateway::ConfiguredGateway;
 pub use state::callback_gateways::CallbackGateways;
-pub use state::{Dispatcher, GatewayHealth};
+pub use state::{App, Dispatcher, GatewayHealth};
 
 /// The description of the API (OpenAPI 3.1), made from the code.
 #[must_use]

@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 
-use super::json;
+use super::json::{self, Document};
 use crate::problem::Problem;
 
 /// No request but a library of areas needs more: a geofence of 10,000 corners, each written with all its decimals and on a
@@ -30,6 +30,14 @@ pub struct JsonBody<const MAX: usize = JSON_BYTES_MAX> {
     pub bytes: Bytes,
     /// As it was read.
     pub value: Value,
+}
+
+impl<const MAX: usize> JsonBody<MAX> {
+    /// The body as it was read.
+    #[must_use]
+    pub fn into_document(self) -> Document {
+        Document { value: self.value, length: self.bytes.len() }
+    }
 }
 
 impl<S: Send + Sync, const MAX: usize> FromRequest<S> for JsonBody<MAX> {

@@ -5,6 +5,15 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+/// A JSON document, and how long it was as text.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// What it says.
+    pub value: Value,
+    /// Bytes of its text.
+    pub length: usize,
+}
+
 /// A value whose objects name every member once.
 struct Strict(Value);
 

@@ -1,4 +1,7 @@
-//! The resources of `/v1`, one to a file: what is asked, what is answered, and its tests.
+//! The resources of the API, a folder for each aggregate.
+//!
+//! In each folder `http` has the handlers: they read requests and write responses. All else takes domain types and a
+//! [`Caller`](crate::Caller), so that it can be called without HTTP: parse, draft, create.
 
 pub mod alerts;
 pub mod areas;

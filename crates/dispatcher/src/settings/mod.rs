@@ -49,6 +49,12 @@ impl DispatcherSettings {
     /// SMS for each text unless configured: 459 characters.
     pub const MAX_SEGMENTS: u8 = 3;
 
+    /// The gateway of this name.
+    #[must_use]
+    pub fn gateway(&self, name: &str) -> Option<&ConfiguredGateway> {
+        self.gateways.iter().find(|gateway| gateway.name == name)
+    }
+
     /// The usual settings for a country and its rules.
     #[must_use]
     pub const fn new(country: Country, rules: MatchRules) -> Self {

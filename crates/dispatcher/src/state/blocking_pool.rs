@@ -7,8 +7,8 @@ use tokio::sync::Semaphore;
 use tracing::Span;
 
 use crate::problem::Problem;
-use crate::request::body::JsonBody;
 use crate::request::fields::{Node, Report};
+use crate::request::json::Document;
 
 /// Shapes that are looked at at once.
 const SHAPES_AT_ONCE: usize = 2;
@@ -54,22 +54,22 @@ impl BlockingPool {
         })
     }
 
-    /// Reads a body that may hold a shape, with everything that is wrong with it. The parsed body is used up.
+    /// Reads a document that may hold a shape, with everything that is wrong with it.
     ///
     /// # Errors
     /// As [`BlockingPool::run`].
     pub async fn read<T: Send + 'static>(
         &self,
-        body: &mut JsonBody,
+        document: Document,
         reader: impl FnOnce(&Node<'_>) -> T + Send + 'static,
     ) -> Result<(T, Report), Problem> {
-        let value = std::mem::take(&mut body.value);
+        let Document { value, length } = document;
         let read = move || {
             let report = Report::default();
             let read = reader(&Node::root(&value, &report));
             (read, report)
         };
-        if body.bytes.len() <= SMALL_BYTES { Ok(read()) } else { self.run(read).await }
+        if length <= SMALL_BYTES { Ok(read()) } else { self.run(read).await }
     }
 }
 

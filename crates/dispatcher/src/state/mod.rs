@@ -92,7 +92,9 @@ pub struct Inner {
 }
 
 impl App {
-    pub(crate) fn new(dispatcher: Dispatcher, closing: CancellationToken) -> Self {
+    /// The state of a service that stops its streams when `closing` is cancelled.
+    #[must_use]
+    pub fn new(dispatcher: Dispatcher, closing: CancellationToken) -> Self {
         let limit = RateLimit::new(
             dispatcher.settings.requests_per_second_per_key,
             dispatcher.settings.burst_per_key,

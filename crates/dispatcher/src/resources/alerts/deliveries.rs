@@ -1,19 +1,16 @@
 //! `/v1/alerts/{id}/deliveries`: what became of each SMS. Phone numbers are masked.
 
-use axum::Json;
-use axum::extract::{Path, State};
 use klaroen_domain::delivery::DeliveryState;
-use klaroen_domain::id::{DeliveryId, MessageId, ParticipantId};
+use klaroen_domain::id::{AlertId, DeliveryId, MessageId, OrganisationId, ParticipantId};
 use klaroen_domain::time::Timestamp;
+use klaroen_store::PageRequest;
 use klaroen_store::deliveries::DeliveryView;
 use klaroen_store::doubts::Resolution;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::auth::caller::Caller;
 use crate::problem::Problem;
-use crate::request::fields::path_id;
-use crate::request::query::{List, PageParameters, Parameters};
+use crate::request::query::List;
 use crate::resources::schemas;
 use crate::state::App;
 
@@ -81,23 +78,18 @@ pub struct DeliveryFilter {
     pub state: Option<String>,
 }
 
-/// The deliveries of an alert, oldest first
-#[utoipa::path(get, path = "/v1/alerts/{id}/deliveries", tag = "alerts", operation_id = "list_deliveries",
-    params(("id" = uuid::Uuid, Path, description = "The alert"), DeliveryFilter, PageParameters),
-    responses((status = 200, description = "A page", body = List<Delivery>)))]
-pub(crate) async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Path(id): Path<String>,
-    parameters: Parameters,
-) -> Result<Json<List<Delivery>>, Problem> {
-    let alert = path_id(&id, "alert")?;
-    let report = parameters.report();
-    let words: Vec<&str> = DeliveryState::ALL.iter().map(|s| s.as_str()).collect();
-    let state = parameters.word::<DeliveryState>("state", &words, &report);
-    let page = parameters.page(&report);
-    let page = report.finish(Some(page))?;
-    let page = app.store.list_deliveries(caller.organisation(), alert, state, &page).await?;
+/// One page of the deliveries of an alert, oldest first.
+///
+/// # Errors
+/// 404 if the organisation has no such alert, 422 if the cursor is none of this list, 503 if the database is not available.
+pub async fn list(
+    app: &App,
+    organisation: OrganisationId,
+    alert: AlertId,
+    state: Option<DeliveryState>,
+    page: &PageRequest,
+) -> Result<List<Delivery>, Problem> {
+    let page = app.store.list_deliveries(organisation, alert, state, page).await?;
     let page = page.ok_or_else(|| Problem::not_found("alert"))?;
-    Ok(Json(List::from_page(page, Delivery::from)))
+    Ok(List::from_page(page, Delivery::from))
 }

@@ -18,7 +18,7 @@ use crate::auth::authentication::authenticate;
 use crate::auth::caller::Caller;
 use crate::problem::Problem;
 use crate::request::fields::path_id;
-use crate::resources::alerts::http as alerts;
+use crate::resources::alerts::find::find;
 use crate::resources::alerts::view::{Alert, CountsEvent};
 use crate::resources::replies::Reply;
 use crate::state::App;
@@ -55,7 +55,7 @@ pub(crate) async fn stream(
 ) -> Result<impl IntoResponse, Problem> {
     let alert = path_id(&id, "alert")?;
     let organisation = caller.organisation();
-    alerts::find(&app, organisation, alert).await?;
+    find(&app, organisation, alert).await?;
     let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let place = app.streams.take(organisation, caller.key().id);
     let place = place.map_err(|full| Problem::try_later(StatusCode::SERVICE_UNAVAILABLE, 5, full))?;
@@ -186,7 +186,7 @@ impl Watch {
 }
 
 async fn counts(app: &App, organisation: OrganisationId, alert: AlertId) -> Result<CountsEvent, Problem> {
-    let Alert { state, messages, replies, .. } = alerts::find(app, organisation, alert).await?;
+    let Alert { state, messages, replies, .. } = find(app, organisation, alert).await?;
     Ok(CountsEvent { state, messages, replies })
 }
 

@@ -1,13 +1,12 @@
-//! Taking or changing an alert and writing what comes of it, whether or not the client waits for it.
+//! Commands that write more deliveries than one transaction holds: they are carried out whether or not the client waits.
 
 use std::time::Duration;
 
-use klaroen_domain::id::{AlertId, IncidentId};
+use klaroen_domain::id::AlertId;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::StoreError;
-use klaroen_store::alerts::{AlertDraft, ChangeRefused, Changed, Intake, Taken};
+use klaroen_store::alerts::{Changed, Intake, Taken};
 use klaroen_store::idempotency::{Idempotency, Once};
-use klaroen_store::incidents::IncidentDraft;
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
@@ -24,21 +23,23 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// The same of a change to an alert, which holds from its first transaction on: who stops one wants to hear that it is stopped.
 const CHANGE_WITHIN: Duration = Duration::from_secs(3);
 
-/// Who asks, in a form that outlives the request.
+/// What a caller asks for, in a form that outlives the request.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
-    /// Everything at hand.
+pub(crate) struct Command {
+    /// The state of the service.
     pub(crate) app: App,
-    /// Who asks.
-    pub(crate) caller: Caller,
-    /// Makes a repetition known.
-    pub(crate) idempotency: Option<Idempotency>,
-    /// When it was asked.
-    pub(crate) now: Timestamp,
+    caller: Caller,
+    idempotency: Option<Idempotency>,
+    now: Timestamp,
 }
 
-impl Request {
-    /// As the store takes it.
+impl Command {
+    /// A command given now.
+    pub(crate) fn new(app: &App, caller: &Caller, idempotency: Option<Idempotency>) -> Self {
+        Self { app: app.clone(), caller: caller.clone(), idempotency, now: app.now() }
+    }
+
+    /// The command as the store takes it.
     pub(crate) fn intake(&self) -> Intake<'_> {
         Intake {
             organisation: self.caller.organisation(),
@@ -49,8 +50,8 @@ impl Request {
         }
     }
 
-    /// Runs `work` to its end even where the client hangs up: an intake that was committed is fanned out.
-    pub(crate) async fn carry_out<T, F>(self, work: impl FnOnce(Self) -> F) -> Result<T, Problem>
+    /// Runs `work` to its end even if the client hangs up: an alert that was committed is fanned out.
+    pub(crate) async fn run_to_completion<T, F>(self, work: impl FnOnce(Self) -> F) -> Result<T, Problem>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Problem>> + Send + 'static,
@@ -60,29 +61,6 @@ impl Request {
             tracing::error!(%error, "an intake did not come to its end");
             Err(Problem::internal())
         })
-    }
-
-    /// Takes an incident, and fans its alert out.
-    pub(crate) async fn take_incident(
-        self,
-        incident: IncidentDraft,
-        alert: Option<AlertDraft>,
-    ) -> Result<Once<Taken>, Problem> {
-        let once = self.app.store.take_incident(&self.intake(), &incident, alert.as_ref()).await?;
-        self.fan_out(&once).await;
-        Ok(once)
-    }
-
-    /// Takes an alert about an incident that is there, and fans it out.
-    pub(crate) async fn take_alert(
-        self,
-        incident: IncidentId,
-        alert: AlertDraft,
-    ) -> Result<Once<Taken>, Problem> {
-        let taken = self.app.store.take_alert(&self.intake(), incident, &alert).await?;
-        let once = taken.map_err(|_| Problem::not_found("incident"))?;
-        self.fan_out(&once).await;
-        Ok(once)
     }
 
     /// Wakes the worker for the first page and has the others written. Waits for them, so that the answer has the whole number
@@ -102,8 +80,8 @@ impl Request {
 
     /// Has what remains of a change done, and waits a moment for it, so that the answer to one that is not large has the counts
     /// as they will be.
-    pub(crate) async fn finish_change(&self, alert: AlertId, changed: &Result<Once<Changed>, ChangeRefused>) {
-        let Ok(Once::Done(changed)) = changed else { return };
+    pub(crate) async fn finish_change(&self, alert: AlertId, once: &Once<Changed>) {
+        let Once::Done(changed) = once else { return };
         self.app.wake.notify_waiters();
         if changed.is_whole() {
             return;

@@ -1,7 +1,5 @@
 //! `/v1/alerts/preview`: whom an alert would reach, what it would cost and what is doubtful about it. Writes nothing.
 
-use axum::Json;
-use axum::extract::State;
 use klaroen_domain::alert::Priority;
 use klaroen_domain::participant::ParticipantKind;
 use klaroen_domain::text::{Encoding, Replacement};
@@ -13,9 +11,6 @@ use utoipa::ToSchema;
 
 use crate::auth::caller::Caller;
 use crate::problem::Problem;
-use crate::request::body::JsonBody;
-use crate::resources::alerts::http as alerts;
-use crate::resources::alerts::request::AlertRequest;
 use crate::resources::schemas;
 use crate::settings::DispatcherSettings;
 use crate::state::App;
@@ -93,16 +88,11 @@ pub struct Warning {
     pub detail: String,
 }
 
-/// See what an alert would do
-#[utoipa::path(post, path = "/v1/alerts/preview", tag = "alerts", operation_id = "preview_alert",
-    request_body = AlertRequest,
-    responses((status = 200, description = "What it would do; nothing was written", body = Preview)))]
-pub(crate) async fn preview(
-    State(app): State<App>,
-    caller: Caller,
-    mut body: JsonBody,
-) -> Result<Json<Preview>, Problem> {
-    let draft = alerts::read(&app, caller.organisation(), &mut body).await?;
+/// Matches an alert without writing anything.
+///
+/// # Errors
+/// 503 if the database is not available.
+pub async fn preview(app: &App, caller: &Caller, draft: &AlertDraft) -> Result<Preview, Problem> {
     let now = app.now();
     let query = MatchQuery {
         organisation: caller.organisation(),
@@ -112,7 +102,7 @@ pub(crate) async fn preview(
         as_of: now,
     };
     let matches = app.store.match_geofence(&query, &app.settings.rules).await?;
-    Ok(Json(foresee(&draft, &matches, &app.settings, now)))
+    Ok(foresee(draft, &matches, &app.settings, now))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody is charged for 2^52 SMS")]

@@ -10,10 +10,11 @@ use klaroen_domain::time::Timestamp;
 use klaroen_store::Store;
 use klaroen_store::alerts::AlertDraft;
 use klaroen_store::matching::Audience;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::Problem;
 use crate::request::fields::{Members, NamedCode, Node, Report};
+use crate::request::json::Document;
 use crate::request::words::PARTICIPANT_KINDS;
 use crate::resources::alerts::area::{AreaFields, AreaRequest};
 use crate::resources::schemas;
@@ -64,6 +65,15 @@ pub struct AudienceRequest {
     /// Only members of one of these groups (codes).
     #[schema(min_items = 1, max_items = 100)]
     pub groups: Option<Vec<String>>,
+}
+
+/// Which alerts.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AlertFilter {
+    /// Only alerts in this state.
+    #[param(schema_with = schemas::alert_state)]
+    pub state: Option<String>,
 }
 
 /// What a request says of an alert, before the database was asked; a member that is wrong is `None`.
@@ -128,6 +138,25 @@ impl AlertFields {
         };
         Ok(draft())
     }
+}
+
+/// Reads an alert request whole.
+///
+/// # Errors
+/// 422 with everything that is wrong, 503 if the database is not available.
+pub async fn read_alert(
+    app: &App,
+    organisation: OrganisationId,
+    document: Document,
+) -> Result<AlertDraft, Problem> {
+    let max_segments = app.settings.max_segments;
+    let (fields, mut report) =
+        app.shapes.read(document, move |node| AlertFields::read(node, max_segments)).await?;
+    let draft = match fields {
+        Some(fields) => fields.resolve(app, organisation, app.now(), &mut report).await?,
+        None => None,
+    };
+    report.finish(draft)
 }
 
 /// Reads a message text; of an exercise it begins with [`EXERCISE_PREFIX`].

@@ -1,7 +1,5 @@
 //! `/v1/gateways`: which gateways there are, how each does, and whether it takes messages now.
 
-use axum::Json;
-use axum::extract::{Path, State};
 use klaroen_domain::alert::Priority;
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
@@ -11,13 +9,10 @@ use klaroen_store::gateways::GatewayPause;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::caller::Caller;
-use crate::problem::Problem;
 use crate::resources::gateways::actor::actor;
 use crate::resources::gateways::overview::{Overview, Seen};
 use crate::resources::gateways::self_test::Test;
 use crate::resources::schemas;
-use crate::state::App;
 
 /// A gateway: a configured way to send SMS.
 #[derive(Debug, Serialize, ToSchema)]
@@ -264,34 +259,4 @@ impl Gateway {
             },
         }
     }
-}
-
-/// The gateways, in the order of the configuration
-#[utoipa::path(get, path = "/v1/gateways", tag = "gateways", operation_id = "list_gateways",
-    responses((status = 200, description = "All of them", body = Gateways)))]
-pub(crate) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Gateways>, Problem> {
-    let all = Overview::read(&app.settings.gateways, &app.store, app.now()).await?;
-    let tests = app.store.latest_gateway_tests().await?;
-    let show = |seen| Gateway::show(&all, seen, &tests, caller.organisation());
-    Ok(Json(Gateways { items: all.gateways.iter().map(show).collect() }))
-}
-
-/// A gateway
-#[utoipa::path(get, path = "/v1/gateways/{name}", tag = "gateways", operation_id = "get_gateway",
-    params(("name" = String, Path, description = "The gateway's name")),
-    responses((status = 200, description = "The gateway", body = Gateway)))]
-pub(crate) async fn get(
-    State(app): State<App>,
-    caller: Caller,
-    Path(name): Path<String>,
-) -> Result<Json<Gateway>, Problem> {
-    let all = Overview::read(&app.settings.gateways, &app.store, app.now()).await?;
-    let seen = find(&all, &name)?;
-    let tests = app.store.latest_gateway_tests().await?;
-    Ok(Json(Gateway::show(&all, seen, &tests, caller.organisation())))
-}
-
-/// One of all.
-pub(crate) fn find<'a, 'b>(all: &'b Overview<'a>, name: &str) -> Result<&'b Seen<'a>, Problem> {
-    all.gateways.iter().find(|seen| seen.configured.name == name).ok_or_else(|| Problem::not_found("gateway"))
 }

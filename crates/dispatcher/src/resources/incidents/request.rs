@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use klaroen_domain::alert::SubjectKind;
+use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
+use klaroen_store::alerts::AlertDraft;
 use klaroen_store::incidents::IncidentDraft;
 use utoipa::ToSchema;
 
+use crate::problem::Problem;
 use crate::request::fields::Node;
+use crate::request::json::Document;
 use crate::request::point::{self, PointRequest};
 use crate::resources::alerts::request::{AlertFields, AlertRequest};
 use crate::resources::schemas;
+use crate::state::App;
 
 /// An incident may have been so long ago: a cold case is reported, a typing error in the year is caught.
 const AGE_MAX: Duration = Duration::from_hours(366 * 24);
@@ -86,6 +91,38 @@ impl IncidentFields {
         };
         Some(Self { incident: incident(), alert })
     }
+}
+
+/// A report that was read whole.
+#[derive(Clone, Debug)]
+pub struct NewIncident {
+    /// The report.
+    pub incident: IncidentDraft,
+    /// The alert, if there is one.
+    pub alert: Option<AlertDraft>,
+}
+
+/// Reads a report whole.
+///
+/// # Errors
+/// 422 with everything that is wrong, 503 if the database is not available.
+pub async fn read_incident(
+    app: &App,
+    organisation: OrganisationId,
+    document: Document,
+) -> Result<NewIncident, Problem> {
+    let (max_segments, now) = (app.settings.max_segments, app.now());
+    let reader = move |node: &Node<'_>| IncidentFields::read(node, max_segments, now);
+    let (fields, mut report) = app.shapes.read(document, reader).await?;
+    let (incident, alert) = match fields {
+        None => (None, None),
+        Some(IncidentFields { incident, alert: None }) => (incident, None),
+        Some(IncidentFields { incident, alert: Some(alert) }) => {
+            (incident, alert.resolve(app, organisation, now, &mut report).await?)
+        }
+    };
+    let incident = report.finish(incident)?;
+    Ok(NewIncident { incident, alert })
 }
 
 fn read_subject(node: &Node<'_>) -> Option<(SubjectKind, String)> {

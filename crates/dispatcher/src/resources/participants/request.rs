@@ -6,9 +6,10 @@ use klaroen_domain::phone::{Country, PhoneNumber};
 use klaroen_domain::time::Timestamp;
 use klaroen_store::participants::{Consent, ParticipantDraft, Place};
 use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use crate::request::fields::Node;
+use crate::problem::Problem;
+use crate::request::fields::{Node, Report};
 use crate::request::limits::{GROUPS_MAX, HOURS_MAX, NAME_MAX, PLACES_MAX, SHORT_MAX};
 use crate::request::point::{self, PointRequest};
 use crate::request::words::{LANGUAGES, PARTICIPANT_KINDS};
@@ -101,6 +102,44 @@ pub struct ConsentRequest {
     /// How: form, letter, web, …
     #[schema(min_length = 1, max_length = 100)]
     pub method: String,
+}
+
+/// Which participants.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ParticipantFilter {
+    /// Only those with this number; write the plus sign as `%2B`, or leave it out and begin with `0031`.
+    pub phone: Option<String>,
+}
+
+/// A registration that was read whole.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// The registration.
+    pub draft: ParticipantDraft,
+    /// The codes of groups as the request names them, so that a pointer has their place.
+    pub given_groups: Vec<String>,
+}
+
+/// Reads a registration whole.
+///
+/// # Errors
+/// 422 with everything that is wrong.
+pub fn read_registration(
+    document: &Value,
+    country: Country,
+    now: Timestamp,
+) -> Result<Registration, Problem> {
+    let report = Report::default();
+    let draft = read(&Node::root(document, &report), country, now);
+    let draft = report.finish(draft)?;
+    Ok(Registration { draft, given_groups: given_groups(document) })
+}
+
+/// The codes of groups as the request names them, so that a pointer has their place.
+fn given_groups(value: &Value) -> Vec<String> {
+    let codes = value.get("groups").and_then(Value::as_array);
+    codes.into_iter().flatten().filter_map(|c| c.as_str().map(|c| c.trim().to_owned())).collect()
 }
 
 /// Reads a registration.
@@ -200,7 +239,6 @@ pub fn merge(target: &mut Value, patch: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::fields::Report;
 
     fn now() -> Timestamp {
         Timestamp::parse("2026-11-23T12:00:00Z").unwrap()
