@@ -1,8 +1,8 @@
 //! The HTTP side of Klaroen: takes incidents, matches geofences, writes deliveries and serves the API.
 //!
-//! Start with [`resources::incidents`] (the call that everything is about) and [`request::fields`] (how a request is read). Each
-//! aggregate has a folder in `resources`; `server` listens and puts the router together; `middleware` stands around every
-//! request.
+//! Start with [`resources::incidents`] (the call that everything is about) and [`request::fields`] (how a request is read).
+//! Each aggregate has a folder in `resources`; `server` listens and puts the router together; `middleware` stands around
+//! every request.
 
 mod auth;
 pub mod import;

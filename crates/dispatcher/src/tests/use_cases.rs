@@ -1,4 +1,4 @@
-//! What can be done without HTTP.
+//! Use cases are called without HTTP.
 
 use klaroen_domain::alert::{AlertState, Outcome};
 use klaroen_domain::role::Role;

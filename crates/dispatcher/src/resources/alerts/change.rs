@@ -90,7 +90,7 @@ fn not_reused<T>(once: &Once<T>) -> Result<(), Problem> {
     if matches!(once, Once::KeyReused) { Err(idempotency::reused()) } else { Ok(()) }
 }
 
-/// What can be done in a state, by the names of the calls.
+/// The changes that a state may allow, by the names of the calls.
 const CHANGES: [(&str, AlertEvent); 5] = [
     ("update", AlertEvent::Change),
     ("extend", AlertEvent::Change),
@@ -110,9 +110,9 @@ fn possible(state: AlertState) -> String {
     let verbs: Vec<&str> =
         CHANGES.iter().filter(|(_, event)| advance(state, *event).is_ok()).map(|(verb, _)| *verb).collect();
     if verbs.is_empty() {
-        return format!("the alert is {state}: nothing can be done to it any more");
+        return format!("the alert is {state} and cannot be changed any more");
     }
-    format!("the alert is {state}: possible are {}", verbs.join(", "))
+    format!("the alert is {state}; possible changes: {}", verbs.join(", "))
 }
 
 #[cfg(test)]
@@ -121,12 +121,12 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_is_possible() {
-        assert_eq!(possible(AlertState::Ended), "the alert is ended: nothing can be done to it any more");
-        assert_eq!(possible(AlertState::Expired), "the alert is expired: possible are end, retract");
+        assert_eq!(possible(AlertState::Ended), "the alert is ended and cannot be changed any more");
+        assert_eq!(possible(AlertState::Expired), "the alert is expired; possible changes: end, retract");
         let problem = refused(ChangeRefused::NotPossible(AlertState::Cancelled));
         assert_eq!(
             (problem.status, problem.detail.as_str()),
-            (409, "the alert is cancelled: possible are end")
+            (409, "the alert is cancelled; possible changes: end")
         );
         assert_eq!(refused(ChangeRefused::NotFound).status, 404);
     }

@@ -1,4 +1,4 @@
-//! What an operator sends to change an alert.
+//! Requests to change an alert.
 
 use klaroen_domain::alert::Outcome;
 use klaroen_domain::geofence::Geofence;
@@ -15,7 +15,7 @@ use crate::request::json::Document;
 use crate::resources::schemas;
 use crate::state::App;
 
-/// A text to those reached.
+/// A text to the people who were reached.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TextRequest {
@@ -28,19 +28,19 @@ pub struct TextRequest {
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EndRequest {
-    /// The text of the SMS to those reached.
+    /// The text of the SMS to the people who were reached.
     #[schema(min_length = 1, max_length = 4000)]
     pub text: String,
-    /// What came of it.
+    /// The outcome of the incident.
     #[schema(schema_with = schemas::outcome)]
     pub outcome: String,
 }
 
-/// More people.
+/// More people to be asked.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExtendRequest {
-    /// Where; people who were asked already are not asked again.
+    /// The area in which participants are asked. People who were asked before are not asked again.
     pub area: AreaRequest,
 }
 

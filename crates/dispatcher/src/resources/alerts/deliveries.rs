@@ -17,35 +17,35 @@ use crate::state::App;
 /// One message to one participant.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Delivery {
-    /// Its id.
+    /// The id of the delivery.
     #[schema(value_type = i64)]
     pub id: DeliveryId,
     /// The message.
     #[schema(schema_with = schemas::id)]
     pub message_id: MessageId,
-    /// To whom.
+    /// The participant.
     #[schema(schema_with = schemas::id)]
     pub participant_id: ParticipantId,
-    /// The number, masked; `null` where the participant was erased.
+    /// The phone number, masked. `null` if the participant was erased.
     pub phone: Option<String>,
-    /// Where it stands.
+    /// The state of the delivery.
     #[schema(schema_with = schemas::delivery_state)]
     pub state: DeliveryState,
-    /// How often a worker took it in hand; not each time it was handed to a gateway.
+    /// Number of times that a worker claimed the delivery. Not every claim leads to a submit.
     pub attempts: u32,
-    /// It was sent again after its answer was lost: the phone may have rung twice.
+    /// Whether the delivery was sent again after its answer was lost. The phone may have rung twice.
     pub in_doubt: bool,
-    /// Why it stands there, where there is more to say.
+    /// The reason of the state, if there is more to say.
     pub reason: Option<String>,
-    /// How it came to be known what became of it, where its answer was lost; `null` while that is open.
+    /// The way in which the result became known, if an answer was lost. `null` until then.
     #[schema(schema_with = schemas::resolution_or_null)]
     pub settled_by: Option<&'static str>,
-    /// Which gateway connection took it.
+    /// The gateway connection that handed it over.
     pub channel: Option<String>,
-    /// When it was handed over.
+    /// When the delivery was handed over. `null` until then.
     #[schema(schema_with = schemas::time_or_null)]
     pub sent_at: Option<Timestamp>,
-    /// When it last changed.
+    /// When the delivery changed last.
     #[schema(schema_with = schemas::time)]
     pub changed_at: Timestamp,
 }
@@ -69,7 +69,7 @@ impl From<DeliveryView> for Delivery {
     }
 }
 
-/// Which deliveries.
+/// The deliveries to list.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct DeliveryFilter {

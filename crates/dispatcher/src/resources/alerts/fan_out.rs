@@ -17,13 +17,14 @@ use crate::state::App;
 /// Tries of a page of deliveries while the database is away; after that a worker goes on.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long an answer waits until all deliveries are written: half of what a request may take. A million take longer on a small
-/// machine.
+/// The time that a response waits until all deliveries are written: half of what a request may take. A million take longer on
+/// a small machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-/// The same of a change to an alert, which holds from its first transaction on: who stops one wants to hear that it is stopped.
+/// The same for a change to an alert, which holds from its first transaction on. An operator who stops one wants to see it
+/// soon.
 const CHANGE_WITHIN: Duration = Duration::from_secs(3);
 
-/// What a caller asks for, in a form that outlives the request.
+/// A command of a caller, in a form that outlives the request.
 #[derive(Clone, Debug)]
 pub(crate) struct Command {
     /// The state of the service.
@@ -58,7 +59,7 @@ impl Command {
     {
         let tasks = self.app.tasks.clone();
         tasks.spawn(work(self).in_current_span()).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "an intake did not come to its end");
+            tracing::error!(%error, "command did not finish");
             Err(Problem::internal())
         })
     }
@@ -74,7 +75,7 @@ impl Command {
         }
         let rest = self.app.tasks.spawn(write_rest(self.app.clone(), alert).in_current_span());
         if !is_done_within(ANSWER_WITHIN, rest).await {
-            tracing::info!(%alert, "answered while the rest of the alert is being written");
+            tracing::info!(%alert, "rest of the alert is still being written; answering now");
         }
     }
 
@@ -88,7 +89,7 @@ impl Command {
         }
         let rest = self.app.tasks.spawn(change_rest(self.app.clone(), alert, *changed).in_current_span());
         if !is_done_within(CHANGE_WITHIN, rest).await {
-            tracing::info!(%alert, "answered while the rest of the change is being written");
+            tracing::info!(%alert, "rest of the change is still being written; answering now");
         }
     }
 }
@@ -104,14 +105,14 @@ async fn write_rest(app: App, alert: AlertId) {
     try_on(alert, || app.store.continue_fanout(alert, rules, app.now(), || wake.notify_waiters())).await;
 }
 
-/// Writes the pages of a change after the first, and wakes the worker for those that are to be sent.
+/// Writes the pages of a change after the first, and wakes the worker for deliveries that are to be sent.
 async fn change_rest(app: App, alert: AlertId, changed: Changed) {
     let wake = &app.wake;
     try_on(alert, || app.store.continue_change(alert, &changed, app.now(), || wake.notify_waiters())).await;
 }
 
-/// Does what can be done again until it is done. Nobody is told when it fails: what was answered holds, and the sweep of a worker
-/// does the rest.
+/// Does what can be done again until it is done. Nobody is told when it fails: what was answered holds, and the sweep of a
+/// worker does the rest.
 async fn try_on<F>(alert: AlertId, work: impl Fn() -> F)
 where
     F: Future<Output = Result<(), StoreError>>,
@@ -120,11 +121,11 @@ where
         match work().await {
             Ok(()) => return,
             Err(error) if error.is_retryable() && attempt < TRIES => {
-                tracing::warn!(%alert, %error, attempt, "the rest of an alert waits for the database");
+                tracing::warn!(%alert, %error, attempt, "database not available; trying again to write the rest of an alert");
                 tokio::time::sleep(PAUSE).await;
             }
             Err(error) => {
-                tracing::error!(%alert, %error, "the rest of an alert is left to the sweep of a worker");
+                tracing::error!(%alert, %error, "could not write the rest of an alert; leaving it to a worker");
                 return;
             }
         }

@@ -20,7 +20,7 @@ pub async fn find(app: &App, organisation: OrganisationId, id: AlertId) -> Resul
     let mut queued: Vec<&mut Message> = alert.messages.iter_mut().filter(|m| m.counts.queued > 0).collect();
     if !queued.is_empty() {
         let all = Overview::read_standings(&app.settings.gateways, &app.store, app.now()).await?;
-        // The queue is looked at only where something may be wrong: it may be long.
+        // The queue is read only if something may be wrong, because it may be long.
         if all.leaves_any_waiting(alert.priority) {
             for message in &mut queued {
                 message.waiting = Some(waiting(&app.store, &all, alert.priority, message.id).await?);

@@ -25,12 +25,12 @@ use crate::request::query::{List, PageParameters, Parameters};
 use crate::resources::created;
 use crate::state::App;
 
-/// Ask participants about an incident that is there
+/// Create an alert about an existing incident
 #[utoipa::path(post, path = "/v1/incidents/{id}/alerts", tag = "alerts", operation_id = "create_alert",
     params(("id" = uuid::Uuid, Path, description = "The incident"),
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body = AlertRequest,
-    responses((status = 201, description = "Taken", body = Alert, headers(("Location" = String)))))]
+    responses((status = 201, description = "Created", body = Alert, headers(("Location" = String)))))]
 pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -46,10 +46,12 @@ pub(crate) async fn create(
     created(&format!("/v1/alerts/{}", alert.id), &alert)
 }
 
-/// See what an alert would do
+/// Preview an alert
+///
+/// Nothing is written or sent.
 #[utoipa::path(post, path = "/v1/alerts/preview", tag = "alerts", operation_id = "preview_alert",
     request_body = AlertRequest,
-    responses((status = 200, description = "What it would do; nothing was written", body = Preview)))]
+    responses((status = 200, description = "The preview", body = Preview)))]
 pub(crate) async fn preview(
     State(app): State<App>,
     caller: Caller,
@@ -59,7 +61,7 @@ pub(crate) async fn preview(
     preview::preview(&app, &caller, &draft).await.map(Json)
 }
 
-/// The alerts, newest first
+/// List the alerts, newest first
 #[utoipa::path(get, path = "/v1/alerts", tag = "alerts", operation_id = "list_alerts",
     params(AlertFilter, PageParameters),
     responses((status = 200, description = "A page", body = List<Alert>)))]
@@ -76,7 +78,7 @@ pub(crate) async fn list(
     find::list(&app, caller.organisation(), state, &page).await.map(Json)
 }
 
-/// One alert
+/// Get an alert
 #[utoipa::path(get, path = "/v1/alerts/{id}", tag = "alerts", operation_id = "get_alert",
     params(("id" = uuid::Uuid, Path, description = "The alert")),
     responses((status = 200, description = "The alert", body = Alert)))]
@@ -116,7 +118,7 @@ impl NamedAlert {
     }
 }
 
-/// Send a correction or addition to those reached
+/// Send a correction or addition to the people who were reached
 #[utoipa::path(post, path = "/v1/alerts/{id}/update", tag = "alerts", operation_id = "update_alert",
     params(("id" = uuid::Uuid, Path, description = "The alert"),
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
@@ -134,9 +136,9 @@ pub(crate) async fn update(
     named.change(&app, &caller, AlertChange::Update { text }).await
 }
 
-/// Withdraw a wrong alert
+/// Retract a wrong alert
 ///
-/// What has not left is stopped; those reached get the text.
+/// Queued deliveries are stopped. The people who were reached get the text.
 #[utoipa::path(post, path = "/v1/alerts/{id}/retract", tag = "alerts", operation_id = "retract_alert",
     params(("id" = uuid::Uuid, Path, description = "The alert"),
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
@@ -156,7 +158,7 @@ pub(crate) async fn retract(
 
 /// End an alert
 ///
-/// What has not left is stopped; the end message goes to exactly those who were reached.
+/// Queued deliveries are stopped. The end message goes to exactly the people who were reached.
 #[utoipa::path(post, path = "/v1/alerts/{id}/end", tag = "alerts", operation_id = "end_alert",
     params(("id" = uuid::Uuid, Path, description = "The alert"),
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
@@ -192,9 +194,9 @@ pub(crate) async fn extend(
     named.change(&app, &caller, AlertChange::Extend { geofence, area }).await
 }
 
-/// Stop what has not left
+/// Cancel an alert
 ///
-/// Takes no body, or an empty object.
+/// Queued deliveries are stopped. The participants get no text about it. The call takes no body, or an empty object.
 #[utoipa::path(post, path = "/v1/alerts/{id}/cancel", tag = "alerts", operation_id = "cancel_alert",
     params(("id" = uuid::Uuid, Path, description = "The alert"),
            ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
@@ -210,7 +212,7 @@ pub(crate) async fn cancel(
     named.change(&app, &caller, AlertChange::Cancel).await
 }
 
-/// The deliveries of an alert, oldest first
+/// List the deliveries of an alert, oldest first
 #[utoipa::path(get, path = "/v1/alerts/{id}/deliveries", tag = "alerts", operation_id = "list_deliveries",
     params(("id" = uuid::Uuid, Path, description = "The alert"), DeliveryFilter, PageParameters),
     responses((status = 200, description = "A page", body = List<Delivery>)))]

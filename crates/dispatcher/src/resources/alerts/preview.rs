@@ -18,73 +18,73 @@ use crate::state::App;
 /// More people than this are a city: worth a second look.
 const MANY_RECIPIENTS: usize = 10_000;
 
-/// What an alert would do.
+/// The effect of an alert.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub struct Preview {
-    /// How many people would be asked.
+    /// Number of people who would be asked.
     pub recipients: u64,
-    /// Of these, residents.
+    /// Number of recipients who are residents.
     pub residents: u64,
-    /// Of these, businesses.
+    /// Number of recipients that are businesses.
     pub businesses: u64,
-    /// Inside the area, and left out.
+    /// Participants in the area who would not be asked.
     pub excluded: Excluded,
-    /// How the text would travel.
+    /// The text as it would be sent.
     pub text: TextPreview,
-    /// Euro, for all of it.
+    /// The cost of all SMS, in euro.
     #[schema(minimum = 0)]
     pub cost: f64,
-    /// Seconds until the last one is handed over; 0 where there is no limit.
+    /// Seconds until the last SMS is handed over. 0 if the gateways have no limit.
     #[schema(minimum = 0)]
     pub seconds_to_send: f64,
-    /// What is doubtful.
+    /// Warnings for the operator.
     pub warnings: Vec<Warning>,
 }
 
-/// Inside the area, and left out.
+/// Participants in the area who would not be asked.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Excluded {
-    /// Outside their hours, or quiet hours.
+    /// Participants outside their hours, or in quiet hours.
     pub off_hours: u64,
-    /// Paused.
+    /// Participants who paused their alerts.
     pub paused: u64,
-    /// Had enough alerts.
+    /// Participants who had as many alerts as they may get.
     pub frequency: u64,
 }
 
-/// How a text travels.
+/// A text as it would be sent.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TextPreview {
-    /// The alphabet.
+    /// The alphabet of the text.
     #[schema(schema_with = schemas::encoding)]
     pub encoding: Encoding,
-    /// SMS each.
+    /// Number of SMS that each recipient gets.
     pub segments: u8,
-    /// Septets (GSM 7-bit) or 16-bit units (UCS-2).
+    /// Length of the text, in septets (GSM 7-bit) or 16-bit units (UCS-2).
     pub characters: usize,
-    /// Characters that were replaced by ones that GSM 7-bit has.
+    /// Characters that were replaced by characters of GSM 7-bit.
     pub replaced: Vec<ReplacedCharacter>,
 }
 
 /// A character that was replaced.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReplacedCharacter {
-    /// Its place in the text as given, from 0.
+    /// The position in the text as given, from 0.
     pub position: usize,
     /// The character as given.
     #[schema(value_type = String)]
     pub from: char,
-    /// What stands there now.
+    /// The characters that replace it.
     pub to: String,
 }
 
-/// Something doubtful.
+/// Something that the operator should check.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Warning {
-    /// `no_recipients`, `many_recipients`, `ucs2`, `several_segments`, `replaced_characters`, `quiet_hours`,
+    /// One of `no_recipients`, `many_recipients`, `ucs2`, `several_segments`, `replaced_characters`, `quiet_hours`,
     /// `slower_than_expiry`.
     pub code: &'static str,
-    /// What it means.
+    /// The meaning of the warning for this alert.
     pub detail: String,
 }
 
@@ -151,7 +151,7 @@ fn warnings(
     let replaced = text.replaced().len();
     let slow = seconds_to_send > draft.expires_at.since(now).as_secs_f64();
     let possible = [
-        (recipients == 0, "no_recipients", "nobody in this area would be asked".to_owned()),
+        (recipients == 0, "no_recipients", "no participant in this area would be asked".to_owned()),
         (recipients > MANY_RECIPIENTS, "many_recipients", format!("{recipients} people would be asked")),
         (
             text.encoding() == Encoding::Ucs2,
@@ -161,10 +161,10 @@ fn warnings(
                 text.unreplaceable().iter().collect::<String>()
             ),
         ),
-        (text.segments() > 1, "several_segments", format!("the text takes {} SMS each", text.segments())),
+        (text.segments() > 1, "several_segments", format!("each recipient gets {} SMS", text.segments())),
         (replaced > 0, "replaced_characters", format!("{replaced} characters were replaced")),
-        (quiet, "quiet_hours", "it is quiet hours: a normal alert reaches nobody now".to_owned()),
-        (slow, "slower_than_expiry", "the alert is over before the last one is handed over".to_owned()),
+        (quiet, "quiet_hours", "these are quiet hours: a normal alert reaches no participant now".to_owned()),
+        (slow, "slower_than_expiry", "the alert expires before the last SMS is handed over".to_owned()),
     ];
     let raised = possible.into_iter().filter(|(raised, ..)| *raised);
     raised.map(|(_, code, detail)| Warning { code, detail }).collect()

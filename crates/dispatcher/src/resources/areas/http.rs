@@ -17,7 +17,7 @@ use crate::request::query::{List, PageParameters, Parameters, page_only};
 use crate::resources::created;
 use crate::state::App;
 
-/// The library, by code
+/// List the areas of the library by code
 #[utoipa::path(get, path = "/v1/areas", tag = "registry", operation_id = "list_areas", params(PageParameters),
     responses((status = 200, description = "A page, without the shapes", body = List<AreaSummary>)))]
 pub(crate) async fn list(
@@ -31,7 +31,7 @@ pub(crate) async fn list(
 /// Create or replace areas, all or none
 #[utoipa::path(put, path = "/v1/areas", tag = "registry", operation_id = "put_areas",
     request_body(content = AreaCollection, content_type = "application/geo+json"),
-    responses((status = 200, description = "Done", body = PutAreas)))]
+    responses((status = 200, description = "The numbers of new and replaced areas", body = PutAreas)))]
 pub(crate) async fn put_all(
     State(app): State<App>,
     caller: Caller,
@@ -43,7 +43,7 @@ pub(crate) async fn put_all(
     library::put(&app, &caller, &areas).await.map(Json)
 }
 
-/// One area
+/// Get an area
 #[utoipa::path(get, path = "/v1/areas/{code}", tag = "registry", operation_id = "get_area",
     params(("code" = String, Path, description = "The area")),
     responses((status = 200, description = "The area", body = AreaFeature)))]
@@ -56,12 +56,12 @@ pub(crate) async fn get(
     Ok(Json(feature(&area)))
 }
 
-/// Create or replace one area
+/// Create or replace an area
 #[utoipa::path(put, path = "/v1/areas/{code}", tag = "registry", operation_id = "put_area",
     params(("code" = String, Path, description = "The area: 1 to 64 of A-Z a-z 0-9 _ . -")),
     request_body(content = AreaFeature, content_type = "application/geo+json"),
     responses((status = 200, description = "Replaced", body = AreaFeature),
-              (status = 201, description = "Made", body = AreaFeature, headers(("Location" = String)))))]
+              (status = 201, description = "Created", body = AreaFeature, headers(("Location" = String)))))]
 pub(crate) async fn put(
     State(app): State<App>,
     caller: Caller,

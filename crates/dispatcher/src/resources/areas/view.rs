@@ -11,13 +11,13 @@ use crate::resources::schemas;
 /// An area without its shape.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AreaSummary {
-    /// `BU03440011`, or a code of one's own.
+    /// The code: `BU03440011`, or one of your own.
     pub code: String,
-    /// What people call it.
+    /// The name that people use.
     pub name: String,
     /// Municipality, district, neighbourhood, …
     pub kind: String,
-    /// When it was last changed.
+    /// When the area was changed last.
     #[schema(schema_with = schemas::time)]
     pub updated_at: Timestamp,
 }
@@ -29,45 +29,45 @@ impl From<Area> for AreaSummary {
     }
 }
 
-/// What came of a collection.
+/// The result of putting areas into the library.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PutAreas {
-    /// Areas in the collection.
+    /// Number of areas in the collection.
     pub areas: u64,
-    /// Of these, new.
+    /// Number of new areas.
     pub created: u64,
-    /// Of these, replaced.
+    /// Number of areas that were replaced.
     pub updated: u64,
 }
 
-/// A `GeoJSON` Feature (RFC 7946); other properties are left alone.
+/// A `GeoJSON` Feature (RFC 7946). Other properties are ignored.
 #[derive(Debug, ToSchema)]
 pub struct AreaFeature {
     /// `Feature`.
     #[schema(example = "Feature")]
     pub r#type: String,
-    /// The code, where `properties` has none.
+    /// The code, if `properties` has none.
     pub id: Option<String>,
-    /// What the area is.
+    /// The code, name and kind of the area.
     pub properties: AreaProperties,
-    /// Its shape, longitude before latitude.
+    /// The shape of the area: longitude before latitude.
     #[schema(schema_with = schemas::geometry)]
     pub geometry: Value,
 }
 
-/// What an area is.
+/// The properties of an area.
 #[derive(Debug, ToSchema)]
 pub struct AreaProperties {
-    /// `BU03440011`, or a code of one's own.
+    /// The code: `BU03440011`, or one of your own.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_.-]+$")]
     pub code: Option<String>,
-    /// What people call it.
+    /// The name that people use.
     #[schema(min_length = 1, max_length = 200)]
     pub name: String,
-    /// Municipality, district, neighbourhood, …; `area` where it is missing.
+    /// Municipality, district, neighbourhood, … `area` if absent.
     #[schema(min_length = 1, max_length = 64)]
     pub kind: Option<String>,
-    /// When the area was last changed: in answers; in a request it is left alone.
+    /// When the area was changed last. Present in responses, ignored in requests.
     #[schema(schema_with = schemas::time)]
     pub updated_at: Option<String>,
 }

@@ -9,7 +9,7 @@ use crate::problem::Problem;
 use crate::request::query::{List, PageParameters, Parameters, page_only};
 use crate::state::App;
 
-/// The audit log, newest first
+/// List the entries of the audit log, newest first
 #[utoipa::path(get, path = "/v1/audit", tag = "audit", operation_id = "list_audit", params(PageParameters),
     responses((status = 200, description = "A page", body = List<Entry>)))]
 pub(crate) async fn list(

@@ -1,4 +1,4 @@
-//! `/v1/audit`: who did what and when, in a chain of hashes.
+//! The audit log: all actions in a chain of hashes.
 
 pub(crate) mod http;
 
@@ -15,24 +15,24 @@ use crate::request::query::List;
 use crate::resources::schemas;
 use crate::state::App;
 
-/// One entry of the log.
+/// One entry of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Entry {
-    /// 1, 2, 3, … without gaps.
+    /// The number of the entry: 1, 2, 3, … without gaps.
     pub seq: i64,
-    /// When.
+    /// When the action was taken.
     #[schema(schema_with = schemas::time)]
     pub at: Timestamp,
-    /// Who: `key:<id>`, `cli` or `system`.
+    /// The actor: `key:<id>`, `cli` or `system`.
     pub actor: String,
-    /// What was done: `alert.started`.
+    /// The action, for example `alert.started`.
     pub action: String,
-    /// To what: the id of the thing.
+    /// The id of what the action was about.
     pub subject: String,
-    /// Facts without phone numbers, names and texts.
+    /// Facts about the action, without phone numbers, names and texts.
     #[schema(schema_with = schemas::object)]
     pub detail: Value,
-    /// SHA-256 over the entry and the hash before it, in hexadecimal.
+    /// SHA-256 over the entry and the hash of the entry before it, in hexadecimal.
     pub hash: String,
 }
 

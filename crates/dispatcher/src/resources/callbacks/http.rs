@@ -1,5 +1,5 @@
-//! What providers call back with: receipts and inbound SMS, by the contract of each. Not in the description of the API: body,
-//! signature and answer are the providers' and not ours, and nobody else calls here.
+//! Receipts and inbound SMS, by the contract of each provider. They are not in the description of the API, because body,
+//! signature and response are defined by the provider, which is the only caller.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,16 +19,16 @@ use crate::request::body;
 use crate::request::peer::Peer;
 use crate::state::App;
 
-/// What a provider may use. `HEAD` would be a `GET` with an effect and without its answer.
+/// The methods that a provider may use. `HEAD` would be a `GET` with an effect and without its answer.
 const ALLOW: &str = "GET, POST";
 /// Metrics have no label that a caller can make.
 const NO_GATEWAY: &str = "none";
-/// A STOP that cannot be acknowledged yet comes again after so many seconds.
+/// A STOP that cannot be acknowledged yet comes again after this number of seconds.
 const RETRY_AFTER_S: u64 = 5;
 /// Above the 5 seconds that a STOP waits and the time that a commit takes; providers give up after 5 to 30.
 const STORE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Why a callback has no effect.
+/// The reason why a callback has no effect.
 enum Refusal {
     Callback(CallbackError),
     Problem(&'static str, Problem),
@@ -58,7 +58,7 @@ impl Refusal {
         match self {
             Self::Problem(_, problem) => problem,
             Self::Callback(error) => match StatusCode::from_u16(error.status()) {
-                // As of a path that is not there: whoever does not know the token learns nothing.
+                // The same as for an unknown path, so that a caller without the token learns nothing.
                 Ok(StatusCode::NOT_FOUND) | Err(_) => Problem::not_found("path"),
                 Ok(status) => Problem::new(status, error.to_string()),
             },
@@ -104,7 +104,7 @@ async fn receive(
         Some((name, callbacks)) => {
             let call = Call { app, name, callbacks, token, kind, peer };
             let in_time = tokio::time::timeout(STORE_TIMEOUT, call.take(request));
-            in_time.await.unwrap_or_else(|_| Err(later("slow", "this takes too long")))
+            in_time.await.unwrap_or_else(|_| Err(later("slow", "the callback took too long")))
         }
     };
     let gateway = known.map_or(NO_GATEWAY, |(name, _)| name.as_str()).to_owned();
@@ -114,7 +114,7 @@ async fn receive(
     match outcome {
         Ok((_, answer)) => answered(answer),
         Err(refusal) => {
-            tracing::warn!(gateway, kind = word, result, "a callback was refused");
+            tracing::warn!(gateway, kind = word, result, "callback refused");
             refusal.into_problem().into_response()
         }
     }
@@ -156,7 +156,7 @@ impl Call<'_> {
             tracing::error!(
                 gateway = self.name,
                 entries = verified.unreadable,
-                "entries of a callback are lost"
+                "unreadable entries of a callback are lost"
             );
             metrics::counter!("klaroen_callback_entries_unreadable_total", "gateway" => self.name.to_owned())
                 .increment(verified.unreadable as u64);
@@ -206,7 +206,7 @@ impl Call<'_> {
         // A repeated STOP is checked again: the first one may have been answered with "send it again".
         for phone in callback.replies.iter().filter_map(IncomingReply::stops) {
             if !self.app.store.settles_for(phone).await? {
-                return Err(later("under_way", "a message to this number is under way"));
+                return Err(later("under_way", "a message to this number is being sent"));
             }
         }
         Ok(result)

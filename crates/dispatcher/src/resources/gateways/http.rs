@@ -15,16 +15,16 @@ use crate::request::body::{JsonBody, NoBody};
 use crate::request::query::{List, PageParameters, Parameters, page_only};
 use crate::state::App;
 
-/// The gateways, in the order of the configuration
+/// List the gateways in the order of the configuration
 #[utoipa::path(get, path = "/v1/gateways", tag = "gateways", operation_id = "list_gateways",
-    responses((status = 200, description = "All of them", body = Gateways)))]
+    responses((status = 200, description = "All gateways", body = Gateways)))]
 pub(crate) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Gateways>, Problem> {
     find::list(&app, caller.organisation()).await.map(Json)
 }
 
-/// A gateway
+/// Get a gateway
 #[utoipa::path(get, path = "/v1/gateways/{name}", tag = "gateways", operation_id = "get_gateway",
-    params(("name" = String, Path, description = "The gateway's name")),
+    params(("name" = String, Path, description = "The name of the gateway")),
     responses((status = 200, description = "The gateway", body = Gateway)))]
 pub(crate) async fn get(
     State(app): State<App>,
@@ -36,11 +36,11 @@ pub(crate) async fn get(
 
 /// Take a gateway out of use
 ///
-/// Nothing more is handed to it, in any process, within two seconds; what waits for it goes elsewhere or stays in the queue. It
-/// holds until it is taken back. A second order changes nothing.
+/// Within two seconds no process hands it any more messages. Messages that wait for it go to other gateways or stay in
+/// the queue. The order holds until the gateway is resumed. A second order changes nothing.
 #[utoipa::path(post, path = "/v1/gateways/{name}/pause", tag = "gateways", operation_id = "pause_gateway",
-    params(("name" = String, Path, description = "The gateway's name")), request_body = PauseRequest,
-    responses((status = 200, description = "It is out of use", body = OrderedGateway)))]
+    params(("name" = String, Path, description = "The name of the gateway")), request_body = PauseRequest,
+    responses((status = 200, description = "The gateway is out of use", body = OrderedGateway)))]
 pub(crate) async fn pause(
     State(app): State<App>,
     caller: Caller,
@@ -53,10 +53,10 @@ pub(crate) async fn pause(
 
 /// Put a gateway back into use
 ///
-/// It takes messages again when its state allows it. Without an order to take back nothing changes.
+/// The gateway takes messages again as soon as its state allows it. If no order keeps it out of use, nothing changes.
 #[utoipa::path(post, path = "/v1/gateways/{name}/resume", tag = "gateways", operation_id = "resume_gateway",
-    params(("name" = String, Path, description = "The gateway's name")),
-    responses((status = 200, description = "No order keeps it out of use", body = OrderedGateway)))]
+    params(("name" = String, Path, description = "The name of the gateway")),
+    responses((status = 200, description = "No order keeps the gateway out of use", body = OrderedGateway)))]
 pub(crate) async fn resume(
     State(app): State<App>,
     caller: Caller,
@@ -68,12 +68,13 @@ pub(crate) async fn resume(
 
 /// Test a gateway
 ///
-/// A worker that feeds the gateway sends one SMS to the `test_number` of its configuration, also while the gateway is out of
-/// use; the text is fixed and says that it is a test. It is sent once: where its answer is lost, it ends as `unknown`. One that
-/// no worker takes within two minutes ends as `refused`, one without a receipt within ten as `no_receipt`.
+/// A worker that serves the gateway sends one SMS to the `test_number` of its configuration, even if the gateway is out
+/// of use. The text is fixed and says that it is a test. The SMS is sent once. If its answer is lost, the test ends as
+/// `unknown`. If no worker takes it within two minutes, it ends as `refused`. If no receipt comes within ten minutes,
+/// it ends as `no_receipt`.
 #[utoipa::path(post, path = "/v1/gateways/{name}/test", tag = "gateways", operation_id = "test_gateway",
-    params(("name" = String, Path, description = "The gateway's name")),
-    responses((status = 202, description = "It is waiting for a worker", body = Test, headers(("Location" = String)))))]
+    params(("name" = String, Path, description = "The name of the gateway")),
+    responses((status = 202, description = "The test waits for a worker", body = Test, headers(("Location" = String)))))]
 pub(crate) async fn test(
     State(app): State<App>,
     caller: Caller,
@@ -86,9 +87,9 @@ pub(crate) async fn test(
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(test)).into_response())
 }
 
-/// The tests of a gateway, newest first
+/// List the tests of a gateway, newest first
 #[utoipa::path(get, path = "/v1/gateways/{name}/tests", tag = "gateways", operation_id = "list_gateway_tests",
-    params(("name" = String, Path, description = "The gateway's name"), PageParameters),
+    params(("name" = String, Path, description = "The name of the gateway"), PageParameters),
     responses((status = 200, description = "A page", body = List<Test>)))]
 pub(crate) async fn list_tests(
     State(app): State<App>,
@@ -100,9 +101,9 @@ pub(crate) async fn list_tests(
     self_test::list(&app, caller.organisation(), &name, &page).await.map(Json)
 }
 
-/// A test of a gateway
+/// Get a test of a gateway
 #[utoipa::path(get, path = "/v1/gateways/{name}/tests/{id}", tag = "gateways", operation_id = "get_gateway_test",
-    params(("name" = String, Path, description = "The gateway's name"), ("id" = uuid::Uuid, Path, description = "The test")),
+    params(("name" = String, Path, description = "The name of the gateway"), ("id" = uuid::Uuid, Path, description = "The test")),
     responses((status = 200, description = "The test", body = Test)))]
 pub(crate) async fn get_test(
     State(app): State<App>,

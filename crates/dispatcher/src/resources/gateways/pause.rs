@@ -15,11 +15,11 @@ use crate::state::App;
 /// Characters of a reason.
 const REASON_MAX: usize = 200;
 
-/// A gateway is to be taken out of use.
+/// An order to take a gateway out of use.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PauseRequest {
-    /// Why, for those who see it later.
+    /// The reason, for people who see the order later.
     #[schema(min_length = 1, max_length = 200, example = "the provider has announced maintenance")]
     pub reason: Option<String>,
 }
@@ -27,20 +27,20 @@ pub struct PauseRequest {
 /// A gateway after an order.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OrderedGateway {
-    /// As it stands now.
+    /// The gateway as it stands now.
     #[serde(flatten)]
     pub gateway: Gateway,
-    /// What the operator should know.
+    /// Warnings for the operator.
     pub warnings: Vec<GatewayWarning>,
 }
 
-/// What the operator should know.
+/// Something that the operator should know.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct GatewayWarning {
-    /// What it is about: `no_gateway`.
+    /// `no_gateway`: some messages have no gateway now.
     #[schema(example = "no_gateway")]
     pub code: &'static str,
-    /// What it means here.
+    /// The meaning of the warning now.
     pub detail: String,
 }
 
@@ -87,21 +87,21 @@ fn known(app: &App, name: &str) -> Result<(), Problem> {
     app.settings.gateway(name).map(|_| ()).ok_or_else(|| Problem::not_found("gateway"))
 }
 
-/// Wakes the workers, whether or not the order was new: a repetition may come because nobody seemed to hear the first.
+/// Wakes the workers, whether or not the order was new: it may be repeated because the first one seemed to have no effect.
 async fn announce(app: &App, caller: &Caller, name: &str) -> Result<OrderedGateway, Problem> {
     app.wake.notify_waiters();
     if let Err(error) = app.store.announce().await {
-        tracing::debug!(%error, "the workers find out by themselves");
+        tracing::debug!(%error, "could not notify the workers; they read the order from the database");
     }
     let all = Overview::read(&app.settings.gateways, &app.store, app.now()).await?;
     let seen = among(&all, name)?;
     let tests = app.store.latest_gateway_tests().await?;
     let gateway = Gateway::show(&all, seen, &tests, caller.organisation());
-    // Where nothing is served at all, the order is not what keeps messages waiting; but somebody is looking now.
+    // If no gateway is served at all, the order is not the reason why messages wait. The operator should know all the same.
     let waiting = all.without_gateway();
     let warning = |kinds: &[String]| GatewayWarning {
         code: "no_gateway",
-        detail: format!("no gateway takes messages of these kinds now, and they wait: {}", kinds.join("; ")),
+        detail: format!("no gateway takes these messages now; they stay in the queue: {}", kinds.join("; ")),
     };
     let warnings = if waiting.is_empty() { Vec::new() } else { vec![warning(&waiting)] };
     Ok(OrderedGateway { gateway, warnings })

@@ -18,28 +18,28 @@ use crate::resources::schemas;
 use crate::settings::gateway::ConfiguredGateway;
 use crate::state::App;
 
-/// A test of a gateway: one SMS to the number in its configuration.
+/// A test of a gateway: one SMS to the test number in its configuration.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Test {
-    /// Its id.
+    /// The id of the test.
     #[schema(schema_with = schemas::id)]
     pub id: GatewayTestId,
-    /// The gateway's name.
+    /// The name of the gateway.
     #[schema(example = "main")]
     pub gateway: String,
-    /// Whether it is the one of its day, which nobody asked for.
+    /// Whether this is the daily test.
     pub daily: bool,
-    /// Who asked: `key:<id>`, `system`, or `another organisation`.
+    /// The actor who requested the test: `key:<id>`, `system`, or `another organisation`.
     pub requested_by: String,
-    /// Where it stands.
+    /// The state of the test.
     #[schema(schema_with = schemas::test_state)]
     pub state: TestState,
-    /// Whether the gateway did what it is for; `null` while that is open.
+    /// Whether the gateway works. `null` while the test is open.
     pub ok: Option<bool>,
-    /// When it was asked for.
+    /// When the test was requested.
     #[schema(schema_with = schemas::time)]
     pub requested_at: Timestamp,
-    /// When it was handed over.
+    /// When the SMS was handed over. `null` until then.
     #[schema(schema_with = schemas::time_or_null)]
     pub submitted_at: Option<Timestamp>,
     /// Milliseconds until the provider answered.
@@ -49,9 +49,9 @@ pub struct Test {
     /// The connection that handed it over.
     #[schema(example = "main/0")]
     pub channel: Option<String>,
-    /// The provider's code or a word of ours, where it failed.
+    /// The provider's code, or a word of this service, if the test failed.
     pub code: Option<String>,
-    /// What it means.
+    /// The meaning of the code.
     pub detail: Option<String>,
 }
 
@@ -91,16 +91,17 @@ fn configured<'a>(app: &'a App, name: &str) -> Result<&'a ConfiguredGateway, Pro
 /// with, 429 if it was tested too often in the last hour, 503 if the database is not available.
 pub async fn request(app: &App, caller: &Caller, name: &str) -> Result<Test, Problem> {
     if !configured(app, name)?.can_be_tested {
-        let detail =
-            format!("gateway `{name}` has no `test_number` in its configuration: set it to a phone of yours");
+        let detail = format!(
+            "gateway `{name}` has no `test_number` in its configuration; set it to a phone that you can read"
+        );
         return Err(Problem::invalid_field("", detail));
     }
     let organisation = caller.organisation();
     match app.store.request_gateway_test(organisation, caller.actor(), name, app.now()).await? {
         TestRequest::Made(test) => Ok(Test::show(*test, organisation)),
-        TestRequest::UnderWay => Err(Problem::conflict("another test of this gateway is under way")),
+        TestRequest::UnderWay => Err(Problem::conflict("another test of this gateway is running")),
         TestRequest::TooMany { wait } => {
-            let detail = "this gateway was tested often enough in the last hour: each test is an SMS";
+            let detail = "this gateway was tested too often in the last hour; each test is an SMS";
             Err(Problem::try_later(StatusCode::TOO_MANY_REQUESTS, wait.as_secs() + 1, detail))
         }
     }

@@ -12,7 +12,7 @@ use crate::request::query::{List, PageParameters, Parameters, page_only};
 use crate::resources::created;
 use crate::state::App;
 
-/// The groups, by code
+/// List the groups by code
 #[utoipa::path(get, path = "/v1/groups", tag = "registry", operation_id = "list_groups", params(PageParameters),
     responses((status = 200, description = "A page", body = List<Group>)))]
 pub(crate) async fn list(
@@ -23,11 +23,11 @@ pub(crate) async fn list(
     super::list(&app, caller.organisation(), &page_only(&parameters)?).await.map(Json)
 }
 
-/// Make a group
+/// Create a group
 #[utoipa::path(post, path = "/v1/groups", tag = "registry", operation_id = "create_group",
     request_body = GroupRequest,
-    responses((status = 201, description = "Made", body = Group, headers(("Location" = String))),
-              (status = 409, description = "The code is taken", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 201, description = "Created", body = Group, headers(("Location" = String))),
+              (status = 409, description = "Another group has this code", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,

@@ -17,19 +17,19 @@ use crate::request::query::List;
 use crate::resources::schemas;
 use crate::state::App;
 
-/// A group.
+/// A group of participants.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Group {
-    /// Its id.
+    /// The id of the group.
     #[schema(schema_with = schemas::id)]
     pub id: GroupId,
     /// The short name that requests and CSV files use.
     pub code: String,
     /// The full name.
     pub name: String,
-    /// How many participants are in it.
+    /// Number of participants in the group.
     pub participants: u64,
-    /// When it was made.
+    /// When the group was created.
     #[schema(schema_with = schemas::time)]
     pub created_at: Timestamp,
 }
@@ -41,7 +41,7 @@ impl From<Stored> for Group {
     }
 }
 
-/// A group to be made.
+/// A group to be created.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroupRequest {

@@ -9,24 +9,24 @@ use utoipa::ToSchema;
 
 use crate::state::{App, GatewayHealth};
 
-/// Whether a component works.
+/// The state of a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ComponentState {
-    /// It works.
+    /// The component works.
     Up,
-    /// It does not.
+    /// The component does not work.
     Down,
-    /// Another process has it.
+    /// The component runs in another process.
     Elsewhere,
 }
 
-/// What readiness is made of.
+/// The components that readiness depends on.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Components {
-    /// A row was written and committed within a second.
+    /// `up` if a row was written and committed within a second.
     pub database: ComponentState,
-    /// At least one gateway connection is up.
+    /// `up` if at least one gateway connection is up.
     pub gateways: ComponentState,
 }
 
@@ -35,30 +35,30 @@ pub struct Components {
 pub struct Readiness {
     /// `ready` or `not_ready`.
     pub status: &'static str,
-    /// What it is made of.
+    /// The components that readiness depends on.
     pub components: Components,
 }
 
-/// Whether the process lives.
+/// Whether the process runs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Liveness {
     /// `alive`.
     pub status: &'static str,
 }
 
-/// Whether the process lives
+/// Check whether the process runs
 ///
-/// Asks nothing of the database or the gateways: restarting would not mend them.
+/// Does not ask the database or the gateways, because a restart would not repair them.
 #[utoipa::path(get, path = "/livez", tag = "operations", operation_id = "livez",
-    responses((status = 200, description = "It does", body = Liveness)))]
+    responses((status = 200, description = "It runs", body = Liveness)))]
 pub async fn livez() -> Json<Liveness> {
     Json(Liveness { status: "alive" })
 }
 
-/// Whether the process can do its work
+/// Check whether the process can do its work
 #[utoipa::path(get, path = "/readyz", tag = "operations", operation_id = "readyz",
-    responses((status = 200, description = "It can", body = Readiness),
-              (status = 503, description = "It cannot; `components` says what is down", body = Readiness)))]
+    responses((status = 200, description = "It can do its work", body = Readiness),
+              (status = 503, description = "It cannot do its work. `components` says why", body = Readiness)))]
 pub async fn readyz(State(app): State<App>) -> Response {
     let database = if app.probe.is_writable(&app.store, app.now()).await {
         ComponentState::Up
@@ -76,9 +76,9 @@ pub async fn readyz(State(app): State<App>) -> Response {
     (code, Json(Readiness { status, components: Components { database, gateways } })).into_response()
 }
 
-/// Numbers for Prometheus
+/// Get the metrics of the process
 ///
-/// `klaroen_database_up` is 0 while the database takes no writes.
+/// In the text format of Prometheus. `klaroen_database_up` is 0 while the database takes no writes.
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain")))]
 pub async fn metrics(State(app): State<App>) -> Response {

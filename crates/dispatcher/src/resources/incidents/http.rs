@@ -17,15 +17,15 @@ use crate::request::query::{List, PageParameters, Parameters, page_only};
 use crate::resources::created;
 use crate::state::App;
 
-/// Report an incident, and ask participants at once
+/// Report an incident and alert participants
 ///
-/// With an `alert`, incident, alert and deliveries are written in one transaction: the answer comes after they are
-/// safe. A repetition with the same `Idempotency-Key` and body makes nothing new and answers with the present state of
-/// what the first one made.
+/// If the request has an `alert`, incident, alert and deliveries are written in one transaction, and the response comes
+/// after the commit. A repetition with the same `Idempotency-Key` and body creates nothing. It returns the present
+/// state of what the first request created.
 #[utoipa::path(post, path = "/v1/incidents", tag = "incidents", operation_id = "create_incident",
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
     request_body = IncidentRequest,
-    responses((status = 201, description = "Taken", body = Incident, headers(("Location" = String)))))]
+    responses((status = 201, description = "Created", body = Incident, headers(("Location" = String)))))]
 pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -38,7 +38,7 @@ pub(crate) async fn create(
     created(&format!("/v1/incidents/{}", incident.id), &incident)
 }
 
-/// The incidents, newest first
+/// List the incidents, newest first
 #[utoipa::path(get, path = "/v1/incidents", tag = "incidents", operation_id = "list_incidents",
     params(PageParameters),
     responses((status = 200, description = "A page", body = List<Incident>)))]
@@ -50,7 +50,7 @@ pub(crate) async fn list(
     find::list(&app, caller.organisation(), &page_only(&parameters)?).await.map(Json)
 }
 
-/// One incident with its alerts
+/// Get an incident with its alerts
 #[utoipa::path(get, path = "/v1/incidents/{id}", tag = "incidents", operation_id = "get_incident",
     params(("id" = uuid::Uuid, Path, description = "The incident")),
     responses((status = 200, description = "The incident", body = Incident)))]

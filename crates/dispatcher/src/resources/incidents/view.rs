@@ -13,38 +13,38 @@ use crate::resources::schemas;
 /// An incident.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Incident {
-    /// Its id.
+    /// The id of the incident.
     #[schema(schema_with = schemas::id)]
     pub id: IncidentId,
-    /// The control room's own number.
+    /// The control room's own number. `null` if it gave none.
     pub reference: Option<String>,
-    /// The control room's own word for it.
+    /// The control room's own word for the kind of incident.
     pub category: String,
-    /// What happened.
+    /// A description of what happened.
     pub description: String,
-    /// Whom or what to look out for.
+    /// The person or thing to look out for. `null` if there is none.
     pub subject: Option<Subject>,
-    /// Where.
+    /// The location of the incident.
     pub location: PointView,
-    /// When.
+    /// When the incident occurred. `null` if that was not reported.
     #[schema(schema_with = schemas::time_or_null)]
     pub occurred_at: Option<Timestamp>,
-    /// When it was reported.
+    /// When the incident was reported.
     #[schema(schema_with = schemas::time)]
     pub created_at: Timestamp,
-    /// The key that reported it.
+    /// The key that reported the incident.
     #[schema(schema_with = schemas::id)]
     pub created_by: KeyId,
-    /// Its alerts, oldest first.
+    /// The alerts about the incident, oldest first.
     pub alerts: Vec<Alert>,
 }
 
-/// Whom or what to look out for.
+/// The person or thing to look out for.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Subject {
     /// A person, a vehicle or something else.
     #[schema(schema_with = schemas::subject_kind)]
     pub kind: SubjectKind,
-    /// What it looks like.
+    /// A description of the person or thing.
     pub text: String,
 }

@@ -14,7 +14,7 @@ use crate::request::query::{List, PageParameters, Parameters, page_only};
 use crate::resources::created;
 use crate::state::App;
 
-/// The keys, oldest first
+/// List the API keys, oldest first
 #[utoipa::path(get, path = "/v1/keys", tag = "keys", operation_id = "list_keys", params(PageParameters),
     responses((status = 200, description = "A page", body = List<Key>)))]
 pub(crate) async fn list(
@@ -25,9 +25,9 @@ pub(crate) async fn list(
     super::list(&app, caller.organisation(), &page_only(&parameters)?).await.map(Json)
 }
 
-/// Make a key
+/// Create an API key
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", operation_id = "create_key", request_body = KeyRequest,
-    responses((status = 201, description = "Made; `key` is shown this once", body = CreatedKey,
+    responses((status = 201, description = "Created. No other response shows `key`", body = CreatedKey,
                headers(("Location" = String)))))]
 pub(crate) async fn create(
     State(app): State<App>,
@@ -38,10 +38,10 @@ pub(crate) async fn create(
     created(&format!("/v1/keys/{}", made.listed.id), &made)
 }
 
-/// Revoke a key
+/// Revoke an API key
 #[utoipa::path(delete, path = "/v1/keys/{id}", tag = "keys", operation_id = "revoke_key",
     params(("id" = uuid::Uuid, Path, description = "The key")),
-    responses((status = 204, description = "It no longer works")))]
+    responses((status = 204, description = "The key no longer works")))]
 pub(crate) async fn revoke(
     State(app): State<App>,
     caller: Caller,

@@ -1,4 +1,4 @@
-//! `/v1/keys`: who may call. The secret is shown once.
+//! API keys. The secret of a key is shown once.
 
 pub(crate) mod http;
 
@@ -18,24 +18,24 @@ use crate::request::query::List;
 use crate::resources::schemas;
 use crate::state::App;
 
-/// A key without its secret.
+/// An API key without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Key {
-    /// Its id.
+    /// The id of the key.
     #[schema(schema_with = schemas::id)]
     pub id: KeyId,
-    /// What it may do.
+    /// The role of the key.
     #[schema(schema_with = schemas::role)]
     pub role: Role,
-    /// What it is called.
+    /// The name of the key.
     pub name: String,
-    /// When it was made.
+    /// When the key was created.
     #[schema(schema_with = schemas::time)]
     pub created_at: Timestamp,
-    /// From when it no longer works; `null`: never.
+    /// When the key expires. `null` if it does not.
     #[schema(schema_with = schemas::time_or_null)]
     pub expires_at: Option<Timestamp>,
-    /// When it was revoked.
+    /// When the key was revoked. `null` if it was not.
     #[schema(schema_with = schemas::time_or_null)]
     pub revoked_at: Option<Timestamp>,
 }
@@ -47,27 +47,27 @@ impl From<ApiKey> for Key {
     }
 }
 
-/// A key with its secret: this answer is the only place where it is shown.
+/// An API key with its secret. No other response shows the secret.
 #[derive(Serialize, ToSchema)]
 pub struct CreatedKey {
-    /// As it is listed.
+    /// The key as it is listed.
     #[serde(flatten)]
     pub listed: Key,
     /// The whole key, `klr_…`, for the header `Authorization: Bearer`.
     pub key: String,
 }
 
-/// A key to be made.
+/// An API key to be created.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRequest {
-    /// What it may do.
+    /// The role of the key.
     #[schema(schema_with = schemas::role)]
     pub role: String,
-    /// What it is called: who or what uses it.
+    /// The name of the key: the person or system that uses it.
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
-    /// From when it no longer works; in the future.
+    /// When the key expires: in the future. If absent, the key does not expire.
     #[schema(schema_with = schemas::time)]
     pub expires_at: Option<String>,
 }

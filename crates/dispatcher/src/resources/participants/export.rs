@@ -13,7 +13,7 @@ use crate::request::query::LIMIT_MAX;
 use crate::resources::participants::view::Participant;
 use crate::state::App;
 
-/// How the registry is written.
+/// The format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One row for each place, in the columns of the import.
@@ -59,14 +59,14 @@ pub async fn export(
     Ok(pages(app.clone(), organisation, format))
 }
 
-/// Where an export is.
+/// The position of an export.
 enum Step {
     Header,
     Page(Option<String>),
     End,
 }
 
-/// An error cuts the answer off, so that nobody takes a part for the whole.
+/// An error cuts the response off, so that no client takes a part for the whole.
 fn pages(
     app: App,
     organisation: OrganisationId,
@@ -105,7 +105,7 @@ fn write_row(cells: &[String], text: &mut Vec<u8>) {
     let mut writer = csv::WriterBuilder::new().from_writer(&mut *text);
     // Writing to memory does not fail.
     if let Err(error) = writer.write_record(cells).and_then(|()| writer.flush().map_err(Into::into)) {
-        tracing::error!(%error, "a row cannot be written");
+        tracing::error!(%error, "could not write a row of the export");
     }
 }
 
@@ -135,7 +135,7 @@ fn csv_rows(participant: &Stored, text: &mut Vec<u8>) {
 fn ndjson_line(participant: Stored, text: &mut Vec<u8>) {
     match serde_json::to_vec(&Participant::from(participant)) {
         Ok(line) => text.extend(line),
-        Err(error) => tracing::error!(%error, "a participant cannot be written"),
+        Err(error) => tracing::error!(%error, "could not write a participant of the export"),
     }
     text.push(b'\n');
 }

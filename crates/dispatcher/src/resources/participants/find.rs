@@ -22,7 +22,7 @@ pub async fn find(
     stored.map(Participant::from).ok_or_else(|| Problem::not_found("participant"))
 }
 
-/// One page of the registry, oldest first; with `phone` only those who have this number.
+/// One page of the registry, oldest first; with `phone` only participants who have this number.
 ///
 /// # Errors
 /// 422 if the cursor is none of this list, 503 if the database is not available.

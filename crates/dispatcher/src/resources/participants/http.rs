@@ -21,7 +21,7 @@ use crate::state::App;
 #[utoipa::path(post, path = "/v1/participants", tag = "registry", operation_id = "create_participant",
     request_body = ParticipantRequest,
     responses((status = 201, description = "Enrolled", body = Participant, headers(("Location" = String))),
-              (status = 409, description = "The external_id is taken", body = Problem, content_type = "application/problem+json")))]
+              (status = 409, description = "Another participant has this `external_id`", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -32,7 +32,7 @@ pub(crate) async fn create(
     created(&format!("/v1/participants/{}", made.id), &made)
 }
 
-/// The registry, oldest first
+/// List the participants, oldest first
 #[utoipa::path(get, path = "/v1/participants", tag = "registry", operation_id = "list_participants",
     params(ParticipantFilter, PageParameters),
     responses((status = 200, description = "A page", body = List<Participant>)))]
@@ -54,7 +54,7 @@ pub(crate) async fn list(
     find::list(&app, caller.organisation(), phone.as_ref(), &page).await.map(Json)
 }
 
-/// One participant
+/// Get a participant
 #[utoipa::path(get, path = "/v1/participants/{id}", tag = "registry", operation_id = "get_participant",
     params(("id" = uuid::Uuid, Path, description = "The participant")),
     responses((status = 200, description = "The participant", body = Participant)))]
@@ -71,7 +71,7 @@ pub(crate) async fn get(
     params(("id" = uuid::Uuid, Path, description = "The participant")),
     request_body(content = ParticipantPatch, content_type = "application/merge-patch+json"),
     responses((status = 200, description = "The participant", body = Participant),
-              (status = 409, description = "The external_id is taken", body = Problem, content_type = "application/problem+json")))]
+              (status = 409, description = "Another participant has this `external_id`", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn change(
     State(app): State<App>,
     caller: Caller,
@@ -84,7 +84,8 @@ pub(crate) async fn change(
 
 /// Erase a participant
 ///
-/// Name, number and places are gone; what is queued for it is not sent. An opt-out of its number stays.
+/// The name, the number and the places are deleted. Queued deliveries to the participant are not sent. An opt-out of
+/// the number remains.
 #[utoipa::path(delete, path = "/v1/participants/{id}", tag = "registry", operation_id = "erase_participant",
     params(("id" = uuid::Uuid, Path, description = "The participant")),
     responses((status = 204, description = "Erased")))]

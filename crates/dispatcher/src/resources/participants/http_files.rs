@@ -18,22 +18,27 @@ use crate::problem::Problem;
 use crate::request::query::Parameters;
 use crate::state::App;
 
-/// A client that sends nothing for so long has gone.
+/// A client that sends nothing for this long has gone.
 const CHUNK_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Import participants from CSV
+/// Import participants from a CSV file
 ///
-/// Columns: `kind`, `name`, `phone`, `language`, `label`, `latitude`, `longitude`, `rd_x`, `rd_y`, `postcode`,
-/// `house_number`, `groups`, `hours`, `external_id`, `consent_at`, `consent_method`. The header is required, in any order;
-/// `kind`, `phone`, `consent_at`, `consent_method` and one pair of coordinates must be in it. Comma, semicolon or tab; UTF-8,
-/// UTF-16 with a mark, or Windows-1252. `external_id`, else `phone`, is the key: who is there is updated. Several rows with
-/// one key are several places, wherever they stand; a file says all places of whom it names. `groups` are split by `;`.
-/// Good rows land, bad ones are named. Where the import breaks off, the rows that were read before have landed; the problem
-/// counts them, and sending the file again leaves them alone.
+/// The columns are `kind`, `name`, `phone`, `language`, `label`, `latitude`, `longitude`, `rd_x`, `rd_y`, `postcode`,
+/// `house_number`, `groups`, `hours`, `external_id`, `consent_at`, `consent_method`. The header is required and may
+/// have any order. It must have `kind`, `phone`, `consent_at`, `consent_method` and one pair of coordinates. Cells are
+/// separated by comma, semicolon or tab. The file is UTF-8, UTF-16 with a byte order mark, or Windows-1252. Several
+/// codes in `groups` are separated by `;`.
+///
+/// A row is identified by `external_id`, or by `phone` if it has none. A participant who exists already is updated.
+/// Several rows of one participant are several places, and need not be adjacent. After the import a participant in the
+/// file has only the places in the file.
+///
+/// Valid rows are written, invalid rows are reported. If the import ends early, the rows read before are written, and
+/// the problem has their numbers. The same file can then be sent again without harm.
 #[utoipa::path(post, path = "/v1/participants/imports", tag = "registry", operation_id = "import_participants",
     params(ImportParameters),
     request_body(content = String, content_type = "text/csv"),
-    responses((status = 200, description = "What came of it", body = ImportReport)))]
+    responses((status = 200, description = "The result of the import", body = ImportReport)))]
 pub(crate) async fn import(
     State(app): State<App>,
     caller: Caller,
@@ -69,15 +74,16 @@ fn chunks(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send {
     })
 }
 
-/// Export the registry
+/// Export the participants
 ///
-/// By `Accept` as `text/csv` (the columns of the import, one row for each place) or `application/x-ndjson` (one participant a
-/// line). A cell of the CSV that a spreadsheet would run as a formula has an apostrophe in front; the import takes it off.
-/// Phone numbers have none, so that `+31…` stays a number for every reader. Who exported is in the audit log.
+/// The `Accept` header selects `text/csv` (the columns of the import, one row for each place) or `application/x-ndjson`
+/// (one participant a line). If a spreadsheet would run a cell as a formula, the cell begins with an apostrophe. The
+/// import removes it. Phone numbers have no apostrophe, so `+31…` remains a number for every reader. The audit log has
+/// an entry for each export.
 #[utoipa::path(get, path = "/v1/participants/export", tag = "registry", operation_id = "export_participants",
-    responses((status = 200, description = "The registry", content(
+    responses((status = 200, description = "All participants", content(
                   (String = "text/csv"), (String = "application/x-ndjson"))),
-              (status = 406, description = "Neither format is accepted", body = Problem, content_type = "application/problem+json")))]
+              (status = 406, description = "The `Accept` header allows neither format", body = Problem, content_type = "application/problem+json")))]
 pub(crate) async fn export(
     State(app): State<App>,
     caller: Caller,
@@ -92,7 +98,7 @@ pub(crate) async fn export(
     Ok((headers, Body::from_stream(pages)).into_response())
 }
 
-/// The format that the client asks for; CSV where it does not mind.
+/// The format that the client asks for; CSV if it accepts both.
 fn negotiate(headers: &HeaderMap) -> Option<Format> {
     let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
     accept.split(',').find_map(|range| {

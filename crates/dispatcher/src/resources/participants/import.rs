@@ -12,11 +12,11 @@ use crate::import::{Broken, Contention, CsvImport, ImportError, ImportReport, im
 use crate::problem::{FieldError, Problem};
 use crate::state::App;
 
-/// How to import.
+/// The parameters of an import.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ImportParameters {
-    /// Writes nothing and answers the same.
+    /// If true, nothing is written and the response is the same.
     #[param(default = false)]
     pub dry_run: Option<bool>,
 }
@@ -39,7 +39,7 @@ pub async fn import<B: AsRef<[u8]> + Send + 'static>(
             actor: caller.actor(),
             country: own.settings.country,
             dry_run,
-            // Who writes in this process stands in one line for it.
+            // All writers of this process wait in one queue.
             contention: Contention::SameQueue,
             now: own.now(),
         };
@@ -62,7 +62,7 @@ impl From<ImportError> for Problem {
             ImportError::Read(error) if error.kind() == io::ErrorKind::TimedOut => {
                 Self::new(StatusCode::REQUEST_TIMEOUT, "the file did not arrive in time")
             }
-            ImportError::Read(_) => Self::new(StatusCode::BAD_REQUEST, "the file broke off"),
+            ImportError::Read(_) => Self::new(StatusCode::BAD_REQUEST, "the file ended early"),
             ImportError::Store(error) => error.into(),
         }
     }
@@ -76,8 +76,8 @@ impl From<Broken> for Problem {
         }
         let ImportReport { rows, created, updated, unchanged, rejected, errors } = report;
         problem.detail = format!(
-            "{}; until then: {rows} rows, {created} created, {updated} updated, {unchanged} unchanged, {rejected} rejected; \
-             send the file again: what is there already is left alone",
+            "{}; before that: {rows} rows, {created} created, {updated} updated, {unchanged} unchanged, {rejected} rejected; \
+             send the file again: participants that were imported stay as they are",
             problem.detail
         );
         problem.errors.extend(errors.into_iter().map(|error| FieldError {

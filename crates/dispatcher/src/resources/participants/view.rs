@@ -1,4 +1,4 @@
-//! Participants as an administrator sees them: the only place where phone numbers are shown whole.
+//! Participants as an administrator sees them: no other response shows a whole phone number.
 
 use klaroen_domain::id::ParticipantId;
 use klaroen_domain::participant::{Language, ParticipantKind};
@@ -13,58 +13,58 @@ use crate::resources::schemas;
 /// A participant.
 #[derive(Serialize, ToSchema)]
 pub struct Participant {
-    /// Its id.
+    /// The id of the participant.
     #[schema(schema_with = schemas::id)]
     pub id: ParticipantId,
     /// Resident or business.
     #[schema(schema_with = schemas::participant_kind)]
     pub kind: ParticipantKind,
-    /// Name, if given.
+    /// The name. `null` if it was not given.
     pub name: Option<String>,
-    /// The number, whole.
+    /// The phone number, not masked.
     pub phone: String,
-    /// Of automatic texts.
+    /// The language of automatic texts.
     #[schema(schema_with = schemas::language)]
     pub language: Language,
-    /// Where alerts are wanted for.
+    /// The places for which the participant gets alerts.
     pub places: Vec<Place>,
-    /// Codes of groups.
+    /// The codes of the groups.
     pub groups: Vec<String>,
-    /// The caller's own key.
+    /// The id of the participant in your own system. `null` if there is none.
     pub external_id: Option<String>,
-    /// No alerts before this moment.
+    /// The participant gets no alerts before this time. `null` if alerts are not paused.
     #[schema(schema_with = schemas::time_or_null)]
     pub paused_until: Option<Timestamp>,
-    /// Evidence that alerts are wanted.
+    /// The evidence of consent.
     pub consent: Consent,
-    /// Whether the number has opted out: it gets nothing then.
+    /// Whether the number opted out. If so, it gets no SMS.
     pub opted_out: bool,
-    /// When it was made.
+    /// When the participant was created.
     #[schema(schema_with = schemas::time)]
     pub created_at: Timestamp,
-    /// When it was last changed.
+    /// When the participant was changed last.
     #[schema(schema_with = schemas::time)]
     pub updated_at: Timestamp,
 }
 
-/// A place for which alerts are wanted.
+/// A place for which a participant gets alerts.
 #[derive(Serialize, ToSchema)]
 pub struct Place {
     /// Home, work, shop, …
     pub label: String,
-    /// Where it is.
+    /// The location of the place.
     pub location: PointView,
-    /// When alerts are wanted; `null`: always.
+    /// The hours in which the participant gets alerts. `null` if always.
     pub hours: Option<String>,
 }
 
-/// Evidence that alerts are wanted.
+/// The evidence of consent.
 #[derive(Serialize, ToSchema)]
 pub struct Consent {
-    /// When.
+    /// When the participant consented.
     #[schema(schema_with = schemas::time)]
     pub given_at: Timestamp,
-    /// How.
+    /// The way in which the participant consented.
     pub method: String,
 }
 

@@ -55,7 +55,7 @@ pub async fn erase(app: &App, caller: &Caller, id: ParticipantId) -> Result<(), 
 /// A registration with a patch laid over it.
 fn patched(app: &App, stored: &ParticipantDraft, patch: &Value) -> Result<Registration, Problem> {
     let mut document = request::write(stored);
-    // While an import runs, whoever it moves has the places of before, too: more than a request may name.
+    // While an import runs, a participant who moves has the previous places too: more than a request may name.
     let keeps_places = patch.get("places").is_none();
     if keeps_places && let Some(places) = document["places"].as_array_mut() {
         places.truncate(PLACES_MAX);

@@ -11,7 +11,7 @@ use crate::request::fields::path_id;
 use crate::request::query::{List, PageParameters, Parameters, page_only};
 use crate::state::App;
 
-/// The replies to an alert, oldest first
+/// List the replies to an alert, oldest first
 #[utoipa::path(get, path = "/v1/alerts/{id}/replies", tag = "replies", operation_id = "list_replies",
     params(("id" = uuid::Uuid, Path, description = "The alert"), PageParameters),
     responses((status = 200, description = "A page", body = List<Reply>)))]

@@ -21,27 +21,27 @@ use crate::state::App;
 /// An SMS from a participant.
 #[derive(Serialize, ToSchema)]
 pub struct Reply {
-    /// Its id.
+    /// The id of the reply.
     #[schema(schema_with = schemas::id)]
     pub id: ReplyId,
-    /// The alert.
+    /// The alert that the reply belongs to. `null` if there is none.
     #[schema(schema_with = schemas::id_or_null)]
     pub alert_id: Option<AlertId>,
-    /// Who.
+    /// The participant who sent it. `null` if the sender is not a participant any more.
     #[schema(schema_with = schemas::id_or_null)]
     pub participant_id: Option<ParticipantId>,
-    /// The sender, masked.
+    /// The sender's number, masked.
     pub phone: Option<String>,
     /// The text.
     pub text: String,
-    /// Came after the alert was closed.
+    /// Whether the reply came after the alert was closed.
     pub after_end: bool,
-    /// How it was marked.
+    /// The state that the reply was marked with.
     #[schema(schema_with = schemas::reply_state)]
     pub state: ReplyState,
-    /// Whether it helped; `null` until somebody says.
+    /// Whether the reply was useful. `null` until an operator says so.
     pub useful: Option<bool>,
-    /// When it came.
+    /// When the reply was received.
     #[schema(schema_with = schemas::time)]
     pub received_at: Timestamp,
 }
@@ -62,23 +62,23 @@ impl From<ReplyView> for Reply {
     }
 }
 
-/// How a reply is to be marked; a member that is missing stays as it is, and one must be there.
+/// A mark for a reply. At least one member must be present. If a member is absent, it stays as it is.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MarkRequest {
-    /// How far it was handled.
+    /// The state of the reply.
     #[schema(schema_with = schemas::reply_state)]
     pub state: Option<String>,
-    /// Whether it helped.
+    /// Whether the reply was useful.
     pub useful: Option<bool>,
 }
 
-/// What a caller says about a reply, read whole.
+/// A mark for a reply, read whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// How far it was handled, if the caller says so.
+    /// The state, if given.
     pub state: Option<ReplyState>,
-    /// Whether it helped, if the caller says so.
+    /// Whether the reply was useful, if given.
     pub useful: Option<bool>,
 }
 
