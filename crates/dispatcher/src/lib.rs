@@ -1,8 +1,8 @@
 //! The HTTP side of Klaroen: takes incidents, matches geofences, writes deliveries and serves the API.
 //!
-//! Start with [`resources::incidents`] (the call that everything is about) and [`request::fields`] (how a request is read). Each
-//! aggregate has a folder in `resources`; `server` listens and puts the router together; `middleware` stands around every
-//! request.
+//! Start with [`resources::incidents`] (the call that everything is about) and [`request::fields`] (how a request is read).
+//! Each aggregate has a folder in `resources`; `server` listens and puts the router together; `middleware` stands around
+//! every request.
 
 mod auth;
 pub mod import;
@@ -19,13 +19,14 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use auth::caller::Caller;
 pub use import::{Broken, Contention, CsvImport, ImportError, ImportReport, Progress, import_csv};
 pub use resources::areas::features::parse_areas;
 pub use server::{ServeError, serve, serve_operations};
 pub use settings::DispatcherSettings;
 pub use settings::gateway::ConfiguredGateway;
 pub use state::callback_gateways::CallbackGateways;
-pub use state::{Dispatcher, GatewayHealth};
+pub use state::{App, Dispatcher, GatewayHealth};
 
 /// The description of the API (OpenAPI 3.1), made from the code.
 #[must_use]

@@ -21,23 +21,23 @@ use crate::state::App;
 /// The name of the security scheme.
 const KEY: &str = "key";
 
-const DESCRIPTION: &str = "Citizen alert dispatch by SMS: take an incident, ask the residents and businesses inside a \
+const DESCRIPTION: &str = "Citizen alerts by SMS: report an incident, ask the residents and businesses inside a \
     geofence to look out, follow receipts and replies, and send an end message to exactly the people who were reached. \
-    \n\nTimes are RFC 3339 with an offset. GeoJSON is longitude, latitude. Unknown members of a request and unknown query \
-    parameters are errors. Every error is an `application/problem+json` (RFC 9457) that names all wrong fields at once.";
+    \n\nTimes are RFC 3339 with an offset. GeoJSON is longitude before latitude. Unknown members of a request and unknown \
+    query parameters are errors. Every error is an `application/problem+json` (RFC 9457) that names all wrong fields at once.";
 
-const NO_IDEMPOTENCY_KEY: &str = "Takes no `Idempotency-Key`: a request with one is refused, because a repetition would make \
-    a second one.";
+const NO_IDEMPOTENCY_KEY: &str = "The call takes no `Idempotency-Key` and refuses a request that has one, because it could not \
+    recognise the repetition.";
 
 const TAGS: [(&str, &str); 8] = [
-    ("incidents", "What was reported"),
-    ("alerts", "The calls to participants"),
-    ("replies", "What participants sent back"),
+    ("incidents", "Reports of the control room"),
+    ("alerts", "SMS to the participants in an area"),
+    ("replies", "SMS from participants"),
     ("registry", "Participants, groups and areas"),
-    ("gateways", "How SMS leave"),
-    ("keys", "Who may call"),
-    ("audit", "Who did what"),
-    ("operations", "For those who run the service; no key needed"),
+    ("gateways", "Connections to SMS providers"),
+    ("keys", "API keys and their roles"),
+    ("audit", "The log of all actions"),
+    ("operations", "Health and metrics, without a key"),
 ];
 
 /// The description of the API: the paths as the handlers have them, completed with what holds for all.
@@ -102,38 +102,38 @@ fn complete(path: &str, item: &mut PathItem, table: &RouteTable) {
     }
 }
 
-/// The problems that a call can answer with, beside its own.
+/// The problems that a call can return in addition to its own.
 fn problems_of(method: &Method, path: &str, operation: &Operation) -> Vec<(&'static str, &'static str)> {
     let mut problems = vec![
-        ("401", "No key, or one that does not work"),
-        ("403", "The key has another role"),
-        ("422", "Fields, parameters or headers are not valid: every one is named"),
-        ("429", "Too many requests with this key; `Retry-After` says how long to wait"),
-        ("500", "A defect of ours"),
-        ("503", "The database is away; `Retry-After` says how long to wait"),
+        ("401", "The request has no API key that works"),
+        ("403", "The role of the key does not allow the call"),
+        ("422", "Fields, parameters or headers are not valid. `errors` has all of them"),
+        ("429", "The key made too many requests. `Retry-After` has the seconds to wait"),
+        ("500", "An internal error"),
+        ("503", "The database is not available. `Retry-After` has the seconds to wait"),
     ];
     let has_body = operation.request_body.is_some();
     // These take an empty object, which is read and needs no media type.
     let reads_body = has_body || ["/cancel", "/resume", "/test"].iter().any(|verb| path.ends_with(verb));
     if reads_body {
-        problems.extend([("400", "The body cannot be read"), ("408", "The body did not arrive in time")]);
+        problems.extend([("400", "The body is not readable"), ("408", "The body did not arrive in time")]);
     }
     if has_body {
-        problems.push(("415", "Another media type is needed"));
+        problems.push(("415", "The call takes another media type"));
     }
     if reads_body && !path.ends_with("/imports") {
         problems.push(("413", "The body is too large"));
     }
     let makes_it = *method == Method::PUT;
     if path.contains('{') && !makes_it {
-        problems.push(("404", "Your organisation has no such thing"));
+        problems.push(("404", "Your organisation has no resource of this id"));
     }
     let changes = ["/update", "/retract", "/end", "/extend", "/cancel"];
     if changes.iter().any(|verb| path.ends_with(verb)) {
-        problems.push(("409", "The state of the alert does not allow it"));
+        problems.push(("409", "The state of the alert does not allow the change"));
     }
     if path.ends_with("/test") {
-        problems.push(("409", "Another test of this gateway is under way"));
+        problems.push(("409", "Another test of this gateway is running"));
     }
     problems
 }

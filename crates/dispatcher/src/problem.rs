@@ -9,37 +9,37 @@ use utoipa::ToSchema;
 /// The media type of every error answer (RFC 9457 §3).
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// One thing wrong with a request.
+/// One error in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// JSON Pointer (RFC 6901) into the request body, such as `/alert/area/circle/radius_m`; for a query parameter its
-    /// name, such as `/limit`; for a header its name, such as `/Idempotency-Key`.
+    /// JSON Pointer (RFC 6901) into the request body, such as `/alert/area/circle/radius_m`. For a query parameter its
+    /// name, such as `/limit`. For a header its name, such as `/Idempotency-Key`.
     pub pointer: String,
-    /// What is wrong and what would be right.
+    /// The error, and what would be right.
     pub detail: String,
 }
 
-/// An error answer (RFC 9457).
+/// An error response (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
-    /// What kind of problem; `about:blank` where the status says it all.
+    /// The type of the problem. `about:blank` if the status says it all.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// The kind in words; the same for every occurrence.
+    /// The type in words. It is the same for every occurrence.
     pub title: &'static str,
     /// The HTTP status.
     #[schema(minimum = 400, maximum = 599)]
     pub status: u16,
-    /// What happened this time.
+    /// A description of this occurrence.
     pub detail: String,
-    /// Every field that is wrong; empty where the problem is not about fields.
+    /// Every field that is wrong. Empty if the problem is not about fields.
     pub errors: Vec<FieldError>,
     #[serde(skip)]
     #[schema(ignore)]
     pub(crate) header: Option<Box<(header::HeaderName, String)>>,
 }
 
-/// How long a client waits before it tries again when the database is away.
+/// Seconds that a client waits before it tries again when the database is not available.
 const RETRY_AFTER_S: u64 = 1;
 
 impl Problem {
@@ -121,7 +121,7 @@ impl Problem {
     #[must_use]
     pub fn method_not_allowed(allow: String) -> Self {
         Self {
-            detail: format!("this path takes {allow}"),
+            detail: format!("this path accepts {allow}"),
             header: Some(Box::new((header::ALLOW, allow))),
             ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "")
         }
@@ -141,7 +141,7 @@ impl Problem {
     pub fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "something went wrong on our side; the log has the details under this request's X-Request-Id",
+            "an internal error occurred; the log of the service has the details under the X-Request-Id of this response",
         )
     }
 }
@@ -149,17 +149,17 @@ impl Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if matches!(error, StoreError::BadCursor) {
-            return Self::invalid_field("/cursor", "not a cursor that this list gave");
+            return Self::invalid_field("/cursor", "is not a cursor of this list");
         }
         if error.is_retryable() {
-            tracing::warn!(error = %error, "the database is not available");
+            tracing::warn!(error = %error, "database not available; answering 503");
             return Self::try_later(
                 StatusCode::SERVICE_UNAVAILABLE,
                 RETRY_AFTER_S,
-                "the database is not available now; the same request may work later",
+                "the database is not available; repeat the request later",
             );
         }
-        tracing::error!(error = %error, "the database refused");
+        tracing::error!(error = %error, "database error; answering 500");
         Self::internal()
     }
 }

@@ -16,9 +16,17 @@ use crate::middleware::route_table::Access::{self, Open};
 use crate::middleware::route_table::TimeOut::{self, Unlimited, Usual};
 use crate::middleware::route_table::{RouteRules, RouteTable};
 use crate::openapi::operations;
-use crate::resources::{
-    alerts, areas, audit, callbacks, gateways, groups, health, incidents, keys, participants, replies,
-};
+use crate::resources::alerts::{events, http as alerts};
+use crate::resources::areas::http as areas;
+use crate::resources::audit::http as audit;
+use crate::resources::callbacks::http as callbacks;
+use crate::resources::gateways::http as gateways;
+use crate::resources::groups::http as groups;
+use crate::resources::health::http as health;
+use crate::resources::incidents::http as incidents;
+use crate::resources::keys::http as keys;
+use crate::resources::participants::{http as participants, http_files as participant_files};
+use crate::resources::replies::http as replies;
 use crate::state::App;
 
 /// The routes by what stands around them, and the rules of all.
@@ -46,51 +54,51 @@ macro_rules! routes {
 /// All routes.
 pub fn routes() -> Routes {
     routes! { described {
-        RunAlerts       Usual      incidents::http::create;
-        ReadAlerts      Usual      incidents::http::list;
-        ReadAlerts      Usual      incidents::http::get;
+        RunAlerts       Usual      incidents::create;
+        ReadAlerts      Usual      incidents::list;
+        ReadAlerts      Usual      incidents::get;
 
-        RunAlerts       Usual      alerts::http::create;
-        RunAlerts       Usual      alerts::preview::preview;
-        ReadAlerts      Usual      alerts::http::list;
-        ReadAlerts      Usual      alerts::http::get;
-        RunAlerts       Usual      alerts::change::update;
-        RunAlerts       Usual      alerts::change::retract;
-        RunAlerts       Usual      alerts::change::end;
-        RunAlerts       Usual      alerts::change::extend;
-        RunAlerts       Usual      alerts::change::cancel;
-        ReadAlerts      Usual      alerts::deliveries::list;
-        ReadAlerts      Unlimited  alerts::events::stream;
+        RunAlerts       Usual      alerts::create;
+        RunAlerts       Usual      alerts::preview;
+        ReadAlerts      Usual      alerts::list;
+        ReadAlerts      Usual      alerts::get;
+        RunAlerts       Usual      alerts::update;
+        RunAlerts       Usual      alerts::retract;
+        RunAlerts       Usual      alerts::end;
+        RunAlerts       Usual      alerts::extend;
+        RunAlerts       Usual      alerts::cancel;
+        ReadAlerts      Usual      alerts::list_deliveries;
+        ReadAlerts      Unlimited  events::stream;
 
         ReadAlerts      Usual      replies::list;
         RunAlerts       Usual      replies::mark;
 
-        ManageRegistry  Usual      participants::http::create;
-        ManageRegistry  Usual      participants::http::list;
-        ManageRegistry  Usual      participants::http::get;
-        ManageRegistry  Usual      participants::http::change;
-        ManageRegistry  Usual      participants::http::erase;
-        ManageRegistry  Unlimited  participants::import::create;
-        ManageRegistry  Unlimited  participants::export::export;
+        ManageRegistry  Usual      participants::create;
+        ManageRegistry  Usual      participants::list;
+        ManageRegistry  Usual      participants::get;
+        ManageRegistry  Usual      participants::change;
+        ManageRegistry  Usual      participants::erase;
+        ManageRegistry  Unlimited  participant_files::import;
+        ManageRegistry  Unlimited  participant_files::export;
 
         ReadLibrary     Usual      groups::list;
         ManageRegistry  Usual      groups::create;
-        ReadLibrary     Unlimited  areas::http::list;
-        ManageRegistry  Unlimited  areas::http::put_all;
-        ReadLibrary     Unlimited  areas::http::get;
-        ManageRegistry  Unlimited  areas::http::put;
+        ReadLibrary     Unlimited  areas::list;
+        ManageRegistry  Unlimited  areas::put_all;
+        ReadLibrary     Unlimited  areas::get;
+        ManageRegistry  Unlimited  areas::put;
 
         ManageKeys      Usual      keys::list;
         ManageKeys      Usual      keys::create;
         ManageKeys      Usual      keys::revoke;
 
-        ReadGateways    Usual      gateways::view::list;
-        ReadGateways    Usual      gateways::view::get;
-        ManageGateways  Usual      gateways::pause::pause;
-        ManageGateways  Usual      gateways::pause::resume;
-        ManageGateways  Usual      gateways::self_test::request;
-        ReadGateways    Usual      gateways::self_test::list;
-        ReadGateways    Usual      gateways::self_test::get;
+        ReadGateways    Usual      gateways::list;
+        ReadGateways    Usual      gateways::get;
+        ManageGateways  Usual      gateways::pause;
+        ManageGateways  Usual      gateways::resume;
+        ManageGateways  Usual      gateways::test;
+        ReadGateways    Usual      gateways::list_tests;
+        ReadGateways    Usual      gateways::get_test;
 
         ReadAudit       Usual      audit::list;
 

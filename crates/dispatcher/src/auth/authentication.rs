@@ -17,32 +17,32 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            tracing::error!("a handler was reached past authentication");
+            tracing::error!("handler called without authentication");
             Problem::internal()
         })
     }
 }
 
-/// Whose key a request came with.
+/// Returns the key that a request came with.
 ///
 /// # Errors
-/// 401 where it does not work, or what the database says.
+/// 401 if the request has no key that works, 503 if the database is not available.
 pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<ApiKey, Problem> {
     let missing = || Problem::unauthorized("send Authorization: Bearer klr_…", "Bearer");
     let invalid = |detail| Problem::unauthorized(detail, "Bearer error=\"invalid_token\"");
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or_else(missing)?;
     if values.next().is_some() {
-        return Err(invalid("the header Authorization stands there twice"));
+        return Err(invalid("the header Authorization is given twice"));
     }
     let token = value.to_str().ok().and_then(bearer).ok_or_else(missing)?;
     if token.len() > TOKEN_BYTES_MAX {
-        return Err(invalid("this key is not known"));
+        return Err(invalid("the key is unknown"));
     }
     match app.store.authenticate(token, app.now()).await? {
         Authentication::Valid(key) => Ok(key),
-        Authentication::NoLongerValid => Err(invalid("this key has expired or was revoked")),
-        Authentication::Unknown => Err(invalid("this key is not known")),
+        Authentication::NoLongerValid => Err(invalid("the key has expired or was revoked")),
+        Authentication::Unknown => Err(invalid("the key is unknown")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who asks for something.
+//! The caller of the API.
 
 use klaroen_domain::id::OrganisationId;
 use klaroen_store::Actor;

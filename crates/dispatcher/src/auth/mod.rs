@@ -1,4 +1,4 @@
-//! Who calls, and what they may do.
+//! Callers and their permissions.
 
 pub(crate) mod authentication;
 pub mod caller;

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-/// What makes a spreadsheet calculate, with the full-width forms that some read the same way.
+/// The beginnings that make a spreadsheet calculate, with the full-width forms that some read the same way.
 const FORMULA_STARTS: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
 
 /// Whether `text` is a formula behind any number of apostrophes.
@@ -19,7 +19,7 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     if is_formula(text) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
 }
 
-/// What [`escape`] was given.
+/// Returns the text that [`escape`] was given.
 #[must_use]
 pub fn unescape(text: &str) -> &str {
     match text.strip_prefix('\'') {

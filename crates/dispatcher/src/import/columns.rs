@@ -26,7 +26,7 @@ pub const COLUMNS: [&str; 16] = [
 const REQUIRED: [&str; 4] = ["kind", "phone", "consent_at", "consent_method"];
 const PAIRS: [[&str; 2]; 2] = [["latitude", "longitude"], ["rd_x", "rd_y"]];
 
-/// Which column stands where.
+/// The columns in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns(Vec<&'static str>);
 
@@ -46,9 +46,9 @@ impl Columns {
             match COLUMNS.iter().find(|known| **known == given) {
                 None => {
                     let shown: String = given.chars().take(40).collect();
-                    error(&shown, &format!("is no column; known: {}", COLUMNS.join(", ")));
+                    error(&shown, &format!("is not a column; the columns are {}", COLUMNS.join(", ")));
                 }
-                Some(known) if columns.contains(known) => error(known, "stands in the header twice"),
+                Some(known) if columns.contains(known) => error(known, "is in the header twice"),
                 Some(known) => columns.push(known),
             }
         }
@@ -66,13 +66,13 @@ impl Columns {
         if errors.is_empty() { Ok(Self(columns)) } else { Err(errors) }
     }
 
-    /// How many cells a row has.
+    /// Number of cells in a row.
     #[must_use]
     pub const fn width(&self) -> usize {
         self.0.len()
     }
 
-    /// The cell of a column; empty where the file has no such column.
+    /// The cell of a column. Empty if the file has no such column.
     #[must_use]
     pub fn cell<'a>(&self, cells: &'a [String], name: &str) -> &'a str {
         let place = self.0.iter().position(|column| *column == name);

@@ -29,7 +29,7 @@ impl Default for Decode {
 const MARK_BYTES: usize = 3;
 
 impl Decode {
-    /// Appends the text of `bytes` to `text`; `last` at the end of the file. What is no character becomes U+FFFD.
+    /// Appends the text of `bytes` to `text`; `last` at the end of the file. Bytes that are not a character become U+FFFD.
     pub fn feed(&mut self, bytes: &[u8], last: bool, text: &mut String) {
         self.held.extend_from_slice(bytes);
         if matches!(self.mode, Mode::Start) {

@@ -1,7 +1,7 @@
 //! Rows that belong together: several rows with one key are several places of one participant.
 //!
 //! Rows are gathered into a window of registrations; one with a key that is in the window adds its place there, wherever
-//! it stands. What belongs to a registration of an earlier window, the store finds out.
+//! it stands. The store finds the rows that belong to a registration of an earlier window.
 
 use std::collections::HashMap;
 
@@ -15,9 +15,9 @@ const ROWS_MAX: usize = 8_000;
 
 /// A registration with the rows that it was made of.
 pub struct Gathered {
-    /// What the rows say.
+    /// The registration.
     pub draft: ParticipantDraft,
-    /// Where each of them said it.
+    /// The rows that it was made of.
     pub rows: Vec<GatheredRow>,
 }
 
@@ -31,7 +31,7 @@ pub struct GatheredRow {
     pub groups: Vec<String>,
 }
 
-/// What is gathered and not yet written.
+/// Registrations that are gathered and not yet written.
 #[derive(Default)]
 pub struct Grouping {
     gathered: Vec<Gathered>,
@@ -59,7 +59,7 @@ impl Grouping {
     /// Adds the row on `line`.
     ///
     /// # Errors
-    /// Where it is a place too many.
+    /// If it is a place too many.
     pub fn add(&mut self, line: u64, draft: ParticipantDraft) -> Result<(), CellProblem> {
         let key = key_of(&draft);
         let groups = draft.groups.clone();
@@ -75,7 +75,7 @@ impl Grouping {
         Ok(())
     }
 
-    /// What is gathered; the window is empty afterwards.
+    /// Takes what is gathered. The window is empty afterwards.
     pub fn take(&mut self) -> Vec<Gathered> {
         self.rows = 0;
         self.by_key.clear();
@@ -89,11 +89,11 @@ pub fn too_many_places() -> CellProblem {
     CellProblem { column: "", value: String::new(), reason }
 }
 
-/// Adds the place, the groups and the name of another row to a registration, and tells which place it is. The first row says the
-/// rest.
+/// Adds the place, the groups and the name of another row to a registration, and tells which place it is. The first row says
+/// the rest.
 ///
 /// # Errors
-/// Where there are too many places.
+/// If there are too many places.
 fn merge(draft: &mut ParticipantDraft, other: ParticipantDraft) -> Result<usize, CellProblem> {
     let mut its_place = 0;
     for place in other.places {

@@ -1,11 +1,11 @@
 //! CSV to registrations: shared by `POST /v1/participants/imports` and `klaroen participants import`.
 //!
-//! Columns as in the API's description; the header is required and may have any order. The key is `external_id`, else
-//! the phone number; several rows with one key are several places, whether they stand together or not. A place of an
-//! earlier import that the file no longer names is gone afterwards: a file says all places of whom it names, and it is its end
-//! that tells what it does not name. A row that is wrong is left out and named; the others land, one to eight thousand registrations
-//! in each transaction. Memory does not grow with the file but for eight bytes a participant (some eighty in a dry run), and a hundred
-//! for each of which a part was not named yet.
+//! Columns as in the API's description; the header is required and may have any order. The key is `external_id`, else the
+//! phone number; several rows with one key are several places, whether they stand together or not. A place of an earlier
+//! import that the file no longer names is gone afterwards: a file says all places of whom it names, and it is its end that
+//! tells what it does not name. A row that is wrong is left out and named; the others land, one to eight thousand
+//! registrations in each transaction. Memory does not grow with the file but for eight bytes a participant (some eighty in a
+//! dry run), and a hundred for each of which a part was not named yet.
 
 pub mod cell;
 pub mod columns;
@@ -35,26 +35,26 @@ use self::retry::Retry;
 use self::run::Run;
 use crate::problem::FieldError;
 
-/// What is imported where.
+/// An import, without its file.
 #[derive(Clone, Debug)]
 pub struct CsvImport<'a> {
     /// The database.
     pub store: &'a Store,
-    /// Whose registry.
+    /// The organisation of the registry.
     pub organisation: OrganisationId,
-    /// Who imports.
+    /// The actor who imports.
     pub actor: Actor,
     /// Whose mobile numbers are taken.
     pub country: Country,
     /// Writes nothing and answers the same.
     pub dry_run: bool,
-    /// Who else writes into the database.
+    /// Other writers of the database.
     pub contention: Contention,
     /// The present moment.
     pub now: Timestamp,
 }
 
-/// How far an import is.
+/// The progress of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Bytes that were read.
@@ -65,14 +65,14 @@ pub struct Progress {
     pub rejected: u64,
 }
 
-/// Why an import ended early.
+/// The reason why an import ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The header is not one: nothing was imported.
     #[error("the header is not valid")]
     Header(Vec<FieldError>),
     /// A row that is too long to be one.
-    #[error("row {row} is longer than 64 KiB: a quote in it is probably never closed")]
+    #[error("row {row} is longer than 64 KiB; probably a quote in it is never closed")]
     RowTooLong {
         /// The line on which it begins.
         row: u64,
@@ -80,26 +80,26 @@ pub enum ImportError {
     /// The file cannot be read any further.
     #[error("the file cannot be read: {0}")]
     Read(#[source] io::Error),
-    /// What the database says.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// An import that ended early. What was written before stays, and an import of the same file leaves it alone.
+/// An import that ended early. Rows that were written remain, and an import of the same file leaves them unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct Broken {
-    /// Why.
+    /// The reason.
     #[source]
     pub error: ImportError,
-    /// What came of it until then.
+    /// The result until then.
     pub report: ImportReport,
 }
 
 /// Imports a CSV file as it comes; `progress` is called after each chunk.
 ///
 /// # Errors
-/// [`Broken`].
+/// [`Broken`] if the import ended early, with the result until then.
 pub async fn import_csv<B: AsRef<[u8]>>(
     import: &CsvImport<'_>,
     source: impl Stream<Item = io::Result<B>> + Send,
@@ -108,7 +108,7 @@ pub async fn import_csv<B: AsRef<[u8]>>(
     import_by(None, import, source, progress).await
 }
 
-/// Imports with windows of so many registrations, where a test says so.
+/// Imports with windows of this many registrations, if a test says so.
 async fn import_by<B: AsRef<[u8]>>(
     window: Option<usize>,
     import: &CsvImport<'_>,
@@ -133,14 +133,15 @@ async fn import_by<B: AsRef<[u8]>>(
     }
 }
 
-/// Writes an import down, a broken one too: rows may have landed. Where that cannot be, it is told all the same what was done.
+/// Writes an import to the audit log, also one that ended early: it may have written rows. If that fails, the result counts
+/// all the same.
 async fn audit(import: &CsvImport<'_>, report: &ImportReport) {
     let CsvImport { store, organisation, actor, now, .. } = *import;
     let mut retry = Retry::new();
     while let Err(error) = store.audit_import(organisation, actor, report.rows, report.rejected, now).await {
         if let Err(error) = retry.wait(error).await {
             let (rows, rejected) = (report.rows, report.rejected);
-            tracing::error!(%error, %organisation, rows, rejected, "an import is not in the audit log");
+            tracing::error!(%error, %organisation, rows, rejected, "could not write an import to the audit log");
             return;
         }
     }

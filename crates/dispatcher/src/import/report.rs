@@ -1,4 +1,4 @@
-//! What came of an import.
+//! The result of an import.
 
 use std::fmt;
 
@@ -15,34 +15,34 @@ const ERRORS_MAX: usize = 1_000;
 /// Characters of a cell that an error shows.
 const VALUE_CHARACTERS_MAX: usize = 100;
 
-/// One thing wrong with one row. It shows what the administrator sent: for the answer, never for a log.
+/// One error in one row. It shows what the administrator sent, so it belongs in the response and never in a log.
 #[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RowError {
-    /// The line of the file on which the row begins; the header is 1.
+    /// The line of the file on which the row begins. The header is line 1.
     pub row: u64,
-    /// The column; empty for the row as a whole.
+    /// The column. Empty if the error is about the whole row.
     pub column: String,
-    /// What stands there (the first 100 characters).
+    /// The first 100 characters of the cell.
     pub value: String,
-    /// What is wrong with it.
+    /// The error in the cell.
     pub reason: String,
 }
 
-/// What came of an import.
+/// The result of an import.
 #[derive(Default, Serialize, ToSchema)]
 pub struct ImportReport {
-    /// Rows that were written or left out, without the header and empty ones: where the import came to its end, all of the
-    /// file.
+    /// Number of rows that were written or rejected, without the header and empty rows. If the import finished, these
+    /// are all rows of the file.
     pub rows: u64,
-    /// Participants that are new.
+    /// Number of participants that are new.
     pub created: u64,
-    /// Participants that were changed.
+    /// Number of participants that were changed.
     pub updated: u64,
-    /// Participants that said the same before.
+    /// Number of participants that were the same before.
     pub unchanged: u64,
-    /// Rows that were left out.
+    /// Number of rows that were rejected.
     pub rejected: u64,
-    /// What is wrong with them: the first 1,000 errors.
+    /// The first 1,000 errors in the rejected rows.
     pub errors: Vec<RowError>,
 }
 
@@ -67,7 +67,7 @@ impl ImportReport {
         }
     }
 
-    /// What became of the rows of one registration; every row that is wrong is named.
+    /// Counts the rows of one registration, and reports every row that is wrong.
     pub(super) fn answered(&mut self, answer: &Answer, draft: &ParticipantDraft, rows: Vec<GatheredRow>) {
         for row in rows {
             let problem = match &answer.imported {
@@ -105,16 +105,16 @@ fn refusal(refused: &Imported, draft: &ParticipantDraft) -> CellProblem {
     let (column, value, reason) = match refused {
         Imported::Differs(column) => {
             let value = if *column == "phone" { draft.phone.expose() } else { draft.kind.as_str() };
-            (*column, value.to_owned(), "differs from an earlier row, which has the same key")
+            (*column, value.to_owned(), "differs from an earlier row with the same key")
         }
         Imported::NamedByNumber => {
-            let reason = "an earlier row without external_id means the same participant by its phone number: give it \
-                          this external_id";
+            let reason = "an earlier row has the phone number of this participant and no external_id: give that \
+                          row this external_id";
             ("external_id", external_id(), reason)
         }
         _ => {
-            let reason = "is missing: an earlier row has this phone number with an external_id; give it here too, or \
-                          one of its own for another participant";
+            let reason = "is missing; an earlier row has this phone number and an external_id: use the same one \
+                          here, or another one for another participant";
             ("external_id", external_id(), reason)
         }
     };

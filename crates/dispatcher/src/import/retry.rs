@@ -1,4 +1,4 @@
-//! How long an import waits for its database: through a failover or a restart, not for a night.
+//! Retries of an import when its database is not available: through a failover or a restart, not for a night.
 
 use std::time::Duration;
 
@@ -27,12 +27,12 @@ impl Retry {
     /// Waits before the next try.
     ///
     /// # Errors
-    /// The error itself, where another try is no use or the patience is at its end.
+    /// The error itself, if another try is useless or the time is over.
     pub async fn wait(&mut self, error: StoreError) -> Result<(), StoreError> {
         if !error.is_retryable() || self.began.elapsed() >= PATIENCE {
             return Err(error);
         }
-        tracing::warn!(%error, "an import waits for the database");
+        tracing::warn!(%error, "database not available; the import waits");
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Ok(())

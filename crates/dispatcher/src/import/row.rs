@@ -19,9 +19,9 @@ use crate::request::words::{LANGUAGES, PARTICIPANT_KINDS};
 pub struct CellProblem {
     /// The column, or empty for the row as a whole.
     pub column: &'static str,
-    /// What stands there.
+    /// The content of the cell.
     pub value: String,
-    /// What is wrong with it.
+    /// The error in the cell.
     pub reason: String,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Cells<'a> {
         None
     }
 
-    /// A text that may be missing: `Some(None)` where it is, `None` where it is wrong.
+    /// A text that may be missing: `Some(None)` if it is, `None` if it is wrong.
     #[expect(clippy::option_option, reason = "absent and wrong are two things")]
     fn text(&mut self, column: &'static str, max: usize) -> Option<Option<String>> {
         let given = unescape(self.given(column));
@@ -80,10 +80,10 @@ pub fn read(
 ) -> Result<ParticipantDraft, Vec<CellProblem>> {
     let whole = |reason: String| vec![CellProblem { column: "", value: String::new(), reason }];
     if cells.len() != columns.width() {
-        return Err(whole(format!("has {} cells where the header has {}", cells.len(), columns.width())));
+        return Err(whole(format!("has {} cells, but the header has {}", cells.len(), columns.width())));
     }
     if cells.iter().any(|cell| cell.contains(char::REPLACEMENT_CHARACTER)) {
-        return Err(whole("holds bytes that are no characters: save the file as UTF-8".to_owned()));
+        return Err(whole("contains bytes that are not text; save the file as UTF-8".to_owned()));
     }
     let mut row = Cells { given: cells, columns, problems: Vec::new() };
     let draft = read_draft(&mut row, country, now);
@@ -165,7 +165,7 @@ fn read_location(row: &mut Cells<'_>) -> Option<Point> {
         [true, true] => return row.wrong("rd_x", "give latitude and longitude, or rd_x and rd_y, not both"),
         [false, false] if row.given("postcode").is_empty() => return row.wrong("latitude", "is missing"),
         [false, false] => {
-            let reason = "a postcode alone is no place here: coordinates are needed (latitude and longitude, or rd_x and rd_y)";
+            let reason = "a postcode is not enough; give latitude and longitude, or rd_x and rd_y";
             return row.wrong("postcode", reason);
         }
     };
@@ -189,7 +189,7 @@ fn read_number(row: &mut Cells<'_>, column: &'static str) -> Option<f64> {
     // A Dutch spreadsheet writes a decimal comma.
     let text = if given.contains('.') { given.to_owned() } else { given.replacen(',', ".", 1) };
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
-    number.or_else(|| row.wrong(column, "is no number"))
+    number.or_else(|| row.wrong(column, "is not a number"))
 }
 
 fn read_groups(row: &mut Cells<'_>) -> Option<Vec<String>> {
@@ -197,12 +197,13 @@ fn read_groups(row: &mut Cells<'_>) -> Option<Vec<String>> {
     let mut groups: Vec<String> =
         given.split(';').map(str::trim).filter(|code| !code.is_empty()).map(str::to_owned).collect();
     if !groups.iter().all(|code| is_code(code)) {
-        return row.wrong("groups", "codes are 1 to 64 of A-Z a-z 0-9 _ . - and are split by ;");
+        return row
+            .wrong("groups", "must be codes of 1 to 64 of the characters A-Z a-z 0-9 _ . -, separated by ;");
     }
     groups.sort_unstable();
     groups.dedup();
     if groups.len() > GROUPS_MAX {
-        return row.wrong("groups", format!("must not be more than {GROUPS_MAX}"));
+        return row.wrong("groups", format!("must not name more than {GROUPS_MAX} groups"));
     }
     Some(groups)
 }

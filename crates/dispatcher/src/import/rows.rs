@@ -33,7 +33,7 @@ pub struct Rows {
     /// The cells of the row that is being read, one after the other, of which `text_len` bytes are filled.
     text: Vec<u8>,
     text_len: usize,
-    /// Where in `text` each cell ends, of which `ends_len` are filled.
+    /// The positions in `text` at which the cells end, of which `ends_len` are filled.
     ends: Vec<usize>,
     ends_len: usize,
     /// Bytes of the file that the row took so far; none between rows.
@@ -91,7 +91,7 @@ impl Rows {
         }
     }
 
-    /// Appends the last row, where the file does not end with a line break. `false` where a quote in it was never
+    /// Appends the last row, if the file does not end with a line break. Returns `false` if a quote in it was never
     /// closed: then it is not appended, and [`Self::row_line`] says where it begins.
     #[must_use]
     pub fn finish(&mut self, rows: &mut Vec<Row>) -> bool {
@@ -114,7 +114,7 @@ impl Rows {
         self.row_line
     }
 
-    /// Moves on to where the next row begins.
+    /// Moves on to the begin of the next row.
     fn skip_line_ends<'t>(&mut self, text: &'t [u8]) -> &'t [u8] {
         let begin = text.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(text.len());
         let (line_ends, rest) = text.split_at(begin);
@@ -123,7 +123,7 @@ impl Rows {
         rest
     }
 
-    /// Whether `input` ends the row, and how many bytes of it were read: fewer than all where the row ends earlier or
+    /// Whether `input` ends the row, and how many bytes of it were read: fewer than all if the row ends earlier or
     /// there was no room for more cells.
     fn read(&mut self, input: &[u8]) -> (bool, usize) {
         // Bounded by the row: a cell takes a byte at least.

@@ -20,7 +20,7 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// An import that is under way.
 pub struct Run<'a> {
     import: &'a CsvImport<'a>,
-    /// Registrations of a window, where a test says so.
+    /// Registrations of a window, if a test says so.
     at_once: Option<usize>,
     decode: Decode,
     /// The header while it is not complete.
@@ -35,7 +35,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// With windows of so many registrations, where a test says so.
+    /// With windows of this many registrations, if a test says so.
     pub fn new(import: &'a CsvImport<'a>, at_once: Option<usize>) -> Self {
         Self {
             import,
@@ -51,7 +51,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Reads to the end, and writes while it reads. What is not full is not written yet.
+    /// Reads to the end, and writes while it reads. A window that is not full is not written yet.
     pub async fn read<B: AsRef<[u8]>>(
         &mut self,
         source: impl Stream<Item = io::Result<B>> + Send,
@@ -79,12 +79,12 @@ impl<'a> Run<'a> {
         Ok(self.writer.finish(is_whole && !self.unclosed).await?)
     }
 
-    /// What came of it.
+    /// The result.
     pub fn into_report(self) -> ImportReport {
         self.writer.report
     }
 
-    /// Takes the rows that `text` completes, those too that come before what is wrong with it.
+    /// Takes the rows that `text` completes, also those before an error in it.
     async fn take_text(&mut self, text: &str, last: bool) -> Result<(), ImportError> {
         let mut complete = Vec::new();
         let split = self.split(text, last, &mut complete);
@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
         let text = if self.rows.is_none() {
             self.head.push_str(text);
             if self.head.len() > HEADER_BYTES_MAX && !self.head[..].contains(['\n', '\r']) {
-                return Err(header_error("is longer than a header can be"));
+                return Err(header_error("is too long for a header"));
             }
             if !last && !self.head.contains(['\n', '\r']) {
                 return Ok(());

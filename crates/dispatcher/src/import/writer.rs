@@ -22,11 +22,11 @@ pub struct Writer<'a> {
     ledger: Option<Ledger>,
     preparing: Option<Preparing>,
     writing: Option<Writing>,
-    /// What the last batch was, the next is likely to be.
+    /// Whether most registrations of the last batch were new: the next batch is likely to be the same.
     mostly_new: bool,
     /// When others last had a turn.
     last_turn: Instant,
-    /// What was written or left out.
+    /// The rows that were written or rejected.
     pub report: ImportReport,
 }
 
@@ -46,7 +46,7 @@ struct Writing {
     origins: Origins,
 }
 
-/// What came of a batch.
+/// The result of a batch.
 struct Written {
     batch: ImportBatch<'static>,
     ledger: Ledger,
@@ -92,7 +92,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Waits until all is written; and takes away what the file did not say, where `is_whole`: it was read to its end.
+    /// Waits until all is written. If the file `is_whole`, removes the places that it does not have.
     pub async fn finish(&mut self, is_whole: bool) -> Result<(), StoreError> {
         self.advance(is_whole).await?;
         let answered = self.settle().await?;
@@ -176,7 +176,7 @@ async fn write(
     Written { batch, ledger, answers }
 }
 
-/// Lets other processes write that wait since a batch `began`, where they need it; gives when they last had a turn.
+/// Lets other processes write that wait since a batch `began`, if they need it. Returns when they last had a turn.
 async fn give_way(contention: &Contention, began: Instant, last_turn: Instant) -> Instant {
     let pause = contention.pause(began.elapsed(), last_turn.elapsed());
     if pause.is_zero() {

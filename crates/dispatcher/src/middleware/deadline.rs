@@ -22,7 +22,7 @@ pub async fn deadline(State(table): State<Arc<RouteTable>>, request: Request, ne
     }
     let answered = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
     answered.unwrap_or_else(|_| {
-        let detail = "this takes too long; with the same Idempotency-Key it is safe to try again";
+        let detail = "the request took too long; it is safe to repeat it with the same Idempotency-Key";
         Problem::try_later(StatusCode::SERVICE_UNAVAILABLE, 5, detail).into_response()
     })
 }

@@ -14,12 +14,12 @@ use axum::middleware::Next;
 use axum::response::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-/// What a client may still send: four times the largest body that is kept in memory, so that the reason arrives.
+/// The bytes that a client may still send: four times the largest body that is kept in memory, so that the reason arrives.
 const UNREAD_BYTES_MAX: usize = 4 * crate::request::body::AREAS_BYTES_MAX;
 /// So long it may take: a client that is slower holds a connection for nothing.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A request's body that can be read on when whoever got it has dropped it.
+/// The body of a request, which can be read on after the handler dropped it.
 #[derive(Clone)]
 struct SharedBody(Arc<Mutex<Body>>);
 
@@ -51,7 +51,7 @@ impl HttpBody for SharedBody {
 
 /// Reads what is left of a request's body before its refusal is sent.
 pub async fn drain_refused(request: Request, next: Next) -> Response {
-    // Who asks first (RFC 9110 §10.1.1) has not sent anything yet, and reading would be the answer to go ahead.
+    // A client that sends `Expect` (RFC 9110 §10.1.1) has not sent its body yet. Reading would tell it to go ahead.
     let asks_first = request.headers().contains_key(header::EXPECT);
     if asks_first || request.body().is_end_stream() {
         return next.run(request).await;
@@ -62,7 +62,7 @@ pub async fn drain_refused(request: Request, next: Next) -> Response {
     if (response.status().is_client_error() || response.status().is_server_error())
         && tokio::time::timeout(UNREAD_TIMEOUT, drain(body)).await.is_err()
     {
-        tracing::debug!("a refused request was not read to its end");
+        tracing::debug!("body of a refused request was not read to its end");
     }
     response
 }

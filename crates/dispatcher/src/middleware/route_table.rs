@@ -1,10 +1,10 @@
-//! The rules of every route, for the middleware: who may call it and how long it may take.
+//! The rules of every route, for the middleware: access and time-out.
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
 use klaroen_domain::role::Permission;
 
-/// Who may call a route.
+/// The callers that a route accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Keys whose role has this permission.
@@ -21,7 +21,7 @@ impl From<Permission> for Access {
     }
 }
 
-/// How long a request may take.
+/// The time that a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeOut {
     /// As long as any request that answers at once.
@@ -37,9 +37,9 @@ pub struct RouteRules {
     pub method: Method,
     /// The path with its parameters in braces.
     pub path: String,
-    /// Who may call it.
+    /// The callers that it accepts.
     pub access: Access,
-    /// How long it may take.
+    /// The time that a request may take.
     pub time_out: TimeOut,
 }
 

@@ -1,4 +1,4 @@
-//! What is not in the description of a call is refused: a query parameter that was ignored would make a dry run a real one,
+//! Refuses parameters that a call does not document. A query parameter that was ignored would make a dry run a real one,
 //! and an `Idempotency-Key` that was ignored would make a second thing. Made from the description of the API itself, so that
 //! no call can forget it.
 
@@ -18,14 +18,14 @@ use crate::request::fields::Report;
 use crate::request::idempotency::IDEMPOTENCY_KEY;
 use crate::request::query::{Misnamed, Parameters};
 
-/// What one call takes beside its path and its body.
+/// The parameters of one call, without its path and body.
 #[derive(Debug, Default)]
 struct Call {
     query: Vec<String>,
     refuses_key: bool,
 }
 
-/// What every call takes.
+/// The parameters of every call.
 #[derive(Debug, Default)]
 pub struct DocumentedParameters(HashMap<(Method, String), Call>);
 
@@ -60,7 +60,7 @@ pub async fn reject_undocumented(
     let report = Report::default();
     parameters.only(&call.query, &report);
     if call.refuses_key && request.headers().contains_key(IDEMPOTENCY_KEY) {
-        let detail = "is not supported here: before a repetition, look whether the first request made it";
+        let detail = "is not supported by this call; before you repeat a request, check whether the first one succeeded";
         report.add("/Idempotency-Key", detail);
     } else if !call.query.is_empty() {
         // Its reader names them together with the values that are wrong.

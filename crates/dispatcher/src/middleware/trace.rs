@@ -69,7 +69,7 @@ fn put_headers(headers: &mut HeaderMap, id: &str, in_docs: bool, https: bool) {
 
 /// The answer to a panic: a defect of ours. The panic's own text is in the log of the panic hook.
 pub fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    tracing::error!("a request panicked");
+    tracing::error!("request panicked");
     Problem::internal().into_response()
 }
 
@@ -79,7 +79,7 @@ fn method_label(method: &Method) -> &'static str {
     USUAL.into_iter().find(|usual| *usual == method.as_str()).unwrap_or("OTHER")
 }
 
-/// The client's own id where it is harmless, else a new one.
+/// Returns the client's own id if it is harmless, else a new one.
 fn request_id(headers: &HeaderMap) -> String {
     let harmless = |id: &&str| crate::request::fields::is_code(id);
     let given = headers.get(REQUEST_ID).and_then(|v| v.to_str().ok()).filter(harmless);

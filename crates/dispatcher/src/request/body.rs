@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 
-use super::json;
+use super::json::{self, Document};
 use crate::problem::Problem;
 
 /// No request but a library of areas needs more: a geofence of 10,000 corners, each written with all its decimals and on a
@@ -16,7 +16,7 @@ pub const JSON_BYTES_MAX: usize = 1024 * 1024;
 /// All neighbourhoods of a province with their borders; the municipalities of the Netherlands as published for maps are
 /// half a megabyte.
 pub const AREAS_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// One area of 10,000 corners, with what files of statistics offices say about it beside.
+/// One area of 10,000 corners, with the properties that files of statistics offices have.
 pub const AREA_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// A client that sends slower than this holds a connection for nothing.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -32,6 +32,14 @@ pub struct JsonBody<const MAX: usize = JSON_BYTES_MAX> {
     pub value: Value,
 }
 
+impl<const MAX: usize> JsonBody<MAX> {
+    /// The body as it was read.
+    #[must_use]
+    pub fn into_document(self) -> Document {
+        Document { value: self.value, length: self.bytes.len() }
+    }
+}
+
 impl<S: Send + Sync, const MAX: usize> FromRequest<S> for JsonBody<MAX> {
     type Rejection = Problem;
 
@@ -42,15 +50,15 @@ impl<S: Send + Sync, const MAX: usize> FromRequest<S> for JsonBody<MAX> {
     }
 }
 
-/// A JSON body of at most `MAX` bytes that takes too long to parse where requests are waiting.
+/// A JSON body of at most `MAX` bytes that takes too long to parse on the threads that serve requests.
 #[derive(Clone, Debug)]
 pub struct JsonText<const MAX: usize>(Bytes);
 
 impl<const MAX: usize> JsonText<MAX> {
-    /// What it says.
+    /// Parses the text.
     ///
     /// # Errors
-    /// 400 where it is no JSON.
+    /// 400 if the text is not JSON.
     pub fn parse(&self) -> Result<Value, Problem> {
         json::parse(&self.0).map_err(Problem::malformed)
     }
@@ -115,7 +123,7 @@ fn unreadable(error: &axum::Error, max: usize) -> Problem {
         }
         source = cause.source();
     }
-    Problem::new(StatusCode::BAD_REQUEST, "the body broke off")
+    Problem::new(StatusCode::BAD_REQUEST, "the body ended early")
 }
 
 #[cfg(test)]

@@ -15,16 +15,16 @@ use uuid::Uuid;
 use super::limits::CLOCK_SKEW;
 use crate::problem::{FieldError, Problem};
 
-/// More errors than this help nobody, and a hostile document would make millions.
+/// More errors than this do not help a client, and a hostile document would make millions.
 const ERRORS_MAX: usize = 100;
 
 /// The answer to a text that is no code.
-pub(crate) const NO_CODE: &str = "is no code: use 1 to 64 of A-Z a-z 0-9 _ . -";
+pub(crate) const NO_CODE: &str = "is not a code: use 1 to 64 of the characters A-Z a-z 0-9 _ . -";
 
 /// A code of an area or a group, with the pointer to the place in the request that names it.
 pub type NamedCode = (String, String);
 
-/// What is wrong so far.
+/// The errors found so far.
 #[derive(Debug, Default)]
 pub struct Report(RefCell<Vec<FieldError>>);
 
@@ -43,7 +43,7 @@ impl Report {
         self.0.borrow().is_empty()
     }
 
-    /// What is wrong, in the order of the pointers.
+    /// Returns the errors in the order of their pointers.
     #[must_use]
     pub fn into_errors(self) -> Vec<FieldError> {
         let mut errors = self.0.into_inner();
@@ -51,15 +51,15 @@ impl Report {
         errors
     }
 
-    /// `read` where nothing is wrong.
+    /// Returns `read` if there are no errors.
     ///
     /// # Errors
-    /// The problem with all that is wrong.
+    /// 422 with all errors.
     pub fn finish<T>(self, read: Option<T>) -> Result<T, Problem> {
         match read {
             Some(value) if self.is_clean() => Ok(value),
             None if self.is_clean() => {
-                tracing::error!("a reader refused a field without saying why");
+                tracing::error!("a reader refused a field without a reason");
                 Err(Problem::internal())
             }
             _ => Err(Problem::invalid(self.into_errors())),
@@ -67,7 +67,7 @@ impl Report {
     }
 }
 
-/// A value of the document and where it stands.
+/// A value of the document and its position.
 #[derive(Clone, Debug)]
 pub struct Node<'a> {
     value: &'a Value,
@@ -88,7 +88,7 @@ impl<'a> Node<'a> {
         self.value
     }
 
-    /// Where it stands.
+    /// The JSON Pointer to the value.
     #[must_use]
     pub fn pointer(&self) -> &str {
         &self.pointer
@@ -105,7 +105,7 @@ impl<'a> Node<'a> {
         self.report.add(format!("{}{below}", self.pointer), detail);
     }
 
-    /// The value where a parser took it, else its complaint at this place.
+    /// Returns the parsed value, or reports the error of the parser at this value.
     pub fn taken<T, E: Display>(&self, parsed: Result<T, E>) -> Option<T> {
         parsed.map_or_else(|error| self.wrong(error.to_string()), Some)
     }
@@ -204,7 +204,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// The members of an object; [`Members::finish`] names those that nobody asked for.
+/// The members of an object; [`Members::finish`] reports the members that no reader asked for.
 #[derive(Debug)]
 pub struct Members<'a> {
     map: &'a Map<String, Value>,
@@ -235,7 +235,7 @@ impl<'a> Members<'a> {
         self.required(name).and_then(read)
     }
 
-    /// Reads a member that may be there: `Some(None)` where it is not, `None` where it is wrong.
+    /// Reads a member that may be there: `Some(None)` if it is absent, `None` if it is wrong.
     pub fn read_optional<T>(
         &mut self,
         name: &'static str,
@@ -244,21 +244,21 @@ impl<'a> Members<'a> {
         self.optional(name).map_or(Some(None), |node| read(node).map(Some))
     }
 
-    /// Names the members that nobody asked for.
+    /// Reports the members that no reader asked for.
     pub fn finish(self) {
         for name in self.map.keys().filter(|name| !self.known.contains(&name.as_str())) {
             let pointer = format!("{}/{}", self.pointer, escaped(name));
-            self.report.add(pointer, format!("is not known here; known: {}", self.known.join(", ")));
+            self.report.add(pointer, format!("is unknown; known members: {}", self.known.join(", ")));
         }
     }
 }
 
-/// A member's name as it stands in a pointer (RFC 6901 §3), cut where it is too long to be a mistake.
+/// The name of a member in a pointer (RFC 6901 §3), cut if it is too long to be a typing error.
 fn escaped(name: &str) -> String {
     name.chars().take(100).collect::<String>().replace('~', "~0").replace('/', "~1")
 }
 
-/// Why a text is not taken.
+/// The reason why a text is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextProblem {
     /// Nothing but white space.
@@ -267,18 +267,18 @@ pub enum TextProblem {
     /// Too long.
     #[error("must not be longer than {max} characters")]
     TooLong {
-        /// What is allowed.
+        /// The allowed number of characters.
         max: usize,
     },
     /// Characters that no screen shows.
-    #[error("must not hold control characters")]
+    #[error("must not contain control characters")]
     Control,
 }
 
 /// A text of 1 to `max` characters without control characters other than line feed and tab, trimmed.
 ///
 /// # Errors
-/// [`TextProblem`].
+/// [`TextProblem`] if the text is empty, too long or has control characters.
 pub fn plain_text(text: &str, max: usize) -> Result<&str, TextProblem> {
     let text = text.trim();
     if text.is_empty() {
@@ -299,10 +299,10 @@ pub fn is_code(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
-/// What a path parameter names; a text that is no id names nothing.
+/// Reads an id in a path. A text that is not an id names nothing.
 ///
 /// # Errors
-/// 404.
+/// 404 if the text is not an id.
 pub fn path_id<T: From<Uuid>>(text: &str, what: &str) -> Result<T, Problem> {
     text.parse::<Uuid>().map(T::from).map_err(|_| Problem::not_found(what))
 }

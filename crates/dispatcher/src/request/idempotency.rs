@@ -13,7 +13,7 @@ const POINTER: &str = "/Idempotency-Key";
 /// The key of a request and the fingerprint of what it asks; `None` without the header.
 ///
 /// # Errors
-/// 422 where the key is not 1 to 255 visible ASCII characters, or stands there twice.
+/// 422 if the key is not 1 to 255 visible ASCII characters, or is given twice.
 pub fn read(
     headers: &HeaderMap,
     method: &Method,
@@ -23,7 +23,7 @@ pub fn read(
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(Problem::invalid_field(POINTER, "stands there twice"));
+        return Err(Problem::invalid_field(POINTER, "is given twice"));
     }
     let bytes = value.as_bytes();
     if !(1..=255).contains(&bytes.len()) || !bytes.iter().all(u8::is_ascii_graphic) {
@@ -49,7 +49,7 @@ pub fn reused() -> Problem {
     Problem {
         kind: "urn:klaroen:problem:idempotency-key-reused",
         title: "Idempotency key reused",
-        ..Problem::invalid_field(POINTER, "was used for another request; take a new key for a new request")
+        ..Problem::invalid_field(POINTER, "was used for another request; use a new key for a new request")
     }
 }
 

@@ -5,6 +5,15 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+/// A JSON document, and how long it was as text.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The value of the text.
+    pub value: Value,
+    /// Bytes of its text.
+    pub length: usize,
+}
+
 /// A value whose objects name every member once.
 struct Strict(Value);
 
@@ -63,7 +72,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut members = Map::new();
         while let Some(name) = map.next_key::<String>()? {
             if members.contains_key(&name) {
-                return Err(A::Error::custom("a member stands here twice"));
+                return Err(A::Error::custom("a member is given twice"));
             }
             let Strict(value) = map.next_value()?;
             members.insert(name, value);
@@ -75,7 +84,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 /// Reads JSON.
 ///
 /// # Errors
-/// What is wrong and where (`… at line 3 column 7`); never the content itself.
+/// The error with its position (`… at line 3 column 7`), without the content.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     serde_json::from_slice::<Strict>(bytes).map(|Strict(value)| value).map_err(|error| error.to_string())
 }

@@ -10,13 +10,13 @@ use crate::request::fields::Node;
 #[derive(Debug, ToSchema)]
 #[serde(untagged)]
 pub enum PointRequest {
-    /// Degrees in WGS84.
+    /// A point in WGS84, in degrees.
     Wgs84(Wgs84Request),
-    /// Metres in RD New.
+    /// A point in RD New, in metres.
     RdNew(RdNewRequest),
 }
 
-/// Degrees in WGS84.
+/// A point in WGS84, in degrees.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wgs84Request {
@@ -28,7 +28,7 @@ pub struct Wgs84Request {
     pub longitude: f64,
 }
 
-/// Metres in RD New.
+/// A point in RD New, in metres.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RdNewRequest {

@@ -23,7 +23,7 @@ pub struct Parameters {
     misnamed: Vec<FieldError>,
 }
 
-/// What is wrong with the names of the parameters of a request, found before its reader looks at their values.
+/// Errors in the names of the parameters of a request, found before its reader looks at their values.
 #[derive(Clone, Debug)]
 pub struct Misnamed(pub Vec<FieldError>);
 
@@ -36,7 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
                 let misnamed = parts.extensions.remove::<Misnamed>().map(|m| m.0).unwrap_or_default();
                 Ok(Self { pairs, misnamed })
             }
-            Err(_) => Err(Problem::malformed("the query string cannot be read")),
+            Err(_) => Err(Problem::malformed("the query string is not readable")),
         }
     }
 }
@@ -64,9 +64,12 @@ impl Parameters {
             if !known.contains(name) {
                 let name: String = name.chars().take(100).collect();
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                report.add(format!("/{name}"), format!("no such parameter here; known: {known}"));
+                report.add(
+                    format!("/{name}"),
+                    format!("is not a parameter of this call; its parameters: {known}"),
+                );
             } else if self.pairs[..i].iter().any(|(earlier, _)| earlier == name) {
-                report.add(format!("/{name}"), "stands there twice");
+                report.add(format!("/{name}"), "is given twice");
             }
         }
     }
@@ -83,7 +86,7 @@ impl Parameters {
         };
         let cursor = self.get("cursor").map(str::to_owned);
         if cursor.as_ref().is_some_and(|c| c.is_empty() || c.len() > CURSOR_BYTES_MAX) {
-            report.add("/cursor", "not a cursor that this list gave");
+            report.add("/cursor", "is not a cursor of this list");
         }
         PageRequest { limit, cursor }
     }
@@ -104,7 +107,7 @@ impl Parameters {
     }
 }
 
-/// Which page, where nothing else can be asked.
+/// Reads the page of a list that has no other parameters.
 ///
 /// # Errors
 /// 422 with every wrong parameter.
@@ -118,7 +121,7 @@ pub fn page_only(parameters: &Parameters) -> Result<PageRequest, Problem> {
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PageParameters {
-    /// Items on a page.
+    /// Number of items on a page.
     #[param(minimum = 1, maximum = 500, default = 100)]
     pub limit: Option<u16>,
     /// `next_cursor` of the page before.
@@ -129,9 +132,9 @@ pub struct PageParameters {
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct List<T> {
-    /// In the order of the list.
+    /// The items in the order of the list.
     pub items: Vec<T>,
-    /// Give it back as `cursor` to get the next page; `null` at the end.
+    /// The `cursor` of the next page. `null` on the last page.
     pub next_cursor: Option<String>,
 }
 

@@ -1,4 +1,7 @@
-//! The resources of `/v1`, one to a file: what is asked, what is answered, and its tests.
+//! The resources of the API, a folder for each aggregate.
+//!
+//! In each folder `http` has the handlers: they read requests and write responses. All else takes domain types and a
+//! [`Caller`](crate::Caller), so that it can be called without HTTP: parse, draft, create.
 
 pub mod alerts;
 pub mod areas;
@@ -20,10 +23,10 @@ use serde::Serialize;
 
 use crate::problem::Problem;
 
-/// `201` with the place of the new thing and its present state.
+/// Returns `201` with the location of the new resource and its present state.
 ///
 /// # Errors
-/// Where `location` is no header value: a defect.
+/// 500 if `location` is not a header value, which is a defect.
 pub(crate) fn created(location: &str, body: &impl Serialize) -> Result<Response, Problem> {
     let location = HeaderValue::from_str(location).map_err(|_| Problem::internal())?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(body)).into_response())

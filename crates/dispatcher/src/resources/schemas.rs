@@ -45,58 +45,58 @@ pub(crate) fn id_or_null() -> Object {
     formatted(true, KnownFormat::Uuid)
 }
 
-/// Where an alert stands.
+/// The state of an alert.
 pub(crate) fn alert_state() -> Object {
     words(AlertState::ALL.iter().map(|w| w.as_str()))
 }
 
-/// How urgent an alert is.
+/// The priority of an alert.
 pub(crate) fn priority() -> Object {
     words(Priority::ALL.iter().map(|w| w.as_str()))
 }
 
-/// How urgent alerts are.
+/// Priorities of alerts.
 pub(crate) fn priorities() -> Array {
     ArrayBuilder::new().items(priority()).build()
 }
 
-/// How urgent an alert is to be.
+/// The priority of a new alert.
 pub(crate) fn priority_request() -> Object {
     let priority = ObjectBuilder::from(priority());
     priority.default(Some(Priority::Urgent.as_str().into())).build()
 }
 
-/// What came of an incident.
+/// The outcome of an incident.
 pub(crate) fn outcome() -> Object {
     words(Outcome::ALL.iter().map(|w| w.as_str()))
 }
 
-/// What came of an incident, or `null` while it is open.
+/// The outcome of an incident, or `null` while it is open.
 pub(crate) fn outcome_or_null() -> Object {
     words_or_null(Outcome::ALL.iter().map(|w| w.as_str()))
 }
 
-/// How a lost submit came to be known, or `null`.
+/// The way in which the result of a lost submit became known, or `null`.
 pub(crate) fn resolution_or_null() -> Object {
     words_or_null(Resolution::ALL.iter().map(|w| w.as_str()))
 }
 
-/// What a description is about.
+/// The subject of a description.
 pub(crate) fn subject_kind() -> Object {
     words(SubjectKind::ALL.iter().map(|w| w.as_str()))
 }
 
-/// What a message is for.
+/// The purpose of a message.
 pub(crate) fn message_kind() -> Object {
     words(klaroen_domain::alert::MessageKind::ALL.iter().map(|w| w.as_str()))
 }
 
-/// Where a delivery stands.
+/// The state of a delivery.
 pub(crate) fn delivery_state() -> Object {
     words(DeliveryState::ALL.iter().map(|w| w.as_str()))
 }
 
-/// Where a reply stands.
+/// The state of a reply.
 pub(crate) fn reply_state() -> Object {
     words(crate::request::words::REPLY_STATES)
 }
@@ -106,12 +106,12 @@ pub(crate) fn encoding() -> Object {
     words(["gsm7", "ucs2"])
 }
 
-/// What a participant is.
+/// The kind of a participant.
 pub(crate) fn participant_kind() -> Object {
     words(crate::request::words::PARTICIPANT_KINDS)
 }
 
-/// What participants are.
+/// Kinds of participants.
 pub(crate) fn participant_kinds() -> Array {
     ArrayBuilder::new().items(participant_kind()).build()
 }
@@ -137,14 +137,14 @@ pub(crate) fn geometry() -> Object {
         .build()
 }
 
-/// How a gateway stands.
+/// The state of a gateway.
 pub(crate) fn gateway_state() -> Object {
     words(
         GatewayState::ALL.iter().map(|w| w.as_str()).chain([crate::resources::gateways::overview::UNSERVED]),
     )
 }
 
-/// Where the test of a gateway stands.
+/// The state of a test of a gateway.
 pub(crate) fn test_state() -> Object {
     words(TestState::ALL.iter().map(|w| w.as_str()))
 }

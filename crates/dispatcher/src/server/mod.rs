@@ -31,9 +31,9 @@ use crate::state::{App, Dispatcher};
 
 /// From the moment a connection opens (or its last answer was sent) until a whole head of a request must be there.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client that takes nothing of its answer for so long is given up.
+/// The connection of a client that takes nothing of its response for this long is closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests under way get so long to finish at shutdown.
+/// The time that running requests have to finish at shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits after an accept that failed: too many open files pass when a connection closes.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -42,13 +42,13 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Headers in a request at most.
 const HEADERS_MAX: usize = 64;
 
-/// Why serving ended other than asked.
+/// The reason why serving ended other than requested.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Requests were cut off at shutdown, because they took longer than they get.
     #[error("{open} connections were cut off at shutdown")]
     CutOff {
-        /// How many.
+        /// Number of connections.
         open: usize,
     },
 }
@@ -56,7 +56,7 @@ pub enum ServeError {
 /// Serves the API until `shutdown`, then lets requests under way finish.
 ///
 /// # Errors
-/// [`ServeError::CutOff`].
+/// [`ServeError::CutOff`] if requests were cut off at shutdown.
 pub async fn serve(
     listener: TcpListener,
     dispatcher: Dispatcher,
@@ -67,10 +67,10 @@ pub async fn serve(
     serve_router(listener, router, &settings, shutdown).await
 }
 
-/// Serves `/livez`, `/readyz` and `/metrics` and nothing else until `shutdown`: beside a worker that has no dispatcher.
+/// Serves `/livez`, `/readyz` and `/metrics` and nothing else until `shutdown`, for a worker without a dispatcher.
 ///
 /// # Errors
-/// [`ServeError::CutOff`].
+/// [`ServeError::CutOff`] if requests were cut off at shutdown.
 pub async fn serve_operations(
     listener: TcpListener,
     dispatcher: Dispatcher,
@@ -102,7 +102,7 @@ async fn serve_router(
             accepted = accept(&listener) => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(%error, "could not accept a connection; trying again");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -167,7 +167,7 @@ async fn converse(stream: TcpStream, peer: Peer, router: Router, shutdown: Cance
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke off");
+        tracing::debug!(%error, "connection ended with an error");
     }
 }
 
@@ -237,7 +237,7 @@ mod tests {
         let mut kept = TcpStream::connect(address).await.unwrap();
         kept.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         assert!(answer(&mut kept).await.starts_with("HTTP/1.1 200 OK"));
-        // From here on time passes as soon as everybody waits.
+        // From here on time passes as soon as all tasks wait.
         tokio::time::pause();
         for stream in [&mut silent, &mut slow, &mut kept] {
             let mut bytes = Vec::new();
@@ -255,7 +255,7 @@ mod tests {
         unread.readable().await.unwrap();
         let mut next = TcpStream::connect(address).await.unwrap();
         next.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        // From here on time passes as soon as everybody waits.
+        // From here on time passes as soon as all tasks wait.
         tokio::time::pause();
         let text = tokio::time::timeout(Duration::from_mins(10), answer(&mut next)).await;
         assert!(text.unwrap().starts_with("HTTP/1.1 200 OK"));

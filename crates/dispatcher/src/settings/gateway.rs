@@ -1,34 +1,34 @@
-//! What the configuration says of one gateway.
+//! The configuration of one gateway.
 
 use klaroen_domain::alert::Priority;
 use klaroen_domain::hours::DailyTime;
 use klaroen_gateway::config::GatewayConfig;
 use klaroen_gateway::{Capabilities, ConnectError};
 
-/// What the configuration says of one gateway.
+/// The configuration of one gateway.
 #[derive(Clone, Debug)]
 pub struct ConfiguredGateway {
-    /// What the operator calls it.
+    /// The name.
     pub name: String,
-    /// The word for its type.
+    /// The type.
     pub kind: &'static str,
-    /// What participants see.
+    /// The sender that participants see.
     pub sender: String,
-    /// The lowest goes first.
+    /// The rank among gateways that can take a message: the lowest goes first.
     pub priority: u16,
-    /// Its share among those of its priority.
+    /// The share among gateways of the same priority.
     pub weight: u16,
-    /// The countries that it serves (ISO 3166-1 alpha-2); empty: all.
+    /// The countries that it serves (ISO 3166-1 alpha-2). If empty, all countries.
     pub countries: Vec<String>,
-    /// The alerts that it serves; empty: all.
+    /// The priorities of the alerts that it serves. If empty, all priorities.
     pub priorities: Vec<Priority>,
-    /// Its connections.
+    /// Number of connections.
     pub channels: u16,
-    /// Segments per second, all connections together; 0: no limit.
+    /// Segments per second, over all connections. 0 if there is no limit.
     pub segments_per_second: u32,
-    /// What it can do.
+    /// The capabilities of the gateway.
     pub capabilities: Capabilities,
-    /// Whether there is a number to test with.
+    /// Whether a number to test with is configured.
     pub can_be_tested: bool,
     /// When it is tested each day.
     pub test_at: Option<DailyTime>,
@@ -38,7 +38,7 @@ impl ConfiguredGateway {
     /// Reads the configuration of a gateway; nothing is connected.
     ///
     /// # Errors
-    /// [`ConnectError::Config`].
+    /// [`ConnectError::Config`] if the configuration is not valid.
     pub fn of(config: &GatewayConfig) -> Result<Self, ConnectError> {
         let fault = |fault| ConnectError::Config(vec![fault]);
         let routing = config.routing();

@@ -1,4 +1,4 @@
-//! What the configuration says to the dispatcher.
+//! The configuration of the dispatcher.
 
 pub mod gateway;
 
@@ -7,20 +7,21 @@ use klaroen_store::matching::MatchRules;
 
 pub(crate) use self::gateway::ConfiguredGateway;
 
-/// What the configuration says to the dispatcher.
+/// The configuration of the dispatcher.
 #[derive(Clone, Debug)]
 pub struct DispatcherSettings {
-    /// Where clients reach the service, such as `https://klaroen.example.nl`; for the document of the API.
+    /// The address under which clients reach the service, such as `https://klaroen.example.nl`. It goes into the
+    /// description of the API.
     pub public_url: Option<String>,
-    /// Whose mobile numbers are taken.
+    /// The country whose mobile numbers are accepted.
     pub country: Country,
     /// The rules about disturbing people.
     pub rules: MatchRules,
-    /// SMS that one text may take.
+    /// Number of SMS that one text may take.
     pub max_segments: u8,
-    /// Euro for each SMS.
+    /// The price of one SMS, in euro.
     pub price_per_segment: f64,
-    /// SMS that all gateways hand over in a second; 0: no limit.
+    /// Number of SMS that all gateways hand over in a second. 0 if there is no limit.
     pub segments_per_second: f64,
     /// Every gateway, in the order of the configuration.
     pub gateways: Vec<ConfiguredGateway>,
@@ -30,8 +31,8 @@ pub struct DispatcherSettings {
     pub burst_per_key: u32,
     /// Connections that may be open at once.
     pub connections_max: u32,
-    /// Connections that one peer may have open at once: an IPv4 address, or an IPv6 network of 64 bits. Peers on the same
-    /// machine are not counted; a reverse proxy on another one needs as many as all its clients.
+    /// Connections that one peer may have open at once: an IPv4 address, or an IPv6 network of 64 bits. Peers on the
+    /// same machine are not counted. A reverse proxy on another machine needs as many as all its clients.
     pub connections_max_per_peer: u32,
 }
 
@@ -48,6 +49,12 @@ impl DispatcherSettings {
     pub const CONNECTIONS_MAX_PER_PEER: u32 = Self::CONNECTIONS_MAX / 4;
     /// SMS for each text unless configured: 459 characters.
     pub const MAX_SEGMENTS: u8 = 3;
+
+    /// The gateway of this name.
+    #[must_use]
+    pub fn gateway(&self, name: &str) -> Option<&ConfiguredGateway> {
+        self.gateways.iter().find(|gateway| gateway.name == name)
+    }
 
     /// The usual settings for a country and its rules.
     #[must_use]

@@ -1,5 +1,5 @@
 //! Work that keeps a processor busy for longer than other requests should wait: large shapes, whole libraries. It runs
-//! beside the requests and a few at a time, so that whoever sends a lot of it waits for themselves.
+//! beside the requests and a few at a time, so that a client that sends much of it waits by itself.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use tokio::sync::Semaphore;
 use tracing::Span;
 
 use crate::problem::Problem;
-use crate::request::body::JsonBody;
 use crate::request::fields::{Node, Report};
+use crate::request::json::Document;
 
 /// Shapes that are looked at at once.
 const SHAPES_AT_ONCE: usize = 2;
 /// Libraries that are read at once: one is up to 16 MiB of text, and ten times that once parsed.
 const LIBRARIES_AT_ONCE: usize = 1;
-/// A body of this size holds some 500 corners, which are checked at once; what is larger goes beside.
+/// A body of this size holds some 500 corners, which are checked at once; larger ones go to the pool.
 const SMALL_BYTES: usize = 16 * 1024;
 
-/// A kind of heavy work, of which so much is done at once.
+/// A pool for one kind of heavy work, with a limit of jobs at once.
 #[derive(Clone, Debug)]
 pub struct BlockingPool(Arc<Semaphore>);
 
@@ -36,7 +36,7 @@ impl BlockingPool {
     /// waits for it any more.
     ///
     /// # Errors
-    /// 500 where it panics.
+    /// 500 if it panics.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -49,27 +49,27 @@ impl BlockingPool {
             done
         };
         tokio::task::spawn_blocking(work).await.map_err(|error| {
-            tracing::error!(%error, "heavy work did not come to its end");
+            tracing::error!(%error, "work in the blocking pool did not finish");
             Problem::internal()
         })
     }
 
-    /// Reads a body that may hold a shape, with everything that is wrong with it. The parsed body is used up.
+    /// Reads a document that may hold a shape, with everything that is wrong with it.
     ///
     /// # Errors
     /// As [`BlockingPool::run`].
     pub async fn read<T: Send + 'static>(
         &self,
-        body: &mut JsonBody,
+        document: Document,
         reader: impl FnOnce(&Node<'_>) -> T + Send + 'static,
     ) -> Result<(T, Report), Problem> {
-        let value = std::mem::take(&mut body.value);
+        let Document { value, length } = document;
         let read = move || {
             let report = Report::default();
             let read = reader(&Node::root(&value, &report));
             (read, report)
         };
-        if body.bytes.len() <= SMALL_BYTES { Ok(read()) } else { self.run(read).await }
+        if length <= SMALL_BYTES { Ok(read()) } else { self.run(read).await }
     }
 }
 

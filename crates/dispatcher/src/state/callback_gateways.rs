@@ -16,10 +16,10 @@ pub struct CallbackGateways {
 }
 
 impl CallbackGateways {
-    /// Of the configured gateways those that take callbacks. Nothing is connected.
+    /// Takes the configured gateways that have callbacks. Nothing is connected.
     ///
     /// # Errors
-    /// [`ConnectError::Config`].
+    /// [`ConnectError::Config`] if the configuration is not valid.
     pub fn new<'a>(
         gateways: impl IntoIterator<Item = &'a GatewayConfig>,
         country: Country,

@@ -1,4 +1,4 @@
-//! How many of something each of many holds at once, with a limit for each: connections of a peer, streams of a key.
+//! A limit of what each key holds at once: connections of a peer, streams of an API key.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -24,7 +24,7 @@ impl<K: Eq + Hash + Copy> ConcurrencyLimit<K> {
         Self { max, held: Arc::default() }
     }
 
-    /// One more for `key`; `None` where it holds as many as it may.
+    /// Takes one more for `key`. Returns `None` if it holds as many as it may.
     #[must_use]
     pub fn acquire(&self, key: K) -> Option<Slot<K>> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);

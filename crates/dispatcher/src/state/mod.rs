@@ -1,4 +1,4 @@
-//! What every request has at hand.
+//! The state that every request shares.
 
 pub mod blocking_pool;
 pub mod callback_gateways;
@@ -40,22 +40,22 @@ pub enum GatewayHealth {
     Elsewhere,
 }
 
-/// What the binary gives to the dispatcher.
+/// The input of the dispatcher.
 #[derive(Clone)]
 pub struct Dispatcher {
-    /// Everything that is kept.
+    /// The database.
     pub store: Store,
-    /// Where `now` comes from.
+    /// The source of the present time.
     pub clock: Arc<dyn Clock>,
-    /// Told (all waiters) when deliveries were written, so that every channel of a worker in this process claims at once.
+    /// Notified (all waiters) when deliveries were written, so that every channel of a worker in this process claims at once.
     pub wake: Arc<Notify>,
-    /// What the configuration says.
+    /// The configuration.
     pub settings: Arc<DispatcherSettings>,
     /// The gateways that providers call back.
     pub callbacks: Arc<CallbackGateways>,
     /// Whether SMS can leave.
     pub health: Arc<dyn Fn() -> GatewayHealth + Send + Sync>,
-    /// What is measured.
+    /// The metrics.
     pub metrics: PrometheusHandle,
     /// Work that outlives its request (a large fan-out): the binary closes it and waits for it after [`crate::serve`].
     pub tasks: TaskTracker,
@@ -71,7 +71,7 @@ impl fmt::Debug for Dispatcher {
 #[derive(Clone, Debug)]
 pub struct App(Arc<Inner>);
 
-/// What stands behind an [`App`].
+/// The content of an [`App`].
 #[derive(Debug)]
 pub struct Inner {
     dispatcher: Dispatcher,
@@ -81,7 +81,7 @@ pub struct Inner {
     pub(crate) closing: CancellationToken,
     /// The event streams that are open.
     pub(crate) streams: Streams,
-    /// What they show.
+    /// The counts that they show.
     pub(crate) alert_counts: SingleFlight<(OrganisationId, AlertId), CountsEvent>,
     /// Whether the database takes writes.
     pub(crate) probe: Probe,
@@ -92,7 +92,9 @@ pub struct Inner {
 }
 
 impl App {
-    pub(crate) fn new(dispatcher: Dispatcher, closing: CancellationToken) -> Self {
+    /// The state of a service that stops its streams when `closing` is cancelled.
+    #[must_use]
+    pub fn new(dispatcher: Dispatcher, closing: CancellationToken) -> Self {
         let limit = RateLimit::new(
             dispatcher.settings.requests_per_second_per_key,
             dispatcher.settings.burst_per_key,

@@ -1,5 +1,5 @@
 //! Whether the database takes writes. Readiness and metrics need no key, so what they ask of the database is bounded: one
-//! probe at a time, and its answer serves everybody for a while.
+//! probe at a time, and its result serves all requests for a while.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 /// A database that takes longer than this to write a row is of no use to a control room.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// An answer is as good as a new one for so long.
+/// A result is used for this long.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
 /// The last answer of the database, and when it came.
@@ -24,7 +24,7 @@ impl Probe {
             match tokio::time::timeout(PATIENCE, store.probe_write(now)).await {
                 Ok(Ok(())) => true,
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "the write probe failed");
+                    tracing::warn!(%error, "write probe of the database failed");
                     false
                 }
                 Err(_) => false,
@@ -33,7 +33,7 @@ impl Probe {
         .await
     }
 
-    /// Whoever comes while `question` is under way waits for its answer.
+    /// A caller that comes while `question` is running waits for its result.
     async fn ask(&self, question: impl Future<Output = bool>) -> bool {
         let mut last = self.0.lock().await;
         if let Some((at, answer)) = *last

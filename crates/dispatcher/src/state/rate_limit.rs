@@ -1,4 +1,4 @@
-//! How often one API key may ask: a token bucket for each, so that one client's loop does not starve a control room.
+//! The rate of requests of each API key: a token bucket for each, so that one client's loop does not starve a control room.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,7 +8,7 @@ use governor::clock::Clock;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use klaroen_domain::id::KeyId;
 
-/// Buckets that are full again are dropped after so many requests.
+/// Buckets that are full again are dropped after this number of requests.
 const SHRINK_EVERY: u32 = 10_000;
 
 /// A token bucket for each key.
@@ -34,7 +34,7 @@ impl RateLimit {
     /// Takes a token.
     ///
     /// # Errors
-    /// How long until there is one again.
+    /// The time until there is one again.
     pub fn check(&self, key: KeyId) -> Result<(), Duration> {
         if self.asked.fetch_add(1, Ordering::Relaxed) % SHRINK_EVERY == SHRINK_EVERY - 1 {
             self.buckets.retain_recent();

@@ -1,5 +1,5 @@
-//! What many watch, looked at once: to count an alert of a million people takes the database a good part of a second, however
-//! many desks have it on their screen.
+//! Reads once what many clients watch: to count an alert of a million people takes the database a good part of a second,
+//! however many desks have it on their screen.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What was seen is shown for so long: less than a watcher waits, so that one alone sees something new at each look.
+/// A value stays fresh for this long: less than a client waits, so that a single client gets a new value at each read.
 const FRESH_FOR: Duration = Duration::from_millis(300);
-/// And for so many times as long as the look took: a fifth of the time at most goes into looking.
+/// And for this many times as long as the read took: at most a fifth of the time is spent on reading.
 const REST: u32 = 4;
 
-/// The things that are watched, each as long as somebody does.
+/// The values that are watched, each as long as a client watches it.
 #[derive(Debug)]
 pub struct SingleFlight<K, T>(Mutex<HashMap<K, Weak<Flight<T>>>>);
 
-/// One thing that is watched.
+/// One value that is watched.
 #[derive(Debug)]
 pub struct Flight<T>(tokio::sync::Mutex<Option<Cached<T>>>);
 
@@ -34,7 +34,7 @@ impl<K, T> Default for SingleFlight<K, T> {
 }
 
 impl<K: Eq + Hash, T> SingleFlight<K, T> {
-    /// What all who watch `key` share.
+    /// The entry that all clients of `key` share.
     pub fn share(&self, key: K) -> Arc<Flight<T>> {
         let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(look) = watched.get(&key).and_then(Weak::upgrade) {
@@ -48,10 +48,10 @@ impl<K: Eq + Hash, T> SingleFlight<K, T> {
 }
 
 impl<T: Clone> Flight<T> {
-    /// What somebody saw a moment ago, or what `fetch` gives. One asks at a time; the others wait, and see the same.
+    /// Returns the fresh value, or the result of `fetch`. One client fetches at a time; the others wait and get the same.
     ///
     /// # Errors
-    /// What `fetch` says, to the one whose it is.
+    /// The error of `fetch`, to the client that called it.
     pub async fn get_or_fetch<E, F>(&self, fetch: impl FnOnce() -> F) -> Result<T, E>
     where
         F: Future<Output = Result<T, E>>,

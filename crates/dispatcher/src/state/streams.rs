@@ -1,4 +1,4 @@
-//! How many event streams may be open: each asks the database twice a second.
+//! The number of open event streams is limited, because each asks the database twice a second.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl Streams {
     /// A place for one more stream.
     ///
     /// # Errors
-    /// Who has too many open, for people.
+    /// The reason, for people, if too many are open.
     pub fn take(&self, organisation: OrganisationId, key: KeyId) -> Result<StreamPlace, &'static str> {
         Ok(StreamPlace {
             _key: self.by_key.acquire(key).ok_or("this key has too many event streams open")?,

@@ -1,4 +1,4 @@
-//! What the tests of this crate begin with: the whole service on a database in a temporary directory, without a socket.
+//! The fixture of the tests: the whole service on a database in a temporary directory, without a socket.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ use crate::state::{App, Dispatcher, GatewayHealth};
 /// 2026-11-23T16:00:00Z, a Monday.
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_449_600_000);
 
-/// What the service answered.
+/// A response of the service.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -79,7 +79,7 @@ impl AutoReplyTexts for NoAnswers {
     }
 }
 
-/// What the binary gives to the service, with a new database.
+/// The input of the service, with a new database.
 pub(crate) async fn dispatcher() -> (Dispatcher, TempDir) {
     let directory = TempDir::new().unwrap();
     let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());

@@ -68,9 +68,9 @@ async fn gateways_are_shown_as_they_are_configured_and_as_workers_report_them() 
             (&dry["state"], &dry["in_use"], &dry["since"]),
             (&json!("unserved"), &json!(false), &Value::Null)
         );
-        assert_eq!(dry["not_in_use_because"], "no worker that runs serves it");
+        assert_eq!(dry["not_in_use_because"], "no running worker serves it");
     }
-    // What a worker said is good for a while.
+    // The report of a worker counts for a while.
     fixture.clock.advance(MINUTE);
     assert_eq!(fixture.get(Role::Operator, "/v1/gateways/kannel").await.json()["state"], "unserved");
     assert_eq!(fixture.get(Role::Operator, "/v1/gateways/nothing").await.status, StatusCode::NOT_FOUND);

@@ -6,3 +6,4 @@ pub(crate) mod fixture;
 mod gateways;
 mod registry;
 mod role_matrix;
+mod use_cases;

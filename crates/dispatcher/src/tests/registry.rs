@@ -52,7 +52,7 @@ async fn participants_are_kept() {
     assert_eq!(fixture.get(Admin, &location).await.status, StatusCode::NOT_FOUND);
 }
 
-/// As an import leaves somebody who moves, until it has read all of its file.
+/// An import leaves a participant who moves like this until it has read its whole file.
 #[tokio::test]
 async fn whoever_has_more_places_than_may_be_sent_can_be_changed_and_keeps_them() {
     let fixture = Fixture::new().await;

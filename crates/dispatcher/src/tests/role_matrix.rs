@@ -1,4 +1,4 @@
-//! What must hold for every call, generated from the description of the API.
+//! Rules for every call, tested from the description of the API.
 
 use std::collections::BTreeSet;
 
@@ -152,7 +152,7 @@ async fn without_a_key_that_works_nothing_passes() {
     assert!(answer.json()["detail"].as_str().unwrap().contains("revoked"));
 }
 
-/// What another organisation made and what nobody made are answered alike, byte for byte.
+/// A resource of another organisation and one that does not exist get the same response, byte for byte.
 #[tokio::test]
 async fn another_organisations_thing_is_as_absent_as_one_that_is_not_there() {
     let fixture = Fixture::new().await;

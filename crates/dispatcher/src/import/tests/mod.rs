@@ -158,10 +158,10 @@ async fn no_registration_is_named_by_its_id_and_by_its_number_alone(
         assert_eq!(counts(&report), [2, created, 0, 1 - created, 1]);
         assert_eq!(errors(&report), [(3, "external_id")]);
     }
-    // Where the number comes first, it is the id that comes too late.
+    // If the number comes first, the id comes too late.
     let report = registry.import_by(window, &[",1,home", "b,2,home", "a,1,work"]).await;
     assert_eq!((counts(&report), errors(&report)), ([3, 1, 0, 1, 1], vec![(4, "external_id")]));
-    // Who moved to another number in this file has left the one before.
+    // A participant who moved to another number in this file has left the previous one.
     let report = registry.import_by(window, &["a,3,home", ",1,shop", "b,2,home"]).await;
     assert_eq!(counts(&report), [3, 1, 1, 1, 0]);
     assert_eq!(registry.told().await, [",1: shop", "a,3: home", "b,2: home"]);

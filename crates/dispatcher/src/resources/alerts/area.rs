@@ -1,4 +1,4 @@
-//! Where an alert is for: a circle, a shape of one's own, or areas of the library.
+//! The area of an alert: a circle, a shape of its own, or areas of the library.
 
 use klaroen_domain::geofence::{Geofence, RADIUS_M_MAX, RADIUS_M_MIN};
 use klaroen_domain::id::OrganisationId;
@@ -19,13 +19,13 @@ const AREAS_MAX: usize = 100;
 /// corner is looked at for every cell of the cover near it.
 const CORNERS_MAX: usize = 100_000;
 
-/// Where: exactly one of the members.
+/// An area: exactly one of the members.
 #[derive(Debug, ToSchema)]
 #[serde(untagged)]
 pub enum AreaRequest {
     /// A circle.
     Circle(CircleArea),
-    /// A shape of one's own.
+    /// A shape of your own.
     Geometry(GeometryArea),
     /// Areas of the library.
     Areas(LibraryArea),
@@ -43,18 +43,18 @@ pub struct CircleArea {
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CircleRequest {
-    /// Its middle.
+    /// The centre of the circle.
     pub center: PointRequest,
-    /// Metres on the ground.
+    /// The radius on the ground, in metres.
     #[schema(minimum = 10, maximum = 50_000)]
     pub radius_m: f64,
 }
 
-/// A shape of one's own.
+/// A shape of your own.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GeometryArea {
-    /// `GeoJSON` (RFC 7946), longitude before latitude.
+    /// `GeoJSON` (RFC 7946): longitude before latitude.
     #[schema(schema_with = schemas::geometry)]
     pub geometry: Value,
 }
@@ -63,19 +63,19 @@ pub struct GeometryArea {
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LibraryArea {
-    /// Their codes.
+    /// The codes of the areas.
     #[schema(min_items = 1, max_items = 100)]
     pub areas: Vec<String>,
 }
 
-/// Where, before the library was asked.
+/// An area, before the library was asked.
 #[derive(Debug)]
 enum AreaSpec {
     Shape(Geofence),
     Library { named: Vec<NamedCode>, pointer: String },
 }
 
-/// What a request says of an area, before the library was asked.
+/// The area of a request, before the library was asked.
 #[derive(Debug)]
 pub struct AreaFields {
     spec: Option<AreaSpec>,
@@ -92,7 +92,7 @@ impl AreaFields {
     /// Asks the library; gives the shape and the area as it was asked for.
     ///
     /// # Errors
-    /// What the database says.
+    /// 503 if the database is not available, 500 if an area of the library is not readable.
     pub async fn resolve(
         self,
         app: &App,
@@ -107,7 +107,7 @@ impl AreaFields {
                     Some(geofence) if geofence.corners() <= CORNERS_MAX => Some(geofence),
                     Some(_) => {
                         let detail = format!(
-                            "these areas have more than {CORNERS_MAX} corners together: name fewer, or simplify them"
+                            "together these areas have more than {CORNERS_MAX} corners; name fewer areas, or simplify them"
                         );
                         report.add(pointer, detail);
                         None
@@ -175,7 +175,7 @@ fn read_geometry(node: &Node<'_>) -> Option<Geofence> {
     }
 }
 
-/// Reads the areas beside the requests: a hundred of them are up to 40 MB of JSON.
+/// Reads the areas in the blocking pool: a hundred of them are up to 40 MB of JSON.
 async fn from_library(
     app: &App,
     organisation: OrganisationId,
@@ -203,7 +203,7 @@ fn union(areas: &[Area]) -> Result<Geofence, Problem> {
     let mut corners = 0;
     for area in areas {
         let shape = Geofence::from_validated(&area.geometry).ok_or_else(|| {
-            tracing::error!(area = area.code, "an area of the library cannot be read");
+            tracing::error!(area = area.code, "could not read an area of the library");
             Problem::internal()
         })?;
         corners += shape.corners();

@@ -1,54 +1,51 @@
 //! `/v1/alerts/{id}/deliveries`: what became of each SMS. Phone numbers are masked.
 
-use axum::Json;
-use axum::extract::{Path, State};
 use klaroen_domain::delivery::DeliveryState;
-use klaroen_domain::id::{DeliveryId, MessageId, ParticipantId};
+use klaroen_domain::id::{AlertId, DeliveryId, MessageId, OrganisationId, ParticipantId};
 use klaroen_domain::time::Timestamp;
+use klaroen_store::PageRequest;
 use klaroen_store::deliveries::DeliveryView;
 use klaroen_store::doubts::Resolution;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::auth::caller::Caller;
 use crate::problem::Problem;
-use crate::request::fields::path_id;
-use crate::request::query::{List, PageParameters, Parameters};
+use crate::request::query::List;
 use crate::resources::schemas;
 use crate::state::App;
 
 /// One message to one participant.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Delivery {
-    /// Its id.
+    /// The id of the delivery.
     #[schema(value_type = i64)]
     pub id: DeliveryId,
     /// The message.
     #[schema(schema_with = schemas::id)]
     pub message_id: MessageId,
-    /// To whom.
+    /// The participant.
     #[schema(schema_with = schemas::id)]
     pub participant_id: ParticipantId,
-    /// The number, masked; `null` where the participant was erased.
+    /// The phone number, masked. `null` if the participant was erased.
     pub phone: Option<String>,
-    /// Where it stands.
+    /// The state of the delivery.
     #[schema(schema_with = schemas::delivery_state)]
     pub state: DeliveryState,
-    /// How often a worker took it in hand; not each time it was handed to a gateway.
+    /// Number of times that a worker claimed the delivery. Not every claim leads to a submit.
     pub attempts: u32,
-    /// It was sent again after its answer was lost: the phone may have rung twice.
+    /// Whether the delivery was sent again after its answer was lost. The phone may have rung twice.
     pub in_doubt: bool,
-    /// Why it stands there, where there is more to say.
+    /// The reason of the state, if there is more to say.
     pub reason: Option<String>,
-    /// How it came to be known what became of it, where its answer was lost; `null` while that is open.
+    /// The way in which the result became known, if an answer was lost. `null` until then.
     #[schema(schema_with = schemas::resolution_or_null)]
     pub settled_by: Option<&'static str>,
-    /// Which gateway connection took it.
+    /// The gateway connection that handed it over.
     pub channel: Option<String>,
-    /// When it was handed over.
+    /// When the delivery was handed over. `null` until then.
     #[schema(schema_with = schemas::time_or_null)]
     pub sent_at: Option<Timestamp>,
-    /// When it last changed.
+    /// When the delivery changed last.
     #[schema(schema_with = schemas::time)]
     pub changed_at: Timestamp,
 }
@@ -72,7 +69,7 @@ impl From<DeliveryView> for Delivery {
     }
 }
 
-/// Which deliveries.
+/// The deliveries to list.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct DeliveryFilter {
@@ -81,23 +78,18 @@ pub struct DeliveryFilter {
     pub state: Option<String>,
 }
 
-/// The deliveries of an alert, oldest first
-#[utoipa::path(get, path = "/v1/alerts/{id}/deliveries", tag = "alerts", operation_id = "list_deliveries",
-    params(("id" = uuid::Uuid, Path, description = "The alert"), DeliveryFilter, PageParameters),
-    responses((status = 200, description = "A page", body = List<Delivery>)))]
-pub(crate) async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Path(id): Path<String>,
-    parameters: Parameters,
-) -> Result<Json<List<Delivery>>, Problem> {
-    let alert = path_id(&id, "alert")?;
-    let report = parameters.report();
-    let words: Vec<&str> = DeliveryState::ALL.iter().map(|s| s.as_str()).collect();
-    let state = parameters.word::<DeliveryState>("state", &words, &report);
-    let page = parameters.page(&report);
-    let page = report.finish(Some(page))?;
-    let page = app.store.list_deliveries(caller.organisation(), alert, state, &page).await?;
+/// One page of the deliveries of an alert, oldest first.
+///
+/// # Errors
+/// 404 if the organisation has no such alert, 422 if the cursor is none of this list, 503 if the database is not available.
+pub async fn list(
+    app: &App,
+    organisation: OrganisationId,
+    alert: AlertId,
+    state: Option<DeliveryState>,
+    page: &PageRequest,
+) -> Result<List<Delivery>, Problem> {
+    let page = app.store.list_deliveries(organisation, alert, state, page).await?;
     let page = page.ok_or_else(|| Problem::not_found("alert"))?;
-    Ok(Json(List::from_page(page, Delivery::from)))
+    Ok(List::from_page(page, Delivery::from))
 }

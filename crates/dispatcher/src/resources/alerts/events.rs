@@ -18,7 +18,7 @@ use crate::auth::authentication::authenticate;
 use crate::auth::caller::Caller;
 use crate::problem::Problem;
 use crate::request::fields::path_id;
-use crate::resources::alerts::http as alerts;
+use crate::resources::alerts::find::find;
 use crate::resources::alerts::view::{Alert, CountsEvent};
 use crate::resources::replies::Reply;
 use crate::state::App;
@@ -38,13 +38,13 @@ const REPLIES_AT_ONCE: u16 = 100;
 
 /// Watch an alert
 ///
-/// An event `counts` whenever a number changes, and an event `reply` for each reply, those that are there already first.
-/// The id of an event `reply` is the reply's: a client that comes back with it in `Last-Event-ID` gets what it missed.
-/// The stream ends after an hour, when the service stops, and when the key no longer works: come back. A key may watch 8 at once,
-/// an organisation 64.
+/// The stream has an event `counts` whenever a number changes, and an event `reply` for each reply. Present replies
+/// come first. The id of an event `reply` is the id of the reply. A client that sends it as `Last-Event-ID` gets the
+/// replies that came after it. The stream ends after an hour, when the service stops, and when the key no longer works.
+/// The client then connects again. A key may have 8 streams open, an organisation 64.
 #[utoipa::path(get, path = "/v1/alerts/{id}/events", tag = "alerts", operation_id = "watch_alert",
     params(("id" = uuid::Uuid, Path, description = "The alert"),
-           ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event `reply` that was seen")),
+           ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event `reply` that the client received")),
     responses((status = 200, description = "Events `counts` (data: CountsEvent) and `reply` (data: Reply)",
                body = String, content_type = "text/event-stream")))]
 pub(crate) async fn stream(
@@ -55,7 +55,7 @@ pub(crate) async fn stream(
 ) -> Result<impl IntoResponse, Problem> {
     let alert = path_id(&id, "alert")?;
     let organisation = caller.organisation();
-    alerts::find(&app, organisation, alert).await?;
+    find(&app, organisation, alert).await?;
     let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let place = app.streams.take(organisation, caller.key().id);
     let place = place.map_err(|full| Problem::try_later(StatusCode::SERVICE_UNAVAILABLE, 5, full))?;
@@ -79,7 +79,7 @@ struct Watch {
     _place: StreamPlace,
 }
 
-/// How far the replies were read: the page that was last asked for, and how many of it were taken.
+/// The position in the replies: the last page that was read, and the number of its replies that were sent.
 struct Replies {
     cursor: Option<String>,
     taken: usize,
@@ -106,7 +106,7 @@ fn events(watch: Watch) -> impl Stream<Item = Result<Event, Infallible>> {
             }
             if let Err(problem) = watch.check_and_look().await {
                 // The client comes back by itself, and hears then what is wrong.
-                tracing::warn!(status = problem.status, "an event stream ended");
+                tracing::warn!(status = problem.status, "event stream ended early; the client can come back");
                 return None;
             }
         }
@@ -186,13 +186,13 @@ impl Watch {
 }
 
 async fn counts(app: &App, organisation: OrganisationId, alert: AlertId) -> Result<CountsEvent, Problem> {
-    let Alert { state, messages, replies, .. } = alerts::find(app, organisation, alert).await?;
+    let Alert { state, messages, replies, .. } = find(app, organisation, alert).await?;
     Ok(CountsEvent { state, messages, replies })
 }
 
 fn event(name: &str, data: &impl Serialize) -> Result<Event, Problem> {
     Event::default().event(name).json_data(data).map_err(|error| {
-        tracing::error!(%error, "an event cannot be written");
+        tracing::error!(%error, "could not write an event");
         Problem::internal()
     })
 }

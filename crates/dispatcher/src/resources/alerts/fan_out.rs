@@ -1,13 +1,12 @@
-//! Taking or changing an alert and writing what comes of it, whether or not the client waits for it.
+//! Commands that write more deliveries than one transaction holds: they are carried out whether or not the client waits.
 
 use std::time::Duration;
 
-use klaroen_domain::id::{AlertId, IncidentId};
+use klaroen_domain::id::AlertId;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::StoreError;
-use klaroen_store::alerts::{AlertDraft, ChangeRefused, Changed, Intake, Taken};
+use klaroen_store::alerts::{Changed, Intake, Taken};
 use klaroen_store::idempotency::{Idempotency, Once};
-use klaroen_store::incidents::IncidentDraft;
 use tokio::task::JoinHandle;
 use tracing::Instrument;
 
@@ -18,27 +17,30 @@ use crate::state::App;
 /// Tries of a page of deliveries while the database is away; after that a worker goes on.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long an answer waits until all deliveries are written: half of what a request may take. A million take longer on a small
-/// machine.
+/// The time that a response waits until all deliveries are written: half of what a request may take. A million take longer on
+/// a small machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-/// The same of a change to an alert, which holds from its first transaction on: who stops one wants to hear that it is stopped.
+/// The same for a change to an alert, which holds from its first transaction on. An operator who stops one wants to see it
+/// soon.
 const CHANGE_WITHIN: Duration = Duration::from_secs(3);
 
-/// Who asks, in a form that outlives the request.
+/// A command of a caller, in a form that outlives the request.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
-    /// Everything at hand.
+pub(crate) struct Command {
+    /// The state of the service.
     pub(crate) app: App,
-    /// Who asks.
-    pub(crate) caller: Caller,
-    /// Makes a repetition known.
-    pub(crate) idempotency: Option<Idempotency>,
-    /// When it was asked.
-    pub(crate) now: Timestamp,
+    caller: Caller,
+    idempotency: Option<Idempotency>,
+    now: Timestamp,
 }
 
-impl Request {
-    /// As the store takes it.
+impl Command {
+    /// A command given now.
+    pub(crate) fn new(app: &App, caller: &Caller, idempotency: Option<Idempotency>) -> Self {
+        Self { app: app.clone(), caller: caller.clone(), idempotency, now: app.now() }
+    }
+
+    /// The command as the store takes it.
     pub(crate) fn intake(&self) -> Intake<'_> {
         Intake {
             organisation: self.caller.organisation(),
@@ -49,40 +51,17 @@ impl Request {
         }
     }
 
-    /// Runs `work` to its end even where the client hangs up: an intake that was committed is fanned out.
-    pub(crate) async fn carry_out<T, F>(self, work: impl FnOnce(Self) -> F) -> Result<T, Problem>
+    /// Runs `work` to its end even if the client hangs up: an alert that was committed is fanned out.
+    pub(crate) async fn run_to_completion<T, F>(self, work: impl FnOnce(Self) -> F) -> Result<T, Problem>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Problem>> + Send + 'static,
     {
         let tasks = self.app.tasks.clone();
         tasks.spawn(work(self).in_current_span()).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "an intake did not come to its end");
+            tracing::error!(%error, "command did not finish");
             Err(Problem::internal())
         })
-    }
-
-    /// Takes an incident, and fans its alert out.
-    pub(crate) async fn take_incident(
-        self,
-        incident: IncidentDraft,
-        alert: Option<AlertDraft>,
-    ) -> Result<Once<Taken>, Problem> {
-        let once = self.app.store.take_incident(&self.intake(), &incident, alert.as_ref()).await?;
-        self.fan_out(&once).await;
-        Ok(once)
-    }
-
-    /// Takes an alert about an incident that is there, and fans it out.
-    pub(crate) async fn take_alert(
-        self,
-        incident: IncidentId,
-        alert: AlertDraft,
-    ) -> Result<Once<Taken>, Problem> {
-        let taken = self.app.store.take_alert(&self.intake(), incident, &alert).await?;
-        let once = taken.map_err(|_| Problem::not_found("incident"))?;
-        self.fan_out(&once).await;
-        Ok(once)
     }
 
     /// Wakes the worker for the first page and has the others written. Waits for them, so that the answer has the whole number
@@ -96,21 +75,21 @@ impl Request {
         }
         let rest = self.app.tasks.spawn(write_rest(self.app.clone(), alert).in_current_span());
         if !is_done_within(ANSWER_WITHIN, rest).await {
-            tracing::info!(%alert, "answered while the rest of the alert is being written");
+            tracing::info!(%alert, "rest of the alert is still being written; answering now");
         }
     }
 
     /// Has what remains of a change done, and waits a moment for it, so that the answer to one that is not large has the counts
     /// as they will be.
-    pub(crate) async fn finish_change(&self, alert: AlertId, changed: &Result<Once<Changed>, ChangeRefused>) {
-        let Ok(Once::Done(changed)) = changed else { return };
+    pub(crate) async fn finish_change(&self, alert: AlertId, once: &Once<Changed>) {
+        let Once::Done(changed) = once else { return };
         self.app.wake.notify_waiters();
         if changed.is_whole() {
             return;
         }
         let rest = self.app.tasks.spawn(change_rest(self.app.clone(), alert, *changed).in_current_span());
         if !is_done_within(CHANGE_WITHIN, rest).await {
-            tracing::info!(%alert, "answered while the rest of the change is being written");
+            tracing::info!(%alert, "rest of the change is still being written; answering now");
         }
     }
 }
@@ -126,14 +105,14 @@ async fn write_rest(app: App, alert: AlertId) {
     try_on(alert, || app.store.continue_fanout(alert, rules, app.now(), || wake.notify_waiters())).await;
 }
 
-/// Writes the pages of a change after the first, and wakes the worker for those that are to be sent.
+/// Writes the pages of a change after the first, and wakes the worker for deliveries that are to be sent.
 async fn change_rest(app: App, alert: AlertId, changed: Changed) {
     let wake = &app.wake;
     try_on(alert, || app.store.continue_change(alert, &changed, app.now(), || wake.notify_waiters())).await;
 }
 
-/// Does what can be done again until it is done. Nobody is told when it fails: what was answered holds, and the sweep of a worker
-/// does the rest.
+/// Does what can be done again until it is done. Nobody is told when it fails: what was answered holds, and the sweep of a
+/// worker does the rest.
 async fn try_on<F>(alert: AlertId, work: impl Fn() -> F)
 where
     F: Future<Output = Result<(), StoreError>>,
@@ -142,11 +121,11 @@ where
         match work().await {
             Ok(()) => return,
             Err(error) if error.is_retryable() && attempt < TRIES => {
-                tracing::warn!(%alert, %error, attempt, "the rest of an alert waits for the database");
+                tracing::warn!(%alert, %error, attempt, "database not available; trying again to write the rest of an alert");
                 tokio::time::sleep(PAUSE).await;
             }
             Err(error) => {
-                tracing::error!(%alert, %error, "the rest of an alert is left to the sweep of a worker");
+                tracing::error!(%alert, %error, "could not write the rest of an alert; leaving it to a worker");
                 return;
             }
         }

@@ -1,7 +1,5 @@
 //! `/v1/alerts/preview`: whom an alert would reach, what it would cost and what is doubtful about it. Writes nothing.
 
-use axum::Json;
-use axum::extract::State;
 use klaroen_domain::alert::Priority;
 use klaroen_domain::participant::ParticipantKind;
 use klaroen_domain::text::{Encoding, Replacement};
@@ -13,9 +11,6 @@ use utoipa::ToSchema;
 
 use crate::auth::caller::Caller;
 use crate::problem::Problem;
-use crate::request::body::JsonBody;
-use crate::resources::alerts::http as alerts;
-use crate::resources::alerts::request::AlertRequest;
 use crate::resources::schemas;
 use crate::settings::DispatcherSettings;
 use crate::state::App;
@@ -23,86 +18,81 @@ use crate::state::App;
 /// More people than this are a city: worth a second look.
 const MANY_RECIPIENTS: usize = 10_000;
 
-/// What an alert would do.
+/// The effect of an alert.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub struct Preview {
-    /// How many people would be asked.
+    /// Number of people who would be asked.
     pub recipients: u64,
-    /// Of these, residents.
+    /// Number of recipients who are residents.
     pub residents: u64,
-    /// Of these, businesses.
+    /// Number of recipients that are businesses.
     pub businesses: u64,
-    /// Inside the area, and left out.
+    /// Participants in the area who would not be asked.
     pub excluded: Excluded,
-    /// How the text would travel.
+    /// The text as it would be sent.
     pub text: TextPreview,
-    /// Euro, for all of it.
+    /// The cost of all SMS, in euro.
     #[schema(minimum = 0)]
     pub cost: f64,
-    /// Seconds until the last one is handed over; 0 where there is no limit.
+    /// Seconds until the last SMS is handed over. 0 if the gateways have no limit.
     #[schema(minimum = 0)]
     pub seconds_to_send: f64,
-    /// What is doubtful.
+    /// Warnings for the operator.
     pub warnings: Vec<Warning>,
 }
 
-/// Inside the area, and left out.
+/// Participants in the area who would not be asked.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Excluded {
-    /// Outside their hours, or quiet hours.
+    /// Participants outside their hours, or in quiet hours.
     pub off_hours: u64,
-    /// Paused.
+    /// Participants who paused their alerts.
     pub paused: u64,
-    /// Had enough alerts.
+    /// Participants who had as many alerts as they may get.
     pub frequency: u64,
 }
 
-/// How a text travels.
+/// A text as it would be sent.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TextPreview {
-    /// The alphabet.
+    /// The alphabet of the text.
     #[schema(schema_with = schemas::encoding)]
     pub encoding: Encoding,
-    /// SMS each.
+    /// Number of SMS that each recipient gets.
     pub segments: u8,
-    /// Septets (GSM 7-bit) or 16-bit units (UCS-2).
+    /// Length of the text, in septets (GSM 7-bit) or 16-bit units (UCS-2).
     pub characters: usize,
-    /// Characters that were replaced by ones that GSM 7-bit has.
+    /// Characters that were replaced by characters of GSM 7-bit.
     pub replaced: Vec<ReplacedCharacter>,
 }
 
 /// A character that was replaced.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReplacedCharacter {
-    /// Its place in the text as given, from 0.
+    /// The position in the text as given, from 0.
     pub position: usize,
     /// The character as given.
     #[schema(value_type = String)]
     pub from: char,
-    /// What stands there now.
+    /// The characters that replace it.
     pub to: String,
 }
 
-/// Something doubtful.
+/// Something that the operator should check.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Warning {
-    /// `no_recipients`, `many_recipients`, `ucs2`, `several_segments`, `replaced_characters`, `quiet_hours`,
+    /// One of `no_recipients`, `many_recipients`, `ucs2`, `several_segments`, `replaced_characters`, `quiet_hours`,
     /// `slower_than_expiry`.
     pub code: &'static str,
-    /// What it means.
+    /// The meaning of the warning for this alert.
     pub detail: String,
 }
 
-/// See what an alert would do
-#[utoipa::path(post, path = "/v1/alerts/preview", tag = "alerts", operation_id = "preview_alert",
-    request_body = AlertRequest,
-    responses((status = 200, description = "What it would do; nothing was written", body = Preview)))]
-pub(crate) async fn preview(
-    State(app): State<App>,
-    caller: Caller,
-    mut body: JsonBody,
-) -> Result<Json<Preview>, Problem> {
-    let draft = alerts::read(&app, caller.organisation(), &mut body).await?;
+/// Matches an alert without writing anything.
+///
+/// # Errors
+/// 503 if the database is not available.
+pub async fn preview(app: &App, caller: &Caller, draft: &AlertDraft) -> Result<Preview, Problem> {
     let now = app.now();
     let query = MatchQuery {
         organisation: caller.organisation(),
@@ -112,7 +102,7 @@ pub(crate) async fn preview(
         as_of: now,
     };
     let matches = app.store.match_geofence(&query, &app.settings.rules).await?;
-    Ok(Json(foresee(&draft, &matches, &app.settings, now)))
+    Ok(foresee(draft, &matches, &app.settings, now))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody is charged for 2^52 SMS")]
@@ -161,7 +151,7 @@ fn warnings(
     let replaced = text.replaced().len();
     let slow = seconds_to_send > draft.expires_at.since(now).as_secs_f64();
     let possible = [
-        (recipients == 0, "no_recipients", "nobody in this area would be asked".to_owned()),
+        (recipients == 0, "no_recipients", "no participant in this area would be asked".to_owned()),
         (recipients > MANY_RECIPIENTS, "many_recipients", format!("{recipients} people would be asked")),
         (
             text.encoding() == Encoding::Ucs2,
@@ -171,10 +161,10 @@ fn warnings(
                 text.unreplaceable().iter().collect::<String>()
             ),
         ),
-        (text.segments() > 1, "several_segments", format!("the text takes {} SMS each", text.segments())),
+        (text.segments() > 1, "several_segments", format!("each recipient gets {} SMS", text.segments())),
         (replaced > 0, "replaced_characters", format!("{replaced} characters were replaced")),
-        (quiet, "quiet_hours", "it is quiet hours: a normal alert reaches nobody now".to_owned()),
-        (slow, "slower_than_expiry", "the alert is over before the last one is handed over".to_owned()),
+        (quiet, "quiet_hours", "these are quiet hours: a normal alert reaches no participant now".to_owned()),
+        (slow, "slower_than_expiry", "the alert expires before the last SMS is handed over".to_owned()),
     ];
     let raised = possible.into_iter().filter(|(raised, ..)| *raised);
     raised.map(|(_, code, detail)| Warning { code, detail }).collect()

@@ -1,4 +1,4 @@
-//! What an operator asks: where, what, whom, how urgently. Read whole, so that every mistake is named at once.
+//! Requests to create an alert. They are read whole, so that every error is reported at once.
 
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use klaroen_domain::time::Timestamp;
 use klaroen_store::Store;
 use klaroen_store::alerts::AlertDraft;
 use klaroen_store::matching::Audience;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::Problem;
 use crate::request::fields::{Members, NamedCode, Node, Report};
+use crate::request::json::Document;
 use crate::request::words::PARTICIPANT_KINDS;
 use crate::resources::alerts::area::{AreaFields, AreaRequest};
 use crate::resources::schemas;
@@ -25,48 +26,57 @@ pub const TEXT_CHARACTERS_MAX: usize = 4_000;
 const GROUPS_MAX: usize = 100;
 /// An alert that lives shorter is over before it was read.
 const EXPIRES_IN_S_MIN: u64 = 60;
-/// A day: whoever was seen yesterday is elsewhere.
+/// A day: a person who was seen yesterday is elsewhere.
 const EXPIRES_IN_S_MAX: u64 = 86_400;
 /// An hour: the end message comes 30 to 60 minutes after the start.
 const EXPIRES_IN_S_DEFAULT: u64 = 3_600;
-/// What a training text begins with, so that nobody calls 112 about it.
+/// The beginning of the text of an exercise, so that no recipient calls 112 about it.
 pub const EXERCISE_PREFIX: &str = "OEFENING: ";
 
-/// An alert as an operator asks for it.
+/// An alert to be created.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AlertRequest {
-    /// Where.
+    /// The area in which participants are asked.
     pub area: AreaRequest,
-    /// The text of the SMS; characters that GSM 7-bit does not have are replaced where it has an equivalent.
+    /// The text of the SMS. Characters that GSM 7-bit does not have are replaced if it has an equivalent.
     #[schema(min_length = 1, max_length = 4000)]
     pub text: String,
-    /// Whom; everybody where it is missing.
+    /// The participants that the alert is for. Everyone in the area if absent.
     pub audience: Option<AudienceRequest>,
-    /// How urgent; `urgent` where it is missing.
+    /// The priority of the alert. `urgent` if absent.
     #[schema(schema_with = schemas::priority_request)]
     pub priority: Option<String>,
-    /// Seconds until nothing of it is sent any more.
+    /// Seconds until the alert expires. Nothing of it is sent after that.
     #[schema(minimum = 60, maximum = 86_400, default = 3_600)]
     pub expires_in_s: Option<u32>,
-    /// Training, not real: the text begins with `OEFENING: `.
+    /// Whether the alert is an exercise. The text of an exercise begins with `OEFENING: `.
     #[schema(default = false)]
     pub exercise: Option<bool>,
 }
 
-/// Whom an alert is for.
+/// The participants that an alert is for.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AudienceRequest {
-    /// Only these kinds; every kind where it is missing.
+    /// Only participants of these kinds. Every kind if absent.
     #[schema(schema_with = schemas::participant_kinds)]
     pub kinds: Option<Vec<String>>,
-    /// Only members of one of these groups (codes).
+    /// Only members of at least one of these groups, by their codes.
     #[schema(min_items = 1, max_items = 100)]
     pub groups: Option<Vec<String>>,
 }
 
-/// What a request says of an alert, before the database was asked; a member that is wrong is `None`.
+/// The alerts to list.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AlertFilter {
+    /// Only alerts in this state.
+    #[param(schema_with = schemas::alert_state)]
+    pub state: Option<String>,
+}
+
+/// The fields of a request, before the database was asked. A member that is wrong is `None`.
 #[derive(Debug)]
 pub struct AlertFields {
     area: Option<AreaFields>,
@@ -101,7 +111,7 @@ impl AlertFields {
     /// Asks the library and the groups; what they do not have goes into the report.
     ///
     /// # Errors
-    /// What the database says.
+    /// 503 if the database is not available.
     pub async fn resolve(
         self,
         app: &App,
@@ -128,6 +138,25 @@ impl AlertFields {
         };
         Ok(draft())
     }
+}
+
+/// Reads an alert request whole.
+///
+/// # Errors
+/// 422 with everything that is wrong, 503 if the database is not available.
+pub async fn read_alert(
+    app: &App,
+    organisation: OrganisationId,
+    document: Document,
+) -> Result<AlertDraft, Problem> {
+    let max_segments = app.settings.max_segments;
+    let (fields, mut report) =
+        app.shapes.read(document, move |node| AlertFields::read(node, max_segments)).await?;
+    let draft = match fields {
+        Some(fields) => fields.resolve(app, organisation, app.now(), &mut report).await?,
+        None => None,
+    };
+    report.finish(draft)
 }
 
 /// Reads a message text; of an exercise it begins with [`EXERCISE_PREFIX`].

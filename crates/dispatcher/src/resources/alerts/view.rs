@@ -17,168 +17,169 @@ use crate::resources::schemas;
 /// An alert.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Alert {
-    /// Its id.
+    /// The id of the alert.
     #[schema(schema_with = schemas::id)]
     pub id: AlertId,
-    /// What it is about.
+    /// The incident that the alert is about.
     #[schema(schema_with = schemas::id)]
     pub incident_id: IncidentId,
-    /// Where it stands.
+    /// The state of the alert.
     #[schema(schema_with = schemas::alert_state)]
     pub state: AlertState,
-    /// How urgent.
+    /// The priority of the alert.
     #[schema(schema_with = schemas::priority)]
     pub priority: Priority,
-    /// Where, as it was asked for.
+    /// The area as it was requested.
     #[schema(schema_with = schemas::object)]
     pub area: Value,
-    /// Whom; a member that is missing means everybody.
+    /// The participants that the alert is for. If a member is absent, it limits nothing.
     #[schema(schema_with = schemas::object)]
     pub audience: Audience,
-    /// Training, not real.
+    /// Whether the alert is an exercise.
     pub exercise: bool,
-    /// When nothing of it is sent any more.
+    /// When the alert expires. Nothing of it is sent after that.
     #[schema(schema_with = schemas::time)]
     pub expires_at: Timestamp,
-    /// What came of it, once ended.
+    /// The outcome. `null` until the alert is ended.
     #[schema(schema_with = schemas::outcome_or_null)]
     pub outcome: Option<Outcome>,
-    /// When it was made.
+    /// When the alert was created.
     #[schema(schema_with = schemas::time)]
     pub created_at: Timestamp,
-    /// The key that made it.
+    /// The key that created the alert.
     #[schema(schema_with = schemas::id)]
     pub created_by: KeyId,
-    /// When it was closed.
+    /// When the alert was closed. `null` while it is open.
     #[schema(schema_with = schemas::time_or_null)]
     pub closed_at: Option<Timestamp>,
-    /// How many people were asked: those of the start messages. It still grows while a very large alert is being written.
+    /// Number of people who were asked: the recipients of the start messages. It still grows while a very large alert
+    /// is being written.
     pub recipients: u64,
-    /// Its messages, oldest first.
+    /// The messages of the alert, oldest first.
     pub messages: Vec<Message>,
-    /// What came back.
+    /// Number of replies to the alert.
     pub replies: ReplyCounts,
 }
 
-/// How many replies.
+/// Numbers of replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReplyCounts {
-    /// All.
+    /// All replies.
     pub total: u64,
-    /// Those that nobody looked at yet.
+    /// Replies that are not marked yet.
     pub new: u64,
 }
 
 /// The data of an event `counts`.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct CountsEvent {
-    /// Where the alert stands.
+    /// The state of the alert.
     #[schema(schema_with = schemas::alert_state)]
     pub state: AlertState,
-    /// Its messages with their counts.
+    /// The messages of the alert with their counts.
     pub messages: Vec<Message>,
-    /// How many replies.
+    /// Number of replies to the alert.
     pub replies: ReplyCounts,
 }
 
-/// One text of an alert.
+/// One text of an alert, and the deliveries of it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Message {
-    /// Its id.
+    /// The id of the message.
     #[schema(schema_with = schemas::id)]
     pub id: MessageId,
-    /// What it is for.
+    /// The purpose of the message.
     #[schema(schema_with = schemas::message_kind)]
     pub kind: MessageKind,
-    /// The text as it goes out.
+    /// The text as it is sent.
     pub text: String,
-    /// The alphabet.
+    /// The alphabet of the text.
     #[schema(schema_with = schemas::encoding)]
     pub encoding: String,
-    /// SMS each.
+    /// Number of SMS that each recipient gets.
     pub segments: u8,
-    /// How many people get it.
+    /// Number of people who get the message.
     pub recipients: u64,
-    /// How many deliveries in each state; they add up to `recipients`.
+    /// Number of deliveries in each state. They add up to `recipients`.
     pub counts: Counts,
-    /// How many were sent again after their answer was lost: those phones may have rung twice.
+    /// Number of deliveries that were sent again after their answer was lost. Those phones may have rung twice.
     pub in_doubt: u64,
-    /// Submits whose answer was lost, and how each came to be known.
+    /// Submits whose answer was lost, and how the result became known.
     pub doubts: Doubts,
-    /// Gateways that refused this text, or its sender, for everybody: they take no more of it.
+    /// Gateways that refused this text or its sender for every recipient. They get no more of the message.
     pub refused: Vec<Refusal>,
-    /// Queued deliveries that no gateway takes now, and why. Not in lists of alerts.
+    /// Queued deliveries that no gateway takes now, and why. Absent in lists of alerts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Vec<Waiting>>,
-    /// When the first one was handed over.
+    /// When the first delivery was handed over. `null` until then.
     #[schema(schema_with = schemas::time_or_null)]
     pub first_sent_at: Option<Timestamp>,
-    /// When the last one was handed over.
+    /// When the last delivery so far was handed over. `null` until the first one was.
     #[schema(schema_with = schemas::time_or_null)]
     pub last_sent_at: Option<Timestamp>,
-    /// When it was made.
+    /// When the message was created.
     #[schema(schema_with = schemas::time)]
     pub created_at: Timestamp,
 }
 
-/// Queued deliveries that no gateway takes now. They go out as soon as one does, until the alert ends.
+/// Queued deliveries that no gateway takes now. They are sent as soon as a gateway takes them, until the alert ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Waiting {
-    /// The country of the numbers (ISO 3166-1 alpha-2); null where it is not known.
+    /// The country of the numbers (ISO 3166-1 alpha-2). `null` if it is not known.
     pub country: Option<String>,
-    /// How many.
+    /// Number of deliveries.
     pub deliveries: u64,
-    /// What is the matter with each gateway that serves them, or that there is none.
+    /// The reason why no gateway takes them: the state of each gateway that serves these numbers, or that none does.
     pub reason: String,
 }
 
-/// Deliveries by state.
+/// Number of deliveries in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Counts {
-    /// Wait for their turn.
+    /// Deliveries that wait for their turn.
     pub queued: u64,
-    /// Are being handed over.
+    /// Deliveries that are being handed over.
     pub sending: u64,
-    /// Taken by the provider.
+    /// Deliveries that the provider accepted.
     pub sent: u64,
-    /// On the handset.
+    /// Deliveries that reached the handset.
     pub delivered: u64,
-    /// Given up by the network.
+    /// Deliveries that the network gave up.
     pub undelivered: u64,
-    /// Refused.
+    /// Deliveries that were refused.
     pub failed: u64,
-    /// May have been taken.
+    /// Deliveries that the provider may have accepted.
     pub unknown: u64,
-    /// Not sent: the alert was over.
+    /// Deliveries that were not sent because the alert was over.
     pub expired: u64,
-    /// Not sent: stopped by an operator.
+    /// Deliveries that were not sent because an operator stopped them.
     pub cancelled: u64,
-    /// Not sent: opted out.
+    /// Deliveries that were not sent because the participant opted out.
     pub suppressed: u64,
-    /// Taken, and no receipt came in time.
+    /// Deliveries that the provider accepted and for which no receipt came in time.
     pub no_receipt: u64,
 }
 
-/// Submits whose answer was lost: the members but `total` add up to it.
+/// Submits whose answer was lost. All members except `total` add up to `total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Doubts {
-    /// All that ever were.
+    /// All submits whose answer was ever lost.
     pub total: u64,
-    /// Not known yet what became of them.
+    /// Submits whose result is not known yet.
     pub open: u64,
-    /// Their receipt came.
+    /// Submits whose receipt came.
     pub receipt: u64,
-    /// The provider was asked, and has them.
+    /// Submits that the provider confirmed when it was asked.
     pub lookup_found: u64,
-    /// The provider was asked, and does not know them: they went back to the queue.
+    /// Submits that the provider did not know when it was asked. They went back to the queue.
     pub lookup_not_found: u64,
-    /// Handed over again under the same reference, at a provider where that cannot ring twice.
+    /// Submits that were repeated under the same reference, with a provider where a repetition cannot ring twice.
     pub idempotent_resend: u64,
-    /// Sent once more although nothing settled them: those phones may ring twice.
+    /// Submits that were repeated although their result was not known. Those phones may ring twice.
     pub policy_resend: u64,
-    /// Left as they are, because nothing settled them.
+    /// Submits that were left as they are, because their result did not become known.
     pub policy_hold: u64,
-    /// Their answer came after all.
+    /// Submits whose answer came after all.
     pub late_answer: u64,
 }
 
@@ -199,16 +200,16 @@ impl From<&DoubtCounts> for Doubts {
     }
 }
 
-/// A gateway's refusal of a message.
+/// A gateway that refused a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Refusal {
-    /// Which gateway.
+    /// The name of the gateway.
     pub gateway: String,
     /// The provider's code.
     pub code: String,
-    /// What it means.
+    /// The meaning of the code.
     pub detail: String,
-    /// When.
+    /// When the gateway refused the message.
     #[schema(schema_with = schemas::time)]
     pub at: Timestamp,
 }

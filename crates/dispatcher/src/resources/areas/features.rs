@@ -12,11 +12,11 @@ use crate::request::fields::{Members, NO_CODE, Node, Report, is_code};
 
 /// Areas in one collection: all neighbourhoods of the Netherlands are 14,500.
 const FEATURES_MAX: usize = 20_000;
-/// What an area is where its file does not say.
+/// The kind of an area if its file has none.
 const DEFAULT_KIND: &str = "area";
 
 /// Reads a Feature or a `FeatureCollection`, whole. Each feature carries `properties: {code, name, kind}`; `id` stands in for
-/// a missing code, and `kind` is `area` where it is missing. Other properties and members are left alone: files of
+/// a missing code, and `kind` is `area` if absent. Other properties and members are left alone: files of
 /// statistics offices are full of them (RFC 7946 §6.1).
 ///
 /// # Errors
@@ -45,10 +45,7 @@ fn read_document(root: &Node<'_>, now: Timestamp) -> Option<Vec<Area>> {
                 if let Some(area) = area
                     && !codes.insert(area.code.as_str())
                 {
-                    feature.wrong_below(
-                        "/properties/code",
-                        format!("the code {} stands there twice", area.code),
-                    );
+                    feature.wrong_below("/properties/code", format!("the code {} is given twice", area.code));
                 }
             }
             areas.into_iter().collect()
@@ -60,7 +57,7 @@ fn read_document(root: &Node<'_>, now: Timestamp) -> Option<Vec<Area>> {
     }
 }
 
-/// Reads one Feature whose code is `code`, where its place in the API says so.
+/// Reads one Feature whose code must be `code`, the one in its path.
 ///
 /// # Errors
 /// 422 with everything that is wrong.
@@ -90,7 +87,7 @@ fn read_feature(node: &Node<'_>, code: Option<&str>, now: Timestamp) -> Option<A
 fn read_code(feature: &Node<'_>, given: Option<Node<'_>>, expected: Option<&str>) -> Option<String> {
     let Some(given) = given else {
         if expected.is_none() {
-            feature.wrong_below("/properties/code", "is missing, and there is no id in its place");
+            feature.wrong_below("/properties/code", "is missing, and there is no id to use instead");
         }
         return expected.map(str::to_owned);
     };

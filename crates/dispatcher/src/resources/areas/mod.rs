@@ -1,4 +1,6 @@
-//! Areas: the library of named polygons.
+//! Areas: the library of named polygons. `http` speaks HTTP; the rest can be called without it.
 
 pub mod features;
-pub mod http;
+pub(crate) mod http;
+pub mod library;
+pub mod view;

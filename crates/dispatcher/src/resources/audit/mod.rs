@@ -1,37 +1,38 @@
-//! `/v1/audit`: who did what and when, in a chain of hashes.
+//! The audit log: all actions in a chain of hashes.
 
-use axum::Json;
-use axum::extract::State;
+pub(crate) mod http;
+
+use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
+use klaroen_store::PageRequest;
 use klaroen_store::audit::AuditEntry;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::auth::caller::Caller;
 use crate::problem::Problem;
-use crate::request::query::{List, PageParameters, Parameters, page_only};
+use crate::request::query::List;
 use crate::resources::schemas;
 use crate::state::App;
 
-/// One entry of the log.
+/// One entry of the audit log.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Entry {
-    /// 1, 2, 3, … without gaps.
+    /// The number of the entry: 1, 2, 3, … without gaps.
     pub seq: i64,
-    /// When.
+    /// When the action was taken.
     #[schema(schema_with = schemas::time)]
     pub at: Timestamp,
-    /// Who: `key:<id>`, `cli` or `system`.
+    /// The actor: `key:<id>`, `cli` or `system`.
     pub actor: String,
-    /// What was done: `alert.started`.
+    /// The action, for example `alert.started`.
     pub action: String,
-    /// To what: the id of the thing.
+    /// The id of what the action was about.
     pub subject: String,
-    /// Facts without phone numbers, names and texts.
+    /// Facts about the action, without phone numbers, names and texts.
     #[schema(schema_with = schemas::object)]
     pub detail: Value,
-    /// SHA-256 over the entry and the hash before it, in hexadecimal.
+    /// SHA-256 over the entry and the hash of the entry before it, in hexadecimal.
     pub hash: String,
 }
 
@@ -42,14 +43,15 @@ impl From<AuditEntry> for Entry {
     }
 }
 
-/// The audit log, newest first
-#[utoipa::path(get, path = "/v1/audit", tag = "audit", operation_id = "list_audit", params(PageParameters),
-    responses((status = 200, description = "A page", body = List<Entry>)))]
-pub(crate) async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    parameters: Parameters,
-) -> Result<Json<List<Entry>>, Problem> {
-    let page = app.store.list_audit(caller.organisation(), &page_only(&parameters)?).await?;
-    Ok(Json(List::from_page(page, Entry::from)))
+/// One page of the audit log, newest first.
+///
+/// # Errors
+/// 422 if the cursor is none of this list, 503 if the database is not available.
+pub async fn list(
+    app: &App,
+    organisation: OrganisationId,
+    page: &PageRequest,
+) -> Result<List<Entry>, Problem> {
+    let page = app.store.list_audit(organisation, page).await?;
+    Ok(List::from_page(page, Entry::from))
 }

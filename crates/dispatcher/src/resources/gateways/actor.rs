@@ -1,11 +1,11 @@
-//! The names of those who paused or tested a gateway, which all organisations share.
+//! The names of actors on gateways, which all organisations share.
 
 use klaroen_domain::id::OrganisationId;
 
-/// What an actor of another organisation is called.
+/// The name of an actor of another organisation.
 const ELSEWHERE: &str = "another organisation";
 
-/// Who did something, as `organisation` may know.
+/// Returns the actor as `organisation` may see it.
 pub(crate) fn actor(by: &str, whose: Option<OrganisationId>, organisation: OrganisationId) -> String {
     if whose.is_none_or(|whose| whose == organisation) { by.to_owned() } else { ELSEWHERE.to_owned() }
 }

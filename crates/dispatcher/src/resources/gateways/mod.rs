@@ -1,6 +1,8 @@
-//! Gateways: how SMS leave.
+//! Gateways: how SMS leave. `http` speaks HTTP; the rest can be called without it.
 
 mod actor;
+pub mod find;
+pub(crate) mod http;
 pub mod overview;
 pub mod pause;
 pub mod self_test;

@@ -1,26 +1,25 @@
 //! `/v1/gateways/{name}/pause` and `/resume`: taking a gateway out of use by hand, and putting it back.
 
-use axum::Json;
-use axum::extract::{Path, State};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::auth::caller::Caller;
 use crate::problem::Problem;
-use crate::request::body::{JsonBody, NoBody};
 use crate::request::fields::{Node, Report};
+use crate::resources::gateways::find::among;
 use crate::resources::gateways::overview::Overview;
-use crate::resources::gateways::view::{Gateway, find};
+use crate::resources::gateways::view::Gateway;
 use crate::state::App;
 
 /// Characters of a reason.
 const REASON_MAX: usize = 200;
 
-/// A gateway is to be taken out of use.
+/// An order to take a gateway out of use.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PauseRequest {
-    /// Why, for those who see it later.
+    /// The reason, for people who see the order later.
     #[schema(min_length = 1, max_length = 200, example = "the provider has announced maintenance")]
     pub reason: Option<String>,
 }
@@ -28,87 +27,82 @@ pub struct PauseRequest {
 /// A gateway after an order.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OrderedGateway {
-    /// As it stands now.
+    /// The gateway as it stands now.
     #[serde(flatten)]
     pub gateway: Gateway,
-    /// What the operator should know.
+    /// Warnings for the operator.
     pub warnings: Vec<GatewayWarning>,
 }
 
-/// What the operator should know.
+/// Something that the operator should know.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct GatewayWarning {
-    /// What it is about: `no_gateway`.
+    /// `no_gateway`: some messages have no gateway now.
     #[schema(example = "no_gateway")]
     pub code: &'static str,
-    /// What it means here.
+    /// The meaning of the warning now.
     pub detail: String,
 }
 
-/// Take a gateway out of use
+/// Reads a [`PauseRequest`]: the reason, if there is one.
 ///
-/// Nothing more is handed to it, in any process, within two seconds; what waits for it goes elsewhere or stays in the queue. It
-/// holds until it is taken back. A second order changes nothing.
-#[utoipa::path(post, path = "/v1/gateways/{name}/pause", tag = "gateways", operation_id = "pause_gateway",
-    params(("name" = String, Path, description = "The gateway's name")), request_body = PauseRequest,
-    responses((status = 200, description = "It is out of use", body = OrderedGateway)))]
-pub(crate) async fn pause(
-    State(app): State<App>,
-    caller: Caller,
-    Path(name): Path<String>,
-    body: JsonBody,
-) -> Result<Json<OrderedGateway>, Problem> {
+/// # Errors
+/// 422 with everything that is wrong.
+pub fn read_pause(document: &Value) -> Result<Option<String>, Problem> {
     let report = Report::default();
-    let read = Node::root(&body.value, &report).object().map(|mut members| {
+    let read = Node::root(document, &report).object().map(|mut members| {
         let reason = members.read_optional("reason", |n| n.text(REASON_MAX).map(str::to_owned));
         members.finish();
         reason
     });
-    let reason = report.finish(read)?.flatten();
-    known(&app, &name)?;
-    let (organisation, actor) = (caller.organisation(), caller.actor());
-    app.store.pause_gateway(organisation, actor, &name, reason.as_deref(), app.now()).await?;
-    told(&app, &caller, &name).await
+    Ok(report.finish(read)?.flatten())
 }
 
-/// Put a gateway back into use
+/// Takes a gateway out of use.
 ///
-/// It takes messages again when its state allows it. Without an order to take back nothing changes.
-#[utoipa::path(post, path = "/v1/gateways/{name}/resume", tag = "gateways", operation_id = "resume_gateway",
-    params(("name" = String, Path, description = "The gateway's name")),
-    responses((status = 200, description = "No order keeps it out of use", body = OrderedGateway)))]
-pub(crate) async fn resume(
-    State(app): State<App>,
-    caller: Caller,
-    Path(name): Path<String>,
-    _: NoBody,
-) -> Result<Json<OrderedGateway>, Problem> {
-    known(&app, &name)?;
-    app.store.resume_gateway(caller.organisation(), caller.actor(), &name, app.now()).await?;
-    told(&app, &caller, &name).await
+/// # Errors
+/// 404 if no gateway has this name, 503 if the database is not available.
+pub async fn pause(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+    reason: Option<&str>,
+) -> Result<OrderedGateway, Problem> {
+    known(app, name)?;
+    app.store.pause_gateway(caller.organisation(), caller.actor(), name, reason, app.now()).await?;
+    announce(app, caller, name).await
+}
+
+/// Puts a gateway back into use.
+///
+/// # Errors
+/// 404 if no gateway has this name, 503 if the database is not available.
+pub async fn resume(app: &App, caller: &Caller, name: &str) -> Result<OrderedGateway, Problem> {
+    known(app, name)?;
+    app.store.resume_gateway(caller.organisation(), caller.actor(), name, app.now()).await?;
+    announce(app, caller, name).await
 }
 
 fn known(app: &App, name: &str) -> Result<(), Problem> {
-    let known = app.settings.gateways.iter().any(|gateway| gateway.name == name);
-    known.then_some(()).ok_or_else(|| Problem::not_found("gateway"))
+    app.settings.gateway(name).map(|_| ()).ok_or_else(|| Problem::not_found("gateway"))
 }
 
-/// Wakes the workers, whether or not the order was new: a repetition may come because nobody seemed to hear the first.
-async fn told(app: &App, caller: &Caller, name: &str) -> Result<Json<OrderedGateway>, Problem> {
+/// Wakes the workers, whether or not the order was new: it may be repeated because the first one seemed to have no effect.
+async fn announce(app: &App, caller: &Caller, name: &str) -> Result<OrderedGateway, Problem> {
     app.wake.notify_waiters();
     if let Err(error) = app.store.announce().await {
-        tracing::debug!(%error, "the workers find out by themselves");
+        tracing::debug!(%error, "could not notify the workers; they read the order from the database");
     }
     let all = Overview::read(&app.settings.gateways, &app.store, app.now()).await?;
-    let seen = find(&all, name)?;
+    let seen = among(&all, name)?;
     let tests = app.store.latest_gateway_tests().await?;
     let gateway = Gateway::show(&all, seen, &tests, caller.organisation());
-    // Where nothing is served at all, the order is not what keeps messages waiting; but somebody is looking now.
+    // If no gateway is served at all, the order is not the reason why messages wait. The operator should know all the same.
     let waiting = all.without_gateway();
     let warning = |kinds: &[String]| GatewayWarning {
         code: "no_gateway",
-        detail: format!("no gateway takes messages of these kinds now, and they wait: {}", kinds.join("; ")),
+        detail: format!("no gateway takes these messages now; they stay in the queue: {}", kinds.join("; ")),
     };
     let warnings = if waiting.is_empty() { Vec::new() } else { vec![warning(&waiting)] };
-    Ok(Json(OrderedGateway { gateway, warnings }))
+    Ok(OrderedGateway { gateway, warnings })
 }

@@ -1,48 +1,45 @@
 //! `/v1/gateways/{name}/test` and `/tests`: one SMS to the gateway's own test number, to see whether it works.
 
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use klaroen_domain::gateway::TestState;
 use klaroen_domain::id::{GatewayTestId, OrganisationId};
 use klaroen_domain::time::Timestamp;
+use klaroen_store::PageRequest;
 use klaroen_store::gateway_tests::{GatewayTest, TestRequest};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::auth::caller::Caller;
 use crate::problem::Problem;
-use crate::request::body::NoBody;
 use crate::request::fields::path_id;
-use crate::request::query::{List, PageParameters, Parameters, page_only};
+use crate::request::query::List;
 use crate::resources::gateways::actor::actor;
 use crate::resources::schemas;
 use crate::settings::gateway::ConfiguredGateway;
 use crate::state::App;
 
-/// A test of a gateway: one SMS to the number in its configuration.
+/// A test of a gateway: one SMS to the test number in its configuration.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Test {
-    /// Its id.
+    /// The id of the test.
     #[schema(schema_with = schemas::id)]
     pub id: GatewayTestId,
-    /// The gateway's name.
+    /// The name of the gateway.
     #[schema(example = "main")]
     pub gateway: String,
-    /// Whether it is the one of its day, which nobody asked for.
+    /// Whether this is the daily test.
     pub daily: bool,
-    /// Who asked: `key:<id>`, `system`, or `another organisation`.
+    /// The actor who requested the test: `key:<id>`, `system`, or `another organisation`.
     pub requested_by: String,
-    /// Where it stands.
+    /// The state of the test.
     #[schema(schema_with = schemas::test_state)]
     pub state: TestState,
-    /// Whether the gateway did what it is for; `null` while that is open.
+    /// Whether the gateway works. `null` while the test is open.
     pub ok: Option<bool>,
-    /// When it was asked for.
+    /// When the test was requested.
     #[schema(schema_with = schemas::time)]
     pub requested_at: Timestamp,
-    /// When it was handed over.
+    /// When the SMS was handed over. `null` until then.
     #[schema(schema_with = schemas::time_or_null)]
     pub submitted_at: Option<Timestamp>,
     /// Milliseconds until the provider answered.
@@ -52,9 +49,9 @@ pub struct Test {
     /// The connection that handed it over.
     #[schema(example = "main/0")]
     pub channel: Option<String>,
-    /// The provider's code or a word of ours, where it failed.
+    /// The provider's code, or a word of this service, if the test failed.
     pub code: Option<String>,
-    /// What it means.
+    /// The meaning of the code.
     pub detail: Option<String>,
 }
 
@@ -83,72 +80,55 @@ impl Test {
     }
 }
 
-fn known<'a>(app: &'a App, name: &str) -> Result<&'a ConfiguredGateway, Problem> {
-    let mut gateways = app.settings.gateways.iter();
-    gateways.find(|gateway| gateway.name == name).ok_or_else(|| Problem::not_found("gateway"))
+fn configured<'a>(app: &'a App, name: &str) -> Result<&'a ConfiguredGateway, Problem> {
+    app.settings.gateway(name).ok_or_else(|| Problem::not_found("gateway"))
 }
 
-/// Test a gateway
+/// Requests a test of a gateway, which a worker then sends.
 ///
-/// A worker that feeds the gateway sends one SMS to the `test_number` of its configuration, also while the gateway is out of
-/// use; the text is fixed and says that it is a test. It is sent once: where its answer is lost, it ends as `unknown`. One that
-/// no worker takes within two minutes ends as `refused`, one without a receipt within ten as `no_receipt`.
-#[utoipa::path(post, path = "/v1/gateways/{name}/test", tag = "gateways", operation_id = "test_gateway",
-    params(("name" = String, Path, description = "The gateway's name")),
-    responses((status = 202, description = "It is waiting for a worker", body = Test, headers(("Location" = String)))))]
-pub(crate) async fn request(
-    State(app): State<App>,
-    caller: Caller,
-    Path(name): Path<String>,
-    _: NoBody,
-) -> Result<Response, Problem> {
-    if !known(&app, &name)?.can_be_tested {
-        let detail =
-            format!("gateway `{name}` has no `test_number` in its configuration: set it to a phone of yours");
+/// # Errors
+/// 404 if no gateway has this name, 409 if another test of it is under way, 422 if its configuration has no number to test
+/// with, 429 if it was tested too often in the last hour, 503 if the database is not available.
+pub async fn request(app: &App, caller: &Caller, name: &str) -> Result<Test, Problem> {
+    if !configured(app, name)?.can_be_tested {
+        let detail = format!(
+            "gateway `{name}` has no `test_number` in its configuration; set it to a phone that you can read"
+        );
         return Err(Problem::invalid_field("", detail));
     }
-    let asked = app.store.request_gateway_test(caller.organisation(), caller.actor(), &name, app.now());
-    let test = match asked.await? {
-        TestRequest::Made(test) => *test,
-        TestRequest::UnderWay => return Err(Problem::conflict("another test of this gateway is under way")),
+    let organisation = caller.organisation();
+    match app.store.request_gateway_test(organisation, caller.actor(), name, app.now()).await? {
+        TestRequest::Made(test) => Ok(Test::show(*test, organisation)),
+        TestRequest::UnderWay => Err(Problem::conflict("another test of this gateway is running")),
         TestRequest::TooMany { wait } => {
-            let detail = "this gateway was tested often enough in the last hour: each test is an SMS";
-            return Err(Problem::try_later(StatusCode::TOO_MANY_REQUESTS, wait.as_secs() + 1, detail));
+            let detail = "this gateway was tested too often in the last hour; each test is an SMS";
+            Err(Problem::try_later(StatusCode::TOO_MANY_REQUESTS, wait.as_secs() + 1, detail))
         }
-    };
-    let location = format!("/v1/gateways/{name}/tests/{}", test.id);
-    let location = HeaderValue::from_str(&location).map_err(|_| Problem::internal())?;
-    let body = Json(Test::show(test, caller.organisation()));
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], body).into_response())
+    }
 }
 
-/// The tests of a gateway, newest first
-#[utoipa::path(get, path = "/v1/gateways/{name}/tests", tag = "gateways", operation_id = "list_gateway_tests",
-    params(("name" = String, Path, description = "The gateway's name"), PageParameters),
-    responses((status = 200, description = "A page", body = List<Test>)))]
-pub(crate) async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Path(name): Path<String>,
-    parameters: Parameters,
-) -> Result<Json<List<Test>>, Problem> {
-    let page = page_only(&parameters)?;
-    known(&app, &name)?;
-    let page = app.store.list_gateway_tests(&name, &page).await?;
-    Ok(Json(List::from_page(page, |test| Test::show(test, caller.organisation()))))
+/// One page of the tests of a gateway, newest first.
+///
+/// # Errors
+/// 404 if no gateway has this name, 422 if the cursor is none of this list, 503 if the database is not available.
+pub async fn list(
+    app: &App,
+    organisation: OrganisationId,
+    name: &str,
+    page: &PageRequest,
+) -> Result<List<Test>, Problem> {
+    configured(app, name)?;
+    let page = app.store.list_gateway_tests(name, page).await?;
+    Ok(List::from_page(page, |test| Test::show(test, organisation)))
 }
 
-/// A test of a gateway
-#[utoipa::path(get, path = "/v1/gateways/{name}/tests/{id}", tag = "gateways", operation_id = "get_gateway_test",
-    params(("name" = String, Path, description = "The gateway's name"), ("id" = uuid::Uuid, Path, description = "The test")),
-    responses((status = 200, description = "The test", body = Test)))]
-pub(crate) async fn get(
-    State(app): State<App>,
-    caller: Caller,
-    Path((name, id)): Path<(String, String)>,
-) -> Result<Json<Test>, Problem> {
-    known(&app, &name)?;
-    let test = app.store.gateway_test(&name, path_id(&id, "test")?).await?;
+/// One test of a gateway.
+///
+/// # Errors
+/// 404 if there is no such gateway or test, 503 if the database is not available.
+pub async fn find(app: &App, organisation: OrganisationId, name: &str, id: &str) -> Result<Test, Problem> {
+    configured(app, name)?;
+    let test = app.store.gateway_test(name, path_id(id, "test")?).await?;
     let test = test.ok_or_else(|| Problem::not_found("test"))?;
-    Ok(Json(Test::show(test, caller.organisation())))
+    Ok(Test::show(test, organisation))
 }

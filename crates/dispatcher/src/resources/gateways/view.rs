@@ -1,7 +1,5 @@
 //! `/v1/gateways`: which gateways there are, how each does, and whether it takes messages now.
 
-use axum::Json;
-use axum::extract::{Path, State};
 use klaroen_domain::alert::Priority;
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
@@ -11,171 +9,168 @@ use klaroen_store::gateways::GatewayPause;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::caller::Caller;
-use crate::problem::Problem;
 use crate::resources::gateways::actor::actor;
 use crate::resources::gateways::overview::{Overview, Seen};
 use crate::resources::gateways::self_test::Test;
 use crate::resources::schemas;
-use crate::state::App;
 
 /// A gateway: a configured way to send SMS.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Gateway {
-    /// Its name in the configuration.
+    /// The name in the configuration.
     #[schema(example = "main")]
     pub name: String,
-    /// Its type in the configuration.
+    /// The type in the configuration.
     #[serde(rename = "type")]
     #[schema(example = "smpp")]
     pub kind: String,
-    /// The number or name that participants see.
+    /// The number or name that participants see as the sender.
     #[schema(example = "1000")]
     pub sender: String,
-    /// Among gateways that can take a message the lowest goes first.
+    /// The rank among gateways that can take a message: the lowest goes first.
     pub priority: u16,
-    /// Its share among gateways of the same priority; 0: in reserve.
+    /// The share among gateways of the same priority. 0 keeps the gateway in reserve.
     pub weight: u16,
-    /// Countries whose numbers it may get (ISO 3166-1 alpha-2); empty: all.
+    /// The countries whose numbers it serves (ISO 3166-1 alpha-2). If empty, all countries.
     pub countries: Vec<String>,
-    /// Priorities of alerts that it may get; empty: all.
+    /// The priorities of the alerts that it serves. If empty, all priorities.
     #[schema(schema_with = schemas::priorities)]
     pub priorities: Vec<Priority>,
-    /// Where it stands: what the best placed of the workers that serve it says; `unserved` where none does.
+    /// The state, as reported by the worker with the best connection. `unserved` if no worker serves the gateway.
     #[schema(schema_with = schemas::gateway_state)]
     pub state: &'static str,
-    /// Since when; `null` for one that is not served.
+    /// When the state began. `null` if no worker serves the gateway.
     #[schema(schema_with = schemas::time_or_null)]
     pub since: Option<Timestamp>,
-    /// Why it stands there; `null` where nothing is wrong.
+    /// The reason of the state. `null` if nothing is wrong.
     pub reason: Option<String>,
     /// Whether it takes new messages now.
     pub in_use: bool,
-    /// Why not; `null` where it does.
+    /// The reason why it takes no new messages. `null` if it does.
     #[schema(example = json!(null))]
     pub not_in_use_because: Option<String>,
-    /// Its connections.
+    /// The connections of the gateway.
     pub channels: Channels,
-    /// How fast it may be fed.
+    /// The rate at which the gateway takes messages.
     pub rate: Rate,
-    /// What waits for it.
+    /// The messages that wait for the gateway.
     pub queue: Queue,
-    /// The last 15 minutes.
+    /// The results of the last 15 minutes.
     pub last_15_minutes: Figures,
-    /// What went wrong last.
+    /// The last error. `null` if there was none.
     pub last_error: Option<GatewayError>,
-    /// What it can do.
+    /// The capabilities of the gateway.
     pub capabilities: GatewayCapabilities,
-    /// Who took it out of use; `null` where nobody did.
+    /// The order that keeps it out of use. `null` if there is none.
     pub paused: Option<Pause>,
-    /// How it is tested.
+    /// The tests of the gateway.
     pub tests: Tests,
 }
 
 /// The connections of a gateway.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Channels {
-    /// That are up, in all processes.
+    /// Number of connections that are up, in all processes.
     pub up: u16,
-    /// That are configured.
+    /// Number of connections in the configuration.
     pub configured: u16,
 }
 
-/// Segments per second of a gateway, all connections together.
+/// Segments per second of a gateway, over all its connections.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Rate {
-    /// That it may be fed with now: less than configured where the provider asked for that, or some connections have no worker;
-    /// `null`: no limit.
+    /// The rate that is allowed now; `null` if there is no limit. It is below the configured rate if the provider asked
+    /// for that, or if some connections have no worker.
     pub now: Option<f64>,
-    /// That are configured; `null`: no limit.
+    /// The configured rate. `null` if there is no limit.
     pub configured: Option<u32>,
 }
 
-/// What waits for a gateway.
+/// The messages that wait for a gateway.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Queue {
-    /// Deliveries that are due now and that it may take; others may take them too.
+    /// Number of deliveries that are due and that the gateway may take. Other gateways may take them too.
     pub due: u64,
-    /// Messages that were handed over and not answered.
+    /// Number of messages that were handed over and have no answer yet.
     pub in_flight: u32,
 }
 
-/// What came of messages in the last 15 minutes.
+/// Results of messages in the last 15 minutes.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Figures {
-    /// Messages that the provider took.
+    /// Number of messages that the provider accepted.
     pub accepted: u64,
-    /// Of the messages that got an answer or should have, the part that was taken; `null` where there were none. Being asked
-    /// for a slower pace is no failure.
+    /// The part of the messages with a final or a lost answer that the provider accepted. `null` if there were none. A
+    /// request to send slower does not count as a failure.
     #[schema(minimum = 0, maximum = 1)]
     pub success_ratio: Option<f64>,
-    /// Of the final receipts, the part that says delivered; `null` where there were none.
+    /// The part of the final receipts that says delivered. `null` if there were none.
     #[schema(minimum = 0, maximum = 1)]
     pub delivered_ratio: Option<f64>,
-    /// Seconds from the answer to the receipt, the middle one; `null` where there were none.
+    /// The median time from the answer to the receipt, in seconds. `null` if there were none.
     pub receipt_median_s: Option<f64>,
 }
 
-/// Something that went wrong.
+/// An error of a gateway.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct GatewayError {
-    /// The provider's code or a word of ours.
+    /// The provider's code, or a word of this service.
     pub code: String,
-    /// What it means.
+    /// The meaning of the code.
     pub detail: String,
-    /// When it happened.
+    /// When the error happened.
     #[schema(schema_with = schemas::time)]
     pub at: Timestamp,
 }
 
-/// What a gateway can do as it is configured.
+/// The capabilities of a gateway with its configuration.
 #[derive(Debug, Serialize, ToSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "a flat list of yes or no is what a capability table is")]
 pub struct GatewayCapabilities {
-    /// Receipts come.
+    /// Whether the provider sends receipts.
     pub receipts: bool,
-    /// Receipts name our reference.
+    /// Whether receipts name the reference of this service.
     pub client_reference: bool,
-    /// A message can be handed over again without ringing twice.
+    /// Whether a message can be handed over again without ringing twice.
     pub idempotent_submit: bool,
-    /// The provider can be asked what became of a message.
+    /// Whether the provider can be asked for the state of a message.
     pub status_query: bool,
-    /// Participants can reply.
+    /// Whether participants can reply.
     pub inbound: bool,
-    /// SMS that one text may take.
+    /// Number of SMS that one text may take.
     pub max_segments: u8,
 }
 
-/// An order that takes a gateway out of use.
+/// An order that keeps a gateway out of use.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Pause {
-    /// Since when.
+    /// When the order was given.
     #[schema(schema_with = schemas::time)]
     pub since: Timestamp,
-    /// Who gave it: `key:<id>`, `cli`, or `another organisation`.
+    /// The actor who gave the order: `key:<id>`, `cli`, or `another organisation`.
     pub by: String,
-    /// Why.
+    /// The reason of the order, if one was given.
     pub reason: Option<String>,
-    /// Whether every worker has heard of it: from then on nothing is handed over to the gateway.
+    /// Whether every worker has received the order. From then on nothing is handed over to the gateway.
     pub in_force: bool,
 }
 
-/// How a gateway is tested.
+/// The tests of a gateway.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Tests {
-    /// Whether there is a number to test with.
+    /// Whether a number to test with is configured.
     pub possible: bool,
-    /// When one is made each day, on the wall clock of the service.
+    /// When the gateway is tested each day, on the local time of the service. `null` if it is not.
     #[schema(example = "06:30")]
     pub daily_at: Option<String>,
-    /// The newest one that has come to an end.
+    /// The newest finished test. `null` if there is none.
     pub last: Option<Test>,
 }
 
 /// Every configured gateway.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Gateways {
-    /// In the order of the configuration.
+    /// The gateways in the order of the configuration.
     pub items: Vec<Gateway>,
 }
 
@@ -264,34 +259,4 @@ impl Gateway {
             },
         }
     }
-}
-
-/// The gateways, in the order of the configuration
-#[utoipa::path(get, path = "/v1/gateways", tag = "gateways", operation_id = "list_gateways",
-    responses((status = 200, description = "All of them", body = Gateways)))]
-pub(crate) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Gateways>, Problem> {
-    let all = Overview::read(&app.settings.gateways, &app.store, app.now()).await?;
-    let tests = app.store.latest_gateway_tests().await?;
-    let show = |seen| Gateway::show(&all, seen, &tests, caller.organisation());
-    Ok(Json(Gateways { items: all.gateways.iter().map(show).collect() }))
-}
-
-/// A gateway
-#[utoipa::path(get, path = "/v1/gateways/{name}", tag = "gateways", operation_id = "get_gateway",
-    params(("name" = String, Path, description = "The gateway's name")),
-    responses((status = 200, description = "The gateway", body = Gateway)))]
-pub(crate) async fn get(
-    State(app): State<App>,
-    caller: Caller,
-    Path(name): Path<String>,
-) -> Result<Json<Gateway>, Problem> {
-    let all = Overview::read(&app.settings.gateways, &app.store, app.now()).await?;
-    let seen = find(&all, &name)?;
-    let tests = app.store.latest_gateway_tests().await?;
-    Ok(Json(Gateway::show(&all, seen, &tests, caller.organisation())))
-}
-
-/// One of all.
-pub(crate) fn find<'a, 'b>(all: &'b Overview<'a>, name: &str) -> Result<&'b Seen<'a>, Problem> {
-    all.gateways.iter().find(|seen| seen.configured.name == name).ok_or_else(|| Problem::not_found("gateway"))
 }

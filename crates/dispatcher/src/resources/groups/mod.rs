@@ -1,35 +1,35 @@
 //! `/v1/groups`: named circles of participants.
 
-use axum::Json;
-use axum::extract::State;
-use axum::response::Response;
-use klaroen_domain::id::GroupId;
+pub(crate) mod http;
+
+use klaroen_domain::id::{GroupId, OrganisationId};
 use klaroen_domain::time::Timestamp;
+use klaroen_store::PageRequest;
 use klaroen_store::groups::Group as Stored;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::auth::caller::Caller;
 use crate::problem::Problem;
-use crate::request::body::JsonBody;
 use crate::request::fields::{Node, Report};
-use crate::request::query::{List, PageParameters, Parameters, page_only};
-use crate::resources::{created, schemas};
+use crate::request::query::List;
+use crate::resources::schemas;
 use crate::state::App;
 
-/// A group.
+/// A group of participants.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Group {
-    /// Its id.
+    /// The id of the group.
     #[schema(schema_with = schemas::id)]
     pub id: GroupId,
     /// The short name that requests and CSV files use.
     pub code: String,
     /// The full name.
     pub name: String,
-    /// How many participants are in it.
+    /// Number of participants in the group.
     pub participants: u64,
-    /// When it was made.
+    /// When the group was created.
     #[schema(schema_with = schemas::time)]
     pub created_at: Timestamp,
 }
@@ -41,7 +41,7 @@ impl From<Stored> for Group {
     }
 }
 
-/// A group to be made.
+/// A group to be created.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroupRequest {
@@ -53,39 +53,49 @@ pub struct GroupRequest {
     pub name: String,
 }
 
-/// The groups, by code
-#[utoipa::path(get, path = "/v1/groups", tag = "registry", operation_id = "list_groups", params(PageParameters),
-    responses((status = 200, description = "A page", body = List<Group>)))]
-pub(crate) async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    parameters: Parameters,
-) -> Result<Json<List<Group>>, Problem> {
-    let page = app.store.list_groups(caller.organisation(), &page_only(&parameters)?).await?;
-    Ok(Json(List::from_page(page, Group::from)))
+/// A group that was read whole.
+#[derive(Clone, Debug)]
+pub struct NewGroup {
+    /// The short name.
+    pub code: String,
+    /// The full name.
+    pub name: String,
 }
 
-/// Make a group
-#[utoipa::path(post, path = "/v1/groups", tag = "registry", operation_id = "create_group",
-    request_body = GroupRequest,
-    responses((status = 201, description = "Made", body = Group, headers(("Location" = String))),
-              (status = 409, description = "The code is taken", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn create(
-    State(app): State<App>,
-    caller: Caller,
-    body: JsonBody,
-) -> Result<Response, Problem> {
+/// Reads a [`GroupRequest`].
+///
+/// # Errors
+/// 422 with everything that is wrong.
+pub fn read_group(document: &Value) -> Result<NewGroup, Problem> {
     let report = Report::default();
-    let read = Node::root(&body.value, &report).object().and_then(|mut members| {
+    let read = Node::root(document, &report).object().and_then(|mut members| {
         let code = members.read("code", |n| n.code());
         let name = members.read("name", |n| n.text(200).map(str::to_owned));
         members.finish();
-        Some((code?, name?))
+        Some(NewGroup { code: code?, name: name? })
     });
-    let (code, name) = report.finish(read)?;
-    let group =
-        app.store.create_group(caller.organisation(), &code, &name, caller.actor(), app.now()).await?;
-    let taken = || Problem::taken("/code", "another group has this code");
-    let group = group.map(Group::from).ok_or_else(taken)?;
-    created("/v1/groups", &group)
+    report.finish(read)
+}
+
+/// One page of the groups, by code.
+///
+/// # Errors
+/// 422 if the cursor is none of this list, 503 if the database is not available.
+pub async fn list(
+    app: &App,
+    organisation: OrganisationId,
+    page: &PageRequest,
+) -> Result<List<Group>, Problem> {
+    let page = app.store.list_groups(organisation, page).await?;
+    Ok(List::from_page(page, Group::from))
+}
+
+/// Makes a group.
+///
+/// # Errors
+/// 409 if another group has the code, 503 if the database is not available.
+pub async fn create(app: &App, caller: &Caller, new: &NewGroup) -> Result<Group, Problem> {
+    let NewGroup { code, name } = new;
+    let group = app.store.create_group(caller.organisation(), code, name, caller.actor(), app.now()).await?;
+    group.map(Group::from).ok_or_else(|| Problem::taken("/code", "another group has this code"))
 }

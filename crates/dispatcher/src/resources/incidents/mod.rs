@@ -1,4 +1,7 @@
-//! Incidents: what was reported.
+//! Incidents: what was reported. `http` speaks HTTP; the rest can be called without it.
 
-pub mod http;
+pub mod create;
+pub mod find;
+pub(crate) mod http;
 pub mod request;
+pub mod view;

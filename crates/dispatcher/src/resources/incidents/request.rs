@@ -3,16 +3,21 @@
 use std::time::Duration;
 
 use klaroen_domain::alert::SubjectKind;
+use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
+use klaroen_store::alerts::AlertDraft;
 use klaroen_store::incidents::IncidentDraft;
 use utoipa::ToSchema;
 
+use crate::problem::Problem;
 use crate::request::fields::Node;
+use crate::request::json::Document;
 use crate::request::point::{self, PointRequest};
 use crate::resources::alerts::request::{AlertFields, AlertRequest};
 use crate::resources::schemas;
+use crate::state::App;
 
-/// An incident may have been so long ago: a cold case is reported, a typing error in the year is caught.
+/// The age of an incident at most: a cold case is accepted, and a typing error in the year is found.
 const AGE_MAX: Duration = Duration::from_hours(366 * 24);
 
 /// An incident as the control room reports it.
@@ -22,41 +27,42 @@ pub struct IncidentRequest {
     /// The control room's own number.
     #[schema(min_length = 1, max_length = 100)]
     pub reference: Option<String>,
-    /// `burglary`, `missing_person`, …: the control room's own words.
+    /// The control room's own word for the kind of incident, for example `burglary` or `missing_person`.
     #[schema(min_length = 1, max_length = 100)]
     pub category: String,
-    /// What happened.
+    /// A description of what happened.
     #[schema(min_length = 1, max_length = 2000)]
     pub description: String,
-    /// Whom or what to look out for.
+    /// The person or thing to look out for.
     pub subject: Option<SubjectRequest>,
-    /// Where.
+    /// The location of the incident.
     pub location: PointRequest,
-    /// When; at most a year ago, and not in the future (five minutes of clock difference are allowed).
+    /// When the incident occurred: at most a year ago and not in the future. Five minutes of clock difference are
+    /// allowed.
     #[schema(schema_with = schemas::time)]
     pub occurred_at: Option<String>,
-    /// Asks participants at once.
+    /// An alert about the incident, which asks participants at once.
     pub alert: Option<AlertRequest>,
 }
 
-/// Whom or what to look out for.
+/// The person or thing to look out for.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubjectRequest {
     /// A person, a vehicle or something else.
     #[schema(schema_with = schemas::subject_kind)]
     pub kind: String,
-    /// What it looks like.
+    /// A description of the person or thing.
     #[schema(min_length = 1, max_length = 2000)]
     pub text: String,
 }
 
-/// What a request says, before the database was asked.
+/// The fields of a request, before the database was asked.
 #[derive(Debug)]
 pub struct IncidentFields {
-    /// The report; `None` where something in it is wrong.
+    /// The report. `None` if something in it is wrong.
     pub incident: Option<IncidentDraft>,
-    /// The alert, where there is one.
+    /// The alert, if there is one.
     pub alert: Option<AlertFields>,
 }
 
@@ -86,6 +92,38 @@ impl IncidentFields {
         };
         Some(Self { incident: incident(), alert })
     }
+}
+
+/// A report that was read whole.
+#[derive(Clone, Debug)]
+pub struct NewIncident {
+    /// The report.
+    pub incident: IncidentDraft,
+    /// The alert, if there is one.
+    pub alert: Option<AlertDraft>,
+}
+
+/// Reads a report whole.
+///
+/// # Errors
+/// 422 with everything that is wrong, 503 if the database is not available.
+pub async fn read_incident(
+    app: &App,
+    organisation: OrganisationId,
+    document: Document,
+) -> Result<NewIncident, Problem> {
+    let (max_segments, now) = (app.settings.max_segments, app.now());
+    let reader = move |node: &Node<'_>| IncidentFields::read(node, max_segments, now);
+    let (fields, mut report) = app.shapes.read(document, reader).await?;
+    let (incident, alert) = match fields {
+        None => (None, None),
+        Some(IncidentFields { incident, alert: None }) => (incident, None),
+        Some(IncidentFields { incident, alert: Some(alert) }) => {
+            (incident, alert.resolve(app, organisation, now, &mut report).await?)
+        }
+    };
+    let incident = report.finish(incident)?;
+    Ok(NewIncident { incident, alert })
 }
 
 fn read_subject(node: &Node<'_>) -> Option<(SubjectKind, String)> {

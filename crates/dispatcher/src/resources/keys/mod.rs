@@ -1,42 +1,41 @@
-//! `/v1/keys`: who may call. The secret is shown once.
+//! API keys. The secret of a key is shown once.
 
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::Response;
-use klaroen_domain::id::KeyId;
+pub(crate) mod http;
+
+use klaroen_domain::id::{KeyId, OrganisationId};
 use klaroen_domain::role::Role;
 use klaroen_domain::time::Timestamp;
+use klaroen_store::PageRequest;
 use klaroen_store::keys::ApiKey;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::auth::caller::Caller;
 use crate::problem::Problem;
-use crate::request::body::JsonBody;
-use crate::request::fields::{Node, Report, path_id};
-use crate::request::query::{List, PageParameters, Parameters, page_only};
-use crate::resources::{created, schemas};
+use crate::request::fields::{Node, Report};
+use crate::request::query::List;
+use crate::resources::schemas;
 use crate::state::App;
 
-/// A key without its secret.
+/// An API key without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Key {
-    /// Its id.
+    /// The id of the key.
     #[schema(schema_with = schemas::id)]
     pub id: KeyId,
-    /// What it may do.
+    /// The role of the key.
     #[schema(schema_with = schemas::role)]
     pub role: Role,
-    /// What it is called.
+    /// The name of the key.
     pub name: String,
-    /// When it was made.
+    /// When the key was created.
     #[schema(schema_with = schemas::time)]
     pub created_at: Timestamp,
-    /// From when it no longer works; `null`: never.
+    /// When the key expires. `null` if it does not.
     #[schema(schema_with = schemas::time_or_null)]
     pub expires_at: Option<Timestamp>,
-    /// When it was revoked.
+    /// When the key was revoked. `null` if it was not.
     #[schema(schema_with = schemas::time_or_null)]
     pub revoked_at: Option<Timestamp>,
 }
@@ -48,55 +47,49 @@ impl From<ApiKey> for Key {
     }
 }
 
-/// A key with its secret: this answer is the only place where it is shown.
+/// An API key with its secret. No other response shows the secret.
 #[derive(Serialize, ToSchema)]
 pub struct CreatedKey {
-    /// As it is listed.
+    /// The key as it is listed.
     #[serde(flatten)]
     pub listed: Key,
     /// The whole key, `klr_…`, for the header `Authorization: Bearer`.
     pub key: String,
 }
 
-/// A key to be made.
+/// An API key to be created.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRequest {
-    /// What it may do.
+    /// The role of the key.
     #[schema(schema_with = schemas::role)]
     pub role: String,
-    /// What it is called: who or what uses it.
+    /// The name of the key: the person or system that uses it.
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
-    /// From when it no longer works; in the future.
+    /// When the key expires: in the future. If absent, the key does not expire.
     #[schema(schema_with = schemas::time)]
     pub expires_at: Option<String>,
 }
 
-/// The keys, oldest first
-#[utoipa::path(get, path = "/v1/keys", tag = "keys", operation_id = "list_keys", params(PageParameters),
-    responses((status = 200, description = "A page", body = List<Key>)))]
-pub(crate) async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    parameters: Parameters,
-) -> Result<Json<List<Key>>, Problem> {
-    let page = app.store.list_keys(caller.organisation(), &page_only(&parameters)?).await?;
-    Ok(Json(List::from_page(page, Key::from)))
+/// A key that is to be made, read whole.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// The role.
+    pub role: Role,
+    /// The name.
+    pub name: String,
+    /// The time from which the key no longer works.
+    pub expires_at: Option<Timestamp>,
 }
 
-/// Make a key
-#[utoipa::path(post, path = "/v1/keys", tag = "keys", operation_id = "create_key", request_body = KeyRequest,
-    responses((status = 201, description = "Made; `key` is shown this once", body = CreatedKey,
-               headers(("Location" = String)))))]
-pub(crate) async fn create(
-    State(app): State<App>,
-    caller: Caller,
-    body: JsonBody,
-) -> Result<Response, Problem> {
-    let now = app.now();
+/// Reads a [`KeyRequest`].
+///
+/// # Errors
+/// 422 with everything that is wrong.
+pub fn read_key(document: &Value, now: Timestamp) -> Result<NewKey, Problem> {
     let report = Report::default();
-    let read = Node::root(&body.value, &report).object().and_then(|mut members| {
+    let read = Node::root(document, &report).object().and_then(|mut members| {
         let roles: Vec<&str> = Role::ALL.iter().map(|r| r.as_str()).collect();
         let role: Option<Role> = members.read("role", |n| n.word(&roles));
         let name = members.read("name", |n| n.text(100).map(str::to_owned));
@@ -105,28 +98,36 @@ pub(crate) async fn create(
             if at > now { Some(at) } else { n.wrong("must be in the future") }
         });
         members.finish();
-        Some((role?, name?, expires_at?))
+        Some(NewKey { role: role?, name: name?, expires_at: expires_at? })
     });
-    let (role, name, expires_at) = report.finish(read)?;
-    let organisation = caller.organisation();
-    let new = app.store.create_key(organisation, role, &name, expires_at, caller.actor(), now).await?;
-    let location = format!("/v1/keys/{}", new.key.id);
-    created(&location, &CreatedKey { listed: new.key.into(), key: new.token })
+    report.finish(read)
 }
 
-/// Revoke a key
-#[utoipa::path(delete, path = "/v1/keys/{id}", tag = "keys", operation_id = "revoke_key",
-    params(("id" = uuid::Uuid, Path, description = "The key")),
-    responses((status = 204, description = "It no longer works")))]
-pub(crate) async fn revoke(
-    State(app): State<App>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<StatusCode, Problem> {
-    let key = path_id(&id, "key")?;
-    if app.store.revoke_key(caller.organisation(), key, caller.actor(), app.now()).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Problem::not_found("key"))
-    }
+/// One page of the keys, oldest first.
+///
+/// # Errors
+/// 422 if the cursor is none of this list, 503 if the database is not available.
+pub async fn list(app: &App, organisation: OrganisationId, page: &PageRequest) -> Result<List<Key>, Problem> {
+    let page = app.store.list_keys(organisation, page).await?;
+    Ok(List::from_page(page, Key::from))
+}
+
+/// Makes a key and returns it with its secret, which is shown this once.
+///
+/// # Errors
+/// 503 if the database is not available.
+pub async fn create(app: &App, caller: &Caller, new: &NewKey) -> Result<CreatedKey, Problem> {
+    let NewKey { role, name, expires_at } = new;
+    let (organisation, actor) = (caller.organisation(), caller.actor());
+    let made = app.store.create_key(organisation, *role, name, *expires_at, actor, app.now()).await?;
+    Ok(CreatedKey { listed: made.key.into(), key: made.token })
+}
+
+/// Revokes a key.
+///
+/// # Errors
+/// 404 if the organisation has no such key, 503 if the database is not available.
+pub async fn revoke(app: &App, caller: &Caller, key: KeyId) -> Result<(), Problem> {
+    let revoked = app.store.revoke_key(caller.organisation(), key, caller.actor(), app.now()).await?;
+    if revoked { Ok(()) } else { Err(Problem::not_found("key")) }
 }

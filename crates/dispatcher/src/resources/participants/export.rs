@@ -1,9 +1,5 @@
 //! `/v1/participants/export`: the whole registry, page by page.
 
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use futures::{Stream, stream};
 use klaroen_domain::id::OrganisationId;
 use klaroen_store::participants::Participant as Stored;
@@ -14,25 +10,27 @@ use crate::import::cell::escape;
 use crate::import::columns::COLUMNS;
 use crate::problem::Problem;
 use crate::request::query::LIMIT_MAX;
-use crate::resources::participants::http::Participant;
+use crate::resources::participants::view::Participant;
 use crate::state::App;
 
-/// How the registry is written.
+/// The format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+pub enum Format {
+    /// One row for each place, in the columns of the import.
     Csv,
+    /// One participant a line.
     Ndjson,
 }
 
 impl Format {
-    const fn media_type(self) -> &'static str {
+    pub(crate) const fn media_type(self) -> &'static str {
         match self {
             Self::Csv => "text/csv; charset=utf-8",
             Self::Ndjson => "application/x-ndjson",
         }
     }
 
-    const fn file_name(self) -> &'static str {
+    pub(crate) const fn file_name(self) -> &'static str {
         match self {
             Self::Csv => "attachment; filename=\"participants.csv\"",
             Self::Ndjson => "attachment; filename=\"participants.ndjson\"",
@@ -47,65 +45,38 @@ impl Format {
     }
 }
 
-/// Export the registry
+/// Notes the export in the audit log, and returns the registry as it is read.
 ///
-/// By `Accept` as `text/csv` (the columns of the import, one row for each place) or `application/x-ndjson` (one participant a
-/// line). A cell of the CSV that a spreadsheet would run as a formula has an apostrophe in front; the import takes it off.
-/// Phone numbers have none, so that `+31…` stays a number for every reader. Who exported is in the audit log.
-#[utoipa::path(get, path = "/v1/participants/export", tag = "registry", operation_id = "export_participants",
-    responses((status = 200, description = "The registry", content(
-                  (String = "text/csv"), (String = "application/x-ndjson"))),
-              (status = 406, description = "Neither format is accepted", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn export(
-    State(app): State<App>,
-    caller: Caller,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let format = negotiate(&headers).ok_or_else(|| {
-        Problem::new(StatusCode::NOT_ACCEPTABLE, "send Accept: text/csv or application/x-ndjson")
-    })?;
+/// # Errors
+/// 503 if the database is not available.
+pub async fn export(
+    app: &App,
+    caller: &Caller,
+    format: Format,
+) -> Result<impl Stream<Item = Result<Vec<u8>, StoreError>> + use<>, Problem> {
     let organisation = caller.organisation();
     app.store.audit_export(organisation, caller.actor(), format.as_str(), app.now()).await?;
-    let pages = pages(app, organisation, format);
-    let headers =
-        [(header::CONTENT_TYPE, format.media_type()), (header::CONTENT_DISPOSITION, format.file_name())];
-    Ok((headers, Body::from_stream(pages)).into_response())
+    Ok(pages(app.clone(), organisation, format))
 }
 
-/// The format that the client asks for; CSV where it does not mind.
-fn negotiate(headers: &HeaderMap) -> Option<Format> {
-    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
-    accept.split(',').find_map(|range| {
-        let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
-        let essence = parts.next()?;
-        let refused = parts.any(|p| p.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0)));
-        match essence.as_str() {
-            _ if refused => None,
-            "text/csv" | "text/*" | "*/*" => Some(Format::Csv),
-            "application/x-ndjson" | "application/*" => Some(Format::Ndjson),
-            _ => None,
-        }
-    })
-}
-
-/// Where an export is.
+/// The position of an export.
 enum Step {
     Header,
     Page(Option<String>),
     End,
 }
 
-/// An error cuts the answer off, so that nobody takes a part for the whole.
+/// An error cuts the response off, so that no client takes a part for the whole.
 fn pages(
     app: App,
     organisation: OrganisationId,
     format: Format,
-) -> impl Stream<Item = Result<Bytes, StoreError>> {
+) -> impl Stream<Item = Result<Vec<u8>, StoreError>> {
     stream::try_unfold((app, Step::Header), move |(app, step)| async move {
         let cursor = match step {
             Step::End => return Ok(None),
             Step::Header if format == Format::Csv => {
-                return Ok(Some((Bytes::from(header_row()), (app, Step::Page(None)))));
+                return Ok(Some((header_row(), (app, Step::Page(None)))));
             }
             Step::Header => None,
             Step::Page(cursor) => cursor,
@@ -120,7 +91,7 @@ fn pages(
             }
         }
         let next = page.next_cursor.map_or(Step::End, |cursor| Step::Page(Some(cursor)));
-        Ok(Some((Bytes::from(text), (app, next))))
+        Ok(Some((text, (app, next))))
     })
 }
 
@@ -134,7 +105,7 @@ fn write_row(cells: &[String], text: &mut Vec<u8>) {
     let mut writer = csv::WriterBuilder::new().from_writer(&mut *text);
     // Writing to memory does not fail.
     if let Err(error) = writer.write_record(cells).and_then(|()| writer.flush().map_err(Into::into)) {
-        tracing::error!(%error, "a row cannot be written");
+        tracing::error!(%error, "could not write a row of the export");
     }
 }
 
@@ -164,28 +135,7 @@ fn csv_rows(participant: &Stored, text: &mut Vec<u8>) {
 fn ndjson_line(participant: Stored, text: &mut Vec<u8>) {
     match serde_json::to_vec(&Participant::from(participant)) {
         Ok(line) => text.extend(line),
-        Err(error) => tracing::error!(%error, "a participant cannot be written"),
+        Err(error) => tracing::error!(%error, "could not write a participant of the export"),
     }
     text.push(b'\n');
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case("text/csv", Some(Format::Csv))]
-    #[case("application/x-ndjson", Some(Format::Ndjson))]
-    #[case("application/x-ndjson, text/csv;q=0.5", Some(Format::Ndjson))]
-    #[case("text/csv;q=0, application/x-ndjson", Some(Format::Ndjson))]
-    #[case("*/*", Some(Format::Csv))]
-    #[case("application/pdf", None)]
-    fn the_client_chooses(#[case] accept: &'static str, #[case] format: Option<Format>) {
-        let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
-        assert_eq!(negotiate(&headers), format);
-        assert_eq!(negotiate(&HeaderMap::new()), Some(Format::Csv));
-    }
 }

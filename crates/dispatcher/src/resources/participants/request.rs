@@ -6,101 +6,140 @@ use klaroen_domain::phone::{Country, PhoneNumber};
 use klaroen_domain::time::Timestamp;
 use klaroen_store::participants::{Consent, ParticipantDraft, Place};
 use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use crate::request::fields::Node;
+use crate::problem::Problem;
+use crate::request::fields::{Node, Report};
 use crate::request::limits::{GROUPS_MAX, HOURS_MAX, NAME_MAX, PLACES_MAX, SHORT_MAX};
 use crate::request::point::{self, PointRequest};
 use crate::request::words::{LANGUAGES, PARTICIPANT_KINDS};
 use crate::resources::schemas;
 
-/// A registration.
+/// A participant to be enrolled.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ParticipantRequest {
     /// Resident or business.
     #[schema(schema_with = schemas::participant_kind)]
     pub kind: String,
-    /// Name, if given.
+    /// The name, if given.
     #[schema(min_length = 1, max_length = 200)]
     pub name: Option<String>,
-    /// A mobile number, as people write it.
+    /// The mobile number, as people write it.
     #[schema(min_length = 1, max_length = 40, example = "+31612345678")]
     pub phone: String,
-    /// Of automatic texts; `nl` where it is missing.
+    /// The language of automatic texts. `nl` if absent.
     #[schema(schema_with = schemas::language)]
     pub language: Option<String>,
-    /// Where alerts are wanted for.
+    /// The places for which the participant gets alerts.
     #[schema(min_items = 1, max_items = 5)]
     pub places: Vec<PlaceRequest>,
-    /// Codes of groups.
+    /// The codes of the groups.
     #[schema(max_items = 50)]
     pub groups: Option<Vec<String>>,
-    /// The caller's own key.
+    /// The id of the participant in your own system.
     #[schema(min_length = 1, max_length = 100)]
     pub external_id: Option<String>,
-    /// No alerts before this moment.
+    /// The participant gets no alerts before this time.
     #[schema(schema_with = schemas::time)]
     pub paused_until: Option<String>,
-    /// Evidence that alerts are wanted.
+    /// The evidence of consent.
     pub consent: ConsentRequest,
 }
 
-/// Changes to a registration: a JSON Merge Patch (RFC 7396) over what `POST` takes. A member that is missing stays as it
-/// is; `null` clears one that may be missing.
+/// Changes to a participant: a JSON Merge Patch (RFC 7396) over the members of `POST`. If a member is absent, it stays
+/// as it is. `null` clears a member that may be absent.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ParticipantPatch {
     /// Resident or business.
     #[schema(schema_with = schemas::participant_kind)]
     pub kind: Option<String>,
-    /// Name.
+    /// The name.
     pub name: Option<String>,
-    /// A mobile number.
+    /// The mobile number.
     pub phone: Option<String>,
-    /// Of automatic texts.
+    /// The language of automatic texts.
     #[schema(schema_with = schemas::language)]
     pub language: Option<String>,
-    /// All places; they replace those that are there.
+    /// All places. They replace the present ones.
     #[schema(min_items = 1, max_items = 5)]
     pub places: Option<Vec<PlaceRequest>>,
-    /// All groups; they replace those that are there.
+    /// The codes of all groups. They replace the present ones.
     #[schema(max_items = 50)]
     pub groups: Option<Vec<String>>,
-    /// The caller's own key.
+    /// The id of the participant in your own system.
     pub external_id: Option<String>,
-    /// No alerts before this moment.
+    /// The participant gets no alerts before this time.
     #[schema(schema_with = schemas::time_or_null)]
     pub paused_until: Option<String>,
-    /// Evidence that alerts are wanted.
+    /// The evidence of consent.
     #[schema(schema_with = schemas::object)]
     pub consent: Option<Value>,
 }
 
-/// A place for which alerts are wanted.
+/// A place for which a participant gets alerts.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlaceRequest {
     /// Home, work, shop, …
     #[schema(min_length = 1, max_length = 100)]
     pub label: String,
-    /// Where it is.
+    /// The location of the place.
     pub location: PointRequest,
-    /// When alerts are wanted, such as `Mo-Fr 08:00-18:00`; always where it is missing.
+    /// The hours in which the participant gets alerts, such as `Mo-Fr 08:00-18:00`. Always if absent.
     #[schema(min_length = 1, max_length = 200)]
     pub hours: Option<String>,
 }
 
-/// Evidence that alerts are wanted.
+/// The evidence of consent.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsentRequest {
-    /// When; not in the future.
+    /// When the participant consented: not in the future.
     #[schema(schema_with = schemas::time)]
     pub given_at: String,
-    /// How: form, letter, web, …
+    /// The way in which the participant consented: form, letter, web, …
     #[schema(min_length = 1, max_length = 100)]
     pub method: String,
+}
+
+/// The participants to list.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ParticipantFilter {
+    /// Only participants who have this number. Write the plus sign as `%2B`, or begin with `0031` instead.
+    pub phone: Option<String>,
+}
+
+/// A registration that was read whole.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// The registration.
+    pub draft: ParticipantDraft,
+    /// The codes of groups as the request names them, so that a pointer has their place.
+    pub given_groups: Vec<String>,
+}
+
+/// Reads a registration whole.
+///
+/// # Errors
+/// 422 with everything that is wrong.
+pub fn read_registration(
+    document: &Value,
+    country: Country,
+    now: Timestamp,
+) -> Result<Registration, Problem> {
+    let report = Report::default();
+    let draft = read(&Node::root(document, &report), country, now);
+    let draft = report.finish(draft)?;
+    Ok(Registration { draft, given_groups: given_groups(document) })
+}
+
+/// The codes of groups as the request names them, so that a pointer has their place.
+fn given_groups(value: &Value) -> Vec<String> {
+    let codes = value.get("groups").and_then(Value::as_array);
+    codes.into_iter().flatten().filter_map(|c| c.as_str().map(|c| c.trim().to_owned())).collect()
 }
 
 /// Reads a registration.
@@ -200,7 +239,6 @@ pub fn merge(target: &mut Value, patch: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::fields::Report;
 
     fn now() -> Timestamp {
         Timestamp::parse("2026-11-23T12:00:00Z").unwrap()

@@ -1,18 +1,19 @@
 //! Replies: what participants sent back. Phone numbers are masked.
 
-use axum::Json;
-use axum::extract::{Path, State};
-use klaroen_domain::id::{AlertId, ParticipantId, ReplyId};
+pub(crate) mod http;
+
+use klaroen_domain::id::{AlertId, OrganisationId, ParticipantId, ReplyId};
 use klaroen_domain::time::Timestamp;
+use klaroen_store::PageRequest;
 use klaroen_store::replies::{ReplyState, ReplyView};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::auth::caller::Caller;
 use crate::problem::Problem;
-use crate::request::body::JsonBody;
-use crate::request::fields::{Node, Report, path_id};
-use crate::request::query::{List, PageParameters, Parameters, page_only};
+use crate::request::fields::{Node, Report};
+use crate::request::query::List;
 use crate::request::words::REPLY_STATES;
 use crate::resources::schemas;
 use crate::state::App;
@@ -20,27 +21,27 @@ use crate::state::App;
 /// An SMS from a participant.
 #[derive(Serialize, ToSchema)]
 pub struct Reply {
-    /// Its id.
+    /// The id of the reply.
     #[schema(schema_with = schemas::id)]
     pub id: ReplyId,
-    /// The alert.
+    /// The alert that the reply belongs to. `null` if there is none.
     #[schema(schema_with = schemas::id_or_null)]
     pub alert_id: Option<AlertId>,
-    /// Who.
+    /// The participant who sent it. `null` if the sender is not a participant any more.
     #[schema(schema_with = schemas::id_or_null)]
     pub participant_id: Option<ParticipantId>,
-    /// The sender, masked.
+    /// The sender's number, masked.
     pub phone: Option<String>,
     /// The text.
     pub text: String,
-    /// Came after the alert was closed.
+    /// Whether the reply came after the alert was closed.
     pub after_end: bool,
-    /// How it was marked.
+    /// The state that the reply was marked with.
     #[schema(schema_with = schemas::reply_state)]
     pub state: ReplyState,
-    /// Whether it helped; `null` until somebody says.
+    /// Whether the reply was useful. `null` until an operator says so.
     pub useful: Option<bool>,
-    /// When it came.
+    /// When the reply was received.
     #[schema(schema_with = schemas::time)]
     pub received_at: Timestamp,
 }
@@ -61,63 +62,69 @@ impl From<ReplyView> for Reply {
     }
 }
 
-/// How a reply is to be marked; a member that is missing stays as it is, and one must be there.
+/// A mark for a reply. At least one member must be present. If a member is absent, it stays as it is.
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MarkRequest {
-    /// How far it was handled.
+    /// The state of the reply.
     #[schema(schema_with = schemas::reply_state)]
     pub state: Option<String>,
-    /// Whether it helped.
+    /// Whether the reply was useful.
     pub useful: Option<bool>,
 }
 
-/// The replies to an alert, oldest first
-#[utoipa::path(get, path = "/v1/alerts/{id}/replies", tag = "replies", operation_id = "list_replies",
-    params(("id" = uuid::Uuid, Path, description = "The alert"), PageParameters),
-    responses((status = 200, description = "A page", body = List<Reply>)))]
-pub(crate) async fn list(
-    State(app): State<App>,
-    caller: Caller,
-    Path(id): Path<String>,
-    parameters: Parameters,
-) -> Result<Json<List<Reply>>, Problem> {
-    let alert = path_id(&id, "alert")?;
-    let page = app.store.list_replies(caller.organisation(), alert, &page_only(&parameters)?).await?;
-    let page = page.ok_or_else(|| Problem::not_found("alert"))?;
-    Ok(Json(List::from_page(page, Reply::from)))
+/// A mark for a reply, read whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The state, if given.
+    pub state: Option<ReplyState>,
+    /// Whether the reply was useful, if given.
+    pub useful: Option<bool>,
 }
 
-/// Mark a reply
-#[utoipa::path(patch, path = "/v1/replies/{id}", tag = "replies", operation_id = "mark_reply",
-    params(("id" = uuid::Uuid, Path, description = "The reply")),
-    request_body = MarkRequest,
-    responses((status = 200, description = "The reply", body = Reply)))]
-pub(crate) async fn mark(
-    State(app): State<App>,
-    caller: Caller,
-    Path(id): Path<String>,
-    body: JsonBody,
-) -> Result<Json<Reply>, Problem> {
-    let reply = path_id(&id, "reply")?;
-    let (state, useful) = read_mark(&body)?;
-    let marked =
-        app.store.mark_reply(caller.organisation(), reply, state, useful, caller.actor(), app.now()).await?;
-    let marked = marked.ok_or_else(|| Problem::not_found("reply"))?;
-    Ok(Json(marked.into()))
-}
-
-fn read_mark(body: &JsonBody) -> Result<(Option<ReplyState>, Option<bool>), Problem> {
+/// Reads a [`MarkRequest`].
+///
+/// # Errors
+/// 422 with everything that is wrong.
+pub fn read_mark(document: &Value) -> Result<Mark, Problem> {
     let report = Report::default();
-    let root = Node::root(&body.value, &report);
+    let root = Node::root(document, &report);
     let read = root.object().and_then(|mut members| {
         let state = members.read_optional("state", |n| read_state(&n));
         let useful = members.read_optional("useful", |n| n.boolean());
         members.finish();
-        let mark = (state?, useful?);
-        if mark == (None, None) { root.wrong("give state, useful or both") } else { Some(mark) }
+        let (state, useful) = (state?, useful?);
+        if state.is_none() && useful.is_none() {
+            return root.wrong("give state, useful or both");
+        }
+        Some(Mark { state, useful })
     });
     report.finish(read)
+}
+
+/// One page of the replies to an alert, oldest first.
+///
+/// # Errors
+/// 404 if the organisation has no such alert, 422 if the cursor is none of this list, 503 if the database is not available.
+pub async fn list(
+    app: &App,
+    organisation: OrganisationId,
+    alert: AlertId,
+    page: &PageRequest,
+) -> Result<List<Reply>, Problem> {
+    let page = app.store.list_replies(organisation, alert, page).await?;
+    let page = page.ok_or_else(|| Problem::not_found("alert"))?;
+    Ok(List::from_page(page, Reply::from))
+}
+
+/// Marks a reply.
+///
+/// # Errors
+/// 404 if the organisation has no such reply, 503 if the database is not available.
+pub async fn mark(app: &App, caller: &Caller, reply: ReplyId, mark: Mark) -> Result<Reply, Problem> {
+    let (organisation, Mark { state, useful }) = (caller.organisation(), mark);
+    let marked = app.store.mark_reply(organisation, reply, state, useful, caller.actor(), app.now()).await?;
+    marked.map(Reply::from).ok_or_else(|| Problem::not_found("reply"))
 }
 
 fn read_state(node: &Node<'_>) -> Option<ReplyState> {
@@ -131,22 +138,23 @@ fn read_state(node: &Node<'_>) -> Option<ReplyState> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
-    fn marked(value: Value) -> Result<(Option<ReplyState>, Option<bool>), Vec<String>> {
-        let body = JsonBody { bytes: axum::body::Bytes::new(), value };
-        read_mark(&body).map_err(|p| p.errors.into_iter().map(|e| e.pointer).collect())
+    fn marked(value: &Value) -> Result<(Option<ReplyState>, Option<bool>), Vec<String>> {
+        let mark =
+            read_mark(value).map_err(|p| p.errors.into_iter().map(|e| e.pointer).collect::<Vec<_>>())?;
+        Ok((mark.state, mark.useful))
     }
 
     #[test]
     fn a_mark_says_something() {
-        assert_eq!(marked(json!({"state": "handled"})), Ok((Some(ReplyState::Handled), None)));
-        assert_eq!(marked(json!({"useful": false})), Ok((None, Some(false))));
-        assert_eq!(marked(json!({})), Err(vec![String::new()]));
+        assert_eq!(marked(&json!({"state": "handled"})), Ok((Some(ReplyState::Handled), None)));
+        assert_eq!(marked(&json!({"useful": false})), Ok((None, Some(false))));
+        assert_eq!(marked(&json!({})), Err(vec![String::new()]));
         assert_eq!(
-            marked(json!({"state": "gone", "useful": "yes"})),
+            marked(&json!({"state": "gone", "useful": "yes"})),
             Err(vec!["/state".into(), "/useful".into()])
         );
     }

@@ -1,4 +1,4 @@
-//! What the dispatcher knows of the gateways: their configuration, what workers report, and what was ordered by hand. Nothing
+//! The state of the gateways: their configuration, the reports of workers, and the orders of administrators. Nothing
 //! comes from the memory of a worker, which may be another process.
 
 use klaroen_domain::alert::Priority;
@@ -12,10 +12,10 @@ use crate::settings::gateway::ConfiguredGateway;
 /// The state of a gateway that no worker reports about.
 pub(crate) const UNSERVED: &str = "unserved";
 
-/// What all workers together say of one gateway.
+/// The reports of all workers about one gateway.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Standing {
-    /// What the best placed of them says; `None` where there is none.
+    /// The report of the worker with the best connection. `None` if no worker reports.
     pub(crate) best: Option<GatewayReport>,
     pub(crate) channels_up: u16,
     /// Segments per second that may be handed over now; `None`: no limit.
@@ -138,7 +138,7 @@ impl<'a> Overview<'a> {
         named.chain([""]).any(|country| self.takers(priority, country).is_empty())
     }
 
-    /// Why a message of this kind waits; `None` where a gateway takes it. `country`: empty where it is not known.
+    /// Returns why a message of this kind waits, or `None` if a gateway takes it. `country` is empty if it is not known.
     pub(crate) fn why_it_waits(&self, priority: Priority, country: &str) -> Option<String> {
         if !self.takers(priority, country).is_empty() {
             return None;
@@ -172,7 +172,7 @@ impl<'a> Overview<'a> {
         can
     }
 
-    /// Why a gateway takes no new messages now; `None` where it does.
+    /// Returns why a gateway takes no new messages now, or `None` if it does.
     pub(crate) fn not_in_use(&self, name: &str) -> Option<String> {
         let own = self.gateways.iter().find(|seen| seen.configured.name == name)?;
         if let Some(why) = own.not_usable() {
@@ -197,7 +197,7 @@ impl<'a> Overview<'a> {
     /// The kinds of messages that wait because no gateway that serves them can take any, in words.
     pub(crate) fn without_gateway(&self) -> Vec<String> {
         let kinds = self.kinds();
-        // There are others only where some are named.
+        // There are other countries only if some are named.
         let named = kinds.iter().any(|(_, country)| !country.is_empty());
         let open = kinds.into_iter().filter(|(p, country)| self.takers(*p, country).is_empty());
         let word = |(priority, country): (Priority, &str)| match country {
@@ -210,7 +210,7 @@ impl<'a> Overview<'a> {
 }
 
 impl Seen<'_> {
-    /// Where it stands, in a word. An order holds from the moment that it is given.
+    /// The word for its state. An order holds from the moment that it is given.
     pub(crate) fn state(&self) -> &'static str {
         match (&self.pause, &self.standing.best) {
             (Some(_), _) => GatewayState::Stopped.as_str(),
@@ -229,7 +229,7 @@ impl Seen<'_> {
             return Some("taken out of use by hand".to_owned());
         }
         let Some(best) = &self.standing.best else {
-            return Some("no worker that runs serves it".to_owned());
+            return Some("no running worker serves it".to_owned());
         };
         if best.usable && best.state != GatewayState::Probing {
             return None;

@@ -86,11 +86,11 @@ fn what_waits_is_counted_where_it_may_go_and_said_where_it_cannot() {
         all.without_gateway(),
         ["life_threatening alerts to numbers of NL", "urgent alerts to numbers of NL"]
     );
-    assert_eq!(all.not_in_use("nl").as_deref(), Some("no worker that runs serves it"));
+    assert_eq!(all.not_in_use("nl").as_deref(), Some("no running worker serves it"));
     assert_eq!(all.gateways[0].state(), UNSERVED);
 }
 
-/// Where no gateway names a country there are no others that it could be about.
+/// If no gateway names a country, there are no other countries.
 #[test]
 fn what_waits_everywhere_is_not_said_to_wait_in_other_countries() {
     let normal = json!({"priorities": ["normal"]});
@@ -124,7 +124,7 @@ fn a_message_that_waits_is_told_why() {
         assert_eq!(all.why_it_waits(Priority::Urgent, country).as_deref(), Some(nobody));
     }
     let all = Overview::of(&gateways, &both[..1], &[pause], &[]);
-    let whys = "home: taken out of use by hand; life: no worker that runs serves it";
+    let whys = "home: taken out of use by hand; life: no running worker serves it";
     assert_eq!(all.why_it_waits(Priority::LifeThreatening, "NL").as_deref(), Some(whys));
 }
 

@@ -1,0 +1,84 @@
+//! Areas as they are sent and shown.
+
+use klaroen_domain::time::Timestamp;
+use klaroen_store::areas::Area;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::resources::schemas;
+
+/// An area without its shape.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AreaSummary {
+    /// The code: `BU03440011`, or one of your own.
+    pub code: String,
+    /// The name that people use.
+    pub name: String,
+    /// Municipality, district, neighbourhood, …
+    pub kind: String,
+    /// When the area was changed last.
+    #[schema(schema_with = schemas::time)]
+    pub updated_at: Timestamp,
+}
+
+impl From<Area> for AreaSummary {
+    fn from(area: Area) -> Self {
+        let Area { code, name, kind, updated_at, .. } = area;
+        Self { code, name, kind, updated_at }
+    }
+}
+
+/// The result of putting areas into the library.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PutAreas {
+    /// Number of areas in the collection.
+    pub areas: u64,
+    /// Number of new areas.
+    pub created: u64,
+    /// Number of areas that were replaced.
+    pub updated: u64,
+}
+
+/// A `GeoJSON` Feature (RFC 7946). Other properties are ignored.
+#[derive(Debug, ToSchema)]
+pub struct AreaFeature {
+    /// `Feature`.
+    #[schema(example = "Feature")]
+    pub r#type: String,
+    /// The code, if `properties` has none.
+    pub id: Option<String>,
+    /// The code, name and kind of the area.
+    pub properties: AreaProperties,
+    /// The shape of the area: longitude before latitude.
+    #[schema(schema_with = schemas::geometry)]
+    pub geometry: Value,
+}
+
+/// The properties of an area.
+#[derive(Debug, ToSchema)]
+pub struct AreaProperties {
+    /// The code: `BU03440011`, or one of your own.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_.-]+$")]
+    pub code: Option<String>,
+    /// The name that people use.
+    #[schema(min_length = 1, max_length = 200)]
+    pub name: String,
+    /// Municipality, district, neighbourhood, … `area` if absent.
+    #[schema(min_length = 1, max_length = 64)]
+    pub kind: Option<String>,
+    /// When the area was changed last. Present in responses, ignored in requests.
+    #[schema(schema_with = schemas::time)]
+    pub updated_at: Option<String>,
+}
+
+/// A `GeoJSON` `FeatureCollection` (RFC 7946).
+#[derive(Debug, ToSchema)]
+pub struct AreaCollection {
+    /// `FeatureCollection`.
+    #[schema(example = "FeatureCollection")]
+    pub r#type: String,
+    /// The areas.
+    #[schema(min_items = 1, max_items = 20_000)]
+    pub features: Vec<AreaFeature>,
+}
