@@ -7,4 +7,5 @@ lint:
 	cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings
 	if cargo deny --version >/dev/null 2>&1; then cargo deny check; fi
 bench:
-	cargo run --release -p klaroen -- bench --json target/bench.json
+	cargo build --release -p klaroen
+	cargo run --release -p klaroen-bench -- --json target/bench.json

@@ -4,16 +4,17 @@
 #![expect(clippy::large_enum_variant, reason = "one of it exists, for as long as the program runs")]
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use klaroen_domain::role::Role;
+use clap::{Parser, Subcommand};
 
-use crate::commands::bench::BenchArgs;
-use crate::commands::demo::DemoArgs;
+use crate::commands::areas_import::AreasArgs;
+use crate::commands::key_create::KeyArgs;
+use crate::commands::organisation_create::OrganisationArgs;
+use crate::commands::participants_import::ImportArgs;
 use crate::commands::simulate::SmscArgs;
 use crate::commands::simulate::http::HttpArgs;
 use crate::config::Source;
+use crate::demo::DemoArgs;
 
 /// Citizen alert dispatch by SMS: an incident, a geofence, and everybody in it is asked to look out.
 ///
@@ -103,14 +104,6 @@ pub enum Command {
         #[command(subcommand)]
         command: SimulateCommand,
     },
-    /// Measure this machine: matching, import and alerts, beside PostGIS, Kannel and the bare SMPP client.
-    ///
-    /// Everything runs on 127.0.0.1 in temporary directories (TMPDIR should be on a real disk) and is gone afterwards. What is
-    /// not installed is left out, and the table says so. The pure parts have benches of their own: cargo bench.
-    #[command(
-        after_help = "Examples:\n  klaroen bench --quick\n  klaroen bench --only sending --recipients 10000,100000 --json figures.json"
-    )]
-    Bench(BenchArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -127,15 +120,6 @@ pub enum OrganisationCommand {
     Create(OrganisationArgs),
 }
 
-#[derive(Debug, Args)]
-pub struct OrganisationArgs {
-    /// Short name for the command line: lower-case letters, digits and hyphens.
-    pub code: String,
-    /// Full name.
-    #[arg(long)]
-    pub name: String,
-}
-
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
     /// Make a key and print it, and nothing else, on standard output. It is shown this once.
@@ -144,22 +128,6 @@ pub enum KeyCommand {
                             KEY=$(klaroen key create --organisation utrecht --role admin --expires-in 90d)"
     )]
     Create(KeyArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct KeyArgs {
-    /// Code of the organisation.
-    #[arg(long, value_name = "CODE")]
-    pub organisation: String,
-    /// operator (runs alerts), approver, admin (registry and keys) or auditor.
-    #[arg(long)]
-    pub role: Role,
-    /// What lists call it; its role where nothing is said.
-    #[arg(long)]
-    pub name: Option<String>,
-    /// How long it works: 12h, 90d, 52w. Without it until it is revoked.
-    #[arg(long, value_name = "TIME", value_parser = parse_period)]
-    pub expires_in: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -183,18 +151,6 @@ pub enum ParticipantsCommand {
     Import(ImportArgs),
 }
 
-#[derive(Debug, Args)]
-pub struct ImportArgs {
-    /// Code of the organisation.
-    #[arg(long, value_name = "CODE")]
-    pub organisation: String,
-    /// Tell what would be done and write nothing.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// The CSV file.
-    pub file: PathBuf,
-}
-
 #[derive(Debug, Subcommand)]
 pub enum AreasCommand {
     /// Create or replace the areas of a GeoJSON FeatureCollection, all or none.
@@ -202,15 +158,6 @@ pub enum AreasCommand {
     /// Each feature is a Polygon or MultiPolygon with `properties: {code, name, kind}`; its `id` stands in for a missing code.
     #[command(after_help = "Example:\n  klaroen areas import --organisation utrecht buurten.geojson")]
     Import(AreasArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct AreasArgs {
-    /// Code of the organisation.
-    #[arg(long, value_name = "CODE")]
-    pub organisation: String,
-    /// The GeoJSON file.
-    pub file: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
@@ -243,24 +190,6 @@ pub enum SimulateCommand {
     Http(HttpArgs),
 }
 
-/// A whole number and its unit: 30m, 12h, 90d, 52w.
-pub fn parse_period(text: &str) -> Result<Duration, String> {
-    const WRONG: &str = "write a number and its unit: 30m, 12h, 90d or 52w";
-    let unit = text.chars().last().ok_or(WRONG)?;
-    let seconds = match unit {
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        'w' => 604_800,
-        _ => return Err(WRONG.into()),
-    };
-    let number: u32 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| WRONG)?;
-    if number == 0 {
-        return Err("must be more than 0".into());
-    }
-    Ok(Duration::from_secs(u64::from(number) * seconds))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -288,20 +217,9 @@ mod tests {
             "klaroen demo --once",
             "klaroen simulate smsc --listen 127.0.0.1:2775 --seed 3 --for 5",
             "klaroen simulate http --contract messagebird --listen 127.0.0.1:0 --throttled 0.1 --for 5",
-            "klaroen bench --recipients 10000,100000 --json f.json",
-            "klaroen bench --quick --only matching,postgis --databases sqlite --geodata maps",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
         assert!(Cli::try_parse_from("klaroen key create --organisation u --role king".split(' ')).is_err());
-    }
-
-    #[test]
-    fn a_period_is_a_number_and_a_unit() {
-        assert_eq!(parse_period("90d"), Ok(Duration::from_hours(90 * 24)));
-        assert_eq!(parse_period("4294967295w").map(|p| p.as_secs()), Ok(4_294_967_295 * 604_800));
-        for wrong in ["", "d", "90", "0d", "-1d", "1.5h", "9é", "4294967296w"] {
-            assert!(parse_period(wrong).is_err(), "{wrong}");
-        }
     }
 }

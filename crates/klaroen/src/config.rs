@@ -3,6 +3,7 @@
 //! [`load`] reads and types it; [`check::check`] looks at what the values mean (files, addresses, time zones) and gives
 //! what the program runs on. Both collect every fault instead of stopping at the first.
 
+mod auto_reply_texts;
 pub mod check;
 mod database;
 mod environment;
@@ -18,7 +19,7 @@ use serde::de::DeserializeOwned;
 pub use check::{Checked, check};
 pub use database::CheckedDatabase;
 pub use environment::variables;
-pub use sections::{Database, Http, LogFormat, Logging, Secrets, Sending, Worker};
+pub use sections::{Database, Http, Logging, Secrets, Sending, Worker};
 
 /// Every key with its default and what it means.
 pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
@@ -65,7 +66,7 @@ pub enum Source {
     Named(PathBuf),
     /// `klaroen.toml` where Klaroen is started, if there is one.
     Usual,
-    /// None: for the demo and the bench, which must not depend on where they are started.
+    /// None: for the demo, which must not depend on where they are started.
     Nothing,
 }
 

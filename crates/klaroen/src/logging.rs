@@ -2,23 +2,32 @@
 
 use std::io::IsTerminal;
 
+use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{LogFormat, Logging};
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
 
 /// Libraries that would print what must not be printed (SMPP PDUs hold numbers and texts, a mistyped part of a database
 /// address may be a password), or statements one by one. They come last, so that no configured level turns them on.
 const QUIET: &str = "rusmpp=off,sqlx=warn,sqlx_postgres::options=off";
 
 /// Starts logging. Called once, before anything is logged.
-pub fn start(logging: &Logging) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = filter(&logging.level)?;
+pub fn start(format: LogFormat, level: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = filter(level)?;
     let registry = tracing_subscriber::registry().with(filter);
     // A log that cannot be written (a closed pipe) must not end what is being logged; telling of it would panic there.
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
-    match logging.format {
+    match format {
         LogFormat::Text => registry.with(layer.with_ansi(std::io::stderr().is_terminal())).init(),
         LogFormat::Json => registry.with(layer.json()).init(),
     }

@@ -1,5 +1,6 @@
-//! Dispatcher, worker, or both in one process: what `serve`, `dispatcher`, `worker`, the demo and the bench run.
+//! Dispatcher, worker, or both in one process: what `serve`, `dispatcher`, `worker` and the demo run.
 
+pub mod lock;
 mod metrics;
 mod sharing;
 
@@ -25,10 +26,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use self::lock::DatabaseLock;
 use crate::config::Checked;
 use crate::config::check::CONNECTIONS_MAX;
 use crate::failure::{Because, Failure, chain};
-use crate::lock::DatabaseLock;
 use crate::service::sharing::Sharing;
 
 /// What a shutdown gives to messages that are under way: an SMSC under load may take tens of seconds to answer, and
@@ -304,10 +305,10 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::scratch;
+    use crate::demo::installation;
 
     fn checked(directory: &TempDir, smsc: &Smsc) -> Checked {
-        scratch::configuration(directory.path(), smsc.addr(), 1).unwrap()
+        installation::configuration(directory.path(), smsc.addr(), 1).unwrap()
     }
 
     #[test]
@@ -333,7 +334,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_serves_neither_a_dispatcher_nor_a_worker() {
         let directory = tempfile::tempdir().unwrap();
-        scratch::make_keys(directory.path()).unwrap();
+        installation::make_keys(directory.path()).unwrap();
         let smsc = Smsc::start(SmscConfig::default()).await.unwrap();
         for parts in [Parts::Dispatcher, Parts::Worker] {
             let refused = Service::start_parts(checked(&directory, &smsc), parts).await.err().unwrap();
@@ -344,13 +345,13 @@ mod tests {
     #[tokio::test]
     async fn a_service_is_alone_on_its_database_and_not_ready_once_it_ends() {
         let directory = tempfile::tempdir().unwrap();
-        scratch::make_keys(directory.path()).unwrap();
+        installation::make_keys(directory.path()).unwrap();
         let smsc = Smsc::start(SmscConfig::default()).await.unwrap();
         let service = Service::start(checked(&directory, &smsc)).await.unwrap();
         let refused = Service::start(checked(&directory, &smsc)).await.err().unwrap().to_string();
         assert!(refused.contains("another `klaroen serve`"), "{refused}");
 
-        let api = scratch::client(service.address(), "none").unwrap();
+        let api = installation::client(service.address(), "none").unwrap();
         while api.get("/readyz").await.is_err() {
             tokio::task::yield_now().await;
         }

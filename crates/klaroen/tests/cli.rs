@@ -57,7 +57,6 @@ fn every_command_has_its_help_on_standard_output() {
         "demo",
         "simulate smsc",
         "simulate http",
-        "bench",
     ] {
         assert!(seen.iter().any(|path| path == command), "{command} is not among {seen:?}");
     }

@@ -1,7 +1,9 @@
 //! `klaroen areas import`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::Args;
 use klaroen_dispatcher::parse_areas;
 use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_store::Actor;
@@ -9,10 +11,19 @@ use serde_json::json;
 use tokio::io::AsyncReadExt;
 
 use super::{CommandResult, open_store, organisation, progress};
-use crate::cli::AreasArgs;
 use crate::config::Settings;
 use crate::failure::{Because, Failure};
 use crate::output;
+
+/// What is imported.
+#[derive(Debug, Args)]
+pub struct AreasArgs {
+    /// Code of the organisation.
+    #[arg(long, value_name = "CODE")]
+    pub organisation: String,
+    /// The GeoJSON file.
+    pub file: PathBuf,
+}
 
 /// Creates or replaces the areas of a file, all or none, and prints how many.
 pub async fn run(settings: &Settings, args: &AreasArgs) -> CommandResult {

@@ -2,16 +2,26 @@
 
 use std::process::ExitCode;
 
+use clap::Args;
 use klaroen_domain::time::{Clock, SystemClock};
 
 use super::{CommandResult, open_store};
-use crate::cli::OrganisationArgs;
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::output;
 
 const CODE_LENGTH_MAX: usize = 63;
 const NAME_LENGTH_MAX: usize = 200;
+
+/// What is made.
+#[derive(Debug, Args)]
+pub struct OrganisationArgs {
+    /// Short name for the command line: lower-case letters, digits and hyphens.
+    pub code: String,
+    /// Full name.
+    #[arg(long)]
+    pub name: String,
+}
 
 /// Makes an organisation and prints its id.
 pub async fn run(settings: &Settings, args: &OrganisationArgs) -> CommandResult {

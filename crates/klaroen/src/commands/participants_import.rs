@@ -1,9 +1,10 @@
 //! `klaroen participants import`
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Args;
 use futures::{Stream, StreamExt, stream};
 use indicatif::ProgressBar;
 use klaroen_dispatcher::{Broken, Contention, CsvImport, ImportError, ImportReport, Progress, import_csv};
@@ -15,16 +16,28 @@ use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
-use super::serve::signals::Signals;
+use super::signals::Signals;
 use super::{CommandResult, open_store, organisation, progress};
-use crate::cli::ImportArgs;
 use crate::config::{CheckedDatabase, Settings};
 use crate::failure::{Because, Failure};
-use crate::lock::DatabaseLock;
 use crate::output;
+use crate::service::lock::DatabaseLock;
 
 /// Some hundreds of rows.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// What is imported.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Code of the organisation.
+    #[arg(long, value_name = "CODE")]
+    pub organisation: String,
+    /// Tell what would be done and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The CSV file.
+    pub file: PathBuf,
+}
 
 /// Imports a file, prints the counts, and tells which rows were left out. Exit status 1 where there were any; 128 and the number
 /// of the signal that ended it, as a shell has it.

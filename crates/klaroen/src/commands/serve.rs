@@ -1,12 +1,10 @@
 //! `klaroen serve`, and its halves: `klaroen dispatcher` and `klaroen worker`
 
-pub mod signals;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
-use self::signals::Signals;
 use super::CommandResult;
+use super::signals::Signals;
 use crate::config::{Settings, check};
 use crate::failure::Failure;
 use crate::service::{Parts, Service};

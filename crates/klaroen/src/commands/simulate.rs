@@ -62,7 +62,7 @@ pub async fn run(args: &SmscArgs) -> CommandResult {
         record_texts: false,
         ..SmscConfig::default()
     };
-    let mut signals = super::serve::signals::Signals::listen()?;
+    let mut signals = super::signals::Signals::listen()?;
     let smsc = Smsc::start(config).await.because(format_args!("cannot start an SMSC on {}", args.listen))?;
     output::note(format_args!(
         "An SMSC listens on {} (SMPP 3.4). Nothing that it takes is sent anywhere.",

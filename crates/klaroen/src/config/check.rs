@@ -8,8 +8,8 @@ use klaroen_domain::phone::Country;
 use klaroen_gateway::config::GatewayConfig;
 use klaroen_store::seal::Keys;
 
+use super::auto_reply_texts::ServiceTexts;
 use super::{CheckedDatabase, Faults, Http, Sending, Settings, Worker};
-use crate::auto_reply_texts::ServiceTexts;
 use crate::{key_file, logging};
 
 /// What `serve` runs on.

@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::failure::Failure;
 
-/// One for the process, because numbers are counted without a handle; the bench starts several services.
+/// One for the process, because numbers are counted without a handle; the tests start several services.
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Folds what was recorded into histograms, so that a service that nobody asks for its numbers does not keep them all.

@@ -142,7 +142,7 @@ impl HttpArgs {
 
 /// Runs the provider until Ctrl-C, SIGTERM or its time is over.
 pub async fn run(args: &HttpArgs) -> CommandResult {
-    let mut signals = crate::commands::serve::signals::Signals::listen()?;
+    let mut signals = crate::commands::signals::Signals::listen()?;
     let provider = HttpProvider::start(args.to_config())
         .await
         .because(format_args!("cannot start a provider on {}", args.listen))?;

@@ -1,0 +1,7 @@
+//! Alerts through the whole of Klaroen, from the `POST` to the last receipt.
+
+pub mod degraded;
+pub mod fairness;
+pub mod run;
+pub mod scale;
+pub mod sending;

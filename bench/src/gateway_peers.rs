@@ -1,0 +1,4 @@
+//! What else brings messages to an SMSC: Kannel, and as the ceiling a bare client.
+
+pub mod bare_smpp;
+pub mod kannel;
