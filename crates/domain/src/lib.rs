@@ -5,7 +5,6 @@
 //! that are parsed once at the edge and trusted inside.
 
 pub mod alert;
-pub mod decide;
 pub mod delivery;
 pub mod gateway;
 pub mod geofence;
@@ -20,3 +19,5 @@ pub mod point;
 pub mod role;
 pub mod text;
 pub mod time;
+
+pub use delivery::decide;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use klaroen_domain::decide::Decision;
-use klaroen_domain::delivery::{DeliveryEvent, DeliveryState, advance};
+use klaroen_domain::delivery::{DeliveryState, Life, advance};
 use klaroen_domain::time::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -76,29 +76,24 @@ struct Effect<'a> {
 }
 
 impl<'a> Effect<'a> {
-    fn of(decision: &'a Decision) -> (DeliveryEvent, Self) {
+    fn of(decision: &'a Decision) -> Self {
         let none = Self::default();
         match decision {
-            Decision::Sent => (DeliveryEvent::Accepted, Self { taken: true, ..none }),
+            Decision::Sent => Self { taken: true, ..none },
             Decision::PutBack { due_at, spent } => {
-                (DeliveryEvent::PutBack, Self { due_at: Some(*due_at), retries: u8::from(*spent), ..none })
+                Self { due_at: Some(*due_at), retries: u8::from(*spent), ..none }
             }
             Decision::PauseGateway { due_at, failure } => {
-                (DeliveryEvent::PutBack, Self { due_at: Some(*due_at), reason: Some(&failure.code), ..none })
+                Self { due_at: Some(*due_at), reason: Some(&failure.code), ..none }
             }
-            Decision::HandOver { due_at, code } => (
-                DeliveryEvent::PutBack,
-                Self { due_at: Some(*due_at), reason: code.as_deref(), handed_over: true, ..none },
-            ),
-            Decision::Failed(failure) => {
-                (DeliveryEvent::Rejected, Self { reason: Some(&failure.code), ..none })
+            Decision::HandOver { due_at, code } => {
+                Self { due_at: Some(*due_at), reason: code.as_deref(), handed_over: true, ..none }
             }
-            Decision::Unknown { settle_at } => (
-                DeliveryEvent::Lost,
-                Self { settle_at: Some(*settle_at), reason: Some("answer_lost"), ..none },
-            ),
-            // It goes back to the queue at a time at which the sweeper finds it expired.
-            Decision::Expired => (DeliveryEvent::PutBack, none),
+            Decision::Failed(failure) => Self { reason: Some(&failure.code), ..none },
+            Decision::Unknown { settle_at } => {
+                Self { settle_at: Some(*settle_at), reason: Some("answer_lost"), ..none }
+            }
+            Decision::Expired => none,
         }
     }
 }
@@ -138,15 +133,8 @@ impl Writes {
         if row.lease_token != Some(finished.lease_token) {
             return;
         }
-        let (event, effect) = Effect::of(&finished.decision);
-        let mut next = advance(state, event);
-        if finished.decision == Decision::Expired && next == DeliveryState::Queued {
-            next = advance(next, DeliveryEvent::Expired);
-        }
-        // What was sent twice is not known to have failed or expired: the first time may have rung.
-        if row.in_doubt && matches!(next, DeliveryState::Failed | DeliveryState::Expired) {
-            next = DeliveryState::Unknown;
-        }
+        let effect = Effect::of(&finished.decision);
+        let next = advance(Life { state, in_doubt: row.in_doubt }, finished.decision.event()).state;
         // A receipt that echoes our reference may have come first; the answer then only adds the ids.
         let settled_before = next == state && !effect.taken;
         if settled_before {

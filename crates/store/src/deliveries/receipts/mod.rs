@@ -5,7 +5,7 @@ mod log;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use klaroen_domain::delivery::{DeliveryEvent, DeliveryState, advance, merge_parts, stronger};
+use klaroen_domain::delivery::{DeliveryEvent, DeliveryState, Life, advance, merge_parts, stronger};
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::incoming::Receipt;
 use klaroen_domain::outcome::{Failure, ProviderId, ReceiptStatus};
@@ -283,13 +283,16 @@ pub(crate) async fn apply(
     for Standing(id, state, parts) in rows {
         let state: DeliveryState = state.parse().map_err(|_| corrupt())?;
         let Some(of_this) = by_delivery.get(&id) else { continue };
+        // No receipt goes by a doubt.
+        let after =
+            |state, status| advance(Life { state, in_doubt: false }, DeliveryEvent::Receipt(status)).state;
         let next = if parts > 1 {
             match merged_parts(tx, id, of_this).await? {
-                Some(status) => advance(state, DeliveryEvent::Receipt(status)),
+                Some(status) => after(state, status),
                 None => state,
             }
         } else {
-            of_this.iter().fold(state, |s, r| advance(s, DeliveryEvent::Receipt(r.status)))
+            of_this.iter().fold(state, |s, r| after(s, r.status))
         };
         if next != state {
             let error = of_this.iter().rev().find_map(|r| r.error.as_deref());

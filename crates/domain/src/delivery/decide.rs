@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::DeliveryEvent;
 use crate::alert::Priority;
 use crate::outcome::{Failure, Scope, SubmitOutcome};
 use crate::time::Timestamp;
@@ -71,6 +72,22 @@ pub enum Decision {
     Expired,
 }
 
+impl Decision {
+    /// What happens to the delivery.
+    #[must_use]
+    pub const fn event(&self) -> DeliveryEvent {
+        match self {
+            Self::Sent => DeliveryEvent::Accepted,
+            Self::PutBack { .. } | Self::PauseGateway { .. } | Self::HandOver { .. } => {
+                DeliveryEvent::PutBack
+            }
+            Self::Failed(_) => DeliveryEvent::Rejected,
+            Self::Unknown { .. } => DeliveryEvent::AnswerLost,
+            Self::Expired => DeliveryEvent::OutOfTime,
+        }
+    }
+}
+
 /// The wait before retry number `retries` (from 0), with up to 20 % of jitter.
 #[must_use]
 pub fn backoff(retries: u32, jitter: f64) -> Duration {
@@ -132,6 +149,17 @@ pub enum Settlement {
     Resend,
     /// Leave it as it is, for all to see.
     Hold,
+}
+
+impl Settlement {
+    /// What happens to the delivery.
+    #[must_use]
+    pub const fn event(self) -> DeliveryEvent {
+        match self {
+            Self::Resend => DeliveryEvent::Resend,
+            Self::Hold => DeliveryEvent::Held,
+        }
+    }
 }
 
 /// A second ring is better than none only where a life depends on it, only once, and only
