@@ -1,12 +1,14 @@
 //! Taking out of the queue what is not to leave any more, page by page: for an alert of a million people one statement would
 //! make everybody wait, or be cut off by the time-out and come to nothing, again and again.
 
+use klaroen_domain::delivery::DeliveryEvent;
 use klaroen_domain::id::{AlertId, OrganisationId};
 use klaroen_domain::time::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::alerts::fanout::PAGE;
+use crate::deliveries::lifecycle::{self, Standing, Step};
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
 use crate::tenancy::audit;
 use crate::{Actor, Result, Store};
@@ -14,36 +16,23 @@ use crate::{Actor, Result, Store};
 /// Pages that one sweep writes of a kind, some seconds' work: leases and doubts have their turn in between.
 pub(crate) const PAGES_PER_SWEEP: usize = 10;
 
-/// A statement that changes a page of a message's deliveries: `$1` is the message, `$2` the present moment, `$3` how many at
-/// most. Deliveries that another holds are passed over: they are being claimed, or are on the page of another process.
-///
-/// `ARRAY` makes PostgreSQL look each one up, whatever it thinks of how many they are.
-pub(crate) const EXPIRE: Sql = Sql::each(
-    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'expired' END, changed_at = $2
-     WHERE state = 'queued' AND id IN (SELECT id FROM deliveries WHERE message_id = $1 AND state = 'queued' LIMIT $3)",
+/// A page of what a message has in the queue, locked: `$1` is the message, `$2` how many at most. Deliveries that another holds are
+/// passed over: they are being claimed, or are on the page of another process.
+pub(crate) const QUEUED: Sql = Sql::each(
+    "SELECT json_group_array(json_array(id, state, in_doubt))
+     FROM (SELECT id, state, in_doubt FROM deliveries WHERE message_id = $1 AND state = 'queued' LIMIT $2)",
     "WITH page AS (
-         SELECT id FROM deliveries WHERE message_id = $1 AND state = 'queued'
-         ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)
-     UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'expired' END, changed_at = $2
-     WHERE state = 'queued' AND id = ANY (ARRAY(SELECT id FROM page))",
+         SELECT id, state, in_doubt FROM deliveries WHERE message_id = $1 AND state = 'queued'
+         ORDER BY due_at, id LIMIT $2 FOR UPDATE SKIP LOCKED)
+     SELECT COALESCE(json_agg(json_build_array(id, state, in_doubt::int)), '[]')::text FROM page",
 );
-pub(crate) const NO_RECEIPT: Sql = Sql::each(
-    "UPDATE deliveries SET state = 'no_receipt', changed_at = $2
-     WHERE state = 'sent' AND id IN (SELECT id FROM deliveries WHERE message_id = $1 AND state = 'sent' LIMIT $3)",
+/// The same of what was sent and has no receipt.
+pub(crate) const UNRECEIPTED: Sql = Sql::each(
+    "SELECT json_group_array(json_array(id, state, in_doubt))
+     FROM (SELECT id, state, in_doubt FROM deliveries WHERE message_id = $1 AND state = 'sent' LIMIT $2)",
     "WITH page AS (
-         SELECT id FROM deliveries WHERE message_id = $1 AND state = 'sent' LIMIT $3 FOR UPDATE SKIP LOCKED)
-     UPDATE deliveries SET state = 'no_receipt', changed_at = $2
-     WHERE state = 'sent' AND id = ANY (ARRAY(SELECT id FROM page))",
-);
-/// A start that was put back after a lost answer may have rung: it stays in doubt, and its phone gets the follow-up.
-pub(crate) const CANCEL: Sql = Sql::each(
-    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'cancelled' END, changed_at = $2
-     WHERE state = 'queued' AND id IN (SELECT id FROM deliveries WHERE message_id = $1 AND state = 'queued' LIMIT $3)",
-    "WITH page AS (
-         SELECT id FROM deliveries WHERE message_id = $1 AND state = 'queued'
-         ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)
-     UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'cancelled' END, changed_at = $2
-     WHERE state = 'queued' AND id = ANY (ARRAY(SELECT id FROM page))",
+         SELECT id, state, in_doubt FROM deliveries WHERE message_id = $1 AND state = 'sent' LIMIT $2 FOR UPDATE SKIP LOCKED)
+     SELECT COALESCE(json_agg(json_build_array(id, state, in_doubt::int)), '[]')::text FROM page",
 );
 /// Messages whose time ran out before all of them left. Looked up among the readers: most seconds there is nothing to write.
 const EXPIRED: Sql = Sql::new(
@@ -93,11 +82,25 @@ pub(crate) async fn cancel_page(tx: &mut Tx, alert: AlertId, now: Timestamp) -> 
         if left == 0 {
             break;
         }
-        cancelled += on_tx!(&mut *tx, conn, d => sqlx::query(CANCEL.of(d))
-            .bind(message).bind(now.as_millis()).bind(i64::try_from(left).unwrap_or(i64::MAX))
-            .execute(conn).await?.rows_affected());
+        cancelled += page(tx, QUEUED, message, left, DeliveryEvent::Cancelled, now).await?;
     }
     Ok(cancelled)
+}
+
+/// Says of a page of a message's deliveries that `event` happened; gives how many that were.
+async fn page(
+    tx: &mut Tx,
+    which: Sql,
+    message: Uuid,
+    limit: u64,
+    event: DeliveryEvent,
+    now: Timestamp,
+) -> Result<u64> {
+    let page: String = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(which.of(d))
+        .bind(message).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_one(conn).await?);
+    let steps: Vec<Step<'_>> =
+        Standing::all(&page)?.into_iter().map(|delivery| Step::new(delivery, event, now)).collect();
+    lifecycle::apply(tx, &steps).await
 }
 
 /// Whether a page of [`cancel_page`] may have left something.
@@ -159,16 +162,24 @@ impl Store {
 
     /// Gives up what was not handed over in its message's time.
     pub(crate) async fn expire_unsent(&self, now: Timestamp) -> Result<u64> {
-        self.in_pages(EXPIRED, now, EXPIRE, now).await
+        self.in_pages(EXPIRED, now, QUEUED, DeliveryEvent::Expired, now).await
     }
 
     /// Gives up receipts that did not come until `expired_before`, the end of their message's time.
     pub(crate) async fn give_up_receipts(&self, expired_before: Timestamp, now: Timestamp) -> Result<u64> {
-        self.in_pages(UNHEARD, expired_before, NO_RECEIPT, now).await
+        self.in_pages(UNHEARD, expired_before, UNRECEIPTED, DeliveryEvent::ReceiptOverdue, now).await
     }
 
-    /// Runs `page` for the messages that `of` finds until nothing is left, or other upkeep should have its turn.
-    async fn in_pages(&self, of: Sql, due: Timestamp, page: Sql, now: Timestamp) -> Result<u64> {
+    /// Says of the deliveries that `which` selects of the messages that `of` finds that `event` happened, until nothing is left, or
+    /// other upkeep should have its turn.
+    async fn in_pages(
+        &self,
+        of: Sql,
+        due: Timestamp,
+        which: Sql,
+        event: DeliveryEvent,
+        now: Timestamp,
+    ) -> Result<u64> {
         let messages: Vec<Uuid> = on_db!(read self.db, pool, d =>
             sqlx::query_scalar(of.of(d)).bind(due.as_millis()).fetch_all(pool).await?);
         let mut changed = 0;
@@ -179,9 +190,9 @@ impl Store {
                     return Ok(changed);
                 }
                 pages += 1;
-                let rows = on_db!(write self.db, pool, d => sqlx::query(page.of(d))
-                    .bind(message).bind(now.as_millis()).bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
-                    .execute(pool).await?.rows_affected());
+                let mut tx = self.db.begin().await?;
+                let rows = page(&mut tx, which, message, PAGE as u64, event, now).await?;
+                tx.commit().await?;
                 changed += rows;
                 if rows < PAGE as u64 {
                     break;

@@ -119,14 +119,6 @@ const ASKED: Sql = Sql::each(
      WHERE x.delivery_id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
      ORDER BY x.delivery_id FOR UPDATE OF x",
 );
-/// All that wait to be settled are few, so those without a doubt are looked for among them.
-const OPEN_MISSING: Sql = Sql::new(
-    "INSERT INTO doubts (delivery_id, lease_token, organisation_id, message_id, gateway, lost_at, ask_at)
-     SELECT d.id, COALESCE(d.lease_token, 0), d.organisation_id, d.message_id,
-         rtrim(rtrim(COALESCE(d.channel, ''), '0123456789'), '/'), d.changed_at, d.settle_at
-     FROM deliveries d WHERE d.state = 'unknown' AND d.settle_at IS NOT NULL
-     ON CONFLICT (delivery_id, lease_token) DO NOTHING",
-);
 /// A delivery keeps the lease token of its last attempt until it is claimed again: that is the doubt that is meant.
 const SETTLE: Sql = Sql::each(
     "UPDATE doubts SET settled_by = $2, settled_at = $3, ask_at = NULL, asker = NULL, counted = FALSE
@@ -161,12 +153,6 @@ pub(crate) async fn open(tx: &mut Tx, deliveries: &[i64]) -> Result<()> {
     }
     let ids = json!(deliveries).to_string();
     on_tx!(&mut *tx, conn, d => sqlx::query(OPEN.of(d)).bind(ids).execute(conn).await?.rows_affected());
-    Ok(())
-}
-
-/// The same for all that have become `unknown` in this transaction.
-pub(crate) async fn open_missing(tx: &mut Tx) -> Result<()> {
-    on_tx!(&mut *tx, conn, d => sqlx::query(OPEN_MISSING.of(d)).execute(conn).await?.rows_affected());
     Ok(())
 }
 

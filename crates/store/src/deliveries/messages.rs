@@ -48,6 +48,52 @@ const COUNT_MORE: Sql =
 const LOCK_OF_ALERT: Sql = sql!("SELECT id FROM messages WHERE alert_id = $1 ORDER BY id {lock}");
 const CLOSE: Sql = Sql::new("UPDATE messages SET open = FALSE WHERE alert_id = $1 AND kind = $2 AND open");
 const RECIPIENTS: Sql = Sql::new("SELECT recipients FROM messages WHERE id = $1");
+/// On PostgreSQL in the order of the messages: see `lock::messages_of`, which would be one question more.
+pub(crate) const SENT_TIMES_OF: Sql = Sql::each(
+    "UPDATE messages SET
+         first_sent_at = MIN(COALESCE(first_sent_at, s.earliest), s.earliest),
+         last_sent_at = MAX(COALESCE(last_sent_at, s.latest), s.latest),
+         settled = FALSE
+     FROM (SELECT d.message_id, MIN(d.sent_at) AS earliest, MAX(d.sent_at) AS latest
+           FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value GROUP BY d.message_id) s
+     WHERE messages.id = s.message_id",
+    "WITH s AS (
+         SELECT d.message_id, MIN(d.sent_at) AS earliest, MAX(d.sent_at) AS latest
+         FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
+         GROUP BY d.message_id),
+     m AS (
+         SELECT m.id, s.earliest, s.latest FROM messages m JOIN s ON s.message_id = m.id ORDER BY m.id FOR NO KEY UPDATE OF m)
+     UPDATE messages SET
+         first_sent_at = LEAST(first_sent_at, m.earliest), last_sent_at = GREATEST(last_sent_at, m.latest),
+         settled = FALSE
+     FROM m WHERE messages.id = m.id",
+);
+/// On PostgreSQL also where it is not settled: this statement does not see what another transaction has just settled, but waits
+/// for it.
+const REOPEN: Sql = Sql::each(
+    "UPDATE messages SET settled = FALSE
+     WHERE settled AND id IN (SELECT d.message_id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value)",
+    "UPDATE messages SET settled = FALSE
+     WHERE id IN (
+         SELECT m.id FROM messages m WHERE m.id IN (
+             SELECT d.message_id FROM deliveries d
+             WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json)))
+         ORDER BY m.id FOR NO KEY UPDATE)",
+);
+
+/// A start that counted as lost rang after all: its phone is owed what was said since.
+const OWE_FOLLOW_UPS: Sql = Sql::each(
+    "UPDATE messages SET awaits_start = TRUE, settled = FALSE
+     WHERE kind IN ('update', 'end', 'retract') AND alert_id IN (
+         SELECT d.alert_id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value
+             JOIN messages s ON s.id = d.message_id AND s.kind = 'start' JOIN alerts a ON a.id = d.alert_id
+         WHERE messages.kind <> 'update' OR a.state IN ('active', 'expired'))",
+    "UPDATE messages SET awaits_start = TRUE, settled = FALSE
+     WHERE kind IN ('update', 'end', 'retract') AND alert_id IN (
+         SELECT d.alert_id FROM json_array_elements_text($1::json) AS j(value) JOIN deliveries d ON d.id = j.value::bigint
+             JOIN messages s ON s.id = d.message_id AND s.kind = 'start' JOIN alerts a ON a.id = d.alert_id
+         WHERE messages.kind <> 'update' OR a.state IN ('active', 'expired'))",
+);
 
 type MessageRow = (Uuid, Option<Uuid>, String, String, i64, String);
 
@@ -105,6 +151,26 @@ pub(crate) async fn recipients(tx: &mut Tx, message: MessageId) -> Result<i64> {
 pub(crate) async fn count_more(tx: &mut Tx, message: MessageId, added: u64) -> Result<()> {
     on_tx!(tx, conn, d => sqlx::query(COUNT_MORE.of(d))
         .bind(message.0).bind(i64::try_from(added).unwrap_or(i64::MAX)).execute(conn).await?.rows_affected());
+    Ok(())
+}
+
+/// Notes when these deliveries were sent; their messages are open, because receipts may come. A JSON array, as in what follows.
+pub(crate) async fn note_sent(tx: &mut Tx, deliveries: &str) -> Result<()> {
+    of_deliveries(tx, SENT_TIMES_OF, deliveries).await
+}
+
+/// Puts the messages of deliveries that are queued or sent again back under claiming and upkeep.
+pub(crate) async fn reopen(tx: &mut Tx, deliveries: &str) -> Result<()> {
+    of_deliveries(tx, REOPEN, deliveries).await
+}
+
+/// The phones of these deliveries rang after all: they get the follow-ups of their alerts.
+pub(crate) async fn owe_follow_ups(tx: &mut Tx, deliveries: &str) -> Result<()> {
+    of_deliveries(tx, OWE_FOLLOW_UPS, deliveries).await
+}
+
+async fn of_deliveries(tx: &mut Tx, statement: Sql, deliveries: &str) -> Result<()> {
+    on_tx!(tx, conn, d => sqlx::query(statement.of(d)).bind(deliveries).execute(conn).await?.rows_affected());
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 pub(crate) mod cancel;
 pub(crate) mod deferred;
 pub mod doubts;
+pub(crate) mod lifecycle;
+pub(crate) mod lost;
 pub mod messages;
 pub mod outcomes;
 pub mod queue;

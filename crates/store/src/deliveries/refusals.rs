@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use klaroen_domain::alert::Priority;
 use klaroen_domain::decide::{Decision, RETRY_LADDER};
+use klaroen_domain::delivery::DeliveryEvent;
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::outcome::Failure;
 use klaroen_domain::phone::Country;
@@ -22,7 +23,7 @@ use uuid::Uuid;
 use crate::alerts::fanout::PAGE;
 use crate::deliveries::cancel::PAGES_PER_SWEEP;
 use crate::deliveries::deferred::{DeferredEffects, Entry};
-use crate::deliveries::outcomes::Finished;
+use crate::deliveries::lifecycle::{self, Standing, Step};
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
 use crate::tenancy::audit;
 use crate::{Actor, Result, Store};
@@ -94,22 +95,20 @@ pub(crate) const OPEN: Sql = Sql::new(
                      ORDER BY d.due_at LIMIT 1 OFFSET 0)
      ORDER BY r.message_id, r.gateway",
 );
-/// What may have rung before it was put back is not known to have failed. `$4`: the countries for which somebody is left; `$5`: how
-/// many at most. See [`crate::deliveries::cancel`] for why it is page by page, and how.
-pub(crate) const FAIL: Sql = Sql::each(
-    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'failed' END, changed_at = $2, reason = $3
-     WHERE state = 'queued' AND id IN (
-         SELECT d.id FROM deliveries d WHERE d.message_id = $1 AND d.state = 'queued'
+/// A page of what nobody is left to take, locked. `$2`: the countries for which somebody is left; `$3`: how many at most. See
+/// [`crate::deliveries::cancel`] for why it is page by page, and how.
+pub(crate) const LEFT: Sql = Sql::each(
+    "SELECT json_group_array(json_array(id, state, in_doubt)) FROM (
+         SELECT d.id, d.state, d.in_doubt FROM deliveries d WHERE d.message_id = $1 AND d.state = 'queued'
              AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.id = d.participant_id
-                             AND p.country IN (SELECT value FROM json_each($4)))
-         LIMIT $5)",
+                             AND p.country IN (SELECT value FROM json_each($2)))
+         LIMIT $3)",
     "WITH page AS (
-         SELECT d.id FROM deliveries d WHERE d.message_id = $1 AND d.state = 'queued'
+         SELECT d.id, d.state, d.in_doubt FROM deliveries d WHERE d.message_id = $1 AND d.state = 'queued'
              AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.id = d.participant_id
-                             AND p.country IN (SELECT value FROM json_array_elements_text($4::json)) LIMIT 1 OFFSET 0)
-         ORDER BY d.due_at, d.id LIMIT $5 FOR UPDATE OF d SKIP LOCKED)
-     UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'failed' END, changed_at = $2, reason = $3
-     WHERE state = 'queued' AND id = ANY (ARRAY(SELECT id FROM page))",
+                             AND p.country IN (SELECT value FROM json_array_elements_text($2::json)) LIMIT 1 OFFSET 0)
+         ORDER BY d.due_at, d.id LIMIT $3 FOR UPDATE OF d SKIP LOCKED)
+     SELECT COALESCE(json_agg(json_build_array(id, state, in_doubt::int)), '[]')::text FROM page",
 );
 /// As if the gateway that refused had handed it over: gateways that would not take it by themselves may. What one of those
 /// handed over again goes the same way, because the one that refused is nobody to hand it to.
@@ -130,15 +129,16 @@ pub(crate) const HAND_OVER: Sql = Sql::each(
 pub(crate) struct RefusedDelivery<'a> {
     pub(crate) message: Uuid,
     pub(crate) organisation: OrganisationId,
+    pub(crate) id: i64,
     pub(crate) failure: &'a Failure,
-    pub(crate) finished: &'a Finished,
+    pub(crate) at: Timestamp,
 }
 
 /// What is to be done about refusals of messages.
 #[derive(Default)]
 pub(crate) struct Heard {
     /// Deliveries that go back to the queue instead of failing.
-    pub(crate) put_back: HashMap<i64, Finished>,
+    pub(crate) put_back: HashMap<i64, Decision>,
     believed: Vec<Believed>,
 }
 
@@ -183,19 +183,18 @@ async fn hear_one(
     };
     let verdict = weigh(tx, gateway, message, refused, &before, all).await?;
     for refused in refused {
-        let finished = refused.finished;
         let wait = match verdict {
             Verdict::Message | Verdict::MessageSince => Duration::ZERO,
             // The second time it is final.
-            Verdict::Recipients if before.contains(&finished.id.0) => continue,
+            Verdict::Recipients if before.contains(&refused.id) => continue,
             Verdict::Recipients => RETRY_LADDER[0],
         };
-        let due_at = finished.at.plus(wait);
+        let due_at = refused.at.plus(wait);
         let decision = match verdict {
             Verdict::Recipients => Decision::PutBack { due_at, spent: false },
             _ => Decision::HandOver { due_at, code: Some(refused.failure.code.clone()) },
         };
-        heard.put_back.insert(finished.id.0, Finished { decision, ..finished.clone() });
+        heard.put_back.insert(refused.id, decision);
     }
     if let (Verdict::Message, Some(last)) = (verdict, refused.last()) {
         heard.believed.push(believe(tx, gateway, message, last).await?);
@@ -228,7 +227,7 @@ async fn weigh(
     if known {
         return Ok(Verdict::MessageSince);
     }
-    let ids: Vec<i64> = refused.iter().map(|refused| refused.finished.id.0).collect();
+    let ids: Vec<i64> = refused.iter().map(|refused| refused.id).collect();
     on_tx!(&mut *tx, conn, d => sqlx::query(NOTE.of(d))
         .bind(message).bind(gateway).bind(json!(ids).to_string()).execute(conn).await?.rows_affected());
     let different = before.len() + ids.iter().filter(|id| !before.contains(id)).count();
@@ -246,7 +245,7 @@ async fn believe(
     message: Uuid,
     refused: &RefusedDelivery<'_>,
 ) -> Result<Believed> {
-    let (failure, at) = (refused.failure, refused.finished.at);
+    let (failure, at) = (refused.failure, refused.at);
     on_tx!(&mut *tx, conn, d => sqlx::query(BELIEVE.of(d))
         .bind(message).bind(gateway).bind(&failure.code).bind(&failure.detail).bind(at.as_millis())
         .execute(conn).await?.rows_affected());
@@ -357,10 +356,12 @@ impl Store {
     async fn fail_page(&self, row: &OpenRow, countries: &[&str], now: Timestamp) -> Result<u64> {
         let (message, _, _, organisation, alert) = row;
         let mut tx = self.db.begin().await?;
-        let failed = on_tx!(&mut tx, conn, d => sqlx::query(FAIL.of(d))
-            .bind(message).bind(now.as_millis()).bind(REASON).bind(json!(countries).to_string())
-            .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
-            .execute(conn).await?.rows_affected());
+        let page: String = on_tx!(&mut tx, conn, d => sqlx::query_scalar(LEFT.of(d))
+            .bind(message).bind(json!(countries).to_string()).bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
+            .fetch_one(conn).await?);
+        let refused = |delivery| Step::new(delivery, DeliveryEvent::RefusedByAll, now).because(REASON);
+        let steps: Vec<Step<'_>> = Standing::all(&page)?.into_iter().map(refused).collect();
+        let failed = lifecycle::apply(&mut tx, &steps).await?;
         if failed > 0 {
             let detail = json!({"alert": alert, "deliveries": failed});
             let (organisation, subject) = (OrganisationId(*organisation), message.to_string());

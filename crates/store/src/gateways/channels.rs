@@ -1,11 +1,10 @@
 //! Who holds a gateway's connection: a lease with a deadline, so that a dead process is followed by another.
 
-use klaroen_domain::alert::Priority;
 use klaroen_domain::time::Timestamp;
 use uuid::Uuid;
 
-use crate::deliveries::doubts;
-use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::deliveries::lost;
+use crate::engine::db::{Sql, on_db, on_tx};
 use crate::{Result, Store};
 
 /// One connection of a gateway: `main/0`.
@@ -49,38 +48,9 @@ const LEASE: Sql = Sql::new(
      ON CONFLICT (gateway, channel) DO UPDATE SET owner = excluded.owner, lease_until = excluded.lease_until
      WHERE channels.owner = excluded.owner OR channels.lease_until <= $5",
 );
-/// In the order of the ids, as who writes answers locks them. `$4`: the channel whose deliveries are lost whatever their leases say; null: every one whose lease ran out.
-pub(crate) const LOSE: Sql = Sql::each(
-    "UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
-         settle_at = CASE (SELECT m.priority FROM messages m WHERE m.id = deliveries.message_id)
-             WHEN 'life_threatening' THEN $2 ELSE $3 END
-     WHERE state = 'sending' AND message_id IN (SELECT id FROM messages WHERE NOT settled)
-         AND (channel = $4 OR ($4 IS NULL AND lease_until <= $1))",
-    "WITH lost AS (
-         SELECT d.id, m.priority FROM messages m JOIN deliveries d ON d.message_id = m.id
-         WHERE NOT m.settled AND d.state = 'sending' AND (d.channel = $4 OR ($4 IS NULL AND d.lease_until <= $1))
-         ORDER BY d.id FOR NO KEY UPDATE OF d)
-     UPDATE deliveries SET state = 'unknown', reason = 'lease_lost', changed_at = $1,
-         settle_at = CASE lost.priority WHEN 'life_threatening' THEN $2::bigint ELSE $3::bigint END
-     FROM lost WHERE deliveries.id = lost.id AND deliveries.state = 'sending'",
-);
 const RELEASE: Sql =
     Sql::new("UPDATE channels SET lease_until = 0 WHERE gateway = $1 AND channel = $2 AND owner = $3");
 const RELEASE_ALL: Sql = Sql::new("UPDATE channels SET lease_until = 0");
-
-/// Puts in doubt what a channel had in flight, or, without one, whatever has outlived its lease; gives how many that was.
-pub(crate) async fn lose(tx: &mut Tx, channel: Option<&ChannelName>, now: Timestamp) -> Result<u64> {
-    let lost = on_tx!(&mut *tx, conn, d => sqlx::query(LOSE.of(d))
-        .bind(now.as_millis())
-        .bind(now.plus(Priority::LifeThreatening.settle_after()).as_millis())
-        .bind(now.plus(Priority::Urgent.settle_after()).as_millis())
-        .bind(channel.map(ChannelName::to_string))
-        .execute(conn).await?.rows_affected());
-    if lost > 0 {
-        doubts::open_missing(tx).await?;
-    }
-    Ok(lost)
-}
 
 impl Store {
     /// When the present lease of a connection ends; `None` where it is free. Takes no lock: for those who wait.
@@ -117,7 +87,7 @@ impl Store {
         } else if before == Some(owner) {
             Lease::Renewed
         } else {
-            let lost = lose(&mut tx, Some(name), now).await?;
+            let lost = lost::lose(&mut tx, Some(name.to_string()), now).await?;
             Lease::Taken { lost }
         };
         tx.commit().await?;

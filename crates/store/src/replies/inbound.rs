@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use klaroen_domain::alert::{AlertState, MessageKind, Priority};
+use klaroen_domain::delivery::DeliveryEvent;
 use klaroen_domain::id::{AlertId, MessageId, OrganisationId, ParticipantId};
 use klaroen_domain::keyword::Keyword;
 use klaroen_domain::participant::Language;
@@ -13,6 +14,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::deliveries::deferred::{DeferredEffects, Entry};
+use crate::deliveries::lifecycle;
 use crate::deliveries::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
 use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::hex;
@@ -55,10 +57,12 @@ const MARK_PLACES: Sql = Sql::new(
     "UPDATE places SET opted_out = $2
      WHERE opted_out <> $2 AND participant_id IN (SELECT id FROM participants WHERE recipient = $1)",
 );
-/// `state || ''`: by the index of recipients, and not by that of all that is queued.
-pub(crate) const SUPPRESS: Sql = Sql::new(
-    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, reason = 'opted_out', changed_at = $2
-     WHERE recipient = $1 AND state || '' = 'queued' AND lane > 0",
+/// `state || ''`: by the index of recipients, and not by that of all that is queued. Who has this holds the opt-outs, for which
+/// others wait that hold deliveries: what is locked is passed over, and the claim that comes to it finds the opt-out.
+pub(crate) const QUEUED: Sql = Sql::each(
+    "SELECT id, state, in_doubt FROM deliveries WHERE recipient = $1 AND state || '' = 'queued' AND lane > 0",
+    "SELECT id, state, in_doubt FROM deliveries WHERE recipient = $1 AND state || '' = 'queued' AND lane > 0
+     FOR NO KEY UPDATE SKIP LOCKED",
 );
 const SERVICE_MESSAGE: Sql = Sql::new(
     "SELECT id FROM messages
@@ -249,8 +253,10 @@ async fn obey(
             let new = on_tx!(&mut *tx, conn, d => sqlx::query(OPT_OUT.of(d))
                 .bind(recipient).bind(organisation).bind(now.as_millis()).execute(conn).await?.rows_affected());
             mark_places(tx, recipient, true).await?;
-            let suppressed = on_tx!(&mut *tx, conn, d => sqlx::query(SUPPRESS.of(d))
-                .bind(recipient).bind(now.as_millis()).execute(conn).await?.rows_affected());
+            let queued: Vec<(i64, String, bool)> = on_tx!(&mut *tx, conn, d =>
+                sqlx::query_as(QUEUED.of(d)).bind(recipient).fetch_all(conn).await?);
+            let suppressed =
+                lifecycle::apply_to_all(tx, &queued, DeliveryEvent::OptedOut, "opted_out", now).await?;
             tell(deferred, sender, "participant.opted_out", &json!({ "suppressed": suppressed }), now);
             // Confirmed once: a second STOP changes nothing and is not answered.
             Ok((ReplyStored::OptedOut, (new > 0).then_some(AutoReply::OptOutConfirmed)))

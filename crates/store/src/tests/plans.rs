@@ -4,9 +4,8 @@
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use crate::alerts::follow_ups;
-use crate::deliveries::{cancel, doubts, outcomes, queue, receipts, refusals};
+use crate::deliveries::{cancel, doubts, lifecycle, lost, messages, outcomes, queue, receipts, refusals};
 use crate::engine::db::{Db, Dialect, Sql, Tx};
-use crate::gateways::channels;
 use crate::matching::query;
 use crate::replies::inbound;
 use crate::tests::fixture::Fixture;
@@ -55,11 +54,12 @@ async fn a_claim_costs_what_it_takes() {
         queue::LEASE,
         outcomes::SENT,
         outcomes::SUBMITTED_WHOLE,
-        outcomes::SENT_TIMES_OF,
+        messages::SENT_TIMES_OF,
         outcomes::CURRENT,
-        outcomes::APPLY,
+        lifecycle::STANDING,
+        lifecycle::APPLY,
         receipts::DELIVERIES,
-        receipts::MOVE,
+        lifecycle::MOVE,
     ] {
         let plan = plan(&fixture, statement).await;
         // `d`, `w` and `f` are bounded selections of candidates, `s` the messages of a batch.
@@ -94,9 +94,12 @@ async fn a_match_reads_nothing_but_its_index() {
 #[tokio::test]
 async fn what_is_lost_is_looked_for_among_open_messages() {
     let fixture = Fixture::new(Engine::Sqlite).await;
-    let plan = plan(&fixture, channels::LOSE).await;
-    assert!(plan.iter().any(|step| step.contains("deliveries USING INDEX deliveries_state")), "{plan:#?}");
+    let plan = plan(&fixture, lost::LOST).await;
+    assert!(plan.iter().any(|step| step.contains("d USING INDEX deliveries_state")), "{plan:#?}");
 }
+
+/// What [`lifecycle::MOVE`] takes.
+const MOVE: &str = "text, text, text, boolean, boolean, text, bigint, bigint, bigint, bigint";
 
 /// The plan that PostgreSQL keeps for a prepared statement, whatever its parameters are.
 async fn generic_plan(db: &mut PgConnection, statement: Sql, types: &str) -> Vec<String> {
@@ -209,7 +212,7 @@ async fn postgres_looks_a_batch_up_by_its_ids_however_empty_it_thinks_the_queue_
         let fixture = postgres_that_knows_an_empty_queue(state).await;
         let Db::Postgres { pool, .. } = &fixture.store.db else { panic!("this is about PostgreSQL") };
         let mut db = pool.acquire().await.unwrap();
-        let moved = format!("'[1,2]', '{state}', 'delivered', NULL, 5");
+        let moved = format!("'[1,2]', '{state}', 'delivered', FALSE, TRUE, NULL, NULL, NULL, 0, 5");
         for (statement, types, values, index) in [
             (
                 queue::LEASE,
@@ -217,12 +220,10 @@ async fn postgres_looks_a_batch_up_by_its_ids_however_empty_it_thinks_the_queue_
                 "'[1,2]', 1, 2, 'a/0', 3",
                 "deliveries_pkey",
             ),
-            (queue::SUPPRESS, "text, bigint", "'[1,2]', 3", "deliveries_pkey"),
-            (inbound::SUPPRESS, "bytea, bigint", "'x', 3", "deliveries_recipient"),
-            (receipts::MOVE, "text, text, text, text, bigint", &moved, "deliveries_pkey"),
+            (lifecycle::STANDING, "text", "'[1,2]'", "deliveries_pkey"),
+            (inbound::QUEUED, "bytea", "'x'", "deliveries_recipient"),
+            (lifecycle::MOVE, MOVE, &moved, "deliveries_pkey"),
             (doubts::OPEN, "text", "'[1,2]'", "deliveries_pkey"),
-            (sweep::RESEND, "text, bigint", "'[[1,2]]', 3", "deliveries_pkey"),
-            (sweep::HOLD, "text, bigint", "'[[1,2]]', 3", "deliveries_pkey"),
         ] {
             for mode in ["force_generic_plan", "force_custom_plan"] {
                 let plan = plan_of(&mut db, statement, types, values, mode).await;
@@ -288,12 +289,19 @@ async fn postgres_looks_up_what_is_on_a_page_instead_of_reading_an_alert() {
             sqlx::raw_sql("ANALYZE deliveries").execute(&mut *db).await.unwrap();
         }
         for (statement, types) in [
-            (cancel::CANCEL, "uuid, bigint, bigint"),
-            (cancel::EXPIRE, "uuid, bigint, bigint"),
-            (cancel::NO_RECEIPT, "uuid, bigint, bigint"),
-            (refusals::HAND_OVER, "uuid, text, bigint"),
-            (refusals::FAIL, "uuid, bigint, text, text, bigint"),
+            (cancel::QUEUED, "uuid, bigint"),
+            (cancel::UNRECEIPTED, "uuid, bigint"),
+            (refusals::LEFT, "uuid, text, bigint"),
         ] {
+            let plan = generic_plan(&mut db, statement, types).await.join("\n");
+            assert!(
+                plan.contains("Index Cond: (message_id = $1)")
+                    || plan.contains("Index Cond: ((message_id = $1)"),
+                "{plan}"
+            );
+            assert!(!plan.contains("Seq Scan on deliveries"), "{plan}");
+        }
+        for (statement, types) in [(refusals::HAND_OVER, "uuid, text, bigint"), (lifecycle::MOVE, MOVE)] {
             let plan = generic_plan(&mut db, statement, types).await.join("\n");
             assert!(plan.contains("Index Cond: (id = ANY ("), "{plan}");
             assert!(!plan.contains("Seq Scan on deliveries"), "{plan}");
@@ -316,10 +324,8 @@ async fn postgres_looks_up_what_is_on_a_page_instead_of_reading_an_alert() {
 #[tokio::test]
 async fn sqlite_takes_a_page_from_the_queue_of_its_message() {
     let fixture = Fixture::new(Engine::Sqlite).await;
-    for statement in [cancel::CANCEL, cancel::EXPIRE, cancel::NO_RECEIPT, refusals::HAND_OVER, refusals::FAIL]
-    {
+    for statement in [cancel::QUEUED, cancel::UNRECEIPTED, refusals::HAND_OVER, refusals::LEFT] {
         let plan = plan(&fixture, statement).await;
-        assert!(plan[0].contains("INTEGER PRIMARY KEY (rowid=?)"), "{plan:#?}");
         let of_message = |step: &String| step.contains("INDEX deliveries_") && step.contains("(message_id=?");
         assert!(plan.iter().any(of_message), "{plan:#?}");
     }

@@ -83,3 +83,46 @@ async fn every_statement_is_understood(#[values(Engine::Sqlite, Engine::Postgres
     }
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
+
+/// The text of every `UPDATE deliveries` outside of tests that sets the state or the doubt, by its file.
+fn writers_of_lives(directory: &Path, found: &mut Vec<String>) {
+    const UPDATE: &str = "UPDATE deliveries";
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if !path.ends_with("tests") {
+                writers_of_lives(&path, found);
+            }
+        } else if !path.ends_with("tests.rs") {
+            let source = std::fs::read_to_string(&path).unwrap();
+            // PostgreSQL's text of a statement is the second.
+            for (at, _) in source.match_indices(UPDATE) {
+                let text = source[at..].split('"').next().unwrap_or_default();
+                let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                let set = text
+                    .split(" FROM ")
+                    .next()
+                    .and_then(|set| set.split(" WHERE ").next())
+                    .unwrap_or_default();
+                if set.contains(" state = ") || set.contains(" in_doubt = ") {
+                    found.push(path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string());
+                }
+            }
+        }
+    }
+}
+
+/// Whatever else happens to a delivery is an event in its life: see `deliveries::lifecycle`.
+#[test]
+fn four_statements_write_how_a_delivery_stands() {
+    let mut found = Vec::new();
+    writers_of_lives(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    found.sort();
+    // A text for each database.
+    let expected = [
+        ["src/deliveries/lifecycle/write.rs"; 4].as_slice(),
+        &["src/deliveries/outcomes/sent.rs"; 2],
+        &["src/deliveries/queue/mod.rs"; 2],
+    ];
+    assert_eq!(found, expected.concat());
+}

@@ -3,21 +3,18 @@
 
 use std::time::Duration;
 
-use klaroen_domain::alert::{LANES, Priority};
-use klaroen_domain::decide::{Settlement, settle};
+use klaroen_domain::alert::LANES;
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::deliveries::deferred::DeferredEffects;
-use crate::deliveries::doubts::{self, ASKED_WITHIN, Resolution};
-use crate::deliveries::outcomes::reopen;
+use crate::deliveries::lost::ByPolicy;
 use crate::deliveries::receipts::{PartReceipt, apply, unpark};
 use crate::engine::db::{Sql, on_db, on_tx};
-use crate::gateways::channels;
 use crate::tenancy::audit;
-use crate::{Actor, Result, Store};
+use crate::{Actor, Result, Store, StoreError};
 
 /// What one sweep changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,46 +101,6 @@ pub(crate) const PARKED_BY_PHONE: Sql = Sql::each(
              AND t.submitted_at BETWEEN r.received_at - 604800000 AND r.received_at + 60000)
      GROUP BY r.id HAVING COUNT(*) = 1 LIMIT $1",
 );
-/// Due for the policy: after their time, and where the provider can be asked, once it was asked in vain or nobody asks (`$3`).
-const IN_DOUBT: Sql = Sql::new(
-    "SELECT d.id, d.settle_at, d.in_doubt, m.priority,
-         m.expires_at > $1 AND COALESCE(a.state = 'active', TRUE) AS running
-     FROM deliveries d JOIN messages m ON m.id = d.message_id LEFT JOIN alerts a ON a.id = d.alert_id
-     WHERE d.state = 'unknown' AND d.settle_at IS NOT NULL AND d.settle_at <= $1
-         AND (d.settle_at <= $3 OR NOT EXISTS (
-             SELECT 1 FROM doubts x JOIN channels c ON c.gateway = x.gateway AND c.can_be_asked
-             WHERE x.delivery_id = d.id AND x.lease_token = d.lease_token AND x.ask_at IS NOT NULL))
-     LIMIT $2",
-);
-/// In the order of the ids, by the primary key: see `queue::LEASE`.
-pub(crate) const RESEND: Sql = Sql::each(
-    "UPDATE deliveries SET state = 'queued', in_doubt = TRUE, settle_at = NULL, due_at = $2, changed_at = $2,
-         reason = 'policy_resend'
-     FROM json_each($1) j
-     WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1
-     RETURNING deliveries.id",
-    "WITH d AS (
-         SELECT d.id FROM json_array_elements($1::json) AS j(value) JOIN deliveries d ON d.id = (j.value ->> 0)::bigint
-         WHERE d.state || '' = 'unknown' AND d.settle_at = (j.value ->> 1)::bigint
-         ORDER BY d.id FOR NO KEY UPDATE OF d)
-     UPDATE deliveries SET state = 'queued', in_doubt = TRUE, settle_at = NULL, due_at = $2, changed_at = $2,
-         reason = 'policy_resend'
-     FROM d WHERE deliveries.id = d.id AND deliveries.state || '' = 'unknown'
-     RETURNING deliveries.id",
-);
-pub(crate) const HOLD: Sql = Sql::each(
-    "UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold', changed_at = $2
-     FROM json_each($1) j
-     WHERE deliveries.id = j.value ->> 0 AND deliveries.state = 'unknown' AND deliveries.settle_at = j.value ->> 1
-     RETURNING deliveries.id",
-    "WITH d AS (
-         SELECT d.id FROM json_array_elements($1::json) AS j(value) JOIN deliveries d ON d.id = (j.value ->> 0)::bigint
-         WHERE d.state || '' = 'unknown' AND d.settle_at = (j.value ->> 1)::bigint
-         ORDER BY d.id FOR NO KEY UPDATE OF d)
-     UPDATE deliveries SET settle_at = NULL, reason = 'policy_hold', changed_at = $2
-     FROM d WHERE deliveries.id = d.id AND deliveries.state || '' = 'unknown'
-     RETURNING deliveries.id",
-);
 const EXPIRED_ALERTS: Sql = Sql::new(
     "UPDATE alerts SET state = 'expired', closed_at = $1 WHERE state = 'active' AND expires_at <= $1
      RETURNING id, organisation_id",
@@ -190,15 +147,6 @@ struct ParkedRow {
     received_at: i64,
 }
 
-#[derive(sqlx::FromRow)]
-struct DoubtRow {
-    id: i64,
-    settle_at: i64,
-    in_doubt: bool,
-    priority: String,
-    running: bool,
-}
-
 impl Store {
     /// Everything that time brings about. `receipt_grace` is how long after a message's expiry a receipt may come.
     ///
@@ -206,32 +154,24 @@ impl Store {
     /// The first of what the database says. Each step is tried all the same: one bad row must not stop the others.
     pub async fn sweep(&self, receipt_grace: Duration, now: Timestamp) -> Result<Swept> {
         let mut failed = None;
-        let mut kept = |step: Result<u64>| {
-            step.unwrap_or_else(|error| {
-                failed.get_or_insert(error);
-                0
-            })
-        };
         let swept = Swept {
-            leases_lost: kept(self.lose_leases(now).await),
-            receipts_joined: kept(self.join_parked_receipts(now).await),
-            resent: kept(self.settle_doubts(now, Settlement::Resend).await),
-            held: kept(self.settle_doubts(now, Settlement::Hold).await),
-            expired: kept(self.expire_unsent(now).await),
-            cancelled: kept(self.cancel_void(now).await),
-            alerts_expired: kept(self.expire_alerts(now).await),
-            followed_up: kept(self.follow_up_late_starts(now).await),
-            no_receipt: kept(self.give_up_receipts(now.minus(receipt_grace), now).await),
-            messages_settled: kept(self.settle_messages().await),
+            leases_lost: kept(&mut failed, self.lose_leases(now).await),
+            receipts_joined: kept(&mut failed, self.join_parked_receipts(now).await),
+            ..Swept::default()
+        };
+        let ByPolicy { resent, held } = kept(&mut failed, self.settle_by_policy(now).await);
+        let swept = Swept {
+            resent,
+            held,
+            expired: kept(&mut failed, self.expire_unsent(now).await),
+            cancelled: kept(&mut failed, self.cancel_void(now).await),
+            alerts_expired: kept(&mut failed, self.expire_alerts(now).await),
+            followed_up: kept(&mut failed, self.follow_up_late_starts(now).await),
+            no_receipt: kept(&mut failed, self.give_up_receipts(now.minus(receipt_grace), now).await),
+            messages_settled: kept(&mut failed, self.settle_messages().await),
+            ..swept
         };
         failed.map_or(Ok(swept), Err)
-    }
-
-    async fn lose_leases(&self, now: Timestamp) -> Result<u64> {
-        let mut tx = self.db.begin().await?;
-        let lost = channels::lose(&mut tx, None, now).await?;
-        tx.commit().await?;
-        Ok(lost)
     }
 
     async fn settle_messages(&self) -> Result<u64> {
@@ -269,37 +209,6 @@ impl Store {
             joined += receipts.len() as u64;
         }
         Ok(joined)
-    }
-
-    /// Carries out what the policy says of lost submits whose time to be settled otherwise is over.
-    async fn settle_doubts(&self, now: Timestamp, settlement: Settlement) -> Result<u64> {
-        let at = now.as_millis();
-        let rows: Vec<DoubtRow> = on_db!(read self.db, pool, d =>
-            sqlx::query_as(IN_DOUBT.of(d)).bind(at).bind(BATCH).bind(now.minus(ASKED_WITHIN).as_millis())
-                .fetch_all(pool).await?);
-        let mut batch = Vec::new();
-        for row in rows {
-            let priority = row.priority.parse().unwrap_or(Priority::Normal);
-            if settle(priority, row.in_doubt, row.running) == settlement {
-                batch.push(json!([row.id, row.settle_at]));
-            }
-        }
-        if batch.is_empty() {
-            return Ok(0);
-        }
-        let (statement, how) = match settlement {
-            Settlement::Resend => (RESEND, Resolution::PolicyResend),
-            Settlement::Hold => (HOLD, Resolution::PolicyHold),
-        };
-        let mut tx = self.db.begin().await?;
-        let settled: Vec<i64> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(statement.of(d))
-            .bind(Value::Array(batch).to_string()).bind(at).fetch_all(conn).await?);
-        if settlement == Settlement::Resend {
-            reopen(&mut tx, &settled).await?;
-        }
-        doubts::settle(&mut tx, &settled, how, now).await?;
-        tx.commit().await?;
-        Ok(settled.len() as u64)
     }
 
     async fn expire_alerts(&self, now: Timestamp) -> Result<u64> {
@@ -353,6 +262,14 @@ impl Store {
         }
         Ok(depth)
     }
+}
+
+/// What a step did, or nothing if it failed; the first error is kept.
+fn kept<T: Default>(failed: &mut Option<StoreError>, step: Result<T>) -> T {
+    step.unwrap_or_else(|error| {
+        failed.get_or_insert(error);
+        T::default()
+    })
 }
 
 /// How much waits.

@@ -1,8 +1,8 @@
 //! Writing down what came of submits, in batches, fenced by the lease token.
 
-mod writes;
+mod sent;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 
 use klaroen_domain::decide::Decision;
 use klaroen_domain::id::{DeliveryId, OrganisationId};
@@ -11,16 +11,15 @@ use klaroen_domain::time::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use self::sent::Sent;
 #[cfg(test)]
-pub(crate) use self::writes::APPLY;
-use self::writes::Writes;
+pub(crate) use self::sent::{SENT, SUBMITTED_WHOLE};
 use crate::deliveries::deferred::DeferredEffects;
-use crate::deliveries::doubts::Resolution;
+use crate::deliveries::doubts::{self, Resolution};
+use crate::deliveries::lifecycle::{self, Answer, Reason, Standing, Step, Taken};
 use crate::deliveries::receipts::{self, IncomingReceipt, ReceiptCounts, join_parked};
-use crate::deliveries::refusals::RefusedDelivery;
-use crate::deliveries::{doubts, refusals};
+use crate::deliveries::refusals::{self, RefusedDelivery};
 use crate::engine::db::{Sql, Tx, on_tx};
-use crate::engine::json_object::object;
 use crate::engine::lock::{self, ProviderIds};
 use crate::{Result, Store};
 
@@ -52,49 +51,6 @@ pub struct FinishedCounts {
     pub joined: u64,
 }
 
-/// What the common case, an SMS that was taken in one part, writes; `$1` is `{"id": time}`. Whether every row was under this
-/// lease is told by how many were changed.
-pub(crate) const SENT: Sql = Sql::each(
-    "UPDATE deliveries SET state = 'sent', settle_at = NULL, segments = $3, sent_at = j.value, reason = NULL,
-         changed_at = j.value
-     FROM json_each($1) j
-     WHERE deliveries.id = CAST(j.key AS INTEGER) AND deliveries.state = 'sending' AND deliveries.lease_token = $2",
-    "UPDATE deliveries SET state = 'sent', settle_at = NULL, segments = $3, sent_at = j.value::bigint, reason = NULL,
-         changed_at = j.value::bigint
-     FROM json_each_text($1::json) AS j(key, value)
-     WHERE deliveries.id = j.key::bigint AND deliveries.state = 'sending' AND deliveries.lease_token = $2",
-);
-/// `$1` is `{"provider id": delivery}`.
-pub(crate) const SUBMITTED_WHOLE: Sql = Sql::each(
-    "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
-     SELECT $2, j.key, d.id, 0, 1, d.organisation_id, NULL, d.sent_at
-     FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value WHERE true
-     ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
-    "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
-     SELECT $2, j.key, d.id, 0, 1, d.organisation_id, NULL, d.sent_at
-     FROM json_each_text($1::json) AS j(key, value) JOIN deliveries d ON d.id = j.value::bigint
-     ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
-);
-/// On PostgreSQL in the order of the messages: see [`lock::messages_of`], which would be one question more.
-pub(crate) const SENT_TIMES_OF: Sql = Sql::each(
-    "UPDATE messages SET
-         first_sent_at = MIN(COALESCE(first_sent_at, s.earliest), s.earliest),
-         last_sent_at = MAX(COALESCE(last_sent_at, s.latest), s.latest),
-         settled = FALSE
-     FROM (SELECT d.message_id, MIN(d.sent_at) AS earliest, MAX(d.sent_at) AS latest
-           FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value GROUP BY d.message_id) s
-     WHERE messages.id = s.message_id",
-    "WITH s AS (
-         SELECT d.message_id, MIN(d.sent_at) AS earliest, MAX(d.sent_at) AS latest
-         FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
-         GROUP BY d.message_id),
-     m AS (
-         SELECT m.id, s.earliest, s.latest FROM messages m JOIN s ON s.message_id = m.id ORDER BY m.id FOR NO KEY UPDATE OF m)
-     UPDATE messages SET
-         first_sent_at = LEAST(first_sent_at, m.earliest), last_sent_at = GREATEST(last_sent_at, m.latest),
-         settled = FALSE
-     FROM m WHERE messages.id = m.id",
-);
 pub(crate) const CURRENT: Sql = Sql::each(
     "SELECT d.id, d.state, d.lease_token, d.in_doubt, d.organisation_id, d.message_id
      FROM json_each($1) j JOIN deliveries d ON d.id = j.value",
@@ -102,17 +58,16 @@ pub(crate) const CURRENT: Sql = Sql::each(
      FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
      ORDER BY d.id FOR UPDATE OF d",
 );
-/// On PostgreSQL also where it is not settled: this statement does not see what another transaction has just settled, but waits
-/// for it.
-const REOPEN: Sql = Sql::each(
-    "UPDATE messages SET settled = FALSE
-     WHERE settled AND id IN (SELECT d.message_id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value)",
-    "UPDATE messages SET settled = FALSE
-     WHERE id IN (
-         SELECT m.id FROM messages m WHERE m.id IN (
-             SELECT d.message_id FROM deliveries d
-             WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json)))
-         ORDER BY m.id FOR NO KEY UPDATE)",
+const SUBMITTED: Sql = Sql::each(
+    "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
+     SELECT $2, j.value ->> 0, j.value ->> 1, j.value ->> 2, j.value ->> 3, unhex(j.value ->> 4), NULL, j.value ->> 5
+     FROM json_each($1) j WHERE true
+     ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
+    "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
+     SELECT $2, j.value ->> 0, (j.value ->> 1)::bigint, (j.value ->> 2)::bigint, (j.value ->> 3)::bigint,
+         (j.value ->> 4)::uuid, NULL, (j.value ->> 5)::bigint
+     FROM json_array_elements($1::json) AS j(value)
+     ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
 );
 
 #[derive(sqlx::FromRow)]
@@ -123,6 +78,12 @@ struct CurrentRow {
     in_doubt: bool,
     organisation_id: Uuid,
     message_id: Uuid,
+}
+
+impl CurrentRow {
+    fn standing(&self) -> Result<Standing> {
+        Standing::new(self.id, &self.state, self.in_doubt)
+    }
 }
 
 impl Store {
@@ -215,20 +176,93 @@ pub(crate) async fn finish_each(
     let back = late.filter(|row| by_id.get(&row.id).is_some_and(|finished| goes_back(&finished.decision)));
     let asked = doubts::asked(tx, &back.map(|row| row.id).collect::<Vec<_>>()).await?;
     lock::messages_of(tx, &ids).await?;
-    let refused = rows.iter().filter_map(|row| refused_for_all(row, by_id.get(&row.id)?));
-    let heard = refusals::hear(tx, gateway, refused.collect()).await?;
-    let mut writes = Writes::new(settling);
+    let refused: Vec<_> = rows.iter().filter_map(|row| refused_for_all(row, by_id.get(&row.id)?)).collect();
+    if !refused.is_empty() {
+        // Refusals lock their messages one by one.
+        lock::messages_of(tx, &ids).await?;
+    }
+    let heard = refusals::hear(tx, gateway, refused).await?;
+    let (mut steps, mut submissions) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in rows.iter().filter(|row| !asked.contains(&row.id)) {
-        if let Some(finished) = by_id.get(&row.id) {
-            writes.add(row, heard.put_back.get(&row.id).unwrap_or(finished));
+        let Some(finished) = by_id.get(&row.id).filter(|of| row.lease_token == Some(of.lease_token)) else {
+            continue;
+        };
+        let decision = heard.put_back.get(&row.id).unwrap_or(&finished.decision);
+        steps.push(step(row.standing()?, gateway, finished, decision, settling));
+        if *decision == Decision::Sent {
+            submissions.extend(submitted(row, finished));
         }
     }
-    let counts = writes.write(tx, gateway, deferred).await?;
+    let applied = lifecycle::apply(tx, &steps).await?;
+    let joined = submit(tx, gateway, submissions, deferred).await?;
     for stopped in batch.iter().filter(|f| matches!(&f.decision, Decision::Failed(why) if why.is_opt_out())) {
         deferred.stop_phone_of(stopped.id.0, stopped.at);
     }
     heard.tell(deferred);
-    Ok(FinishedCounts { fenced: batch.len() as u64 - counts.applied.min(batch.len() as u64), ..counts })
+    Ok(FinishedCounts { applied, fenced: batch.len() as u64 - applied.min(batch.len() as u64), joined })
+}
+
+/// What an answer comes to.
+fn step<'a>(
+    delivery: Standing,
+    gateway: &'a str,
+    finished: &Finished,
+    decision: &'a Decision,
+    settling: Settling,
+) -> Step<'a> {
+    let mut answer = Answer { lease_token: finished.lease_token, retries: 0, taken: None, handed_by: None };
+    let at = settling.at.unwrap_or(finished.at);
+    let mut step = Step::new(delivery, decision.event(), at);
+    step.settled_by = settling.how;
+    step.reason = Reason::Is(None);
+    match decision {
+        Decision::Sent => {
+            answer.taken = Some(Taken { segments: finished.segments, at: finished.at });
+        }
+        Decision::PutBack { due_at, spent } => {
+            step.due_at = Some(*due_at);
+            answer.retries = u8::from(*spent);
+        }
+        Decision::PauseGateway { due_at, failure } => {
+            step.due_at = Some(*due_at);
+            step.reason = Reason::Is(Some(&failure.code));
+        }
+        Decision::HandOver { due_at, code } => {
+            step.due_at = Some(*due_at);
+            step.reason = Reason::Is(code.as_deref());
+            answer.handed_by = Some(gateway);
+        }
+        Decision::Failed(failure) => step.reason = Reason::Is(Some(&failure.code)),
+        Decision::Unknown { settle_at } => {
+            step.settle_at = Some(*settle_at);
+            step.reason = Reason::Is(Some("answer_lost"));
+        }
+        Decision::Expired => {}
+    }
+    step.answer = Some(answer);
+    step
+}
+
+/// Rows of [`SUBMITTED`].
+fn submitted<'a>(row: &CurrentRow, finished: &'a Finished) -> impl Iterator<Item = Value> + use<'a> {
+    let (id, organisation) = (row.id, row.organisation_id.simple().to_string());
+    let parts = finished.provider_ids.len();
+    finished
+        .provider_ids
+        .iter()
+        .enumerate()
+        .map(move |(part, name)| json!([name.0, id, part, parts, organisation, finished.at.as_millis()]))
+}
+
+/// Notes what the provider calls deliveries, and joins receipts that came before; gives how many.
+async fn submit(tx: &mut Tx, gateway: &str, rows: Vec<Value>, deferred: &mut DeferredEffects) -> Result<u64> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let rows = Value::Array(rows).to_string();
+    on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED.of(d))
+        .bind(&rows).bind(gateway).execute(conn).await?.rows_affected());
+    join_parked(tx, gateway, || rows, deferred).await
 }
 
 /// Whether it says that nothing was taken.
@@ -243,108 +277,10 @@ fn refused_for_all<'a>(row: &CurrentRow, finished: &'a Finished) -> Option<Refus
     (ours && failure.scope == Scope::Message).then_some(RefusedDelivery {
         message: row.message_id,
         organisation: OrganisationId(row.organisation_id),
+        id: row.id,
         failure,
-        finished,
+        at: finished.at,
     })
-}
-
-/// A batch of which each delivery was taken in one part: what nearly every batch is.
-struct Sent<'a> {
-    /// Delivery and time, by lease token and segments.
-    times: BTreeMap<(i64, u8), Vec<(i64, i64)>>,
-    /// Provider id and delivery.
-    names: Vec<(&'a str, i64)>,
-}
-
-/// What its statements take.
-struct Parameters {
-    /// Of all deliveries, as a JSON array.
-    ids: String,
-    groups: Vec<Group>,
-    /// `{"provider id": delivery}`.
-    names: String,
-}
-
-/// Deliveries of one lease and of as many segments.
-struct Group {
-    lease_token: i64,
-    segments: u8,
-    /// `{"delivery": time}`.
-    times: String,
-    rows: u64,
-}
-
-impl<'a> Sent<'a> {
-    fn of(batch: &'a [Finished]) -> Option<Self> {
-        let mut sent = Self { times: BTreeMap::new(), names: Vec::with_capacity(batch.len()) };
-        let mut seen = HashSet::with_capacity(batch.len());
-        for finished in batch {
-            let [name] = finished.provider_ids.as_slice() else { return None };
-            if finished.decision != Decision::Sent || !seen.insert(finished.id.0) {
-                return None;
-            }
-            let key = (finished.lease_token, finished.segments);
-            sent.times.entry(key).or_default().push((finished.id.0, finished.at.as_millis()));
-            sent.names.push((&name.0, finished.id.0));
-        }
-        (!sent.names.is_empty()).then_some(sent)
-    }
-
-    fn parameters(&self) -> Parameters {
-        let groups = self.times.iter().map(|((lease_token, segments), rows)| Group {
-            lease_token: *lease_token,
-            segments: *segments,
-            times: object(rows.iter().copied()),
-            rows: rows.len() as u64,
-        });
-        Parameters {
-            ids: json!(self.names.iter().map(|(_, id)| id).collect::<Vec<_>>()).to_string(),
-            groups: groups.collect(),
-            names: object(self.names.iter().copied()),
-        }
-    }
-
-    /// Writes them without reading a row first; `None` where a row is not what its attempt left: nothing may be committed then.
-    async fn write(
-        &self,
-        tx: &mut Tx,
-        gateway: &str,
-        parameters: Parameters,
-    ) -> Result<Option<FinishedCounts>> {
-        let Parameters { ids, groups, names } = parameters;
-        lock::deliveries(tx, &ids).await?;
-        for Group { lease_token, segments, times, rows } in groups {
-            let written = on_tx!(&mut *tx, conn, d => sqlx::query(SENT.of(d))
-                .bind(times).bind(lease_token).bind(i64::from(segments)).execute(conn).await?.rows_affected());
-            if written != rows {
-                return Ok(None);
-            }
-        }
-        on_tx!(&mut *tx, conn, d => sqlx::query(SUBMITTED_WHOLE.of(d))
-            .bind(names).bind(gateway).execute(conn).await?.rows_affected());
-        on_tx!(&mut *tx, conn, d => sqlx::query(SENT_TIMES_OF.of(d)).bind(ids).execute(conn).await?.rows_affected());
-        let mut deferred = DeferredEffects::default();
-        let joined = join_parked(tx, gateway, || self.submissions(), &mut deferred).await?;
-        deferred.write(tx).await?;
-        Ok(Some(FinishedCounts { applied: self.names.len() as u64, fenced: 0, joined }))
-    }
-
-    /// As [`join_parked`] takes them.
-    fn submissions(&self) -> String {
-        let times: HashMap<i64, i64> = self.times.values().flatten().copied().collect();
-        let rows = self.names.iter().map(|(name, id)| json!([name, id, 0, 1, null, times.get(id)]));
-        Value::Array(rows.collect()).to_string()
-    }
-}
-
-/// Puts the messages of deliveries that are queued or sent again back under claiming and upkeep.
-pub(crate) async fn reopen(tx: &mut Tx, deliveries: &[i64]) -> Result<()> {
-    if deliveries.is_empty() {
-        return Ok(());
-    }
-    let deliveries = json!(deliveries).to_string();
-    on_tx!(&mut *tx, conn, d => sqlx::query(REOPEN.of(d)).bind(deliveries).execute(conn).await?.rows_affected());
-    Ok(())
 }
 
 #[cfg(test)]

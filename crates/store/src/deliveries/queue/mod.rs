@@ -6,6 +6,7 @@ mod turns;
 
 use std::time::Duration;
 
+use klaroen_domain::delivery::DeliveryEvent;
 use klaroen_domain::id::{DeliveryId, MessageId};
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Timestamp;
@@ -13,6 +14,7 @@ use rand::Rng;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::deliveries::lifecycle::{self, Reason, Standing, Step};
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
 use crate::engine::hex;
 use crate::gateways::channels::ChannelName;
@@ -149,18 +151,6 @@ pub(crate) const LEASE: Sql = Sql::each(
      WHERE (SELECT pg_advisory_xact_lock($2)) IS NOT NULL
          AND state || '' = 'queued' AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
 );
-/// What may have rung before it was put back is not known to have been held back.
-pub(crate) const SUPPRESS: Sql = Sql::each(
-    "UPDATE deliveries SET
-         state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, attempt = attempt + 1, changed_at = $2,
-         reason = CASE WHEN in_doubt THEN reason END
-     WHERE state = 'queued' AND id IN (SELECT value FROM json_each($1))",
-    "UPDATE deliveries SET
-         state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, attempt = attempt + 1, changed_at = $2,
-         reason = CASE WHEN in_doubt THEN reason END
-     WHERE state || '' = 'queued' AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
-);
-
 /// A row of [`DUE`]: message, lane, priority.
 type DueMessage = (Uuid, i64, String);
 
@@ -354,8 +344,7 @@ impl Candidates {
 async fn lease(tx: &mut Tx, request: &ClaimRequest<'_>, leased: &[Leased], suppressed: &[i64]) -> Result<()> {
     let now = request.now.as_millis();
     if !suppressed.is_empty() {
-        on_tx!(&mut *tx, conn, d => sqlx::query(SUPPRESS.of(d))
-            .bind(json!(suppressed).to_string()).bind(now).execute(conn).await?.rows_affected());
+        suppress(tx, suppressed, request.now).await?;
     }
     if !leased.is_empty() {
         let ids: Vec<i64> = leased.iter().map(|leased| leased.id).collect();
@@ -367,6 +356,18 @@ async fn lease(tx: &mut Tx, request: &ClaimRequest<'_>, leased: &[Leased], suppr
             return Err(StoreError::Corrupt { table: "deliveries", column: "state" });
         }
     }
+    Ok(())
+}
+
+/// Takes out of the queue whom nothing may be sent to. What this claim has locked is locked already.
+async fn suppress(tx: &mut Tx, ids: &[i64], now: Timestamp) -> Result<()> {
+    let deliveries = Standing::take(tx, ids).await?;
+    let steps = deliveries.into_iter().map(|delivery| {
+        // Why an earlier attempt is in doubt still matters.
+        let reason = if delivery.life.in_doubt { Reason::Kept } else { Reason::Is(None) };
+        Step { reason, claims: 1, ..Step::new(delivery, DeliveryEvent::OptedOut, now) }
+    });
+    lifecycle::apply(tx, &steps.collect::<Vec<_>>()).await?;
     Ok(())
 }
 

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use klaroen_domain::delivery::DeliveryState;
 use serde_json::json;
 
 use super::IncomingReceipt;
+use crate::deliveries::lifecycle::counts_as_lost;
 use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::hex;
 use crate::{Result, StoreError};
@@ -84,9 +84,4 @@ pub(super) async fn known_references(
         .bind(json!(references).to_string()).fetch_all(conn).await?);
     lost.extend(known.iter().filter(|(_, state)| state.parse().is_ok_and(counts_as_lost)).map(|(id, _)| *id));
     Ok(known.into_iter().map(|(id, _)| id).collect())
-}
-
-/// Whether a receipt would be the first to say that the phone rang: it gets the follow-ups then.
-pub(super) const fn counts_as_lost(state: DeliveryState) -> bool {
-    !state.reached() && !state.waiting()
 }

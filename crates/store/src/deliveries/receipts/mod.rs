@@ -5,7 +5,7 @@ mod log;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use klaroen_domain::delivery::{DeliveryEvent, DeliveryState, Life, advance, merge_parts, stronger};
+use klaroen_domain::delivery::{DeliveryEvent, merge_parts, stronger};
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::incoming::Receipt;
 use klaroen_domain::outcome::{Failure, ProviderId, ReceiptStatus};
@@ -14,13 +14,11 @@ use serde_json::json;
 
 #[cfg(test)]
 pub(crate) use self::correlate::FIND;
-use self::correlate::counts_as_lost;
 #[cfg(test)]
 pub(crate) use self::log::INSERT_FOUND;
 use self::log::Log;
 use crate::deliveries::deferred::DeferredEffects;
-use crate::deliveries::doubts::{self, Resolution};
-use crate::deliveries::outcomes::reopen;
+use crate::deliveries::lifecycle::{self, Standing, Step};
 use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::lock::{self, ProviderIds};
 use crate::engine::seal::{Keys, Recipient};
@@ -73,15 +71,15 @@ pub struct ReceiptCounts {
     pub moved: u64,
 }
 
-/// How deliveries stand, as one JSON value; columns: id, state, parts.
+/// How deliveries stand, as one JSON value; columns: id, state, in doubt, parts.
 pub(crate) const DELIVERIES: Sql = Sql::each(
-    "SELECT json_group_array(json_array(d.id, d.state,
+    "SELECT json_group_array(json_array(d.id, d.state, d.in_doubt,
          COALESCE((SELECT MAX(s.parts) FROM submissions s WHERE s.delivery_id = d.id AND s.parts > 1), 1)))
      FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value",
     "WITH d AS (
-         SELECT id, state FROM deliveries
+         SELECT id, state, in_doubt FROM deliveries
          WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)) ORDER BY id FOR UPDATE)
-     SELECT COALESCE(json_agg(json_build_array(d.id, d.state,
+     SELECT COALESCE(json_agg(json_build_array(d.id, d.state, d.in_doubt::int,
          COALESCE((SELECT MAX(s.parts) FROM submissions s WHERE s.delivery_id = d.id AND s.parts > 1), 1))), '[]')::text
      FROM d",
 );
@@ -89,25 +87,6 @@ const PART_STATUSES: Sql =
     Sql::new("SELECT part, status FROM submissions WHERE delivery_id = $1 AND parts > 1 ORDER BY part");
 const SET_PART: Sql =
     Sql::new("UPDATE submissions SET status = $3 WHERE delivery_id = $1 AND part = $2 AND parts > 1");
-pub(crate) const MOVE: Sql = Sql::each(
-    "UPDATE deliveries SET state = $3, reason = COALESCE($4, reason), settle_at = NULL, changed_at = $5
-     WHERE state = $2 AND id IN (SELECT value FROM json_each($1))",
-    "UPDATE deliveries SET state = $3, reason = COALESCE($4, reason), settle_at = NULL, changed_at = $5
-     WHERE state || '' = $2 AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
-);
-/// A start that counted as lost rang after all: its phone is owed what was said since.
-const OWE_FOLLOW_UPS: Sql = Sql::each(
-    "UPDATE messages SET awaits_start = TRUE, settled = FALSE
-     WHERE kind IN ('update', 'end', 'retract') AND alert_id IN (
-         SELECT d.alert_id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value
-             JOIN messages s ON s.id = d.message_id AND s.kind = 'start' JOIN alerts a ON a.id = d.alert_id
-         WHERE messages.kind <> 'update' OR a.state IN ('active', 'expired'))",
-    "UPDATE messages SET awaits_start = TRUE, settled = FALSE
-     WHERE kind IN ('update', 'end', 'retract') AND alert_id IN (
-         SELECT d.alert_id FROM json_array_elements_text($1::json) AS j(value) JOIN deliveries d ON d.id = j.value::bigint
-             JOIN messages s ON s.id = d.message_id AND s.kind = 'start' JOIN alerts a ON a.id = d.alert_id
-         WHERE messages.kind <> 'update' OR a.state IN ('active', 'expired'))",
-);
 const ANY_PARKED: Sql =
     Sql::new("SELECT EXISTS (SELECT 1 FROM receipts WHERE gateway = $1 AND delivery_id IS NULL)");
 /// Parked receipts about the parts of a batch of submissions, whose JSON is that of the insert. In this order for the same
@@ -147,12 +126,9 @@ pub(crate) struct PartReceipt {
     pub(crate) at: i64,
 }
 
-/// From which state to which, why, and when.
-type Move<'a> = (&'static str, &'static str, Option<&'a str>, i64);
-
-/// A row of [`DELIVERIES`]: id, state, parts.
+/// A row of [`DELIVERIES`]: id, state, in doubt, parts.
 #[derive(serde::Deserialize)]
-struct Standing<'a>(i64, &'a str, i64);
+struct Row<'a>(i64, &'a str, u8, i64);
 
 #[derive(sqlx::FromRow)]
 struct ParkedRow {
@@ -274,61 +250,27 @@ pub(crate) async fn apply(
     let ids = json!(by_delivery.keys().collect::<Vec<_>>()).to_string();
     let rows: String =
         on_tx!(&mut *tx, conn, d => sqlx::query_scalar(DELIVERIES.of(d)).bind(ids).fetch_one(conn).await?);
-    let corrupt = || StoreError::Corrupt { table: "deliveries", column: "state" };
-    let rows: Vec<Standing<'_>> = serde_json::from_str(&rows).map_err(|_| corrupt())?;
-    // Most of a batch moves the same way, so it is a statement for each way, and a list of numbers.
-    let mut alike: BTreeMap<Move<'_>, Vec<i64>> = BTreeMap::new();
-    let (mut reopened, mut late_rings, mut settled) = (Vec::new(), Vec::new(), Vec::new());
-    let mut latest = 0;
-    for Standing(id, state, parts) in rows {
-        let state: DeliveryState = state.parse().map_err(|_| corrupt())?;
+    let rows: Vec<Row<'_>> = serde_json::from_str(&rows)
+        .map_err(|_| StoreError::Corrupt { table: "deliveries", column: "state" })?;
+    let mut steps = Vec::with_capacity(rows.len());
+    for Row(id, state, in_doubt, parts) in rows {
         let Some(of_this) = by_delivery.get(&id) else { continue };
-        // No receipt goes by a doubt.
-        let after =
-            |state, status| advance(Life { state, in_doubt: false }, DeliveryEvent::Receipt(status)).state;
-        let next = if parts > 1 {
-            match merged_parts(tx, id, of_this).await? {
-                Some(status) => after(state, status),
-                None => state,
-            }
+        let status = if parts > 1 {
+            merged_parts(tx, id, of_this).await?
         } else {
-            of_this.iter().fold(state, |s, r| after(s, r.status))
+            of_this.iter().map(|receipt| receipt.status).reduce(stronger)
         };
-        if next != state {
-            let error = of_this.iter().rev().find_map(|r| r.error.as_deref());
-            let reason = if next == DeliveryState::Undelivered { error } else { None };
-            let at = of_this.iter().map(|r| r.at).max().unwrap_or(0);
-            alike.entry((state.as_str(), next.as_str(), reason, at)).or_default().push(id);
-            if next == DeliveryState::Sent {
-                reopened.push(id);
-            }
-            // What waits in the queue and has a receipt was in doubt, and waits to be sent again.
-            if matches!(state, DeliveryState::Unknown | DeliveryState::Queued) {
-                settled.push(id);
-                latest = latest.max(at);
-            }
-            if next.reached() && counts_as_lost(state) {
-                late_rings.push(id);
-            }
-        }
+        let Some(status) = status else { continue };
+        let at = of_this.iter().map(|receipt| receipt.at).max().unwrap_or(0);
+        let delivery = Standing::new(id, state, in_doubt != 0)?;
+        let step = Step::new(delivery, DeliveryEvent::Receipt(status), Timestamp::from_millis(at));
+        let error = of_this.iter().rev().find_map(|receipt| receipt.error.as_deref());
+        steps.push(match error {
+            Some(error) if status == ReceiptStatus::Undelivered => step.because(error),
+            _ => step,
+        });
     }
-    let mut moved = 0;
-    for ((state, next, reason, at), ids) in alike {
-        moved += on_tx!(&mut *tx, conn, d => sqlx::query(MOVE.of(d))
-            .bind(json!(ids).to_string()).bind(state).bind(next).bind(reason).bind(at)
-            .execute(conn).await?.rows_affected());
-    }
-    let owe = (!late_rings.is_empty()).then(|| json!(late_rings).to_string());
-    if let Some(late_rings) = &owe {
-        // Those that were seen to be lost before they were locked have it by now.
-        lock::alerts_of(tx, late_rings).await?;
-        lock::messages_and_follow_ups(tx, &json!(reopened).to_string(), late_rings).await?;
-    }
-    reopen(tx, &reopened).await?;
-    doubts::settle(tx, &settled, Resolution::Receipt, Timestamp::from_millis(latest)).await?;
-    if let Some(late_rings) = owe {
-        on_tx!(&mut *tx, conn, d => sqlx::query(OWE_FOLLOW_UPS.of(d)).bind(late_rings).execute(conn).await?.rows_affected());
-    }
+    let moved = lifecycle::apply(tx, &steps).await?;
     for stopped in receipts.iter().filter(|r| r.error.as_deref() == Some(Failure::OPTED_OUT)) {
         deferred.stop_phone_of(stopped.delivery, Timestamp::from_millis(stopped.at));
     }

@@ -7,6 +7,7 @@ pub(crate) mod write;
 
 use std::collections::HashMap;
 
+use klaroen_domain::delivery::DeliveryEvent;
 use klaroen_domain::hours::WeeklyHours;
 use klaroen_domain::id::{OrganisationId, ParticipantId};
 use klaroen_domain::participant::{Language, ParticipantKind};
@@ -17,6 +18,7 @@ use klaroen_domain::time::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::deliveries::lifecycle;
 use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::lock::Lock;
 use crate::engine::seal::Recipient;
@@ -33,9 +35,11 @@ const ERASE: Sql =
     Sql::new("DELETE FROM participants WHERE organisation_id = $1 AND id = $2 RETURNING recipient");
 const SAME_NUMBER: Sql =
     Sql::new("SELECT id FROM participants WHERE organisation_id = $1 AND recipient = $2 ORDER BY id LIMIT 1");
-const SUPPRESS: Sql = Sql::new(
-    "UPDATE deliveries SET state = CASE WHEN in_doubt THEN 'unknown' ELSE 'suppressed' END, reason = 'erased', changed_at = $3
-     WHERE organisation_id = $1 AND recipient = $2 AND state = 'queued'",
+/// In the order of the ids, as everybody locks deliveries.
+const QUEUED: Sql = Sql::each(
+    "SELECT id, state, in_doubt FROM deliveries WHERE organisation_id = $1 AND recipient = $2 AND state = 'queued'",
+    "SELECT id, state, in_doubt FROM deliveries WHERE organisation_id = $1 AND recipient = $2 AND state = 'queued'
+     ORDER BY id FOR NO KEY UPDATE",
 );
 const HAND_OVER: Sql = Sql::new(
     "UPDATE deliveries SET participant_id = $3
@@ -172,15 +176,14 @@ impl Store {
         };
         let other: Option<Uuid> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(SAME_NUMBER.of(d))
             .bind(organisation.0).bind(&recipient).fetch_optional(conn).await?);
-        let suppressed = match other {
-            Some(other) => {
-                on_tx!(&mut tx, conn, d => sqlx::query(HAND_OVER.of(d))
-                    .bind(organisation.0).bind(&recipient).bind(other).bind(id.0).execute(conn).await?.rows_affected());
-                0
-            }
-            None => on_tx!(&mut tx, conn, d => sqlx::query(SUPPRESS.of(d))
-                .bind(organisation.0).bind(&recipient).bind(now.as_millis())
-                .execute(conn).await?.rows_affected()),
+        let suppressed = if let Some(other) = other {
+            on_tx!(&mut tx, conn, d => sqlx::query(HAND_OVER.of(d))
+                .bind(organisation.0).bind(&recipient).bind(other).bind(id.0).execute(conn).await?.rows_affected());
+            0
+        } else {
+            let queued: Vec<(i64, String, bool)> = on_tx!(&mut tx, conn, d => sqlx::query_as(QUEUED.of(d))
+                .bind(organisation.0).bind(&recipient).fetch_all(conn).await?);
+            lifecycle::apply_to_all(&mut tx, &queued, DeliveryEvent::Erased, "erased", now).await?
         };
         let detail = json!({ "suppressed": suppressed });
         audit::append(&mut tx, organisation, actor, "participant.erased", &id.to_string(), detail, now)
