@@ -18,7 +18,7 @@ mod tests;
 mod upkeep;
 
 pub use alerts::{fanout, incidents};
-pub use deliveries::{doubts, messages, outcomes, queue as claims, receipt_times, receipts, refusals};
+pub use deliveries::{messages, outcomes, queue as claims, receipt_times, receipts, refusals};
 pub use engine::connect::{Address, Store, StoreOptions};
 pub use engine::error::StoreError;
 pub use engine::{clock, seal};
@@ -26,6 +26,12 @@ pub use gateways::{callbacks, channels, gateway_tests, workers};
 pub use registry::{areas, export, groups, import, participants};
 pub use tenancy::{audit, idempotency, keys, organisations};
 pub use upkeep::{retention, sweep};
+
+/// Submits whose answer was lost, and what their providers say of them.
+pub mod doubts {
+    pub use crate::deliveries::doubts::{ASKED_WITHIN, DoubtCounts, Resolution};
+    pub use crate::deliveries::status_query::{Answered, Because, Doubt, Found};
+}
 
 /// The result of everything that asks the database.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -13,8 +13,6 @@ use serde_json::json;
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
 use crate::{Result, Store, StoreError};
 
-pub use crate::deliveries::status_query::{Answered, Because, Doubt, Found};
-
 /// How long after its time a doubt may wait for whoever asks the provider; then the policy decides.
 pub const ASKED_WITHIN: Duration = Duration::from_mins(1);
 

@@ -11,7 +11,7 @@ pub mod queue;
 pub mod receipt_times;
 pub mod receipts;
 pub mod refusals;
-mod status_query;
+pub mod status_query;
 mod views;
 
 pub use views::DeliveryView;

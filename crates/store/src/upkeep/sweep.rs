@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use crate::deliveries::deferred::DeferredEffects;
 use crate::deliveries::lost::ByPolicy;
-use crate::deliveries::receipts::{PartReceipt, apply, unpark};
+use crate::deliveries::receipts::parked::unpark;
+use crate::deliveries::receipts::{PartReceipt, apply};
 use crate::engine::db::{Sql, on_db, on_tx};
 use crate::tenancy::audit;
 use crate::{Actor, Result, Store, StoreError};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::IncomingReceipt;
+use super::incoming::IncomingReceipt;
 use crate::deliveries::lifecycle::counts_as_lost;
 use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::hex;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::IncomingReceipt;
+use super::incoming::IncomingReceipt;
 use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::hex;
 use crate::engine::json_object::object;

@@ -1,64 +1,33 @@
 //! Receipts: stored as they came, merged by `advance`, parked where their delivery is not known yet.
 
 mod correlate;
+pub(crate) mod incoming;
 mod log;
+pub(crate) mod parked;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use klaroen_domain::delivery::{DeliveryEvent, merge_parts, stronger};
 use klaroen_domain::id::DeliveryId;
-use klaroen_domain::incoming::Receipt;
-use klaroen_domain::outcome::{Failure, ProviderId, ReceiptStatus};
+use klaroen_domain::outcome::{Failure, ReceiptStatus};
 use klaroen_domain::time::Timestamp;
 use serde_json::json;
 
 #[cfg(test)]
 pub(crate) use self::correlate::FIND;
+pub use self::incoming::IncomingReceipt;
+pub(crate) use self::incoming::PartReceipt;
 #[cfg(test)]
 pub(crate) use self::log::INSERT_FOUND;
 use self::log::Log;
+#[cfg(test)]
+pub(crate) use self::parked::PARKED;
 use crate::deliveries::deferred::DeferredEffects;
 use crate::deliveries::lifecycle::{self, Standing, Step};
 use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::lock::{self, ProviderIds};
-use crate::engine::seal::{Keys, Recipient};
 use crate::gateways::gateway_tests;
 use crate::{Result, Store, StoreError};
-
-/// One receipt.
-#[derive(Clone, Debug, PartialEq)]
-pub struct IncomingReceipt {
-    /// The provider's id, canonical.
-    pub provider_id: ProviderId,
-    /// Our reference, where the provider echoes it: joins without the id.
-    pub delivery: Option<DeliveryId>,
-    /// What it says.
-    pub status: ReceiptStatus,
-    /// Error code, where there is one.
-    pub error: Option<String>,
-    /// Whose phone, where the receipt names it.
-    pub recipient: Option<Recipient>,
-    /// As it came, without addresses and text.
-    pub raw: String,
-    /// When it came.
-    pub received_at: Timestamp,
-}
-
-impl IncomingReceipt {
-    /// What a gateway read, as it is kept: the phone by its hash.
-    #[must_use]
-    pub fn of(receipt: Receipt, keys: &Keys, received_at: Timestamp) -> Self {
-        Self {
-            provider_id: receipt.provider_id,
-            delivery: receipt.reference.and_then(|reference| reference.delivery()),
-            status: receipt.status,
-            error: receipt.error,
-            recipient: receipt.recipient.map(|phone| keys.recipient(&phone)),
-            raw: receipt.raw,
-            received_at,
-        }
-    }
-}
 
 /// What a batch of receipts did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,58 +56,9 @@ const PART_STATUSES: Sql =
     Sql::new("SELECT part, status FROM submissions WHERE delivery_id = $1 AND parts > 1 ORDER BY part");
 const SET_PART: Sql =
     Sql::new("UPDATE submissions SET status = $3 WHERE delivery_id = $1 AND part = $2 AND parts > 1");
-const ANY_PARKED: Sql =
-    Sql::new("SELECT EXISTS (SELECT 1 FROM receipts WHERE gateway = $1 AND delivery_id IS NULL)");
-/// Parked receipts about the parts of a batch of submissions, whose JSON is that of the insert. In this order for the same
-/// reason.
-pub(crate) const PARKED: Sql = Sql::each(
-    "SELECT r.id, r.status, r.error, r.received_at, j.value ->> 1 AS delivery_id, j.value ->> 2 AS part
-     FROM json_each($1) j
-         CROSS JOIN receipts r ON r.gateway = $2 AND r.provider_id = j.value ->> 0 AND r.delivery_id IS NULL
-             AND r.received_at >= (j.value ->> 5) - 60000
-         CROSS JOIN deliveries d ON d.id = j.value ->> 1 AND (r.recipient IS NULL OR d.recipient = r.recipient)
-     ORDER BY r.id",
-    "SELECT r.id, r.status, r.error, r.received_at, (j.value ->> 1)::bigint AS delivery_id, (j.value ->> 2)::bigint AS part
-     FROM json_array_elements($1::json) AS j(value)
-         CROSS JOIN LATERAL (
-             SELECT * FROM receipts WHERE gateway = $2 AND provider_id = j.value ->> 0 AND delivery_id IS NULL
-                 AND received_at >= (j.value ->> 5)::bigint - 60000 OFFSET 0) r
-         JOIN deliveries d ON d.id = (j.value ->> 1)::bigint AND (r.recipient IS NULL OR d.recipient = r.recipient)
-     ORDER BY r.id",
-);
-const UNPARK: Sql = Sql::each(
-    "UPDATE receipts SET delivery_id = j.value ->> 1,
-         organisation_id = (SELECT organisation_id FROM deliveries d WHERE d.id = j.value ->> 1)
-     FROM json_each($1) j WHERE receipts.id = j.value ->> 0 AND receipts.delivery_id IS NULL",
-    "UPDATE receipts SET delivery_id = (j.value ->> 1)::bigint,
-         organisation_id = (SELECT organisation_id FROM deliveries d WHERE d.id = (j.value ->> 1)::bigint)
-     FROM json_array_elements($1::json) AS j(value)
-     WHERE receipts.id = (j.value ->> 0)::bigint AND receipts.delivery_id IS NULL",
-);
-
-/// What a receipt says about a part of a delivery.
-#[derive(Clone, Debug)]
-pub(crate) struct PartReceipt {
-    pub(crate) delivery: i64,
-    pub(crate) part: i64,
-    pub(crate) status: ReceiptStatus,
-    pub(crate) error: Option<String>,
-    pub(crate) at: i64,
-}
-
 /// A row of [`DELIVERIES`]: id, state, in doubt, parts.
 #[derive(serde::Deserialize)]
 struct Row<'a>(i64, &'a str, u8, i64);
-
-#[derive(sqlx::FromRow)]
-struct ParkedRow {
-    id: i64,
-    status: String,
-    error: Option<String>,
-    received_at: i64,
-    delivery_id: i64,
-    part: i64,
-}
 
 impl Store {
     /// Stores a batch and moves the deliveries, in one transaction. Of a long message every part must be delivered.
@@ -300,50 +220,17 @@ async fn merged_parts(
     Ok(merge_parts(&parts.into_values().collect::<Vec<_>>()))
 }
 
-/// Joins receipts that came before the answer to their submit. `submissions` gives the JSON of the insert, which is made only
-/// where something is parked.
+/// Joins receipts that came before the answer to their submit; gives how many. `submissions` gives the JSON of the insert, which
+/// is made only if something is parked.
 pub(crate) async fn join_parked(
     tx: &mut Tx,
     gateway: &str,
     submissions: impl FnOnce() -> String,
     deferred: &mut DeferredEffects,
 ) -> Result<u64> {
-    let parked: bool = on_tx!(&mut *tx, conn, d =>
-        sqlx::query_scalar(ANY_PARKED.of(d)).bind(gateway).fetch_one(conn).await?);
-    if !parked {
-        return Ok(0);
-    }
-    let rows: Vec<ParkedRow> = on_tx!(&mut *tx, conn, d => sqlx::query_as(PARKED.of(d))
-        .bind(submissions()).bind(gateway).fetch_all(conn).await?);
-    let owners: Vec<(i64, i64)> = rows.iter().map(|row| (row.id, row.delivery_id)).collect();
-    let receipts = rows
-        .into_iter()
-        .map(|row| {
-            Ok(PartReceipt {
-                delivery: row.delivery_id,
-                part: row.part,
-                status: row
-                    .status
-                    .parse()
-                    .map_err(|_| StoreError::Corrupt { table: "receipts", column: "status" })?,
-                error: row.error,
-                at: row.received_at,
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    unpark(tx, &owners).await?;
+    let receipts = parked::take(tx, gateway, submissions).await?;
     apply(tx, &receipts, deferred).await?;
     Ok(receipts.len() as u64)
-}
-
-/// Gives parked receipts `(receipt, delivery)` their delivery.
-pub(crate) async fn unpark(tx: &mut Tx, owners: &[(i64, i64)]) -> Result<()> {
-    if owners.is_empty() {
-        return Ok(());
-    }
-    let owners = json!(owners).to_string();
-    on_tx!(&mut *tx, conn, d => sqlx::query(UNPARK.of(d)).bind(owners).execute(conn).await?.rows_affected());
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ use std::time::Duration;
 use klaroen_domain::alert::Outcome;
 use klaroen_domain::hours::Zone;
 use klaroen_domain::id::{AlertId, KeyId};
+use klaroen_domain::outcome::ProviderId;
 use klaroen_domain::text::MessageText;
 use klaroen_test_databases::Engine;
 use sqlx::PgPool;

@@ -9,7 +9,8 @@ use klaroen_domain::time::Timestamp;
 use serde_json::json;
 
 use super::{GatewayTest, Row};
-use crate::deliveries::receipts::{self, IncomingReceipt};
+use crate::deliveries::receipts::incoming::IncomingReceipt;
+use crate::deliveries::receipts::parked;
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
 use crate::engine::hex;
 use crate::{Result, Store, StoreError};
@@ -178,7 +179,7 @@ impl Store {
             on_tx!(&mut tx, conn, d => sqlx::query_as(PARKED.of(d)).fetch_all(conn).await?);
         let owners: Vec<(i64, i64)> =
             parked.iter().map(|(id, .., number)| (*id, DeliveryId::of_test(*number).0)).collect();
-        receipts::unpark(&mut tx, &owners).await?;
+        parked::unpark(&mut tx, &owners).await?;
         for (_, status, error, at, number) in parked {
             let status =
                 status.parse().map_err(|_| StoreError::Corrupt { table: "receipts", column: "status" })?;

@@ -1,0 +1,53 @@
+//! Receipts as they come.
+
+use klaroen_domain::id::DeliveryId;
+use klaroen_domain::incoming::Receipt;
+use klaroen_domain::outcome::{ProviderId, ReceiptStatus};
+use klaroen_domain::time::Timestamp;
+
+use crate::engine::seal::{Keys, Recipient};
+
+/// One receipt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IncomingReceipt {
+    /// The provider's id, canonical.
+    pub provider_id: ProviderId,
+    /// Our reference, where the provider echoes it: joins without the id.
+    pub delivery: Option<DeliveryId>,
+    /// What it says.
+    pub status: ReceiptStatus,
+    /// Error code, where there is one.
+    pub error: Option<String>,
+    /// Whose phone, where the receipt names it.
+    pub recipient: Option<Recipient>,
+    /// As it came, without addresses and text.
+    pub raw: String,
+    /// When it came.
+    pub received_at: Timestamp,
+}
+
+impl IncomingReceipt {
+    /// What a gateway read, as it is kept: the phone by its hash.
+    #[must_use]
+    pub fn of(receipt: Receipt, keys: &Keys, received_at: Timestamp) -> Self {
+        Self {
+            provider_id: receipt.provider_id,
+            delivery: receipt.reference.and_then(|reference| reference.delivery()),
+            status: receipt.status,
+            error: receipt.error,
+            recipient: receipt.recipient.map(|phone| keys.recipient(&phone)),
+            raw: receipt.raw,
+            received_at,
+        }
+    }
+}
+
+/// What a receipt says about a part of a delivery.
+#[derive(Clone, Debug)]
+pub(crate) struct PartReceipt {
+    pub(crate) delivery: i64,
+    pub(crate) part: i64,
+    pub(crate) status: ReceiptStatus,
+    pub(crate) error: Option<String>,
+    pub(crate) at: i64,
+}
