@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use klaroen_gateway::Ack;
-use klaroen_store::receipts::{IncomingReceipt, ReceiptCounts};
+use klaroen_store::outcomes::Storing;
+use klaroen_store::receipts::IncomingReceipt;
 use tokio::sync::oneshot;
 
 use crate::events::EventReader;
@@ -27,17 +28,18 @@ impl EventReader {
             return;
         }
         let receipts = Arc::new(receipts);
-        let stored = match self.store_with_results(&receipts).await {
-            Some(counts) => Ok(counts),
-            None => match self.store.store_receipts(&self.gateway, &receipts).await {
-                // The provider would send them again, but decides when. If a commit was not confirmed, the receipts are
-                // stored twice and count once.
-                Err(error) if error.is_retryable() => {
-                    tracing::debug!(gateway = self.gateway, %error, "receipts not stored; retrying once");
-                    self.store.store_receipts(&self.gateway, &receipts).await
-                }
-                stored => stored,
-            },
+        let stored = match self.after_results(&receipts).await {
+            Some(storing) => storing.stored().await,
+            None => self.store.store_receipts(&self.gateway, &receipts).await,
+        };
+        let stored = match stored {
+            // The provider would send them again, but decides when. If a commit was not confirmed, the receipts are
+            // stored twice and count once.
+            Err(error) if error.is_retryable() => {
+                tracing::debug!(gateway = self.gateway, %error, "receipts not stored; retrying once");
+                self.store.store_receipts(&self.gateway, &receipts).await
+            }
+            stored => stored,
         };
         let verdict = match stored {
             Ok(counts) => {
@@ -54,10 +56,9 @@ impl EventReader {
         }
     }
 
-    /// Stores receipts together with results. Returns `None` if they must be stored separately: always on PostgreSQL,
-    /// and on SQLite if the common commit failed or took too long. If that commit succeeds later, the receipts are
-    /// stored twice and count once.
-    async fn store_with_results(&self, receipts: &Arc<Vec<IncomingReceipt>>) -> Option<ReceiptCounts> {
+    /// Waits until the results before these receipts are written; the receipts are then stored with them, or are next. Returns
+    /// `None` if that failed or took too long. If it succeeds later, the receipts are stored twice and count once.
+    async fn after_results(&self, receipts: &Arc<Vec<IncomingReceipt>>) -> Option<Storing> {
         let (stored, answer) = oneshot::channel();
         let batch = ReceiptBatch { receipts: Arc::clone(receipts), stored };
         let store = async {

@@ -1,7 +1,5 @@
 //! Writes the results of submits in batches, and repeats each batch until it is written. Receipts are written after the
-//! results before them, so that each finds the submit that it belongs to. SQLite writes both in one commit, which waits
-//! for the disk once instead of twice. On PostgreSQL the receipts return to their sender, which writes them while the
-//! next results are written.
+//! results before them, so that each finds the submit that it belongs to.
 
 pub(crate) mod batch_receiver;
 
@@ -12,8 +10,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use klaroen_domain::decide::Decision;
-use klaroen_store::outcomes::{Finished, FinishedCounts};
-use klaroen_store::receipts::{IncomingReceipt, ReceiptCounts};
+use klaroen_store::outcomes::{Finished, FinishedCounts, Recorded, Storing};
+use klaroen_store::receipts::IncomingReceipt;
 use klaroen_store::{Store, StoreError};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -29,12 +27,12 @@ const LAST: Duration = Duration::from_secs(2);
 /// How many ids a log line names.
 const NAMED: usize = 20;
 
-/// Receipts, and where to report that they are stored. If the sender is dropped without a report, they are not known to
-/// be stored, and whoever waits stores them.
+/// Receipts, and where to report that the results before them are written. If the sender is dropped without a report, the
+/// receipts must be stored without waiting for results.
 #[derive(Debug)]
 pub(crate) struct ReceiptBatch {
     pub(crate) receipts: Arc<Vec<IncomingReceipt>>,
-    pub(crate) stored: oneshot::Sender<ReceiptCounts>,
+    pub(crate) stored: oneshot::Sender<Storing>,
 }
 
 /// The task that writes results, and the channels to it.
@@ -115,11 +113,8 @@ impl From<StoreError> for WriteError {
     }
 }
 
-/// The counts of one written batch.
-type Recorded = (FinishedCounts, Option<ReceiptCounts>);
-
 /// Writes one batch: [`Store::record`], or a function of a test.
-type Write = dyn for<'a> Fn(&'a [Finished], &'a [IncomingReceipt]) -> BoxFuture<'a, Result<Recorded, WriteError>>
+type Write = dyn for<'a> Fn(&'a [Finished], &'a Arc<Vec<IncomingReceipt>>) -> BoxFuture<'a, Result<Recorded, WriteError>>
     + Send
     + Sync;
 
@@ -245,17 +240,14 @@ async fn write_batches(
     }
 }
 
-/// Writes results and receipts together. Returns whether the results were written: the receipts are then stored too, or
-/// their sender stores them. If not, the results are written separately and the receipts by their sender, so that
-/// neither delays the other.
+/// Writes results, and receipts after them. Returns whether the results were written. If not, the results are written
+/// separately and the receipts by their sender, so that neither delays the other.
 async fn write_together(results: &[Finished], receipt_batch: ReceiptBatch, write: &Write) -> bool {
     match write(results, &receipt_batch.receipts).await {
-        Ok((finished, receipts)) => {
+        Ok(Recorded { finished, receipts }) => {
             log_fenced(finished);
-            if let Some(receipts) = receipts
-                && receipt_batch.stored.send(receipts).is_err()
-            {
-                tracing::debug!("receipts stored, but their sender had stopped waiting");
+            if receipt_batch.stored.send(receipts).is_err() {
+                tracing::debug!("results written, but the sender of the receipts had stopped waiting");
             }
             true
         }
@@ -287,12 +279,12 @@ fn split_repeats(batch: &mut Vec<Finished>) -> Vec<Finished> {
 /// others, so a refused batch is written in halves until the row is alone.
 async fn write_all(batch: &[Finished], write: &Write, abandon: &CancellationToken) {
     let mut parts = vec![batch];
-    let mut wait = FIRST_WAIT;
+    let (mut wait, no_receipts) = (FIRST_WAIT, Arc::default());
     while let Some(part) = parts.pop() {
-        match write(part, &[]).await {
-            Ok((counts, _)) => {
+        match write(part, &no_receipts).await {
+            Ok(recorded) => {
                 wait = FIRST_WAIT;
-                log_fenced(counts);
+                log_fenced(recorded.finished);
             }
             Err(error @ WriteError::Retryable(_)) if !abandon.is_cancelled() => {
                 tracing::warn!(%error, rows = part.len(), "results not written; retrying");

@@ -3,6 +3,7 @@
 mod sent;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use klaroen_domain::decide::Decision;
 use klaroen_domain::id::{DeliveryId, OrganisationId};
@@ -51,6 +52,47 @@ pub struct FinishedCounts {
     pub joined: u64,
 }
 
+/// What [`Store::record`] wrote.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Of the results.
+    pub finished: FinishedCounts,
+    /// Of the receipts.
+    pub receipts: Storing,
+}
+
+/// Receipts whose results are written.
+#[derive(Debug)]
+#[must_use = "the receipts may not be stored before this is awaited"]
+pub struct Storing(Stored);
+
+#[derive(Debug)]
+enum Stored {
+    /// With the results.
+    Already(ReceiptCounts),
+    /// They are next.
+    Next { store: Box<Store>, gateway: String, receipts: Arc<Vec<IncomingReceipt>> },
+}
+
+impl Storing {
+    /// Once they are stored.
+    ///
+    /// # Errors
+    /// What the database says; none of them may be acknowledged then.
+    pub async fn stored(self) -> Result<ReceiptCounts> {
+        match self.0 {
+            Stored::Already(counts) => Ok(counts),
+            Stored::Next { store, gateway, receipts } => store.store_receipts(&gateway, &receipts).await,
+        }
+    }
+}
+
+impl From<ReceiptCounts> for Storing {
+    fn from(counts: ReceiptCounts) -> Self {
+        Self(Stored::Already(counts))
+    }
+}
+
 pub(crate) const CURRENT: Sql = Sql::each(
     "SELECT d.id, d.state, d.lease_token, d.in_doubt, d.organisation_id, d.message_id
      FROM json_each($1) j JOIN deliveries d ON d.id = j.value",
@@ -92,12 +134,13 @@ impl Store {
     /// # Errors
     /// What the database says; nothing of the batch is written then.
     pub async fn finish(&self, gateway: &str, batch: &[Finished]) -> Result<FinishedCounts> {
-        Ok(self.record(gateway, batch, &[]).await?.0)
+        Ok(self.record(gateway, batch, &Arc::default()).await?.finished)
     }
 
-    /// Writes what came of submits, and then receipts, and waits for the disk once: a receipt that came right after its answer
-    /// finds it. PostgreSQL does two things at once: there the receipts are left to whoever brought them, who has
-    /// [`Store::store_receipts`] while the next results are written here, and no counts of them are given.
+    /// Writes what came of submits, and then receipts, so that a receipt that came right after its answer finds it: on SQLite in
+    /// one transaction, which waits for the disk once; on PostgreSQL in two, of which the second is written by whoever awaits the
+    /// receipts, while the next results are written here. (One would not do there: both take [`ProviderIds`], the second perhaps
+    /// alone.)
     ///
     /// # Errors
     /// What the database says; nothing of either is written then, and no receipt may be acknowledged.
@@ -105,21 +148,25 @@ impl Store {
         &self,
         gateway: &str,
         results: &[Finished],
-        receipts: &[IncomingReceipt],
-    ) -> Result<(FinishedCounts, Option<ReceiptCounts>)> {
-        if self.is_shared() && results.is_empty() {
-            return Ok((FinishedCounts::default(), None));
+        receipts: &Arc<Vec<IncomingReceipt>>,
+    ) -> Result<Recorded> {
+        if self.is_shared() {
+            let mut finished = FinishedCounts::default();
+            if !results.is_empty() {
+                let (tx, counts) = self.finish_in(gateway, results).await?;
+                tx.commit().await?;
+                finished = counts;
+            }
+            let (store, gateway, receipts) =
+                (Box::new(self.clone()), gateway.to_owned(), Arc::clone(receipts));
+            return Ok(Recorded { finished, receipts: Storing(Stored::Next { store, gateway, receipts }) });
         }
         let (mut tx, finished) = self.finish_in(gateway, results).await?;
-        if self.is_shared() {
-            tx.commit().await?;
-            return Ok((finished, None));
-        }
         let mut deferred = DeferredEffects::default();
         let stored = receipts::store(&mut tx, gateway, receipts, &mut deferred).await?;
         deferred.write(&mut tx).await?;
         tx.commit().await?;
-        Ok((finished, Some(stored)))
+        Ok(Recorded { finished, receipts: stored.into() })
     }
 
     /// A transaction in which what came of submits is written.
