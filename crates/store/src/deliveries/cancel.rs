@@ -18,6 +18,8 @@ pub(crate) const PAGES_PER_SWEEP: usize = 10;
 
 /// A page of what a message has in the queue, locked: `$1` is the message, `$2` how many at most. Deliveries that another holds are
 /// passed over: they are being claimed, or are on the page of another process.
+///
+/// Two texts, because the page is locked before it becomes one value, and only PostgreSQL locks.
 pub(crate) const QUEUED: Sql = Sql::each(
     "SELECT json_group_array(json_array(id, state, in_doubt))
      FROM (SELECT id, state, in_doubt FROM deliveries WHERE message_id = $1 AND state = 'queued' LIMIT $2)",
@@ -99,7 +101,7 @@ async fn page(
     let page: String = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(which.of(d))
         .bind(message).bind(i64::try_from(limit).unwrap_or(i64::MAX)).fetch_one(conn).await?);
     let steps: Vec<Step<'_>> =
-        Standing::all(&page)?.into_iter().map(|delivery| Step::new(delivery, event, now)).collect();
+        Standing::page(&page)?.into_iter().map(|delivery| Step::new(delivery, event, now)).collect();
     lifecycle::apply(tx, &steps).await
 }
 

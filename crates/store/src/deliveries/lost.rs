@@ -8,6 +8,7 @@ use klaroen_domain::time::Timestamp;
 use crate::deliveries::doubts::ASKED_WITHIN;
 use crate::deliveries::lifecycle::{self, Standing, Step};
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::engine::sql::sql;
 use crate::{Result, Store};
 
 /// Doubts that one sweep takes.
@@ -15,30 +16,24 @@ const BATCH: i64 = 1_000;
 
 /// In the order of the ids, as who writes answers locks them. `$1`: the present moment; `$2`: the channel whose deliveries are lost
 /// whatever their leases say, or null for every one whose lease ran out.
-pub(crate) const LOST: Sql = Sql::each(
-    "SELECT d.id, d.state, d.in_doubt, m.priority FROM messages m CROSS JOIN deliveries d ON d.message_id = m.id
-     WHERE NOT m.settled AND d.state = 'sending' AND (d.channel = $2 OR ($2 IS NULL AND d.lease_until <= $1))",
-    "SELECT d.id, d.state, d.in_doubt, m.priority FROM messages m JOIN deliveries d ON d.message_id = m.id
-     WHERE NOT m.settled AND d.state = 'sending' AND (d.channel = $2 OR ($2 IS NULL AND d.lease_until <= $1))
-     ORDER BY d.id FOR NO KEY UPDATE OF d",
+///
+/// `CROSS JOIN` keeps the order of the loops in SQLite: few messages are open.
+pub(crate) const LOST: Sql = sql!(
+    "SELECT d.id, d.state, d.in_doubt, m.priority FROM messages m CROSS JOIN deliveries d
+     WHERE d.message_id = m.id AND NOT m.settled AND d.state = 'sending'
+         AND (d.channel = $2 OR ($2 IS NULL AND d.lease_until <= $1))
+     ORDER BY d.id {lock(d)}"
 );
 /// Due for the policy, locked: after their time, and if the provider can be asked, once it was asked in vain or nobody asks
 /// (`$3`). What another settles at this moment is passed over.
-const UNSETTLED: Sql = Sql::each(
+const UNSETTLED: Sql = sql!(
     "SELECT d.id, d.state, d.in_doubt, m.priority, m.expires_at > $1 AND COALESCE(a.state = 'active', TRUE)
      FROM deliveries d JOIN messages m ON m.id = d.message_id LEFT JOIN alerts a ON a.id = d.alert_id
      WHERE d.state = 'unknown' AND d.settle_at IS NOT NULL AND d.settle_at <= $1
          AND (d.settle_at <= $3 OR NOT EXISTS (
              SELECT 1 FROM doubts x JOIN channels c ON c.gateway = x.gateway AND c.can_be_asked
              WHERE x.delivery_id = d.id AND x.lease_token = d.lease_token AND x.ask_at IS NOT NULL))
-     LIMIT $2",
-    "SELECT d.id, d.state, d.in_doubt, m.priority, m.expires_at > $1 AND COALESCE(a.state = 'active', TRUE)
-     FROM deliveries d JOIN messages m ON m.id = d.message_id LEFT JOIN alerts a ON a.id = d.alert_id
-     WHERE d.state = 'unknown' AND d.settle_at IS NOT NULL AND d.settle_at <= $1
-         AND (d.settle_at <= $3 OR NOT EXISTS (
-             SELECT 1 FROM doubts x JOIN channels c ON c.gateway = x.gateway AND c.can_be_asked
-             WHERE x.delivery_id = d.id AND x.lease_token = d.lease_token AND x.ask_at IS NOT NULL))
-     LIMIT $2 FOR NO KEY UPDATE OF d SKIP LOCKED",
+     LIMIT $2 {lock_skip(d)}"
 );
 
 /// A row of [`LOST`]: id, state, in doubt, priority.

@@ -96,7 +96,7 @@ pub(crate) const OPEN: Sql = Sql::new(
      ORDER BY r.message_id, r.gateway",
 );
 /// A page of what nobody is left to take, locked. `$2`: the countries for which somebody is left; `$3`: how many at most. See
-/// [`crate::deliveries::cancel`] for why it is page by page, and how.
+/// [`crate::deliveries::cancel`] for why it is page by page, and how, and why it has two texts.
 pub(crate) const LEFT: Sql = Sql::each(
     "SELECT json_group_array(json_array(id, state, in_doubt)) FROM (
          SELECT d.id, d.state, d.in_doubt FROM deliveries d WHERE d.message_id = $1 AND d.state = 'queued'
@@ -360,7 +360,7 @@ impl Store {
             .bind(message).bind(json!(countries).to_string()).bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
             .fetch_one(conn).await?);
         let refused = |delivery| Step::new(delivery, DeliveryEvent::RefusedByAll, now).because(REASON);
-        let steps: Vec<Step<'_>> = Standing::all(&page)?.into_iter().map(refused).collect();
+        let steps: Vec<Step<'_>> = Standing::page(&page)?.into_iter().map(refused).collect();
         let failed = lifecycle::apply(&mut tx, &steps).await?;
         if failed > 0 {
             let detail = json!({"alert": alert, "deliveries": failed});

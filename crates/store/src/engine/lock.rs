@@ -7,6 +7,10 @@
 //! Two that take several take them in one order: the replay key of a callback, [`ProviderIds`], an alert's row, deliveries by
 //! their ids, messages by their ids, then those of [`Lock`] as they stand there, with [`OptOuts`] behind the numbers. The audit
 //! chain is the last, because everybody waits for it. What is found in another order is kept for the end: see `deliveries::deferred`.
+//!
+//! Whoever changes how deliveries stand has their rows first: `deliveries::lifecycle` then takes messages and doubts in this order.
+//! Pages of upkeep, the policy and a STOP pass over deliveries that another has (`SKIP LOCKED`), so they wait for nobody there,
+//! whatever they hold; what they pass over is left to the next page, the next sweep or the claim.
 
 use klaroen_domain::id::OrganisationId;
 use sha2::{Digest, Sha256};

@@ -51,6 +51,7 @@ const FRAGMENTS: &[Fragment] = &[
     ("lock", 0, "", "FOR NO KEY UPDATE"),
     ("lock", 1, "", "FOR NO KEY UPDATE OF %1"),
     ("lock_skip", 0, "", "FOR NO KEY UPDATE SKIP LOCKED"),
+    ("lock_skip", 1, "", "FOR NO KEY UPDATE OF %1 SKIP LOCKED"),
     // A few characters for one engine alone.
     ("sqlite", 1, "%1", ""),
     ("postgres", 1, "", "%1"),
@@ -80,7 +81,7 @@ const FRAGMENTS: &[Fragment] = &[
 /// | `{int(x)}`, `{uuid(x)}`, `{blob(x)}` | the text `x`, such as `j.value`, as what it stands for |
 /// | `{list(x)}` | a JSON array of the `x` of all rows |
 /// | `{lock}`, `{lock(d)}` | at the end of a `SELECT`: the rows (of the table `d`) are locked until the transaction ends |
-/// | `{lock_skip}` | the same, and rows that another transaction has locked are left out |
+/// | `{lock_skip}`, `{lock_skip(d)}` | the same, and rows that another transaction has locked are left out |
 /// | `{sqlite(x)}`, `{postgres(x)}` | `x` for this engine, nothing for the other; a comment says why |
 ///
 /// SQLite wants a `WHERE` between a table of JSON and `ON CONFLICT`: write `WHERE true`. If SQLite must keep an order of loops, write

@@ -14,12 +14,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::deliveries::deferred::{DeferredEffects, Entry};
-use crate::deliveries::lifecycle;
+use crate::deliveries::lifecycle::{self, StandingRow};
 use crate::deliveries::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
 use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::hex;
 use crate::engine::lock::{Lock, OptOuts};
 use crate::engine::seal::Recipient;
+use crate::engine::sql::sql;
 use crate::replies::views::{AutoReply, AutoReplyTexts, IncomingReply, ReplyState, ReplyStored, text_row};
 use crate::{Result, Store, StoreError};
 
@@ -59,10 +60,8 @@ const MARK_PLACES: Sql = Sql::new(
 );
 /// `state || ''`: by the index of recipients, and not by that of all that is queued. Who has this holds the opt-outs, for which
 /// others wait that hold deliveries: what is locked is passed over, and the claim that comes to it finds the opt-out.
-pub(crate) const QUEUED: Sql = Sql::each(
-    "SELECT id, state, in_doubt FROM deliveries WHERE recipient = $1 AND state || '' = 'queued' AND lane > 0",
-    "SELECT id, state, in_doubt FROM deliveries WHERE recipient = $1 AND state || '' = 'queued' AND lane > 0
-     FOR NO KEY UPDATE SKIP LOCKED",
+pub(crate) const QUEUED: Sql = sql!(
+    "SELECT id, state, in_doubt FROM deliveries WHERE recipient = $1 AND state || '' = 'queued' AND lane > 0 {lock_skip}"
 );
 const SERVICE_MESSAGE: Sql = Sql::new(
     "SELECT id FROM messages
@@ -253,7 +252,7 @@ async fn obey(
             let new = on_tx!(&mut *tx, conn, d => sqlx::query(OPT_OUT.of(d))
                 .bind(recipient).bind(organisation).bind(now.as_millis()).execute(conn).await?.rows_affected());
             mark_places(tx, recipient, true).await?;
-            let queued: Vec<(i64, String, bool)> = on_tx!(&mut *tx, conn, d =>
+            let queued: Vec<StandingRow> = on_tx!(&mut *tx, conn, d =>
                 sqlx::query_as(QUEUED.of(d)).bind(recipient).fetch_all(conn).await?);
             let suppressed =
                 lifecycle::apply_to_all(tx, &queued, DeliveryEvent::OptedOut, "opted_out", now).await?;

@@ -22,16 +22,15 @@ use self::write::Move;
 pub(crate) use self::write::{APPLY, MOVE};
 use crate::deliveries::doubts::Resolution;
 use crate::engine::db::{Sql, Tx, on_tx};
+use crate::engine::sql::sql;
 use crate::{Result, StoreError};
 
-/// In the order of the ids; as one JSON value, because a row each would be most of the work. Columns: id, state, in doubt.
-pub(crate) const STANDING: Sql = Sql::each(
-    "SELECT json_group_array(json_array(d.id, d.state, d.in_doubt)) FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value",
-    "WITH d AS (
-         SELECT id, state, in_doubt FROM deliveries
-         WHERE id IN (SELECT value::bigint FROM json_array_elements_text($1::json)) ORDER BY id FOR NO KEY UPDATE)
-     SELECT COALESCE(json_agg(json_build_array(d.id, d.state, d.in_doubt::int)), '[]')::text FROM d",
-);
+/// In the order of the ids.
+pub(crate) const STANDING: Sql =
+    sql!("SELECT id, state, in_doubt FROM deliveries WHERE id IN {ints($1)} ORDER BY id {lock}");
+
+/// How a delivery stands, as it is read: id, state, in doubt.
+pub(crate) type StandingRow = (i64, String, bool);
 
 /// A delivery as it stands, while its row is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +45,8 @@ impl Standing {
         Ok(Self { id, life: Life { state, in_doubt } })
     }
 
-    /// All of a JSON array of `[id, state, in doubt]`, the last as a number.
-    pub(crate) fn all(rows: &str) -> Result<Vec<Self>> {
+    /// All of a page, which is a JSON array of `[id, state, in doubt]`, the last as a number: a row each would be most of the work.
+    pub(crate) fn page(rows: &str) -> Result<Vec<Self>> {
         let rows: Vec<(i64, &str, u8)> = serde_json::from_str(rows).map_err(|_| CORRUPT)?;
         rows.into_iter().map(|(id, state, in_doubt)| Self::new(id, state, in_doubt != 0)).collect()
     }
@@ -55,9 +54,9 @@ impl Standing {
     /// Locks these deliveries in the order of their ids and reads how each stands.
     pub(crate) async fn take(tx: &mut Tx, ids: &[i64]) -> Result<Vec<Self>> {
         let ids = json!(ids).to_string();
-        let rows: String =
-            on_tx!(tx, conn, d => sqlx::query_scalar(STANDING.of(d)).bind(ids).fetch_one(conn).await?);
-        Self::all(&rows)
+        let rows: Vec<StandingRow> =
+            on_tx!(tx, conn, d => sqlx::query_as(STANDING.of(d)).bind(ids).fetch_all(conn).await?);
+        rows.iter().map(|(id, state, in_doubt)| Self::new(*id, state, *in_doubt)).collect()
     }
 }
 
@@ -185,10 +184,10 @@ pub(crate) async fn apply(tx: &mut Tx, steps: &[Step<'_>]) -> Result<u64> {
     Ok(written)
 }
 
-/// The same for rows of `(id, state, in doubt)` to which one thing happened, for one reason.
+/// The same for deliveries to which one thing happened, for one reason.
 pub(crate) async fn apply_to_all(
     tx: &mut Tx,
-    rows: &[(i64, String, bool)],
+    rows: &[StandingRow],
     event: DeliveryEvent,
     reason: &str,
     now: Timestamp,

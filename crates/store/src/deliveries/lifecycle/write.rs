@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use super::{Answer, CORRUPT, Reason, Step};
 use crate::Result;
 use crate::engine::db::{Sql, Tx, on_tx};
+use crate::engine::sql::sql;
 
 /// Deliveries that move alike.
 ///
-/// `state || ''` keeps PostgreSQL from reading the index of what is queued (see `LEASE` of the queue); `ARRAY` makes it look each one
-/// up, whatever it thinks of how many they are.
+/// Two texts, because PostgreSQL has to be told how: `state || ''` keeps it from reading the index of what is queued (see
+/// `LEASE` of the queue), and `ARRAY` makes it look each one up, whatever it thinks of how many they are.
 pub(crate) const MOVE: Sql = Sql::each(
     "UPDATE deliveries SET state = $3, in_doubt = $4, reason = CASE WHEN $5 THEN reason ELSE $6 END, settle_at = $7,
          due_at = COALESCE($8, due_at), attempt = attempt + $9, changed_at = $10
@@ -23,31 +24,19 @@ pub(crate) const MOVE: Sql = Sql::each(
 /// Answers to attempts. Columns of the JSON: id, old state, new state, lease token, due, retries to add, settle, segments, sent,
 /// reason, now, handed over by, whether the reason is kept. No answer begins a doubt about an attempt before it, or ends one, so
 /// `in_doubt` stays.
-pub(crate) const APPLY: Sql = Sql::each(
+pub(crate) const APPLY: Sql = sql!(
     "UPDATE deliveries SET
          state = j.value ->> 2,
-         due_at = COALESCE(j.value ->> 4, due_at),
-         retries = retries + (j.value ->> 5),
-         settle_at = j.value ->> 6,
-         segments = COALESCE(j.value ->> 7, segments),
-         sent_at = COALESCE(j.value ->> 8, sent_at),
-         reason = CASE WHEN j.value ->> 12 THEN reason ELSE j.value ->> 9 END,
-         changed_at = j.value ->> 10,
+         due_at = COALESCE({int(j, 4)}, due_at),
+         retries = retries + ({int(j, 5)}),
+         settle_at = {int(j, 6)},
+         segments = COALESCE({int(j, 7)}, segments),
+         sent_at = COALESCE({int(j, 8)}, sent_at),
+         reason = CASE WHEN {bool(j, 12)} THEN reason ELSE j.value ->> 9 END,
+         changed_at = {int(j, 10)},
          handed_by = j.value ->> 11
-     FROM json_each($1) j
-     WHERE deliveries.id = j.value ->> 0 AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = j.value ->> 3",
-    "UPDATE deliveries SET
-         state = j.value ->> 2,
-         due_at = COALESCE((j.value ->> 4)::bigint, due_at),
-         retries = retries + (j.value ->> 5)::bigint,
-         settle_at = (j.value ->> 6)::bigint,
-         segments = COALESCE((j.value ->> 7)::bigint, segments),
-         sent_at = COALESCE((j.value ->> 8)::bigint, sent_at),
-         reason = CASE WHEN (j.value ->> 12)::boolean THEN reason ELSE j.value ->> 9 END,
-         changed_at = (j.value ->> 10)::bigint,
-         handed_by = j.value ->> 11
-     FROM json_array_elements($1::json) AS j(value)
-     WHERE deliveries.id = (j.value ->> 0)::bigint AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = (j.value ->> 3)::bigint",
+     FROM {rows($1)} j
+     WHERE deliveries.id = {int(j, 0)} AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = {int(j, 3)}"
 );
 
 /// What deliveries that move alike have in common.

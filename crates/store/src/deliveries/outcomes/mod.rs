@@ -22,6 +22,7 @@ use crate::deliveries::receipts::{self, IncomingReceipt, ReceiptCounts, join_par
 use crate::deliveries::refusals::{self, RefusedDelivery};
 use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::lock::{self, ProviderIds};
+use crate::engine::sql::sql;
 use crate::{Result, Store};
 
 /// What came of one attempt.
@@ -78,7 +79,7 @@ impl Storing {
     /// Once they are stored.
     ///
     /// # Errors
-    /// What the database says; none of them may be acknowledged then.
+    /// If the database fails; none of them may be acknowledged then.
     pub async fn stored(self) -> Result<ReceiptCounts> {
         match self.0 {
             Stored::Already(counts) => Ok(counts),
@@ -100,16 +101,11 @@ pub(crate) const CURRENT: Sql = Sql::each(
      FROM deliveries d WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($1::json))
      ORDER BY d.id FOR UPDATE OF d",
 );
-const SUBMITTED: Sql = Sql::each(
+const SUBMITTED: Sql = sql!(
     "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
-     SELECT $2, j.value ->> 0, j.value ->> 1, j.value ->> 2, j.value ->> 3, unhex(j.value ->> 4), NULL, j.value ->> 5
-     FROM json_each($1) j WHERE true
-     ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
-    "INSERT INTO submissions (gateway, provider_id, delivery_id, part, parts, organisation_id, status, submitted_at)
-     SELECT $2, j.value ->> 0, (j.value ->> 1)::bigint, (j.value ->> 2)::bigint, (j.value ->> 3)::bigint,
-         (j.value ->> 4)::uuid, NULL, (j.value ->> 5)::bigint
-     FROM json_array_elements($1::json) AS j(value)
-     ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING",
+     SELECT $2, j.value ->> 0, {int(j, 1)}, {int(j, 2)}, {int(j, 3)}, {uuid(j, 4)}, NULL, {int(j, 5)}
+     FROM {rows($1)} j WHERE true
+     ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING"
 );
 
 #[derive(sqlx::FromRow)]
@@ -143,7 +139,7 @@ impl Store {
     /// alone.)
     ///
     /// # Errors
-    /// What the database says; nothing of either is written then, and no receipt may be acknowledged.
+    /// If the database fails; nothing of either is written then, and no receipt may be acknowledged.
     pub async fn record(
         &self,
         gateway: &str,

@@ -18,10 +18,11 @@ use klaroen_domain::time::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::deliveries::lifecycle;
+use crate::deliveries::lifecycle::{self, StandingRow};
 use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::lock::Lock;
 use crate::engine::seal::Recipient;
+use crate::engine::sql::sql;
 use crate::registry::groups;
 use crate::tenancy::audit;
 use crate::{Actor, Result, Store};
@@ -36,10 +37,9 @@ const ERASE: Sql =
 const SAME_NUMBER: Sql =
     Sql::new("SELECT id FROM participants WHERE organisation_id = $1 AND recipient = $2 ORDER BY id LIMIT 1");
 /// In the order of the ids, as everybody locks deliveries.
-const QUEUED: Sql = Sql::each(
-    "SELECT id, state, in_doubt FROM deliveries WHERE organisation_id = $1 AND recipient = $2 AND state = 'queued'",
+const QUEUED: Sql = sql!(
     "SELECT id, state, in_doubt FROM deliveries WHERE organisation_id = $1 AND recipient = $2 AND state = 'queued'
-     ORDER BY id FOR NO KEY UPDATE",
+     ORDER BY id {lock}"
 );
 const HAND_OVER: Sql = Sql::new(
     "UPDATE deliveries SET participant_id = $3
@@ -181,7 +181,7 @@ impl Store {
                 .bind(organisation.0).bind(&recipient).bind(other).bind(id.0).execute(conn).await?.rows_affected());
             0
         } else {
-            let queued: Vec<(i64, String, bool)> = on_tx!(&mut tx, conn, d => sqlx::query_as(QUEUED.of(d))
+            let queued: Vec<StandingRow> = on_tx!(&mut tx, conn, d => sqlx::query_as(QUEUED.of(d))
                 .bind(organisation.0).bind(&recipient).fetch_all(conn).await?);
             lifecycle::apply_to_all(&mut tx, &queued, DeliveryEvent::Erased, "erased", now).await?
         };
