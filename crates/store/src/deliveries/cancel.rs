@@ -46,17 +46,13 @@ const UNHEARD: Sql = Sql::new(
     "SELECT m.id FROM messages m WHERE NOT m.settled AND m.expires_at <= $1
          AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'sent' LIMIT 1 OFFSET 0)",
 );
-/// What an alert that was closed has no more use for: starts and updates, and what was said of its withdrawal once it was ended.
-const VOID: Sql = Sql::new(
-    "SELECT m.id FROM messages m JOIN alerts a ON a.id = m.alert_id
-     WHERE m.alert_id = $1 AND NOT m.settled AND ((m.kind IN ('start', 'update') AND a.state IN ('ended', 'cancelled'))
-         OR (m.kind = 'retract' AND a.state = 'ended'))
-     ORDER BY m.id",
+/// The messages of an alert that were closed with it.
+const CLOSED: Sql = Sql::new(
+    "SELECT m.id FROM messages m WHERE m.alert_id = $1 AND NOT m.settled AND NOT m.open ORDER BY m.id",
 );
-const ALERTS_WITH_VOID: Sql = Sql::new(
-    "SELECT DISTINCT m.alert_id FROM messages m JOIN alerts a ON a.id = m.alert_id
-     WHERE NOT m.settled AND ((m.kind IN ('start', 'update') AND a.state IN ('ended', 'cancelled'))
-         OR (m.kind = 'retract' AND a.state = 'ended'))
+const ALERTS_WITH_CLOSED: Sql = Sql::new(
+    "SELECT DISTINCT m.alert_id FROM messages m
+     WHERE NOT m.settled AND NOT m.open AND m.alert_id IS NOT NULL
          AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' LIMIT 1 OFFSET 0)",
 );
 /// One who cancels at a time: otherwise a page would look like the last because another holds the rest.
@@ -76,10 +72,10 @@ const CANCELLED: Sql = Sql::new(
 /// Cancels a page of what a closed alert has in the queue; gives how many. Fewer than [`PAGE`]: nothing is left but what is being
 /// claimed at this moment. The alert is locked.
 pub(crate) async fn cancel_page(tx: &mut Tx, alert: AlertId, now: Timestamp) -> Result<u64> {
-    let void: Vec<Uuid> =
-        on_tx!(&mut *tx, conn, d => sqlx::query_scalar(VOID.of(d)).bind(alert.0).fetch_all(conn).await?);
+    let closed: Vec<Uuid> =
+        on_tx!(&mut *tx, conn, d => sqlx::query_scalar(CLOSED.of(d)).bind(alert.0).fetch_all(conn).await?);
     let mut cancelled = 0;
-    for message in void {
+    for message in closed {
         let left = PAGE as u64 - cancelled;
         if left == 0 {
             break;
@@ -134,9 +130,9 @@ impl Store {
     }
 
     /// Cancels what was put back after its alert was closed, and what a crash left of a change.
-    pub(crate) async fn cancel_void(&self, now: Timestamp) -> Result<u64> {
+    pub(crate) async fn cancel_closed(&self, now: Timestamp) -> Result<u64> {
         let alerts: Vec<Uuid> = on_db!(read self.db, pool, d =>
-            sqlx::query_scalar(ALERTS_WITH_VOID.of(d)).fetch_all(pool).await?);
+            sqlx::query_scalar(ALERTS_WITH_CLOSED.of(d)).fetch_all(pool).await?);
         let mut cancelled = 0;
         let mut pages = 0;
         for alert in alerts {

@@ -27,8 +27,8 @@ pub(crate) const LOST: Sql = sql!(
 /// Due for the policy, locked: after their time, and if the provider can be asked, once it was asked in vain or nobody asks
 /// (`$3`). What another settles at this moment is passed over.
 const UNSETTLED: Sql = sql!(
-    "SELECT d.id, d.state, d.in_doubt, m.priority, m.expires_at > $1 AND COALESCE(a.state = 'active', TRUE)
-     FROM deliveries d JOIN messages m ON m.id = d.message_id LEFT JOIN alerts a ON a.id = d.alert_id
+    "SELECT d.id, d.state, d.in_doubt, m.priority, m.expires_at > $1 AND m.open AND m.kind NOT IN ('end', 'retract')
+     FROM deliveries d JOIN messages m ON m.id = d.message_id
      WHERE d.state = 'unknown' AND d.settle_at IS NOT NULL AND d.settle_at <= $1
          AND (d.settle_at <= $3 OR NOT EXISTS (
              SELECT 1 FROM doubts x JOIN channels c ON c.gateway = x.gateway AND c.can_be_asked
@@ -38,7 +38,7 @@ const UNSETTLED: Sql = sql!(
 
 /// A row of [`LOST`]: id, state, in doubt, priority.
 type LostRow = (i64, String, bool, String);
-/// A row of [`UNSETTLED`]: the same, and whether its alert runs.
+/// A row of [`UNSETTLED`]: the same, and whether it may be sent once more: a closing word, which somebody may have heard already, may not.
 type UnsettledRow = (i64, String, bool, String, bool);
 
 /// Puts in doubt what a channel had in flight, or, without one, whatever has outlived its lease; gives how many that was.

@@ -70,7 +70,7 @@ pub(crate) const SENT_TIMES_OF: Sql = Sql::each(
 );
 /// On PostgreSQL also where it is not settled: this statement does not see what another transaction has just settled, but waits
 /// for it.
-const REOPEN: Sql = Sql::each(
+const UNSETTLE: Sql = Sql::each(
     "UPDATE messages SET settled = FALSE
      WHERE settled AND id IN (SELECT d.message_id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value)",
     "UPDATE messages SET settled = FALSE
@@ -81,18 +81,12 @@ const REOPEN: Sql = Sql::each(
          ORDER BY m.id FOR NO KEY UPDATE)",
 );
 
-/// A start that counted as lost rang after all: its phone is owed what was said since.
-const OWE_FOLLOW_UPS: Sql = Sql::each(
+/// A start that counted as lost rang after all: its phone is owed what was said since and still may leave.
+const OWE_FOLLOW_UPS: Sql = sql!(
     "UPDATE messages SET awaits_start = TRUE, settled = FALSE
-     WHERE kind IN ('update', 'end', 'retract') AND alert_id IN (
-         SELECT d.alert_id FROM json_each($1) j CROSS JOIN deliveries d ON d.id = j.value
-             JOIN messages s ON s.id = d.message_id AND s.kind = 'start' JOIN alerts a ON a.id = d.alert_id
-         WHERE messages.kind <> 'update' OR a.state IN ('active', 'expired'))",
-    "UPDATE messages SET awaits_start = TRUE, settled = FALSE
-     WHERE kind IN ('update', 'end', 'retract') AND alert_id IN (
-         SELECT d.alert_id FROM json_array_elements_text($1::json) AS j(value) JOIN deliveries d ON d.id = j.value::bigint
-             JOIN messages s ON s.id = d.message_id AND s.kind = 'start' JOIN alerts a ON a.id = d.alert_id
-         WHERE messages.kind <> 'update' OR a.state IN ('active', 'expired'))",
+     WHERE open AND kind IN ('update', 'end', 'retract') AND alert_id IN (
+         SELECT d.alert_id FROM deliveries d JOIN messages s ON s.id = d.message_id AND s.kind = 'start'
+         WHERE d.id IN {ints($1)})"
 );
 
 type MessageRow = (Uuid, Option<Uuid>, String, String, i64, String);
@@ -154,14 +148,14 @@ pub(crate) async fn count_more(tx: &mut Tx, message: MessageId, added: u64) -> R
     Ok(())
 }
 
-/// Notes when these deliveries were sent; their messages are open, because receipts may come. A JSON array, as in what follows.
+/// Notes when these deliveries were sent. Their messages are not settled, because receipts may come. A JSON array, as in what follows.
 pub(crate) async fn note_sent(tx: &mut Tx, deliveries: &str) -> Result<()> {
     of_deliveries(tx, SENT_TIMES_OF, deliveries).await
 }
 
 /// Puts the messages of deliveries that are queued or sent again back under claiming and upkeep.
-pub(crate) async fn reopen(tx: &mut Tx, deliveries: &str) -> Result<()> {
-    of_deliveries(tx, REOPEN, deliveries).await
+pub(crate) async fn unsettle(tx: &mut Tx, deliveries: &str) -> Result<()> {
+    of_deliveries(tx, UNSETTLE, deliveries).await
 }
 
 /// The phones of these deliveries rang after all: they get the follow-ups of their alerts.

@@ -125,10 +125,10 @@ const ASK: Sql = Sql::each(
 const ASKED: Sql = Sql::new(
     "SELECT x.delivery_id, x.lease_token, x.lost_at, x.unanswered, x.missed_at, x.resent, d.message_id, d.participant_id,
          p.phone, m.priority, m.created_at, d.lease_until,
-         m.expires_at > $3 AND COALESCE(a.state = 'active' OR m.kind IN ('end', 'retract'), TRUE)
+         m.expires_at > $3 AND m.open
              AND (d.lane = 0 OR NOT EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient)) AS may_ring
      FROM doubts x JOIN deliveries d ON d.id = x.delivery_id AND d.lease_token = x.lease_token
-         JOIN messages m ON m.id = d.message_id LEFT JOIN alerts a ON a.id = m.alert_id
+         JOIN messages m ON m.id = d.message_id
          LEFT JOIN participants p ON p.id = d.participant_id AND p.recipient = d.recipient
      WHERE x.gateway = $1 AND x.ask_at IS NOT NULL AND x.asker = $2 AND d.state = 'unknown' AND d.settle_at IS NOT NULL
      ORDER BY x.delivery_id",

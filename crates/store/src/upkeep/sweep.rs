@@ -165,7 +165,7 @@ impl Store {
             resent,
             held,
             expired: kept(&mut failed, self.expire_unsent(now).await),
-            cancelled: kept(&mut failed, self.cancel_void(now).await),
+            cancelled: kept(&mut failed, self.cancel_closed(now).await),
             alerts_expired: kept(&mut failed, self.expire_alerts(now).await),
             followed_up: kept(&mut failed, self.follow_up_late_starts(now).await),
             no_receipt: kept(&mut failed, self.give_up_receipts(now.minus(receipt_grace), now).await),

@@ -16,10 +16,10 @@ use crate::engine::lock;
 /// Deliveries by what follows, collected so that each statement is issued once.
 #[derive(Default)]
 pub(super) struct Consequences {
-    /// Their messages have new times of sending, and are open.
+    /// Their messages have new times of sending, and are not settled.
     taken: Vec<i64>,
     /// Something can happen to their messages again.
-    reopened: Vec<i64>,
+    unsettled: Vec<i64>,
     /// They counted as lost, and rang after all.
     rang_late: Vec<i64>,
     /// In doubt from now on.
@@ -35,7 +35,7 @@ impl Consequences {
         if step.taken().is_some() {
             self.taken.push(id);
         } else if matches!(after.state, DeliveryState::Queued | DeliveryState::Sent) {
-            self.reopened.push(id);
+            self.unsettled.push(id);
         }
         if after.state.reached() && counts_as_lost(before.state) {
             self.rang_late.push(id);
@@ -52,22 +52,22 @@ impl Consequences {
 
     /// Writes all of it: messages, then doubts.
     pub(super) async fn carry_out(self, tx: &mut Tx) -> Result<()> {
-        let Self { taken, reopened, rang_late, doubted, settled } = self;
+        let Self { taken, unsettled, rang_late, doubted, settled } = self;
         if !rang_late.is_empty() {
             let rang_late = ids(&rang_late);
             // Those that were seen to be lost before they were locked have it by now.
             lock::alerts_of(tx, &rang_late).await?;
-            let open = ids(&[&*taken, &*reopened].concat());
-            lock::messages_and_follow_ups(tx, &open, &rang_late).await?;
-        } else if !taken.is_empty() && !reopened.is_empty() {
+            let messages_of = ids(&[&*taken, &*unsettled].concat());
+            lock::messages_and_follow_ups(tx, &messages_of, &rang_late).await?;
+        } else if !taken.is_empty() && !unsettled.is_empty() {
             // Each of the two statements below keeps to the order of the messages; one after the other they do not.
-            lock::messages_of(tx, &ids(&[&*taken, &*reopened].concat())).await?;
+            lock::messages_of(tx, &ids(&[&*taken, &*unsettled].concat())).await?;
         }
         if !taken.is_empty() {
             messages::note_sent(tx, &ids(&taken)).await?;
         }
-        if !reopened.is_empty() {
-            messages::reopen(tx, &ids(&reopened)).await?;
+        if !unsettled.is_empty() {
+            messages::unsettle(tx, &ids(&unsettled)).await?;
         }
         doubts::open(tx, &doubted).await?;
         for (how, (deliveries, at)) in settled {

@@ -1,7 +1,7 @@
 //! The life of a delivery in the database: who writes how a delivery stands, and all that follows from it.
 //!
 //! Whoever learns that something happened selects the deliveries, locks them, and says which event it was ([`Step`]). [`apply`]
-//! asks [`advance`] what follows, writes it, and carries the consequences: doubts that begin or end, messages that are open again,
+//! asks [`advance`] what follows, writes it, and carries the consequences: doubts that begin or end, messages that are not settled any more,
 //! times of sending, follow-ups that are owed. Two statements elsewhere write a state without asking, because they are the fast
 //! paths of every message: `LEASE` of a claim and `SENT` of an answer. A test holds them to [`advance`].
 
