@@ -30,15 +30,13 @@ use tokio_util::task::TaskTracker;
 use self::codec::coding;
 pub use self::config::{Alphabet, MessageIdFormat, SmppConfig};
 use self::connection::flight::Reporter;
+use self::inbound::budget::EventBudget;
 use self::inbound::deliveries::Deliveries;
 use self::session::{Ending, Session, Slot};
 use self::submit::Composer;
 use crate::failure::not_taken;
 use crate::settings::ConnectError;
 use crate::sms::{Capabilities, Channel, ChannelStatus, OutboundSms, SmsGateway};
-
-/// Events that may wait for the consumer; beyond it the SMSC is told to come back.
-const EVENTS_MAX: usize = 1_000;
 
 /// Late answers that may wait for the consumer.
 const LATE_MAX: usize = 10_000;
@@ -55,7 +53,7 @@ struct SmppGateway {
     composer: Composer,
     slot: Slot,
     tasks: TaskTracker,
-    /// Of what nobody would send again.
+    /// Tasks that hold what the SMSC will not send again.
     kept: TaskTracker,
     ending: Ending,
     /// No more submits.
@@ -75,10 +73,21 @@ pub(crate) fn connect(
     country: Country,
     clock: Arc<dyn Clock>,
 ) -> Result<Channel, ConnectError> {
+    connect_within(config, channel, country, clock, EventBudget::of_process())
+}
+
+/// [`connect`], with events within `budget`.
+fn connect_within(
+    config: &SmppConfig,
+    channel: u16,
+    country: Country,
+    clock: Arc<dyn Clock>,
+    budget: Arc<EventBudget>,
+) -> Result<Channel, ConnectError> {
     let password = config.read_password()?;
     let tls = config.tls_settings().map_err(|fault| ConnectError::Config(vec![fault]))?;
     let config = Arc::new(config.clone());
-    let (events, events_out) = mpsc::channel(EVENTS_MAX);
+    let (events, events_out) = mpsc::channel(budget.events_max());
     let (status, status_out) = watch::channel(ChannelStatus::Connecting);
     let (slot, stop, ending) = (Slot::default(), CancellationToken::new(), Ending::default());
     let (tasks, kept) = (TaskTracker::new(), TaskTracker::new());
@@ -101,7 +110,7 @@ pub(crate) fn connect(
         stop: stop.clone(),
         room: Arc::new(Semaphore::new(LATE_MAX)),
     });
-    let deliveries = Deliveries::new(Arc::clone(&config), country, clock, events, kept, stop.clone());
+    let deliveries = Deliveries::new(Arc::clone(&config), country, clock, events, budget, kept, stop.clone());
     let last_status = status.clone();
     let session =
         Session { config, channel, password, tls, status, slot: slot.clone(), reporter, deliveries, ending };

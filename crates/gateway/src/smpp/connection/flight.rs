@@ -18,7 +18,7 @@ use crate::sms::{Delivered, GatewayEvent, OutboundSms};
 pub(in crate::smpp) struct Reporter {
     /// Weak, so that the consumer's end closes with the session.
     pub events: mpsc::WeakSender<Delivered>,
-    /// Of what nobody would send again.
+    /// Tasks that hold what the SMSC will not send again.
     pub kept: TaskTracker,
     /// Futures may be dropped outside the runtime.
     pub runtime: Handle,

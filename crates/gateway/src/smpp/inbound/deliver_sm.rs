@@ -161,6 +161,8 @@ fn read_receipt(
     if let Some((network, code)) = pdu.network_error {
         add(format_args!("network_error_code:{network}:{code}"));
     }
+    // Many may wait, so each takes no more than it needs.
+    raw.shrink_to_fit();
     let recipient = recipient(pdu, country);
     Inbound::Receipt(Receipt { provider_id, reference: None, status, error, recipient, raw })
 }
