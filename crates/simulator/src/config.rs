@@ -24,11 +24,11 @@ pub struct SmscConfig {
     pub faults: Faults,
     /// What handsets answer when they ring, tried in order. Default nothing.
     pub auto_replies: Vec<AutoReply>,
-    /// `deliver_sm` that one connection may leave unanswered. Default 50.
+    /// `deliver_sm` that one connection may leave unanswered; `usize::MAX` is a centre without a window. Default 50.
     pub deliver_window: usize,
     /// Milliseconds until a `deliver_sm` that was answered with an error is sent again. Default 500.
     pub redelivery_delay_ms: u64,
-    /// How often one `deliver_sm` is sent at most before it is dropped. Default 100.
+    /// How often one `deliver_sm` is sent at most before it is dropped; 1 is a centre that never sends again. Default 100.
     pub deliver_attempts_max: u32,
     /// Receipts and inbound SMS that wait for a receiver of one `system_id`; beyond it they are dropped and counted. Default 1,000,000.
     pub deliver_queue_max: usize,

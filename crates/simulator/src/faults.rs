@@ -49,6 +49,10 @@ pub struct Faults {
     /// Share of receipts that are followed by an older one (ENROUTE).
     pub reordered_receipt: f64,
 
+    /// No `deliver_sm` is sent: receipts and SMS wait, and all leave at once when this is off again. What is at once is up to
+    /// [`crate::SmscConfig::deliver_window`].
+    pub hold_deliveries: bool,
+
     /// The `command_status` that every bind is refused with, such as 13 (`ESME_RBINDFAIL`). None by default.
     pub bind_refusal: Option<u32>,
 
@@ -123,6 +127,7 @@ impl Default for Faults {
             duplicate_receipt: 0.0,
             early_receipt: 0.0,
             reordered_receipt: 0.0,
+            hold_deliveries: false,
             bind_refusal: None,
             message_id: MessageIdFormat::default(),
             receipt_id: ReceiptIdFormat::default(),

@@ -249,6 +249,9 @@ impl Link {
             self.plan_enquiry(now);
         }
         let Some(account) = self.receiving() else { return Ok(()) };
+        if self.faults_changed.borrow().hold_deliveries {
+            return Ok(());
+        }
         while self.unanswered.len() < self.exchange.config.deliver_window {
             let Some(mut delivery) = account.pop() else { break };
             let Some(pdu) = wire::deliver(&delivery.content, &self.faults_changed.borrow()) else {

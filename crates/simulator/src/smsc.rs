@@ -114,6 +114,10 @@ impl Smsc {
     /// Changes what goes wrong, for every submit, receipt and bind from now on. Messages that were taken keep their fate.
     pub fn set_faults(&self, faults: Faults) {
         self.exchange.faults.send_replace(Arc::new(faults));
+        // What was held may leave.
+        for account in self.exchange.receivers.borrow().iter() {
+            account.arrived.notify_waiters();
+        }
     }
 
     /// Waits until so many messages were taken since the start, in order to change what goes wrong then.
