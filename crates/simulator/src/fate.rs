@@ -53,7 +53,7 @@ pub(crate) struct Fate {
 #[derive(Clone, Copy)]
 pub(crate) struct Dice(u64);
 
-/// The questions. The numbers are part of what a seed means: never reuse one.
+/// The questions. The numbers are part of what a seed means: never reuse one (21 was another).
 #[derive(Clone, Copy)]
 pub(crate) enum Question {
     QueueFull = 1,
@@ -76,7 +76,6 @@ pub(crate) enum Question {
     NeverSettled = 18,
     UnknownStatus = 19,
     NumberBlocked = 20,
-    Partial = 21,
     Ignored = 22,
 }
 

@@ -1,5 +1,5 @@
 //! Stand-ins for providers with seeded faults, for the demo, the tests and the bench: an SMSC (SMPP 3.4 server), and
-//! HTTP providers that speak the contracts of CM.com, Spryng, `MessageBird`, Twilio, Vonage, Infobip and Kannel.
+//! HTTP providers that speak the contracts of Twilio, Infobip and a plain one.
 //!
 //! They answer like a provider, misbehave as [`Faults`] and [`HttpFaults`] say, and remember every ring of every
 //! handset: the oracle for "how often did each phone ring". The fate of a message is decided by a
@@ -31,8 +31,8 @@ mod wire;
 pub use config::{AutoReply, SmscConfig};
 pub use counters::Stats;
 pub use faults::{Faults, FaultsError, MessageIdFormat, ReceiptForm, ReceiptIdFormat};
-pub use http::config::{Account, CallbackForm, CallbackUrls, HttpConfig};
+pub use http::config::{Account, CallbackUrls, HttpConfig};
 pub use http::faults::{HttpFaults, Mishap};
-pub use http::{Contract, ContractError, HttpProvider, HttpStats, InboundFailure, Kept, SignatureMethod};
+pub use http::{Contract, ContractError, HttpProvider, HttpStats, InboundFailure, Kept};
 pub use ledger::Ring;
 pub use smsc::{InboundError, Smsc};

@@ -26,7 +26,7 @@ const ANSWER_MAX: usize = 64 * 1024;
 
 /// What is called back.
 pub(crate) enum Event {
-    Receipt { sms: Arc<Sms>, stage: Stage, done_ms: i64, part: u8 },
+    Receipt { sms: Arc<Sms>, stage: Stage, done_ms: i64 },
     Inbound(Arc<Inbound>),
 }
 
@@ -124,8 +124,7 @@ async fn work(desk: &Desk, client: &HttpClient, mut job: Job) {
             let _ = answered.send(status);
         }
         job.attempts += 1;
-        let (from, to) = desk.traits.taken;
-        if status.is_some_and(|status| (from..=to).contains(&status)) {
+        if status.is_some_and(|status| (200..=299).contains(&status)) {
             desk.count(|stats| stats.callbacks_acknowledged += 1);
             if let (Some(Event::Inbound(inbound)), Some((_, body))) = (job.events.front(), &answer) {
                 speak(desk, inbound, body);
@@ -155,8 +154,8 @@ fn make<'a>(desk: &Desk, events: impl Iterator<Item = &'a Event>) -> Option<Call
     let mut reports = Vec::new();
     for event in events {
         match event {
-            Event::Receipt { sms, stage, done_ms, part } => {
-                reports.push(Report { sms, stage: *stage, done_ms: *done_ms, part: *part });
+            Event::Receipt { sms, stage, done_ms } => {
+                reports.push(Report { sms, stage: *stage, done_ms: *done_ms });
             }
             Event::Inbound(inbound) => {
                 return desk.with_context(|context| desk.wire.inbound(inbound, context));

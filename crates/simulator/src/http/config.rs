@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::contract::Contract;
 use super::faults::HttpFaults;
-use super::signing::SignatureMethod;
 use crate::config::AutoReply;
 
 /// How an HTTP provider is started. The default is a perfect one on a free port of the loopback interface that lets
@@ -26,7 +25,7 @@ pub struct HttpConfig {
     pub callbacks: CallbackUrls,
     /// What goes wrong; can be changed at run time. Default nothing.
     pub faults: HttpFaults,
-    /// Parts that can still be sent before the balance is gone; can be topped up at run time. Kannel has no balance. Default without end.
+    /// Parts that can still be sent before the balance is gone; can be topped up at run time. Default without end.
     pub balance: Option<u64>,
     /// What handsets answer when they ring, tried in order. Default nothing.
     pub auto_replies: Vec<AutoReply>,
@@ -85,16 +84,10 @@ impl fmt::Debug for HttpConfig {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Account {
-    /// Twilio's Account SID, Vonage's `api_key`, the user name of Infobip's Basic and of Kannel; the others have none.
+    /// Twilio's Account SID, or the user name of Infobip's Basic.
     pub user: Option<String>,
-    /// The token, access key, product token or password. Twilio also signs its callbacks with it.
+    /// The token or password. Twilio also signs its callbacks with it.
     pub secret: Option<String>,
-    /// The key that `MessageBird` and Vonage sign their callbacks with; without it they do not sign.
-    pub signing_key: Option<String>,
-    /// How Vonage signs.
-    pub signature_method: SignatureMethod,
-    /// How Vonage calls back.
-    pub callback_form: CallbackForm,
 }
 
 impl fmt::Debug for Account {
@@ -111,19 +104,6 @@ impl Account {
     pub(crate) fn is_secret(&self, shown: &str) -> bool {
         !shown.is_empty() && self.secret.as_deref().is_none_or(|secret| secret == shown)
     }
-}
-
-/// How Vonage calls back, by the setting of the account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CallbackForm {
-    /// POST with JSON.
-    #[default]
-    Json,
-    /// POST with a form.
-    Form,
-    /// GET with a query.
-    Query,
 }
 
 /// Where a provider calls back. `Debug` shows no URL: it carries a token.

@@ -11,51 +11,25 @@ use super::contracts;
 use super::message::{Message, Refusal, Sms, Stage};
 use super::wire::{Callback, Reply, Request, hex_id};
 
-/// Whose contract a provider speaks.
+/// Whose contract a provider speaks: one for each kind of provider. What others write stands with the cases of their adapters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Contract {
-    /// CM.com Business Messaging v1.0.
-    Cm,
-    /// Spryng REST v1.
-    Spryng,
-    /// `MessageBird` REST.
-    MessageBird,
-    /// Twilio Messages 2010-04-01.
+    /// Twilio Messages 2010-04-01: look-ups without a reference of ours, and signed callbacks.
     Twilio,
-    /// Vonage (Nexmo) SMS API.
-    Vonage,
-    /// Infobip SMS v3.
+    /// Infobip SMS v3: batches that are answered one by one, submits that can be repeated, and look-ups by our reference.
     Infobip,
-    /// Kannel `sendsms`.
-    Kannel,
-    /// A plain JSON contract that no provider has; it stands with its code, in `contracts/plain.rs`.
+    /// A plain JSON contract that no provider has; it stands with its code, in `contracts/plain.rs`. Batches are answered as a
+    /// whole, and nothing is signed.
     Http,
 }
 
-const NAMES: [(Contract, &str); 8] = [
-    (Contract::Cm, "cm"),
-    (Contract::Spryng, "spryng"),
-    (Contract::MessageBird, "messagebird"),
-    (Contract::Twilio, "twilio"),
-    (Contract::Vonage, "vonage"),
-    (Contract::Infobip, "infobip"),
-    (Contract::Kannel, "kannel"),
-    (Contract::Http, "http"),
-];
+const NAMES: [(Contract, &str); 3] =
+    [(Contract::Twilio, "twilio"), (Contract::Infobip, "infobip"), (Contract::Http, "http")];
 
 impl Contract {
     /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Cm,
-        Self::Spryng,
-        Self::MessageBird,
-        Self::Twilio,
-        Self::Vonage,
-        Self::Infobip,
-        Self::Kannel,
-        Self::Http,
-    ];
+    pub const ALL: [Self; 3] = [Self::Twilio, Self::Infobip, Self::Http];
 
     /// Its name on the command line.
     #[must_use]
@@ -65,13 +39,8 @@ impl Contract {
 
     pub(crate) fn wire(self) -> &'static dyn Wire {
         match self {
-            Self::Cm => &contracts::cm::Cm,
-            Self::Spryng => &contracts::spryng::Spryng,
-            Self::MessageBird => &contracts::messagebird::MessageBird,
             Self::Twilio => &contracts::twilio::Twilio,
-            Self::Vonage => &contracts::vonage::Vonage,
             Self::Infobip => &contracts::infobip::Infobip,
-            Self::Kannel => &contracts::kannel::Kannel,
             Self::Http => &contracts::plain::Plain,
         }
     }
@@ -85,7 +54,7 @@ impl fmt::Display for Contract {
 
 /// A name that no contract has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write cm, spryng, messagebird, twilio, vonage, infobip, kannel or http")]
+#[error("write twilio, infobip or http")]
 pub struct ContractError;
 
 impl FromStr for Contract {
@@ -121,10 +90,6 @@ pub(crate) trait Wire: Send + Sync {
     }
     /// An SMS from a handset; `None` where the contract has none, or nowhere to send it to.
     fn inbound(&self, inbound: &Inbound, context: &Context<'_>) -> Option<Callback>;
-    /// How an SMS from a handset is split over callbacks.
-    fn inbound_parts(&self, text: &str) -> Vec<String> {
-        vec![text.to_owned()]
-    }
     /// The text in the answer to an inbound callback that the contract sends to the handset, and bills.
     fn spoken(&self, _answer: &[u8]) -> Option<String> {
         None
@@ -133,41 +98,21 @@ pub(crate) trait Wire: Send + Sync {
 
 /// What kind of contract it is.
 #[derive(Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "independent; the contracts have every combination")]
 pub(crate) struct Traits {
     /// Whether one answer can take some messages and refuse others.
     pub mixed: bool,
-    /// Whether a number is refused at its submit, rather than by a receipt.
-    pub refuses_numbers: bool,
-    /// Whether a number on the STOP list is refused at its submit, rather than by a receipt.
-    pub refuses_blocked: bool,
     /// Whether a reference that was seen is refused.
     pub dedupes: bool,
-    /// Whether there is a balance.
-    pub balance: bool,
-    /// Whether each part of a long message has its own id and receipt.
-    pub by_part: bool,
     /// Receipts that one call can carry.
     pub together: usize,
-    /// Status codes of an answer to a callback that end its repetition; both ends included.
-    pub taken: (u16, u16),
     /// Minutes before the `n`th repetition (from 1) of a callback; `None` gives up.
     pub repeat: fn(u32) -> Option<u64>,
 }
 
 impl Traits {
     /// What most have.
-    pub(crate) const USUAL: Self = Self {
-        mixed: false,
-        refuses_numbers: true,
-        refuses_blocked: true,
-        dedupes: false,
-        balance: true,
-        by_part: false,
-        together: 1,
-        taken: (200, 299),
-        repeat: |n| (n <= 10).then_some(1),
-    };
+    pub(crate) const USUAL: Self =
+        Self { mixed: false, dedupes: false, together: 1, repeat: |n| (n <= 10).then_some(1) };
 }
 
 /// What a request asks.
@@ -193,8 +138,6 @@ pub(crate) struct Answered<'a> {
     pub message: &'a Message,
     /// Its id, or why it was refused.
     pub outcome: Result<String, Refusal>,
-    /// Whether its last part was refused.
-    pub partial: bool,
 }
 
 /// A receipt to be.
@@ -202,8 +145,6 @@ pub(crate) struct Report<'a> {
     pub sms: &'a Sms,
     pub stage: Stage,
     pub done_ms: i64,
-    /// Which part of a long message, from 1, where the contract reports each.
-    pub part: u8,
 }
 
 /// A message that a look-up found.
@@ -214,17 +155,13 @@ pub(crate) struct Found {
     pub changed_ms: i64,
 }
 
-/// An SMS from a handset, or one part of it.
+/// An SMS from a handset.
 pub(crate) struct Inbound {
     pub n: u64,
     pub from: Box<str>,
     pub to: Box<str>,
     pub text: String,
     pub at_ms: i64,
-    /// The reference of the message that it answers.
-    pub reference: Option<Box<str>>,
-    /// Which part of how many.
-    pub part: (u8, u8),
 }
 
 /// What an answer or a callback is made from, besides the message.

@@ -55,7 +55,7 @@ pub(crate) fn handle(desk: &Desk, request: &Request<'_>) -> Option<Reply> {
             json!({})
         }),
         (&Method::POST, "inbound") => read(request.body).map(|FromHandset { from, to, text }| {
-            desk.call(Job::new(desk.inbound_events(from.trim_start_matches('+'), &to, &text), None));
+            desk.call(Job::new([desk.inbound_event(from.trim_start_matches('+'), &to, &text)], None));
             json!({})
         }),
         _ => return Some(Reply::json(404, &json!({"error": "there is no such route"}))),

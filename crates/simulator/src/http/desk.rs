@@ -306,17 +306,17 @@ impl Desk {
             let floods = faults.flooding_filter
                 && self.with_records(|records| records.floods(&message.to, &message.text, now));
             let parts = u64::from(message.parts());
-            let unpaid = traits.balance && left.is_some_and(|left| left < parts);
+            let unpaid = left.is_some_and(|left| left < parts);
             let refusal = match () {
                 () if known => Some(Refusal::Duplicate),
-                () if fate.number_refused && traits.refuses_numbers => Some(Refusal::Number),
-                () if fate.number_blocked && traits.refuses_blocked => Some(Refusal::Blocked),
+                () if fate.number_refused => Some(Refusal::Number),
+                () if fate.number_blocked => Some(Refusal::Blocked),
                 () if floods => Some(Refusal::Flooding),
                 () if unpaid => Some(Refusal::Balance),
                 () => None,
             };
             message.refused = message.refused.or(refusal);
-            if message.refused.is_none() && traits.balance {
+            if message.refused.is_none() {
                 left = left.map(|left| left - parts);
             }
         }
@@ -339,16 +339,15 @@ impl Desk {
         for (message, fate) in messages.iter().zip(fates) {
             let id = self.wire.id(if self.traits.mixed { self.next_id() } else { whole });
             if let Some(refusal) = message.refused {
-                answered.push(Answered { message, outcome: Err(refusal), partial: false });
+                answered.push(Answered { message, outcome: Err(refusal) });
                 continue;
             }
             self.count(|stats| stats.taken += 1);
             self.taken.send_modify(|taken| *taken += 1);
-            let partial = fate.partial && self.traits.by_part && message.parts() > 1;
-            let sms = Arc::new(Sms { id: id.clone(), message: message.clone(), created_ms, partial });
+            let sms = Arc::new(Sms { id: id.clone(), message: message.clone(), created_ms });
             self.with_records(|records| records.insert(&sms, now));
             early.extend(self.schedule(sms, *fate, now));
-            answered.push(Answered { message, outcome: Ok(id), partial });
+            answered.push(Answered { message, outcome: Ok(id) });
         }
         (self.with_context(|context| self.wire.answer(&answered, context)), early)
     }

@@ -27,5 +27,4 @@ mod wire;
 
 pub use contract::{Contract, ContractError};
 pub use provider::{HttpProvider, InboundFailure, Kept};
-pub use signing::SignatureMethod;
 pub use stats::HttpStats;

@@ -79,7 +79,7 @@ impl From<Found> for Kept {
 /// Why an SMS from a handset was not answered by the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InboundFailure {
-    /// There is no URL for it, or the contract has no inbound SMS (Spryng).
+    /// There is no URL for it.
     #[error("there is nowhere to send it to")]
     Nowhere,
     /// The queue of callbacks is full.
@@ -227,7 +227,7 @@ impl HttpProvider {
             return Err(InboundFailure::QueueFull);
         }
         let (answered, answer) = oneshot::channel();
-        desk.call(Job::new(desk.inbound_events(from, to, text), None).told(answered));
+        desk.call(Job::new([desk.inbound_event(from, to, text)], None).told(answered));
         // Others may be before it in the queue.
         let wait = Duration::from_millis(desk.config.callback_timeout_ms.saturating_mul(2));
         match timeout(wait, answer).await {

@@ -22,12 +22,8 @@ pub(crate) struct Bench(Desk);
 
 impl Bench {
     pub(crate) fn new(contract: Contract) -> Self {
-        let account = Account {
-            user: Some("user".into()),
-            secret: Some("secret".into()),
-            signing_key: (contract == Contract::MessageBird).then(|| "key".into()),
-            ..Account::default()
-        };
+        let account =
+            Account { user: Some("user".into()), secret: Some("secret".into()), ..Account::default() };
         let callbacks = CallbackUrls {
             receipts: Some("http://there/dlr".into()),
             inbound: Some("http://there/mo".into()),
@@ -42,7 +38,7 @@ impl Bench {
         let mut message = Message::new("1000", "31612345678", "Let op");
         message.reference = Some("018f".into());
         message.receipt_url = Some("http://there/%d".into());
-        let sms = Arc::new(Sms { id: bench.0.wire.id(7), message, created_ms: NOW_MS, partial: false });
+        let sms = Arc::new(Sms { id: bench.0.wire.id(7), message, created_ms: NOW_MS });
         bench.0.with_records(|records| records.insert(&sms, Instant::now()));
         bench
     }
@@ -85,10 +81,6 @@ impl Bench {
         self.0.with_ledger(|ledger| ledger.rings_of(number))
     }
 
-    pub(crate) fn balance(&self, balance: u64) {
-        self.0.set_balance(Some(balance));
-    }
-
     fn first(&self) -> Arc<Sms> {
         let search = Search { number: Some("31612345678".into()), ..Search::default() };
         self.0.with_records(|records| records.find(&search)[0].sms.clone())
@@ -101,7 +93,7 @@ impl Bench {
     /// The receipt of the first message to 31612345678.
     pub(crate) fn receipt(&self, stage: Stage) -> Callback {
         let sms = self.first();
-        let report = Report { sms: &sms, stage, done_ms: NOW_MS, part: 1 };
+        let report = Report { sms: &sms, stage, done_ms: NOW_MS };
         // The desk's own clock has gone on since; what a callback says of now is taken from where it opened.
         self.0.with_context(|context| {
             let context = super::contract::Context { now_ms: NOW_MS, ..*context };
@@ -116,17 +108,12 @@ impl Bench {
 
     /// An SMS from 31612345678.
     pub(crate) fn inbound_to(&self, to: &str, text: &str) -> Callback {
-        let reference = self.0.with_records(|records| {
-            records.last_to("31612345678").and_then(|sms| sms.message.reference.clone())
-        });
         let inbound = super::contract::Inbound {
             n: 7,
             from: "31612345678".into(),
             to: to.into(),
             text: text.into(),
             at_ms: NOW_MS,
-            reference,
-            part: (1, 1),
         };
         self.0.with_context(|context| {
             let context = super::contract::Context { now_ms: NOW_MS, ..*context };

@@ -90,18 +90,13 @@ impl Desk {
         let end = if over { Stage::Expired } else { final_stage(&fate) };
         let at_ms = self.wall_ms(now);
         if !fate.never_settled {
-            // Without its last part a message is not shown, whatever the receipts of the others say.
-            let shown = if sms.partial { Stage::Undelivered } else { end };
-            self.with_records(|records| records.settle(sms, shown, at_ms));
-            if shown == Stage::Delivered {
+            self.with_records(|records| records.settle(sms, end, at_ms));
+            if end == Stage::Delivered {
                 self.ring(&sms.message, now);
             }
         }
-        let parts = if self.traits.by_part { sms.message.parts() - u8::from(sms.partial) } else { 1 };
         let wanted = receipts(&fate, end).into_iter().filter(|stage| sms.message.reported & stage.bit() != 0);
-        let events = wanted.flat_map(|stage| {
-            (1..=parts).map(move |part| Event::Receipt { sms: Arc::clone(sms), stage, done_ms: at_ms, part })
-        });
+        let events = wanted.map(|stage| Event::Receipt { sms: Arc::clone(sms), stage, done_ms: at_ms });
         self.call(Job::new(events, done));
     }
 
@@ -152,18 +147,16 @@ impl Desk {
         self.settlings.push(now + Duration::from_millis(reply.delay_ms), settling);
     }
 
-    /// The callbacks of an SMS from a handset.
-    pub(crate) fn inbound_events(&self, from: &str, to: &str, text: &str) -> Vec<Event> {
+    /// The callback of an SMS from a handset.
+    pub(crate) fn inbound_event(&self, from: &str, to: &str, text: &str) -> Event {
         let (n, at_ms) = (self.next_id(), self.wall_ms(Instant::now()));
-        let reference =
-            self.with_records(|records| records.last_to(from).and_then(|sms| sms.message.reference.clone()));
-        let texts = self.wire.inbound_parts(text);
-        let total = u8::try_from(texts.len()).unwrap_or(u8::MAX);
-        let inbound = (1..=total).zip(texts).map(|(part, text)| {
-            let reference = reference.clone();
-            Inbound { n, from: from.into(), to: to.into(), text, at_ms, reference, part: (part, total) }
-        });
-        inbound.map(|inbound| Event::Inbound(Arc::new(inbound))).collect()
+        Event::Inbound(Arc::new(Inbound {
+            n,
+            from: from.into(),
+            to: to.into(),
+            text: text.to_owned(),
+            at_ms,
+        }))
     }
 
     /// Does what is due, until the future is dropped.
@@ -174,7 +167,7 @@ impl Desk {
                     self.settle(&sms, fate, taken, Instant::now(), None);
                 }
                 Settling::Reply { from, to, text } => {
-                    self.call(Job::new(self.inbound_events(&from, &to, &text), None));
+                    self.call(Job::new([self.inbound_event(&from, &to, &text)], None));
                 }
             }
         }

@@ -16,10 +16,6 @@ pub(crate) struct Request<'a> {
 }
 
 impl Request<'_> {
-    pub(crate) fn is(&self, method: &Method, path: &str) -> bool {
-        self.method == method && self.path == path
-    }
-
     /// A header, empty where it is missing or not text.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
@@ -45,10 +41,6 @@ pub(crate) struct Callback {
 }
 
 impl Callback {
-    pub(crate) fn get(url: String) -> Self {
-        Self { method: Method::GET, url, headers: Vec::new(), body: Vec::new() }
-    }
-
     pub(crate) fn json(url: String, body: &Value) -> Self {
         let headers = vec![("content-type", "application/json".to_owned())];
         Self { method: Method::POST, url, headers, body: body.to_string().into_bytes() }

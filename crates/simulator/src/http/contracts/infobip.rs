@@ -99,7 +99,7 @@ impl Wire for Infobip {
 
     fn found(&self, _search: &Search, found: &[Found], _context: &Context<'_>) -> Reply {
         let log = |found: &Found| {
-            let report = Report { sms: &found.sms, stage: found.stage, done_ms: found.changed_ms, part: 1 };
+            let report = Report { sms: &found.sms, stage: found.stage, done_ms: found.changed_ms };
             report_view(&report)
         };
         Reply::json(200, &json!({"results": found.iter().map(log).collect::<Vec<_>>()}))

@@ -1,10 +1,5 @@
-//! One file for each contract, written from the providers' documentation.
+//! One file a contract: what stands on the wire.
 
-pub(crate) mod cm;
-pub(crate) mod infobip;
-pub(crate) mod kannel;
-pub(crate) mod messagebird;
-pub(crate) mod plain;
-pub(crate) mod spryng;
-pub(crate) mod twilio;
-pub(crate) mod vonage;
+pub(super) mod infobip;
+pub(super) mod plain;
+pub(super) mod twilio;
