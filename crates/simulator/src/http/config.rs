@@ -2,12 +2,58 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::contract::Contract;
-use super::faults::HttpFaults;
 use crate::config::AutoReply;
+use crate::http::faults::HttpFaults;
+
+/// Whose contract a provider speaks: one for each kind of provider. What others write stands with the cases of their adapters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Contract {
+    /// Twilio Messages 2010-04-01: look-ups without a reference of ours, and signed callbacks.
+    Twilio,
+    /// Infobip SMS v3: batches that are answered one by one, submits that can be repeated, and look-ups by our reference.
+    Infobip,
+    /// A plain JSON contract that no provider has; it stands with its code, in `contracts/plain.rs`. Batches are answered as a
+    /// whole, and nothing is signed.
+    Http,
+}
+
+const NAMES: [(Contract, &str); 3] =
+    [(Contract::Twilio, "twilio"), (Contract::Infobip, "infobip"), (Contract::Http, "http")];
+
+impl Contract {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Twilio, Self::Infobip, Self::Http];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        NAMES.iter().find(|(contract, _)| *contract == self).map_or("", |(_, name)| name)
+    }
+}
+
+impl fmt::Display for Contract {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A name that no contract has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write twilio, infobip or http")]
+pub struct ContractError;
+
+impl FromStr for Contract {
+    type Err = ContractError;
+
+    fn from_str(text: &str) -> Result<Self, ContractError> {
+        NAMES.iter().find(|(_, name)| *name == text).map(|(contract, _)| *contract).ok_or(ContractError)
+    }
+}
 
 /// How an HTTP provider is started. The default is a perfect one on a free port of the loopback interface that lets
 /// everybody in and calls nobody back. `Debug` shows neither credentials nor URLs.
@@ -121,5 +167,20 @@ impl fmt::Debug for CallbackUrls {
             .field("receipts", &self.receipts.is_some())
             .field("inbound", &self.inbound.is_some())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_contract_has_a_name_that_is_read_back() {
+        for contract in Contract::ALL {
+            assert_eq!(contract.to_string().parse(), Ok(contract));
+            let json = serde_json::to_string(&contract).unwrap();
+            assert_eq!(json, format!("\"{contract}\""));
+        }
+        assert_eq!("smpp".parse::<Contract>(), Err(ContractError));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fate::{Answer, Dice, Fate, FinalState, Question, Receipts};
+use crate::fault_plan::{Answer, Dice, Fate, FinalState, Question, Receipts};
 use crate::faults::{Faults, FaultsError};
 
 /// The faults of an HTTP provider. All are off by default: every message is taken, rings and is reported at once.

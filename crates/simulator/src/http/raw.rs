@@ -6,19 +6,20 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::config::{Account, CallbackUrls, HttpConfig};
-use super::contract::{Contract, Report, Search};
-use super::control;
-use super::desk::{Desk, Outcome};
-use super::message::{Message, Sms, Stage};
-use super::wire::{Callback, Reply, Request};
+use crate::http::config::{Account, CallbackUrls, Contract, HttpConfig};
+use crate::http::contracts::contract::{Report, Search};
+use crate::http::contracts::message::{Message, Sms, Stage};
+use crate::http::control;
+use crate::http::handler::Outcome;
+use crate::http::state::ProviderState;
+use crate::http::wire::{Callback, Reply, Request};
 use crate::ledger::Ring;
 
 // 2026-11-23T16:00:00Z
 pub(crate) const NOW_MS: i64 = 1_795_449_600_000;
 
 /// A perfect provider whose account is `user` and `secret`; it calls `http://there/`.
-pub(crate) struct Bench(Desk);
+pub(crate) struct Bench(ProviderState);
 
 impl Bench {
     pub(crate) fn new(contract: Contract) -> Self {
@@ -28,8 +29,9 @@ impl Bench {
             receipts: Some("http://there/dlr".into()),
             inbound: Some("http://there/mo".into()),
         };
-        let desk = Desk::new(HttpConfig { account, callbacks, ..HttpConfig::new(contract) }, NOW_MS);
-        Self(desk)
+        let state =
+            ProviderState::new(HttpConfig { account, callbacks, ..HttpConfig::new(contract) }, NOW_MS);
+        Self(state)
     }
 
     /// With one message that was taken, whatever the form of a submit.
@@ -94,9 +96,9 @@ impl Bench {
     pub(crate) fn receipt(&self, stage: Stage) -> Callback {
         let sms = self.first();
         let report = Report { sms: &sms, stage, done_ms: NOW_MS };
-        // The desk's own clock has gone on since; what a callback says of now is taken from where it opened.
+        // The state's own clock has gone on since; what a callback says of now is taken from where it opened.
         self.0.with_context(|context| {
-            let context = super::contract::Context { now_ms: NOW_MS, ..*context };
+            let context = crate::http::contracts::contract::Context { now_ms: NOW_MS, ..*context };
             self.0.wire.receipt(&report, &context).unwrap()
         })
     }
@@ -108,7 +110,7 @@ impl Bench {
 
     /// An SMS from 31612345678.
     pub(crate) fn inbound_to(&self, to: &str, text: &str) -> Callback {
-        let inbound = super::contract::Inbound {
+        let inbound = crate::http::contracts::contract::Inbound {
             n: 7,
             from: "31612345678".into(),
             to: to.into(),
@@ -116,7 +118,7 @@ impl Bench {
             at_ms: NOW_MS,
         };
         self.0.with_context(|context| {
-            let context = super::contract::Context { now_ms: NOW_MS, ..*context };
+            let context = crate::http::contracts::contract::Context { now_ms: NOW_MS, ..*context };
             self.0.wire.inbound(&inbound, &context).unwrap()
         })
     }

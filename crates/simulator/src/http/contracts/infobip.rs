@@ -7,10 +7,12 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::http::config::Account;
-use crate::http::contract::{Answered, Asked, Context, Found, Inbound, Report, Search, Traits, Wire};
-use crate::http::form::Form;
-use crate::http::message::{Message, Refusal, Stage};
-use crate::http::signing::basic;
+use crate::http::contracts::contract::{
+    Answered, Asked, Context, Found, Inbound, Report, Search, Traits, Wire,
+};
+use crate::http::contracts::message::{Message, Refusal, Stage};
+use crate::http::wire::form::Form;
+use crate::http::wire::signing::basic;
 use crate::http::wire::{Callback, Reply, Request, utc, uuid};
 
 /// Not RFC 3339: the offset has no colon.
@@ -250,7 +252,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::http::contract::Contract;
+    use crate::http::config::Contract;
     use crate::http::raw::Bench;
 
     fn submit(messages: &str) -> String {

@@ -16,11 +16,11 @@ use rusmpp::{Command, CommandId, CommandStatus, Pdu};
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::Encoder;
 
-use crate::account::{Content, Receipt, Stage};
-use crate::fate::{FinalState, mix};
+use crate::fault_plan::{FinalState, mix};
 use crate::faults::{Faults, MessageIdFormat, ReceiptForm, ReceiptIdFormat};
+use crate::smsc::bind_account::{Content, Receipt, Stage};
+use crate::smsc::validity::receipt_date;
 use crate::text;
-use crate::validity::receipt_date;
 
 /// `command_status` values (SMPP 3.4 §5.1.3).
 pub(crate) mod status {

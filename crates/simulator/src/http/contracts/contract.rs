@@ -1,69 +1,10 @@
 //! What all contracts have in common: a request that is read into messages, an answer, and what is called back.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use super::config::{Account, CallbackUrls};
-use super::contracts;
-use super::message::{Message, Refusal, Sms, Stage};
-use super::wire::{Callback, Reply, Request, hex_id};
-
-/// Whose contract a provider speaks: one for each kind of provider. What others write stands with the cases of their adapters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Contract {
-    /// Twilio Messages 2010-04-01: look-ups without a reference of ours, and signed callbacks.
-    Twilio,
-    /// Infobip SMS v3: batches that are answered one by one, submits that can be repeated, and look-ups by our reference.
-    Infobip,
-    /// A plain JSON contract that no provider has; it stands with its code, in `contracts/plain.rs`. Batches are answered as a
-    /// whole, and nothing is signed.
-    Http,
-}
-
-const NAMES: [(Contract, &str); 3] =
-    [(Contract::Twilio, "twilio"), (Contract::Infobip, "infobip"), (Contract::Http, "http")];
-
-impl Contract {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Twilio, Self::Infobip, Self::Http];
-
-    /// Its name on the command line.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        NAMES.iter().find(|(contract, _)| *contract == self).map_or("", |(_, name)| name)
-    }
-
-    pub(crate) fn wire(self) -> &'static dyn Wire {
-        match self {
-            Self::Twilio => &contracts::twilio::Twilio,
-            Self::Infobip => &contracts::infobip::Infobip,
-            Self::Http => &contracts::plain::Plain,
-        }
-    }
-}
-
-impl fmt::Display for Contract {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A name that no contract has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write twilio, infobip or http")]
-pub struct ContractError;
-
-impl FromStr for Contract {
-    type Err = ContractError;
-
-    fn from_str(text: &str) -> Result<Self, ContractError> {
-        NAMES.iter().find(|(_, name)| *name == text).map(|(contract, _)| *contract).ok_or(ContractError)
-    }
-}
+use crate::http::config::{Account, CallbackUrls};
+use crate::http::contracts::message::{Message, Refusal, Sms, Stage};
+use crate::http::wire::{Callback, Reply, Request, hex_id};
 
 /// A provider's side of one contract.
 pub(crate) trait Wire: Send + Sync {
@@ -178,36 +119,5 @@ impl Context<'_> {
     /// Where the receipts of a message go.
     pub(crate) fn receipt_url(&self, message: &Message) -> Option<String> {
         message.receipt_url.as_deref().or(self.urls.receipts.as_deref()).map(str::to_owned)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_contract_has_a_name_that_is_read_back() {
-        for contract in Contract::ALL {
-            assert_eq!(contract.to_string().parse(), Ok(contract));
-            let json = serde_json::to_string(&contract).unwrap();
-            assert_eq!(json, format!("\"{contract}\""));
-        }
-        assert_eq!("smpp".parse::<Contract>(), Err(ContractError));
-    }
-
-    /// Every stage that ends a message has words of its own contract, and no two stages are told alike but for those
-    /// that the contract does not tell apart.
-    #[test]
-    fn every_contract_tells_every_end() {
-        use crate::http::raw::Bench;
-        for contract in Contract::ALL {
-            let bench = Bench::with_message(contract);
-            let told = |stage| (bench.receipt(stage).url, bench.receipt(stage).body);
-            let (delivered, unknown) = (told(Stage::Delivered), told(Stage::Unknown));
-            assert_ne!(delivered, unknown, "{contract}");
-            for stage in [Stage::Undelivered, Stage::Expired, Stage::Rejected, Stage::Blocked] {
-                assert!(told(stage) != delivered && told(stage) != unknown, "{contract} {stage:?}");
-            }
-        }
     }
 }

@@ -10,17 +10,17 @@ use rusmpp::pdus::SubmitSm;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::account::{Account, Content, Delivery, Receipt, Stage};
 use crate::config::SmscConfig;
-use crate::counters::{Counters, Stats, count};
-use crate::fate::{self, Answer, Fate, FinalState, Receipts};
+use crate::fault_plan::{self, Answer, Fate, FinalState, Receipts};
 use crate::faults::Faults;
 use crate::ledger::{Arrival, Effect, Ledger};
 use crate::pace::Pace;
 use crate::schedule::Agenda;
-use crate::submission::{Submission, Wanted};
+use crate::smsc::bind_account::{Account, Content, Delivery, Receipt, Stage};
+use crate::smsc::counters::{Counters, Stats, count};
+use crate::smsc::submission::{Submission, Wanted};
+use crate::smsc::wire::status;
 use crate::text::{Alphabet, Part};
-use crate::wire::status;
 
 /// How long the answer to a submit waits where its receipt comes first, so that it does so through any connection.
 const EARLY_RECEIPT_LEAD: Duration = Duration::from_millis(20);
@@ -66,7 +66,7 @@ pub(crate) enum Task {
 }
 
 /// What all connections of an SMSC share.
-pub(crate) struct Exchange {
+pub(crate) struct SmscCore {
     pub config: SmscConfig,
     pub faults: watch::Sender<Arc<Faults>>,
     pub counters: Counters,
@@ -88,7 +88,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Exchange {
+impl SmscCore {
     pub(crate) fn new(config: SmscConfig) -> Self {
         Self {
             faults: watch::Sender::new(Arc::new(config.faults.clone())),
@@ -256,7 +256,7 @@ impl Exchange {
 
     fn reply(&self, message: &Message, rings_before: u32, now: Instant) {
         let shares = self.config.auto_replies.iter().map(|reply| reply.share);
-        let Some(reply) = fate::reply(shares, self.config.seed, &message.number, rings_before)
+        let Some(reply) = fault_plan::reply(shares, self.config.seed, &message.number, rings_before)
             .and_then(|index| self.config.auto_replies.get(index))
         else {
             return;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::contract::{Found, Search};
-use super::message::{Sms, Stage};
+use crate::http::contracts::contract::{Found, Search};
+use crate::http::contracts::message::{Sms, Stage};
 
 /// Messages that one look-up gives at most, as a page of the contracts that have pages.
 const PAGE_MAX: usize = 50;
@@ -149,7 +149,7 @@ fn forget(index: &mut Index, key: &str, n: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::message::Message;
+    use crate::http::contracts::message::Message;
 
     fn sms(id: &str, number: &str, reference: &str) -> Arc<Sms> {
         let mut message = Message::new("1000", number, "x");

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::fate::FinalState;
+use crate::fault_plan::FinalState;
 
 /// A `deliver_sm` to be.
 pub(crate) struct Delivery {

@@ -1,10 +1,12 @@
 //! What goes over the wire: requests, answers, callbacks, and the ids and times in them.
 
+pub(super) mod form;
+pub(super) mod signing;
+
 use hyper::{HeaderMap, Method};
 use serde_json::Value;
 
-use super::form;
-use super::message::Refusal;
+use crate::http::contracts::message::Refusal;
 
 /// A request as it came.
 pub(crate) struct Request<'a> {
@@ -88,7 +90,7 @@ impl Reply {
 
 /// 32 hexadecimal digits that look like chance and are not.
 pub(crate) fn hex_id(n: u64) -> String {
-    format!("{:016x}{:016x}", crate::fate::mix(n), crate::fate::mix(!n))
+    format!("{:016x}{:016x}", crate::fault_plan::mix(n), crate::fault_plan::mix(!n))
 }
 
 /// The same in the shape of a UUID of version 4 (RFC 9562 §5.4).
