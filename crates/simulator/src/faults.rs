@@ -1,4 +1,4 @@
-//! What can go wrong, each with its unit and its default: nothing.
+//! Faults, each with its unit and its default: nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +60,7 @@ pub struct Faults {
     pub message_id: MessageIdFormat,
     /// How they look in receipts. Default the same.
     pub receipt_id: ReceiptIdFormat,
-    /// Where a receipt says what it says. Default both.
+    /// The place of a receipt's content. Default both.
     pub receipt_form: ReceiptForm,
 }
 
@@ -94,7 +94,7 @@ pub enum ReceiptIdFormat {
     HexUpper,
 }
 
-/// Where a receipt says what it says.
+/// The place of a receipt's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReceiptForm {

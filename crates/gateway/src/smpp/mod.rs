@@ -41,7 +41,7 @@ use crate::sms::{Capabilities, Channel, ChannelStatus, OutboundSms, SmsGateway};
 /// Late answers that may wait for the consumer.
 const LATE_MAX: usize = 10_000;
 
-/// What an `unbind` may take of the time to close.
+/// Longest wait for the answer to `unbind`, within the time to close.
 const UNBIND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest text: 8-bit numbering allows 255 parts, handsets some ten.
@@ -66,7 +66,8 @@ struct SmppGateway {
 /// Starts a bind. Needs a tokio runtime.
 ///
 /// # Errors
-/// Where the password or TLS files cannot be read. A provider that cannot be reached is a status, not an error.
+/// [`ConnectError::Password`] or [`ConnectError::Config`] if the password or the TLS files cannot be read. A provider that
+/// cannot be reached is a status, not an error.
 pub(crate) fn connect(
     config: &SmppConfig,
     channel: u16,
@@ -177,7 +178,7 @@ impl SmsGateway for SmppGateway {
             self.kept.wait().await;
         };
         if tokio::time::timeout(deadline, stored).await.is_err() {
-            tracing::warn!(gateway = %self.config.name, "not all was answered and stored before the end");
+            tracing::warn!(gateway = %self.config.name, "deadline passed before all submits were answered and all events stored");
         }
     }
 
@@ -191,8 +192,10 @@ impl SmsGateway for SmppGateway {
             };
             match tokio::time::timeout_at(end, goodbye).await {
                 Ok(Ok(())) => {}
-                Ok(_) => tracing::info!(gateway = %self.config.name, "unbind was not answered"),
-                Err(_) => tracing::warn!(gateway = %self.config.name, "closed with submits in flight"),
+                Ok(_) => tracing::info!(gateway = %self.config.name, "provider did not answer unbind"),
+                Err(_) => {
+                    tracing::warn!(gateway = %self.config.name, "deadline passed; closing with submits in flight");
+                }
             }
         }
         self.stop.cancel();

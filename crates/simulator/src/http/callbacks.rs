@@ -66,7 +66,7 @@ async fn work(state: &ProviderState, client: &HttpClient, mut job: Job) {
         let answer = call(state, client, callback).await;
         let status = answer.as_ref().map(|(status, _)| *status);
         if let Some(answered) = job.answered.take() {
-            // Whoever asked may have gone.
+            // The asker may have gone.
             let _ = answered.send(status);
         }
         job.attempts += 1;
@@ -90,7 +90,7 @@ async fn work(state: &ProviderState, client: &HttpClient, mut job: Job) {
         job.events.drain(..count);
     }
     for done in job.done {
-        // Whoever waited may have gone.
+        // The waiter may have gone.
         let _ = done.send(());
     }
 }
@@ -135,7 +135,7 @@ async fn call(state: &ProviderState, client: &HttpClient, callback: Callback) ->
     Some((status.as_u16(), body))
 }
 
-/// What an answer says is sent to the handset, as the contract has it.
+/// Sends the text of an answer to the handset, if the contract does that.
 fn speak(state: &ProviderState, inbound: &Inbound, answer: &[u8]) {
     if let Some(text) = state.wire.spoken(answer) {
         state.count(|stats| stats.texts_in_answers += 1);

@@ -1,4 +1,4 @@
-//! What an HTTP provider can be started with.
+//! Configuration of an HTTP provider.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::AutoReply;
 use crate::http::faults::HttpFaults;
 
-/// Whose contract a provider speaks: one for each kind of provider. What others write stands with the cases of their adapters.
+/// The contract that a provider speaks: one for each kind of provider. Bodies of other providers are in the cases of their
+/// adapters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Contract {
@@ -59,21 +60,21 @@ impl FromStr for Contract {
 /// everybody in and calls nobody back. `Debug` shows neither credentials nor URLs.
 #[derive(Clone, PartialEq)]
 pub struct HttpConfig {
-    /// Whose contract it speaks.
+    /// The contract that it speaks.
     pub contract: Contract,
-    /// Where it listens; port 0 takes a free one, see [`crate::HttpProvider::addr`]. Default `127.0.0.1:0`.
+    /// Address to listen on; port 0 takes a free one, see [`crate::HttpProvider::addr`]. Default `127.0.0.1:0`.
     pub listen: SocketAddr,
     /// Decides the fate of every message together with its destination. Default 1.
     pub seed: u64,
-    /// Who may submit, and the keys of callbacks. Default everybody, unsigned.
+    /// Account that may submit, and the keys of callbacks. Default everybody, unsigned.
     pub account: Account,
-    /// Where receipts and inbound SMS go; can be changed at run time. Default nowhere.
+    /// Addresses for receipts and inbound SMS; can be changed at run time. Default nowhere.
     pub callbacks: CallbackUrls,
-    /// What goes wrong; can be changed at run time. Default nothing.
+    /// Faults; can be changed at run time. Default nothing.
     pub faults: HttpFaults,
     /// Parts that can still be sent before the balance is gone; can be topped up at run time. Default without end.
     pub balance: Option<u64>,
-    /// What handsets answer when they ring, tried in order. Default nothing.
+    /// Replies of handsets that ring, tried in order. Default nothing.
     pub auto_replies: Vec<AutoReply>,
     /// Callbacks on their way at a time. Default 16.
     pub callback_window: usize,
@@ -152,7 +153,7 @@ impl Account {
     }
 }
 
-/// Where a provider calls back. `Debug` shows no URL: it carries a token.
+/// Addresses that a provider calls back. `Debug` shows no URL: it carries a token.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct CallbackUrls {
     /// Receipts of messages that name no URL of their own; plain `http:`. Kannel's may have its escapes (`%d`).

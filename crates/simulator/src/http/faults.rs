@@ -1,4 +1,4 @@
-//! What can go wrong at an HTTP provider, and the fate of one message.
+//! Faults of an HTTP provider, and the fate of one message.
 
 use serde::{Deserialize, Serialize};
 
@@ -111,7 +111,7 @@ impl Default for HttpFaults {
     }
 }
 
-/// What befalls one submit as a whole.
+/// A fault of one submit as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mishap {

@@ -1,4 +1,4 @@
-//! Where requests come in: what is asked is read, decided and answered.
+//! Handling requests: reading, deciding and answering.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::http::wire::{Reply, Request};
 
 /// How long the answer to a submit waits for its early receipt to be answered.
 const EARLY_RECEIPT_WAIT: Duration = Duration::from_secs(5);
-/// What is done with a request.
+/// The answer to a request, and when it is due.
 pub(crate) struct Handled {
     pub outcome: Outcome,
     /// When to answer.

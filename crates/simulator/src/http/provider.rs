@@ -47,7 +47,7 @@ pub struct Kept {
     pub id: String,
     /// The sender's own reference, where the contract has one and it was given.
     pub reference: Option<String>,
-    /// Who it says it is from.
+    /// The sender.
     pub from: String,
     /// Digits without plus sign.
     pub to: String,
@@ -95,7 +95,7 @@ impl HttpProvider {
     /// Starts a provider. To be called in a tokio runtime.
     ///
     /// # Errors
-    /// Where it cannot listen; of kind `InvalidInput` where the faults cannot be ([`HttpFaults::check`]).
+    /// An [`io::Error`] if it cannot listen; of kind `InvalidInput` if the faults cannot be ([`HttpFaults::check`]).
     pub async fn start(config: HttpConfig) -> io::Result<Self> {
         config.faults.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let listener = TcpListener::bind(config.listen).await?;
@@ -130,7 +130,7 @@ impl HttpProvider {
         self.listening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -168,7 +168,7 @@ impl HttpProvider {
         self.state.balance()
     }
 
-    /// What happened so far.
+    /// The counters so far.
     #[must_use]
     pub fn stats(&self) -> HttpStats {
         self.state.stats()
@@ -252,7 +252,7 @@ impl HttpProvider {
     /// Listens again where it did before.
     ///
     /// # Errors
-    /// Where the port was taken in the meantime.
+    /// An [`io::Error`] if another process took the port in the meantime.
     pub async fn listen_again(&self) -> io::Result<()> {
         if self.listening().is_none() {
             self.serve(TcpListener::bind(self.addr).await?);
@@ -263,7 +263,7 @@ impl HttpProvider {
     /// Drops every connection without a word, and waits until they are gone. New ones are welcome.
     ///
     /// # Errors
-    /// Where the port was taken in the meantime.
+    /// An [`io::Error`] if another process took the port in the meantime.
     pub async fn disconnect_all(&self) -> io::Result<()> {
         self.stop_listening().await;
         self.listen_again().await

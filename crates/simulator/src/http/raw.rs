@@ -23,8 +23,7 @@ pub(crate) struct Bench(ProviderState);
 
 impl Bench {
     pub(crate) fn new(contract: Contract) -> Self {
-        let account =
-            Account { user: Some("user".into()), secret: Some("secret".into()), ..Account::default() };
+        let account = Account { user: Some("user".into()), secret: Some("secret".into()) };
         let callbacks = CallbackUrls {
             receipts: Some("http://there/dlr".into()),
             inbound: Some("http://there/mo".into()),

@@ -119,7 +119,7 @@ fn response(reply: Reply, cut: bool) -> Response<Answer> {
 /// The body of an answer, which may break off.
 struct Answer {
     data: Option<Bytes>,
-    /// What is promised.
+    /// The promised length.
     length: u64,
     cut: bool,
     written: bool,
@@ -142,7 +142,7 @@ impl Body for Answer {
         if self.written {
             return Poll::Ready(Some(Err(Dropped)));
         }
-        // What stands in the buffer is written when nothing more is ready, and thrown away at an error.
+        // The buffer is written when nothing more is ready, and thrown away at an error.
         self.written = true;
         context.waker().wake_by_ref();
         Poll::Pending

@@ -31,7 +31,7 @@ const FIRST_MESSAGE_ID: u64 = 0x1A2B_3C4D;
 /// Octets of a message that its receipt repeats (SMPP 3.4 Appendix B).
 const EXCERPT_MAX: usize = 20;
 
-/// What a submitter is told.
+/// The answer to a submitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The `command_status`, the message id where it was taken, and when to say so.
@@ -65,7 +65,7 @@ pub(crate) enum Task {
     Deliver(Arc<Account>, Delivery),
 }
 
-/// What all connections of an SMSC share.
+/// State that all connections of an SMSC share.
 pub(crate) struct SmscCore {
     pub config: SmscConfig,
     pub faults: watch::Sender<Arc<Faults>>,

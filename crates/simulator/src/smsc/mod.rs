@@ -86,7 +86,7 @@ impl Smsc {
     /// Starts an SMSC. To be called in a tokio runtime.
     ///
     /// # Errors
-    /// Where it cannot listen; of kind `InvalidInput` where the faults cannot be ([`Faults::check`]).
+    /// An [`io::Error`] if it cannot listen; of kind `InvalidInput` if the faults cannot be ([`Faults::check`]).
     pub async fn start(config: SmscConfig) -> io::Result<Self> {
         config.faults.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let listener = TcpListener::bind(config.listen).await?;
@@ -115,7 +115,7 @@ impl Smsc {
         *lock(&self.listening) = Some(Listening { stop, task });
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -124,7 +124,7 @@ impl Smsc {
     /// Changes what goes wrong, for every submit, receipt and bind from now on. Messages that were taken keep their fate.
     pub fn set_faults(&self, faults: Faults) {
         self.core.faults.send_replace(Arc::new(faults));
-        // What was held may leave.
+        // Deliveries that were held may leave.
         for account in self.core.receivers.borrow().iter() {
             account.arrived.notify_waiters();
         }
@@ -137,7 +137,7 @@ impl Smsc {
         let _ = taken.wait_for(|taken| *taken >= messages).await;
     }
 
-    /// What happened so far.
+    /// The counters so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core.stats()
@@ -219,7 +219,7 @@ impl Smsc {
     /// Listens again where it did before.
     ///
     /// # Errors
-    /// Where the port was taken in the meantime.
+    /// An [`io::Error`] if another process took the port in the meantime.
     pub async fn listen_again(&self) -> io::Result<()> {
         if lock(&self.listening).is_none() {
             self.serve(TcpListener::bind(self.addr).await?);

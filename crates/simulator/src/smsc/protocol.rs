@@ -58,7 +58,7 @@ pub(crate) struct Connection {
     answers: Schedule<LateAnswer>,
     next_sequence: u32,
     next_enquiry: Option<Instant>,
-    /// What is to be written.
+    /// Octets to be written.
     pub output: BytesMut,
 }
 
@@ -285,7 +285,7 @@ impl Connection {
 }
 
 impl Drop for Connection {
-    /// What was not answered waits for the next receiver.
+    /// Deliveries without an answer wait for the next receiver.
     fn drop(&mut self) {
         let Some(account) = self.receiving() else { return };
         self.core.receivers.send_modify(|receivers| {

@@ -82,7 +82,7 @@ impl Session {
     fn frames(&mut self) -> io::Result<Next> {
         while let Some(header) = Header::read(&self.input) {
             if !(Header::LENGTH..=FRAME_MAX).contains(&header.length) {
-                // Where the next PDU begins is not known any more.
+                // The start of the next PDU is not known any more.
                 self.link.nack(header.sequence, status::INVALID_LENGTH)?;
                 return Ok(Next::Close);
             }

@@ -1,4 +1,4 @@
-//! What a `submit_sm` asks for (SMPP 3.4 §4.4.1).
+//! Reading a `submit_sm` (SMPP 3.4 §4.4.1).
 
 use std::time::Duration;
 

@@ -38,7 +38,7 @@ pub(crate) mod status {
     pub(crate) const INVALID_EXPIRY: u32 = 0x62;
 }
 
-/// What every PDU begins with (SMPP 3.4 §3.2), without the status.
+/// The header of a PDU (SMPP 3.4 §3.2), without the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Octets of the whole PDU, these included.

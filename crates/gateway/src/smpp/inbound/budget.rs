@@ -10,10 +10,10 @@ use crate::sms::{Delivered, GatewayEvent};
 /// Events of the process: more than the receipts of any alert that most gateways bring before the first are stored.
 const EVENTS_MAX: usize = 100_000;
 
-/// What they may weigh. Receipts of usual length reach both limits at about the same time.
+/// Bytes of all of them. Receipts of usual length reach both limits at about the same time.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// What an event weighs beside itself and its texts: the place of its verdict, of the answer that waits for it, and what the
+/// Bytes of an event besides itself and its texts: the place of its verdict, of the answer that waits for it, and what the
 /// allocator adds to each of six pieces.
 const BESIDE: usize = 320;
 

@@ -31,7 +31,7 @@ use crate::sms::{Ack, Delivered, GatewayEvent, InboundSms};
 /// An event for the consumer.
 struct Offer {
     event: GatewayEvent,
-    /// Whose answers are owed for it.
+    /// Sequence numbers of the `deliver_sm` that are answered for it.
     unanswered: Vec<u32>,
     /// The SMSC cannot send all of it again.
     ours_alone: bool,
@@ -202,7 +202,7 @@ impl Deliveries {
             return self.overflow(bound, Offer { event, unanswered, ours_alone, acknowledged });
         }
         if self.refused > 0 {
-            tracing::warn!(gateway = %self.config.name, refused = self.refused, "room for events again");
+            tracing::warn!(gateway = %self.config.name, refused = self.refused, "room for events again; events were refused meanwhile");
             self.refused = 0;
         }
         match kept {
@@ -212,7 +212,7 @@ impl Deliveries {
         }
     }
 
-    /// What the SMSC cannot send again is offered again from here, whatever becomes of the connection.
+    /// Offers an event again that the SMSC cannot send again, whatever becomes of the connection.
     fn keep(&self, bound: &Arc<Bound>, event: GatewayEvent, owed: Owed) {
         let (bound, events) = (Arc::clone(bound), self.events.clone());
         self.spawn(id(&event), async move {
@@ -234,7 +234,7 @@ impl Deliveries {
             self.spawn(id(&event), async move { redeliver(&events, event).await });
         } else {
             if self.refused == 0 {
-                tracing::warn!(gateway = %self.config.name, "no room for events: the SMSC has to send them again");
+                tracing::warn!(gateway = %self.config.name, "no room for events; telling the SMSC to send them again");
             }
             self.refused += 1;
         }
@@ -246,13 +246,13 @@ impl Deliveries {
         let stop = self.stop.clone();
         self.kept.spawn(async move {
             if stop.run_until_cancelled(task).await != Some(true) {
-                tracing::error!(id, "an SMS that the provider will not send again is lost");
+                tracing::error!(id, "SMS was not stored and is lost; the provider will not send it again");
             }
         });
     }
 }
 
-/// What a log may call an event.
+/// The id of an event for the log: no number, no text.
 fn id(event: &GatewayEvent) -> String {
     match event {
         GatewayEvent::Inbound(sms) => sms.dedupe_key.clone(),

@@ -1,4 +1,4 @@
-//! What the SMSC delivers to us: receipts, and SMS of participants.
+//! Deliveries from the SMSC to us: receipts, and SMS of participants.
 
 pub(super) mod budget;
 mod concatenation;

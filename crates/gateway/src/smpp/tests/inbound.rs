@@ -1,4 +1,4 @@
-//! What comes of a `deliver_sm`, and when it is answered.
+//! Events of a `deliver_sm`, and when it is answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,7 +141,7 @@ async fn what_only_we_have_of_a_reply_is_stored_before_the_end() {
         delivered.ack.send(ack).unwrap();
     }
     draining.await.unwrap();
-    // What begins now is not answered before it is whole: nobody would wait for the rest.
+    // An SMS that begins now is not answered before it is whole: the session would not wait for the rest.
     peer.send(OK, 2, deliver(0x40, b"\x05\x00\x03\x2B\x02\x01een ")).await;
     tokio::time::sleep(Duration::from_mins(1)).await;
     peer.hears_nothing().await;

@@ -139,7 +139,7 @@ impl Peer {
         self.accept_submit(command, id).await;
     }
 
-    /// What no codec would write.
+    /// Sends octets that no codec would write.
     pub(super) async fn send_octets(&mut self, octets: &[u8]) {
         self.0.get_mut().write_all(octets).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! What all contracts have in common: a request that is read into messages, an answer, and what is called back.
+//! The parts that all contracts have: a request that is read into messages, an answer, and callbacks.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::http::wire::{Callback, Reply, Request, hex_id};
 /// A provider's side of one contract.
 pub(crate) trait Wire: Send + Sync {
     fn traits(&self) -> Traits;
-    /// What a request asks, or how it is refused. That whoever asks may is checked here.
+    /// Reads a request, or gives the answer that refuses it. The credentials are checked here.
     fn read(&self, request: &Request<'_>, account: &Account) -> Result<Asked, Reply>;
     /// The id of the `n`th message, in the provider's shape.
     fn id(&self, n: u64) -> String {
@@ -37,7 +37,7 @@ pub(crate) trait Wire: Send + Sync {
     }
 }
 
-/// What kind of contract it is.
+/// The kind of a contract.
 #[derive(Clone, Copy)]
 pub(crate) struct Traits {
     /// Whether one answer can take some messages and refuse others.
@@ -51,12 +51,12 @@ pub(crate) struct Traits {
 }
 
 impl Traits {
-    /// What most have.
+    /// The kind that most are.
     pub(crate) const USUAL: Self =
         Self { mixed: false, dedupes: false, together: 1, repeat: |n| (n <= 10).then_some(1) };
 }
 
-/// What a request asks.
+/// A request that was read.
 #[derive(Debug)]
 pub(crate) enum Asked {
     Send(Vec<Message>),
@@ -64,7 +64,7 @@ pub(crate) enum Asked {
     Balance(fn(u64) -> Reply),
 }
 
-/// Which messages are looked for. What is not set is not compared.
+/// Messages that are looked for. Members that are not set are not compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Search {
     pub id: Option<String>,
@@ -74,7 +74,7 @@ pub(crate) struct Search {
     pub one: bool,
 }
 
-/// What became of one message of a submit.
+/// The outcome of one message of a submit.
 pub(crate) struct Answered<'a> {
     pub message: &'a Message,
     /// Its id, or why it was refused.
@@ -105,7 +105,7 @@ pub(crate) struct Inbound {
     pub at_ms: i64,
 }
 
-/// What an answer or a callback is made from, besides the message.
+/// The parts of an answer or a callback besides the message.
 pub(crate) struct Context<'a> {
     pub account: &'a Account,
     pub urls: &'a CallbackUrls,
@@ -116,7 +116,7 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Where the receipts of a message go.
+    /// The address for the receipts of a message.
     pub(crate) fn receipt_url(&self, message: &Message) -> Option<String> {
         message.receipt_url.as_deref().or(self.urls.receipts.as_deref()).map(str::to_owned)
     }

@@ -57,7 +57,7 @@ impl Wire for Infobip {
     fn traits(&self) -> Traits {
         // 1 min + 1 min * n².
         let repeat = |n: u32| (n <= 8).then(|| 1 + u64::from(n) * u64::from(n));
-        Traits { mixed: true, dedupes: true, together: REPORTS_MAX, repeat, ..Traits::USUAL }
+        Traits { mixed: true, dedupes: true, together: REPORTS_MAX, repeat }
     }
 
     fn id(&self, n: u64) -> String {

@@ -1,4 +1,4 @@
-//! What stands on the wire: one file a contract.
+//! The contracts on the wire, one file for each.
 
 pub(super) mod contract;
 mod infobip;

@@ -157,7 +157,7 @@ impl Wire for Twilio {
         Some(signed(context.urls.inbound.clone()?, &pairs, context))
     }
 
-    /// What stands in a `<Message>` of `TwiML` is sent.
+    /// The text of a `<Message>` of `TwiML` is sent.
     fn spoken(&self, answer: &[u8]) -> Option<String> {
         let answer = String::from_utf8_lossy(answer);
         let (_, after) = answer.split_once("<Message")?;

@@ -1,4 +1,4 @@
-//! What is still to be done for a message: its ring, a reply, its callbacks.
+//! Work that is still to be done for a message: its ring, a reply, its callbacks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::http::contracts::contract::Inbound;
 use crate::http::contracts::message::{Sms, Stage};
 use crate::http::faults::HttpFate;
 
-/// What is called back.
+/// An event that is called back.
 pub(crate) enum Event {
     Receipt { sms: Arc<Sms>, stage: Stage, done_ms: i64 },
     Inbound(Arc<Inbound>),

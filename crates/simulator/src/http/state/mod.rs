@@ -1,4 +1,4 @@
-//! What all connections of a provider share.
+//! State that all connections of a provider share.
 
 pub(super) mod job;
 pub(super) mod records;
@@ -25,7 +25,7 @@ use crate::schedule::Agenda;
 /// Mishaps that can be ordered ahead.
 const SCRIPT_MAX: usize = 100_000;
 
-/// What all connections of a provider share.
+/// State that all connections of a provider share.
 pub(crate) struct ProviderState {
     pub config: HttpConfig,
     pub wire: &'static dyn Wire,

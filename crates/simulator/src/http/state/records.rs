@@ -11,7 +11,7 @@ use crate::http::contracts::message::{Sms, Stage};
 
 /// Messages that one look-up gives at most, as a page of the contracts that have pages.
 const PAGE_MAX: usize = 50;
-/// What the flooding filter looks at (Infobip): an hour, in which a number gets so many messages.
+/// Time that the flooding filter looks back (Infobip), in which a number may get a few messages with the same text.
 const FLOODING_WINDOW: Duration = Duration::from_hours(1);
 const IDENTICAL_MAX: usize = 6;
 const VARIED_MAX: usize = 20;

@@ -5,7 +5,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encod
 /// Fields that are read of one form; a submit has a dozen.
 const FIELDS_MAX: usize = 200;
 
-/// What a form leaves as it is (WHATWG URL §5.2), besides letters and digits.
+/// Characters that a form leaves as they are (WHATWG URL §5.2), besides letters and digits.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'*');
 
 /// The fields of a form, in their order.

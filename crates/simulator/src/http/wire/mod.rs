@@ -1,4 +1,4 @@
-//! What goes over the wire: requests, answers, callbacks, and the ids and times in them.
+//! Requests, answers and callbacks, and the ids and times in them.
 
 pub(super) mod form;
 pub(super) mod signing;
@@ -73,7 +73,7 @@ impl Reply {
         Self { status, content_type: "text/plain", retry_after_s: None, body: body.into() }
     }
 
-    /// What a proxy in front of the provider writes.
+    /// The answer of a proxy in front of the provider.
     pub(crate) fn html(status: u16) -> Self {
         let body = format!("<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>");
         Self { status, content_type: "text/html", retry_after_s: None, body: body.into_bytes() }
