@@ -11,6 +11,7 @@ mod control_room;
 mod crash;
 mod desk;
 mod failover;
+mod flood;
 mod front;
 mod gateways;
 mod lateness;

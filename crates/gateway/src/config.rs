@@ -1,4 +1,4 @@
-//! What a `[[gateways]]` table of the configuration may hold, one struct per type.
+//! A `[[gateways]]` table of the configuration: one struct for each type.
 //!
 //! `deny_unknown_fields` and `flatten` exclude each other in serde, so the keys that all have are moved into a table of their
 //! own before the struct of the type is read; a misspelt key is then an error that names it.
@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for GatewayConfig {
 }
 
 impl GatewayConfig {
-    /// What it shares with all gateways over HTTP; `None` for the others.
+    /// The keys that all gateways over HTTP share; `None` for the others.
     pub(crate) fn over_http(&self) -> Option<&dyn HttpConfig> {
         Some(match self {
             Self::Cm(c) => c,
@@ -112,7 +112,7 @@ impl GatewayConfig {
         }
     }
 
-    /// What the operator calls it.
+    /// Name of the gateway, as the operator calls it.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {

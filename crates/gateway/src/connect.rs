@@ -49,7 +49,7 @@ pub fn connect(
     }
 }
 
-/// What a gateway can do as it is configured, without a connection and needing no runtime.
+/// The capabilities of a gateway as it is configured. Needs no connection and no runtime.
 ///
 /// # Errors
 /// [`ConnectError::Config`].
@@ -58,12 +58,12 @@ pub fn capabilities(config: &GatewayConfig) -> Result<Capabilities, ConnectError
         GatewayConfig::Smpp(_) => Ok(smpp::CAPABILITIES),
         GatewayConfig::Log(_) => Ok(log::CAPABILITIES),
         GatewayConfig::Simulator(_) => Ok(simulator::CAPABILITIES),
-        // Where numbers without a country code belong says nothing of what the gateway can do.
+        // The country of numbers without a country code changes nothing about the capabilities.
         _ => Ok(callbacks(config, Country::NL)?.map(|http| http.capabilities()).unwrap_or_default()),
     }
 }
 
-/// What reads the callbacks of a gateway, without a connection and needing no runtime; `None` for a type that has none.
+/// The reader of a gateway's callbacks; `None` for a type that has none. Needs no connection and no runtime.
 /// `country` is where numbers without a country code belong.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ use crate::sms::{Capabilities, Channel, ChannelStatus, ClientReference, Delivere
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogConfig {
-    /// What the operator calls it.
+    /// Name of the gateway, as the operator calls it.
     pub name: String,
     /// Shown nowhere, but kept so that a gateway can be switched to `log` by its type alone.
     #[serde(default)]
@@ -25,7 +25,7 @@ pub struct LogConfig {
     /// Segments handed over per second; 0 is no limit.
     #[serde(default)]
     pub segments_per_second: u32,
-    /// What all gateways have.
+    /// Keys that all gateways have.
     #[serde(default)]
     pub routing: Routing,
 }

@@ -24,6 +24,6 @@ pub(crate) async fn redeliver(events: &mpsc::Sender<Delivered>, event: GatewayEv
         }
         tokio::time::sleep(EVERY).await;
     }
-    tracing::error!("an event was offered for an hour and never stored");
+    tracing::error!("event was not stored for an hour; giving it up");
     false
 }

@@ -30,7 +30,7 @@ const PENDING_MAX: usize = 100_000;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SimulatorConfig {
-    /// What the operator calls it.
+    /// Name of the gateway, as the operator calls it.
     pub name: String,
     /// The number that replies would go to.
     #[serde(default)]
@@ -59,7 +59,7 @@ pub struct SimulatorConfig {
     /// Milliseconds between a submit and its receipt (or late answer), give or take half.
     #[serde(default = "SimulatorConfig::receipt_delay_ms")]
     pub receipt_delay_ms: u64,
-    /// What all gateways have.
+    /// Keys that all gateways have.
     #[serde(default)]
     pub routing: Routing,
 }
@@ -116,7 +116,7 @@ struct SimulatorGateway {
 pub(crate) const CAPABILITIES: Capabilities =
     Capabilities { client_reference: true, receipts: true, max_segments: u8::MAX, ..Capabilities::NONE };
 
-/// What the dice say of one message.
+/// The fate of one message, by the dice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Throttled,

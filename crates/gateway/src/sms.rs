@@ -22,7 +22,7 @@ pub use self::callback::{
 pub use self::event::{Ack, Delivered, GatewayEvent};
 pub use self::status::{Candidate, StatusAnswer};
 
-/// What an adapter can do; everything is off by default.
+/// The capabilities of an adapter; everything is off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "a flat list of yes or no is what a capability table is")]
 pub struct Capabilities {
@@ -63,11 +63,11 @@ impl Capabilities {
 pub struct OutboundSms {
     /// The delivery that this is an attempt of.
     pub delivery: DeliveryId,
-    /// Which attempt: opaque to an adapter, which hands it back in [`GatewayEvent::LateAnswer`].
+    /// The attempt: opaque to an adapter, which hands it back in [`GatewayEvent::LateAnswer`].
     pub attempt: i64,
-    /// Where to.
+    /// The recipient.
     pub to: PhoneNumber,
-    /// What; shared by all deliveries of a message.
+    /// The text, shared by all deliveries of a message.
     pub text: Arc<MessageText>,
     /// How long the provider may keep trying: the rest of the alert's time.
     pub validity: Duration,
@@ -108,14 +108,14 @@ pub struct Channel {
 /// One way to send SMS.
 #[async_trait]
 pub trait SmsGateway: Send + Sync {
-    /// What it can do.
+    /// Its capabilities.
     fn capabilities(&self) -> Capabilities;
 
     /// Hands one message to the provider, once. Never retries, sleeps or touches the database.
     /// Dropping the future leaves the attempt in doubt.
     async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome;
 
-    /// As how many segments a text goes out here: what its rate counts.
+    /// The number of segments that a text goes out as here, which its rate counts.
     fn segments(&self, text: &MessageText) -> u8 {
         text.segments()
     }

@@ -1,4 +1,4 @@
-//! What an SMSC can be started with.
+//! Configuration of an SMSC.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,7 +12,7 @@ use crate::faults::Faults;
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SmscConfig {
-    /// Where it listens; port 0 takes a free one, see [`crate::Smsc::addr`]. Default `127.0.0.1:0`.
+    /// Address to listen on; port 0 takes a free one, see [`crate::Smsc::addr`]. Default `127.0.0.1:0`.
     pub listen: SocketAddr,
     /// Decides the fate of every message together with its destination. Default 1.
     pub seed: u64,
@@ -20,15 +20,15 @@ pub struct SmscConfig {
     pub system_id: Option<String>,
     /// The password that a bind must show (SMPP 3.4: at most 8 characters); without it any will do. Default none.
     pub password: Option<String>,
-    /// What goes wrong; can be changed at run time. Default nothing.
+    /// Faults; can be changed at run time. Default nothing.
     pub faults: Faults,
-    /// What handsets answer when they ring, tried in order. Default nothing.
+    /// Replies of handsets that ring, tried in order. Default nothing.
     pub auto_replies: Vec<AutoReply>,
-    /// `deliver_sm` that one connection may leave unanswered. Default 50.
+    /// `deliver_sm` that one connection may leave unanswered; `usize::MAX` is a centre without a window. Default 50.
     pub deliver_window: usize,
     /// Milliseconds until a `deliver_sm` that was answered with an error is sent again. Default 500.
     pub redelivery_delay_ms: u64,
-    /// How often one `deliver_sm` is sent at most before it is dropped. Default 100.
+    /// How often one `deliver_sm` is sent at most before it is dropped; 1 is a centre that never sends again. Default 100.
     pub deliver_attempts_max: u32,
     /// Receipts and inbound SMS that wait for a receiver of one `system_id`; beyond it they are dropped and counted. Default 1,000,000.
     pub deliver_queue_max: usize,
@@ -79,7 +79,7 @@ impl fmt::Debug for SmscConfig {
 pub struct AutoReply {
     /// The share of rings that get this reply, 0 to 1. The shares of a list add up; beyond 1 the rest never occurs.
     pub share: f64,
-    /// What the handset sends.
+    /// The text that the handset sends.
     pub text: String,
     /// Milliseconds from the ring to the reply. Default 0.
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! What can go wrong, each with its unit and its default: nothing.
+//! Faults, each with its unit and its default: nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,10 @@ pub struct Faults {
     /// Share of receipts that are followed by an older one (ENROUTE).
     pub reordered_receipt: f64,
 
+    /// No `deliver_sm` is sent: receipts and SMS wait, and all leave at once when this is off again. What is at once is up to
+    /// [`crate::SmscConfig::deliver_window`].
+    pub hold_deliveries: bool,
+
     /// The `command_status` that every bind is refused with, such as 13 (`ESME_RBINDFAIL`). None by default.
     pub bind_refusal: Option<u32>,
 
@@ -56,7 +60,7 @@ pub struct Faults {
     pub message_id: MessageIdFormat,
     /// How they look in receipts. Default the same.
     pub receipt_id: ReceiptIdFormat,
-    /// Where a receipt says what it says. Default both.
+    /// The place of a receipt's content. Default both.
     pub receipt_form: ReceiptForm,
 }
 
@@ -90,7 +94,7 @@ pub enum ReceiptIdFormat {
     HexUpper,
 }
 
-/// Where a receipt says what it says.
+/// The place of a receipt's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReceiptForm {
@@ -123,6 +127,7 @@ impl Default for Faults {
             duplicate_receipt: 0.0,
             early_receipt: 0.0,
             reordered_receipt: 0.0,
+            hold_deliveries: false,
             bind_refusal: None,
             message_id: MessageIdFormat::default(),
             receipt_id: ReceiptIdFormat::default(),

@@ -38,7 +38,7 @@ impl fmt::Debug for Ring {
     }
 }
 
-/// What reaches a handset: one short message, or one part of a long one.
+/// A short message that reaches a handset, or one part of a long one.
 pub(crate) struct Arrival<'a> {
     pub number: &'a str,
     pub sender: &'a str,
@@ -50,7 +50,7 @@ pub(crate) struct Arrival<'a> {
     pub at: Instant,
 }
 
-/// What an arrival did.
+/// The effect of an arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// The handset rang; it had rung `before` times.
@@ -65,7 +65,7 @@ pub(crate) enum Effect {
 struct Handset {
     submits: u32,
     rings: u32,
-    /// Where its newest ring stands in the log, or `NONE`.
+    /// Index of its newest ring in the log, or `NONE`.
     newest: u32,
 }
 

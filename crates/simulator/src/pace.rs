@@ -11,7 +11,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// connection can carry.
 const LOG_MAX: usize = 2_000_000;
 
-/// What is known about the pace of submits.
+/// The pace of submits so far.
 #[derive(Default)]
 pub(crate) struct Pace {
     first: Option<Instant>,

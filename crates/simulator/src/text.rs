@@ -1,4 +1,4 @@
-//! What stands in a short message: its alphabet, its user data header and its text (3GPP TS 23.038
+//! The content of a short message: its alphabet, its user data header and its text (3GPP TS 23.038
 //! §4 and §6, TS 23.040 §9.2.3.24).
 
 use klaroen_domain::text::gsm7;
@@ -53,7 +53,7 @@ pub(crate) fn encode(text: &str) -> (Vec<u8>, u8) {
     }
 }
 
-/// Which part of which long message this is.
+/// The part of a long message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Part {
     pub reference: u16,

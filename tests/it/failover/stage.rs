@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout};
 
 use super::time::{Ahead, STEP};
 use crate::front::{Door, Front, TOKEN};
+use crate::gateways::site::{SECRET, account};
 use crate::pipeline::world;
 use crate::service::{PATIENCE, SENDER, Service, in_states, smsc};
 use crate::world::World;
@@ -32,8 +33,6 @@ pub const WINDOW: u64 = 20;
 const KEPT: Duration = Duration::from_millis(2_500);
 /// How long the first gateway is waited for. Longer than any silence that health overlooks.
 const RESPONSE_TIMEOUT_S: u64 = 6;
-const SECRET: &str = "secret-of-the-account";
-const SIGNING: &str = "secret-of-signatures";
 /// Where no delivery may ever stand: it would be lost to failover.
 const LOST: [S; 4] = [S::Failed, S::Expired, S::Cancelled, S::Suppressed];
 
@@ -58,26 +57,24 @@ impl Stage {
         let url = |kind| Some(door.callback("first", kind));
         let first = HttpProvider::start(HttpConfig {
             seed: 4711,
-            account: Account {
-                secret: Some(SECRET.to_owned()),
-                signing_key: Some(SIGNING.to_owned()),
-                ..Account::default()
-            },
+            account: Account { secret: Some(SECRET.to_owned()), ..Account::default() },
             callbacks: CallbackUrls { receipts: url("receipts"), inbound: url("inbound") },
             faults: well(),
-            ..HttpConfig::new(Contract::MessageBird)
+            ..HttpConfig::new(Contract::Http)
         })
         .await
         .unwrap();
         let faults = Faults { response_delay_ms: (5, 15), receipt_delay_ms: (10, 50), ..Faults::default() };
         let second = smsc(faults).await;
+        let mut first_table = json!({
+            "type": "http", "name": "first", "sender": SENDER, "priority": 10, "base_url": first.base_url(),
+            "callback_token": TOKEN, "callback_url": door.url(), "window": WINDOW,
+            "response_timeout_s": RESPONSE_TIMEOUT_S,
+        });
+        let account = account(Contract::Http);
+        first_table.as_object_mut().unwrap().extend(account.as_object().unwrap().clone());
         let gateways = [
-            gateway(json!({
-                "type": "messagebird", "name": "first", "sender": SENDER, "priority": 10,
-                "base_url": first.base_url(), "access_key": SECRET, "signing_key": SIGNING,
-                "callback_token": TOKEN, "callback_url": door.url(), "window": WINDOW,
-                "response_timeout_s": RESPONSE_TIMEOUT_S,
-            })),
+            gateway(first_table),
             gateway(json!({
                 "type": "smpp", "name": "second", "sender": SENDER, "priority": 20, "host": "127.0.0.1",
                 "port": second.addr().port(), "system_id": "klaroen", "password": "geheim", "window": 50,

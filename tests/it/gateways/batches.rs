@@ -55,7 +55,7 @@ fn rings(site: &Site, people: usize) -> Vec<usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_people_are_a_few_requests_and_each_phone_rings_once(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
-    #[values(Contract::Cm, Contract::Infobip, Contract::Http)] contract: Contract,
+    #[values(Contract::Infobip, Contract::Http)] contract: Contract,
 ) {
     let people = 1_000;
     let site = open(engine, contract, people, HttpFaults::default(), json!({})).await;
@@ -70,7 +70,7 @@ async fn a_thousand_people_are_a_few_requests_and_each_phone_rings_once(
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_numbers_fail_and_the_others_of_their_batch_do_not(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
-    #[values(Contract::Cm, Contract::Infobip, Contract::Http)] contract: Contract,
+    #[values(Contract::Infobip, Contract::Http)] contract: Contract,
 ) {
     let people = 200;
     // The contract of `http` refuses all of a batch for one of them.
@@ -91,7 +91,7 @@ async fn refused_numbers_fail_and_the_others_of_their_batch_do_not(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_leaves_its_batch_in_doubt_and_receipts_settle_it(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
-    #[values(Contract::Cm, Contract::Infobip, Contract::Http)] contract: Contract,
+    #[values(Contract::Infobip, Contract::Http)] contract: Contract,
 ) {
     let people = 100;
     let faults = HttpFaults { receipt_delay_ms: (2_500, 2_500), ..HttpFaults::default() };
@@ -115,7 +115,7 @@ async fn a_lost_answer_leaves_its_batch_in_doubt_and_receipts_settle_it(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paced_gateway_keeps_its_rate_in_every_second(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
-    #[values(Contract::Cm, Contract::Infobip, Contract::Http)] contract: Contract,
+    #[values(Contract::Infobip, Contract::Http)] contract: Contract,
 ) {
     let (people, rate) = (300, 100);
     // Slow answers, so that a full window lets tokens gather for a batch.

@@ -9,9 +9,7 @@ use klaroen_dispatcher::{
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_gateway::config::GatewayConfig;
-use klaroen_simulator::{
-    Account, CallbackUrls, Contract, HttpConfig, HttpFaults, HttpProvider, SignatureMethod,
-};
+use klaroen_simulator::{Account, CallbackUrls, Contract, HttpConfig, HttpFaults, HttpProvider};
 use klaroen_store::PageRequest;
 use klaroen_test_databases::Engine;
 use serde_json::{Value, json};
@@ -29,8 +27,8 @@ use crate::world::{Answers, World, phone};
 pub const TOKEN: &str = "token-0123456789-abcdef";
 /// Where test messages go.
 pub const TEST_NUMBER: &str = "+31687654321";
-const SECRET: &str = "secret-of-the-account";
-const SIGNING: &str = "secret-of-signatures";
+/// What shows who we are.
+pub const SECRET: &str = "secret-of-the-account";
 
 /// A database with people, the provider, the worker, and the dispatcher behind its public address.
 pub struct Site {
@@ -106,12 +104,7 @@ async fn provider(contract: Contract, relay: &Relay, faults: HttpFaults) -> Http
     let url = |kind: &str| Some(format!("{}/v1/gateways/main/{TOKEN}/{kind}", relay.base_url()));
     let config = HttpConfig {
         seed: 4711,
-        account: Account {
-            secret: Some(SECRET.to_owned()),
-            signing_key: Some(SIGNING.to_owned()),
-            signature_method: SignatureMethod::Sha256,
-            ..Account::default()
-        },
+        account: Account { secret: Some(SECRET.to_owned()), ..Account::default() },
         callbacks: CallbackUrls { receipts: url("receipts"), inbound: url("inbound") },
         faults,
         ..HttpConfig::new(contract)
@@ -130,16 +123,11 @@ fn gateway(contract: Contract, provider: SocketAddr, relay: &Relay, keys: &Value
     serde_json::from_value(table).unwrap()
 }
 
-fn account(contract: Contract) -> Value {
+/// The keys of an account at the provider, in the gateway's table.
+pub fn account(contract: Contract) -> Value {
     match contract {
-        Contract::Cm => json!({"product_token": SECRET}),
-        Contract::Spryng => json!({"api_token": SECRET}),
-        Contract::MessageBird => json!({"access_key": SECRET, "signing_key": SIGNING}),
         Contract::Twilio => json!({"account_sid": "AC1", "auth_token": SECRET}),
-        Contract::Vonage => json!({"api_key": "abcd1234", "api_secret": SECRET, "signature_secret": SIGNING,
-            "signature_method": "sha256"}),
         Contract::Infobip => json!({"api_key": SECRET}),
-        Contract::Kannel => json!({"username": "klaroen", "password": SECRET}),
         Contract::Http => json!({
             "api_secret": SECRET, "path": "/messages", "headers": {"Authorization": "Bearer {secret}"},
             "body": r#"{"from":"{from}","to":"{to}","text":"{text}","reference":"{reference}","callback":"{receipts_url}","validity_seconds":{validity_s}}"#,

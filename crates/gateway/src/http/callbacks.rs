@@ -1,4 +1,4 @@
-//! What reads the callbacks of a gateway: its contract behind its gate.
+//! Reading the callbacks of a gateway: its contract behind its gate.
 
 use std::net::IpAddr;
 
@@ -31,19 +31,19 @@ impl Callbacks {
         })
     }
 
-    /// What the gateway can do: what its contract can, and nothing of callbacks where it takes none.
+    /// The capabilities of the gateway: those of its contract, without receipts and inbound SMS if it takes no callbacks.
     pub(crate) fn capabilities(&self) -> Capabilities {
         let can = self.contract.capabilities();
         let called = self.gate.is_open();
         Capabilities { receipts: can.receipts && called, inbound: can.inbound && called, ..can }
     }
 
-    /// What is written to the provider, and what its words mean.
+    /// The contract of the provider.
     pub(super) fn contract(&self) -> &dyn Contract {
         &*self.contract
     }
 
-    /// What the provider can do, were its callbacks let in.
+    /// The capabilities of the provider if its callbacks were let in.
     #[must_use]
     pub fn possible(&self) -> Capabilities {
         self.contract.capabilities()

@@ -7,7 +7,7 @@ use klaroen_domain::outcome::{Failure, Scope, SubmitOutcome};
 use super::client::Answer;
 use crate::failure::{not_taken, unknown};
 
-/// What a code of a contract means for a message.
+/// The meaning of a contract's code for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// Slower; it was not taken.
@@ -27,7 +27,7 @@ pub(super) enum Meaning {
 /// The codes of a contract: codes, what they mean, and what the operator is told.
 pub(super) type Codes = &'static [(&'static [&'static str], Meaning, &'static str)];
 
-/// What a provider said no with.
+/// The words of a provider's refusal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refusal<'a> {
     pub(super) code: &'a str,

@@ -104,7 +104,7 @@ pub(super) struct Client {
 
 impl Client {
     /// # Errors
-    /// Where `tls_ca_file` cannot be used.
+    /// A [`ConfigFault`] if `tls_ca_file` cannot be used.
     #[expect(clippy::disallowed_methods, reason = "the home of the client that talks to providers")]
     pub(super) fn new(endpoint: &Endpoint) -> Result<Self, ConfigFault> {
         let builder = reqwest::Client::builder()
@@ -115,7 +115,7 @@ impl Client {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(usize::from(endpoint.window))
             .http1_only()
-            // Whoever gets the request gets the key and the text in it, so it goes where the configuration says.
+            // The request carries the key and the text, so it goes only where the configuration says.
             .redirect(redirect::Policy::none())
             .referer(false)
             .no_proxy()

@@ -1,4 +1,4 @@
-//! What an adapter is: the contract of one provider, without I/O.
+//! An adapter: the contract of one provider, without I/O.
 
 use std::path::PathBuf;
 
@@ -17,9 +17,9 @@ use crate::sms::{
 /// More than any callback about one message; a contract with lists says more.
 const CALLBACK_BYTES_MAX: usize = 64 * 1024;
 
-/// What is written to a provider and what its words mean. Nothing here does I/O or reads a clock.
+/// Requests to a provider and the meaning of its answers. Nothing here does I/O or reads a clock.
 pub(crate) trait Contract: Send + Sync {
-    /// What the provider can do, given that its callbacks reach us.
+    /// The capabilities of the provider, if its callbacks reach us.
     fn capabilities(&self) -> Capabilities;
 
     /// Whether two messages may go in one request, as far as the contract is concerned.
@@ -30,7 +30,7 @@ pub(crate) trait Contract: Send + Sync {
     /// The request that hands over `batch`: 1 to `batch_max` messages.
     fn submission(&self, batch: &[OutboundSms]) -> Call;
 
-    /// What the answer says of each message, in their order; `None` where it is not in the words of the contract. Never
+    /// The outcome of each message by the answer, in their order; `None` if the answer is not in the words of the contract. Never
     /// asked about redirects, 429, 502 and 504.
     fn outcomes(&self, batch: &[OutboundSms], answer: &Answer) -> Option<Vec<SubmitOutcome>>;
 
@@ -39,7 +39,7 @@ pub(crate) trait Contract: Send + Sync {
         None
     }
 
-    /// What the answer to the question says.
+    /// The answer to the question.
     fn finding(&self, _sms: &OutboundSms, _since: Timestamp, _answer: &Answer) -> StatusAnswer {
         StatusAnswer::NoAnswer
     }
@@ -60,22 +60,22 @@ pub(crate) trait Contract: Send + Sync {
     /// Reads receipts of a callback that is the provider's.
     ///
     /// # Errors
-    /// Where nothing of it can be read, or there are none.
+    /// [`CallbackError`] if nothing of it can be read, or the contract has none.
     fn receipts(&self, callback: &RawCallback<'_>) -> Result<Found, CallbackError>;
 
     /// Reads inbound messages of a callback that is the provider's.
     ///
     /// # Errors
-    /// Where nothing of it can be read, or there are none.
+    /// [`CallbackError`] if nothing of it can be read, or the contract has none.
     fn inbound(&self, callback: &RawCallback<'_>) -> Result<Found, CallbackError>;
 
-    /// What to say once all is stored.
+    /// The answer once all is stored.
     fn answer(&self, _kind: CallbackKind) -> CallbackAnswer {
         CallbackAnswer::EMPTY
     }
 }
 
-/// What stands in a callback.
+/// The content of a callback.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) events: Vec<GatewayEvent>,
@@ -84,7 +84,7 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// What a list of entries gives, each read for itself.
+    /// Reads a list of entries, each for itself.
     pub(crate) fn each<T>(
         entries: impl IntoIterator<Item = T>,
         read: impl Fn(T) -> Option<GatewayEvent>,
@@ -107,15 +107,15 @@ impl Found {
 
 /// The configuration of a gateway over HTTP.
 pub(crate) trait HttpConfig {
-    /// What the operator calls it.
+    /// Name of the gateway, as the operator calls it.
     fn name(&self) -> &str;
-    /// What participants see.
+    /// The sender that participants see.
     fn sender(&self) -> &str;
     /// Segments per second; 0 is no limit.
     fn segments_per_second(&self) -> u32;
-    /// Where the provider is.
+    /// Address of the provider, and how it is talked to.
     fn endpoint(&self) -> &Endpoint;
-    /// What all gateways have.
+    /// Keys that all gateways have.
     fn routing(&self) -> &Routing;
     /// The adapter. `country` is where numbers without a country code belong. Reads the files of secrets.
     ///
@@ -194,7 +194,7 @@ impl Faults {
     }
 }
 
-/// Where receipts of one delivery are to go, for providers that take an address with each message: the path of the gateway
+/// The address for receipts of one delivery, for providers that take one with each message: the path of the gateway
 /// with our reference, so that a receipt is matched even before the answer to its submit.
 pub(super) const REFERENCE_PARAMETER: &str = "d";
 

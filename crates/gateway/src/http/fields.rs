@@ -20,7 +20,7 @@ impl Fields {
     /// Those of the query, then those of the body.
     ///
     /// # Errors
-    /// Where there are too many, or JSON is none.
+    /// [`CallbackError`] if there are too many fields, or the body is no JSON.
     pub(super) fn read(callback: &RawCallback<'_>) -> Result<Self, CallbackError> {
         let mut fields = pairs(query(callback).as_bytes());
         fields.append(&mut body(callback)?);
@@ -61,7 +61,7 @@ pub(super) fn pairs(text: &[u8]) -> Vec<(String, String)> {
 /// The fields of the body: a form, or JSON, whose lists and objects are left out.
 ///
 /// # Errors
-/// Where JSON is none.
+/// [`CallbackError::Malformed`] if the body is no JSON.
 pub(super) fn body(callback: &RawCallback<'_>) -> Result<Vec<(String, String)>, CallbackError> {
     if callback.body.is_empty() {
         return Ok(Vec::new());
@@ -84,7 +84,7 @@ pub(super) fn is_json(callback: &RawCallback<'_>) -> bool {
 /// The body as JSON.
 ///
 /// # Errors
-/// Where it is none.
+/// [`CallbackError::Malformed`] if it is none.
 pub(super) fn json(callback: &RawCallback<'_>) -> Result<Value, CallbackError> {
     serde_json::from_slice(callback.body).map_err(|_| CallbackError::Malformed("no JSON"))
 }
@@ -117,7 +117,7 @@ pub(super) fn raw<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> S
     fields.into_iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
-/// What a status of the contract means; one that is not in the table is kept in [`Receipt::raw`] and changes nothing.
+/// The meaning of a status of the contract; one that is not in the table is kept in [`Receipt::raw`] and changes nothing.
 pub(super) fn status_of(table: &[(&str, ReceiptStatus)], word: &str) -> ReceiptStatus {
     table
         .iter()

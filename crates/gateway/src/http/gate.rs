@@ -17,7 +17,7 @@ pub(super) struct Gate {
 
 impl Gate {
     /// # Errors
-    /// The first fault of the keys for callbacks.
+    /// The first [`ConfigFault`] of the keys for callbacks.
     pub(super) fn new(routing: &Routing) -> Result<Self, ConfigFault> {
         Ok(Self {
             tokens: routing.callback_tokens()?,

@@ -116,7 +116,7 @@ impl SmsGateway for HttpGateway {
         let can = self.callbacks.contract().capabilities();
         let size = usize::from(can.batch_max).max(1);
         let mut outcomes = Vec::with_capacity(batch.len());
-        // What is too long would be cut or refused there: it stays here, and the others go without it.
+        // The provider would cut or refuse a text that is too long. It stays here, and the others go without it.
         for run in batch.chunk_by(|a, b| self.together(a, b)) {
             if run.first().is_some_and(|sms| fits(sms, can)) {
                 for part in run.chunks(size) {
@@ -148,7 +148,7 @@ impl SmsGateway for HttpGateway {
     async fn close(&self, deadline: Duration) {
         self.closed.cancel();
         self.in_flight.close();
-        // What has no answer by then is in doubt, and its caller is told so when it stops waiting.
+        // A submit without an answer by then is in doubt; its caller learns that when it stops waiting.
         let _late = tokio::time::timeout(deadline, self.in_flight.wait()).await;
         self.status.send_replace(ChannelStatus::Closed);
     }

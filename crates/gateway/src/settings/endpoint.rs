@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::fault::ConfigFault;
 use super::tls;
 
-/// Where the provider is and how it is talked to.
+/// Address of a provider, and how it is talked to.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
@@ -62,7 +62,7 @@ impl Endpoint {
     /// `in_the_clear` says that the provider has nothing else.
     ///
     /// # Errors
-    /// The fault.
+    /// A [`ConfigFault`] if there is none, or it is no address, or not `https://` although the provider is not near.
     pub(crate) fn base_url(&self, default: Option<&str>, in_the_clear: bool) -> Result<String, ConfigFault> {
         let fault = |reason: &str| Err(ConfigFault::new("base_url", reason));
         let Some(url) = self.base_url.as_deref().or(default) else {

@@ -2,7 +2,7 @@
 
 use super::fault::ConfigFault;
 
-/// Why a connection cannot even be tried.
+/// The reason why a connection cannot even be tried.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The configuration is wrong; all faults.
@@ -11,7 +11,7 @@ pub enum ConnectError {
     /// There are fewer channels.
     #[error("channel {channel} of {channels} (counted from 0)")]
     NoSuchChannel {
-        /// What was asked for.
+        /// The number that was asked for.
         channel: u16,
         /// How many there are.
         channels: u16,
@@ -21,7 +21,7 @@ pub enum ConnectError {
     Password(#[from] PasswordError),
 }
 
-/// Why there is no password.
+/// The reason why there is no password.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// Neither or both keys are set.

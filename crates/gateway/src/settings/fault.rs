@@ -1,11 +1,11 @@
-//! What is wrong with a configuration.
+//! A fault of a configuration.
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigFault {
     /// The key.
     pub field: &'static str,
-    /// What is wrong, without the value where that is a secret.
+    /// The reason, without the value if that is a secret.
     pub reason: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a sender may look like: a number, a short code or a name.
+//! The form of a sender: a number, a short code or a name.
 
 /// 3GPP TS 23.040 §9.1.2.5: an alphanumeric address has at most 11 characters.
 const SENDER_NAME_LEN_MAX: usize = 11;
@@ -7,7 +7,7 @@ const SENDER_DIGITS_MAX: usize = 15;
 /// Above this a number is taken for an international one: no country has short codes of nine digits.
 pub(crate) const SHORT_CODE_DIGITS_MAX: usize = 8;
 
-/// Why `sender` cannot be one.
+/// Returns why `sender` cannot be one.
 pub(crate) fn sender_fault(sender: &str) -> Option<&'static str> {
     let digits = sender.strip_prefix('+').unwrap_or(sender);
     if sender.is_empty() {

@@ -15,8 +15,8 @@ const WITHOUT_ENDPOINT: [&str; 3] = ["smpp", "log", "simulator"];
 /// type goes outside so that an error knows its way to the value (serde forgets it behind a tag that is inside).
 ///
 /// # Errors
-/// Where there is no type; where a secret is no text, without quoting it; and where such a table is there already, which
-/// nobody is to write.
+/// An error of serde if there is no type; if a secret is no text, without quoting it; or if the table has a key `routing` or
+/// `endpoint`, which are not keys of the file.
 pub(crate) fn regroup(mut table: Map<String, Value>) -> Result<Value, serde_json::Error> {
     for (key, value) in &table {
         if secret::is_secret(key) && !value.is_string() && !value.is_null() {

@@ -20,10 +20,10 @@ use super::secret;
 const TOKEN_LEN: std::ops::RangeInclusive<usize> = 22..=128;
 /// During a change of tokens the old one stays valid beside the new one.
 const TOKENS_MAX: usize = 2;
-/// Comparing a caller with more than this would be a firewall's work.
+/// Comparing a caller with more than this is work for a firewall.
 const ADDRESSES_MAX: usize = 256;
 
-/// What stands in a `[[gateways]]` table beside the keys of its type. `Debug` shows no token and no number.
+/// Keys of a `[[gateways]]` table beside those of its type. `Debug` shows no token and no number.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Routing {
@@ -107,7 +107,7 @@ impl Routing {
     /// The countries; empty for all.
     ///
     /// # Errors
-    /// The fault, where one is none.
+    /// A [`ConfigFault`] if one of them cannot be read.
     pub fn countries(&self) -> Result<Vec<Country>, ConfigFault> {
         self.each_country().collect()
     }
@@ -120,7 +120,7 @@ impl Routing {
     /// The senders by country.
     ///
     /// # Errors
-    /// The fault, where a country or a sender is none.
+    /// A [`ConfigFault`] if a country or a sender cannot be one.
     pub fn senders(&self) -> Result<Vec<(Country, &str)>, ConfigFault> {
         self.each_sender().collect()
     }
@@ -146,7 +146,7 @@ impl Routing {
     /// The number for test messages.
     ///
     /// # Errors
-    /// The fault, without the number.
+    /// A [`ConfigFault`] if it is not in E.164. It does not quote the number.
     pub fn test_number(&self) -> Result<Option<PhoneNumber>, ConfigFault> {
         let Some(number) = &self.test_number else { return Ok(None) };
         let number = number.expose_secret();
@@ -161,7 +161,7 @@ impl Routing {
     /// When the test of each day is due.
     ///
     /// # Errors
-    /// The fault: it is no time, or there is no number to test with.
+    /// A [`ConfigFault`] if it is no time of day, or there is no `test_number`.
     pub fn test_at(&self) -> Result<Option<DailyTime>, ConfigFault> {
         let Some(text) = &self.test_at else { return Ok(None) };
         let time = text.parse().map_err(|error: HoursError| ConfigFault::new("test_at", error.0))?;
@@ -174,7 +174,7 @@ impl Routing {
     /// The tokens that are accepted, the one for the provider first; none where callbacks are off.
     ///
     /// # Errors
-    /// The fault, without the token.
+    /// A [`ConfigFault`] if a token is too short or there are more than two. It does not quote the token.
     pub fn callback_tokens(&self) -> Result<Vec<SecretString>, ConfigFault> {
         if self.callback_token.is_none() && self.callback_token_file.is_none() {
             return Ok(Vec::new());
@@ -197,7 +197,7 @@ impl Routing {
     /// The networks that callbacks may come from; empty for any.
     ///
     /// # Errors
-    /// The fault, where one is none.
+    /// A [`ConfigFault`] if one of them cannot be read.
     pub fn callback_addresses(&self) -> Result<Vec<IpNet>, ConfigFault> {
         if self.callback_addresses.len() > ADDRESSES_MAX {
             return Err(ConfigFault::new("callback_addresses", "has more than 256 entries"));
@@ -215,7 +215,7 @@ impl Routing {
     /// The address at which the provider reaches us, without a slash at its end.
     ///
     /// # Errors
-    /// The fault, where it is none.
+    /// A [`ConfigFault`] if it is no address.
     pub fn callback_url(&self) -> Result<Option<&str>, ConfigFault> {
         let Some(url) = &self.callback_url else { return Ok(None) };
         let fine = is_base_url(url);
@@ -231,7 +231,7 @@ impl Routing {
     /// The address for receipts of the gateway `name`, where one is to be told to the provider.
     ///
     /// # Errors
-    /// The fault of the token or of the address.
+    /// A [`ConfigFault`] of the token or of the address.
     pub(crate) fn receipts_url(&self, name: &str) -> Result<Option<String>, ConfigFault> {
         let (tokens, url) = (self.callback_tokens()?, self.callback_url()?);
         Ok(tokens

@@ -1,4 +1,4 @@
-//! Who a message comes from: one sender, and another for the numbers of some countries.
+//! The sender of a message: one sender, and another for the numbers of some countries.
 
 use klaroen_domain::phone::{Country, PhoneNumber};
 
@@ -28,7 +28,7 @@ impl<T> Senders<T> {
         Self { usual, ..self }
     }
 
-    /// Who a message to `number` comes from.
+    /// The sender of a message to `number`.
     pub(crate) fn of(&self, number: &PhoneNumber) -> &T {
         // Most gateways have one sender, and finding the country of a number takes longer than all else here.
         if self.by_country.is_empty() {

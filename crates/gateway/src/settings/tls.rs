@@ -9,15 +9,15 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::fault::ConfigFault;
 
-/// What a handshake needs that trusts the authorities in `ca_file` and no others; without a file those of the public web.
+/// Settings of a handshake that trusts the authorities in `ca_file` and no others; without a file those of the public web.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// A [`ConfigFault`] if the file cannot be read, or holds no certificate of an authority.
 pub(crate) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, ConfigFault> {
     Ok(trusting(authorities(ca_file)?))
 }
 
-/// What a client of plain HTTP is built with, which makes no handshake: without it reqwest looks for a provider of the whole
+/// Settings for a client of plain HTTP, which makes no handshake: without them reqwest looks for a provider of the whole
 /// process, and reads the certificates of the system.
 #[must_use]
 pub fn trusting_nobody() -> ClientConfig {

@@ -18,7 +18,7 @@ pub(super) const SYSTEM_TYPE_LEN_MAX: usize = 12;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SmppConfig {
-    /// What the operator calls it.
+    /// Name of the gateway, as the operator calls it.
     pub name: String,
     /// The originator: an international number, a short code, or up to 11 letters and digits (no replies then).
     pub sender: String,
@@ -56,7 +56,7 @@ pub struct SmppConfig {
     /// Sent in the bind; empty for nearly all providers.
     #[serde(default)]
     pub system_type: String,
-    /// What the provider takes `data_coding_gsm7` for.
+    /// The alphabet that the provider reads `data_coding_gsm7` as.
     #[serde(default)]
     pub alphabet: Alphabet,
     /// The `data_coding` of a GSM 7-bit text: 0, the SMSC default alphabet. Few providers want another.
@@ -82,12 +82,12 @@ pub struct SmppConfig {
     /// Off, because anybody can send us such a text.
     #[serde(default)]
     pub receipts_without_esm_class: bool,
-    /// What all gateways have.
+    /// Keys that all gateways have.
     #[serde(default)]
     pub routing: Routing,
 }
 
-/// What the octets of a text are.
+/// The coding of the octets of a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Alphabet {

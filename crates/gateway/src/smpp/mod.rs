@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use self::codec::coding;
 pub use self::config::{Alphabet, MessageIdFormat, SmppConfig};
 use self::connection::flight::Reporter;
+use self::inbound::budget::EventBudget;
 use self::inbound::deliveries::Deliveries;
 use self::session::{Ending, Session, Slot};
 use self::submit::Composer;
@@ -37,13 +38,10 @@ use crate::failure::not_taken;
 use crate::settings::ConnectError;
 use crate::sms::{Capabilities, Channel, ChannelStatus, OutboundSms, SmsGateway};
 
-/// Events that may wait for the consumer; beyond it the SMSC is told to come back.
-const EVENTS_MAX: usize = 1_000;
-
 /// Late answers that may wait for the consumer.
 const LATE_MAX: usize = 10_000;
 
-/// What an `unbind` may take of the time to close.
+/// Longest wait for the answer to `unbind`, within the time to close.
 const UNBIND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest text: 8-bit numbering allows 255 parts, handsets some ten.
@@ -55,7 +53,7 @@ struct SmppGateway {
     composer: Composer,
     slot: Slot,
     tasks: TaskTracker,
-    /// Of what nobody would send again.
+    /// Tasks that hold what the SMSC will not send again.
     kept: TaskTracker,
     ending: Ending,
     /// No more submits.
@@ -68,17 +66,29 @@ struct SmppGateway {
 /// Starts a bind. Needs a tokio runtime.
 ///
 /// # Errors
-/// Where the password or TLS files cannot be read. A provider that cannot be reached is a status, not an error.
+/// [`ConnectError::Password`] or [`ConnectError::Config`] if the password or the TLS files cannot be read. A provider that
+/// cannot be reached is a status, not an error.
 pub(crate) fn connect(
     config: &SmppConfig,
     channel: u16,
     country: Country,
     clock: Arc<dyn Clock>,
 ) -> Result<Channel, ConnectError> {
+    connect_within(config, channel, country, clock, EventBudget::of_process())
+}
+
+/// [`connect`], with events within `budget`.
+fn connect_within(
+    config: &SmppConfig,
+    channel: u16,
+    country: Country,
+    clock: Arc<dyn Clock>,
+    budget: Arc<EventBudget>,
+) -> Result<Channel, ConnectError> {
     let password = config.read_password()?;
     let tls = config.tls_settings().map_err(|fault| ConnectError::Config(vec![fault]))?;
     let config = Arc::new(config.clone());
-    let (events, events_out) = mpsc::channel(EVENTS_MAX);
+    let (events, events_out) = mpsc::channel(budget.events_max());
     let (status, status_out) = watch::channel(ChannelStatus::Connecting);
     let (slot, stop, ending) = (Slot::default(), CancellationToken::new(), Ending::default());
     let (tasks, kept) = (TaskTracker::new(), TaskTracker::new());
@@ -101,7 +111,7 @@ pub(crate) fn connect(
         stop: stop.clone(),
         room: Arc::new(Semaphore::new(LATE_MAX)),
     });
-    let deliveries = Deliveries::new(Arc::clone(&config), country, clock, events, kept, stop.clone());
+    let deliveries = Deliveries::new(Arc::clone(&config), country, clock, events, budget, kept, stop.clone());
     let last_status = status.clone();
     let session =
         Session { config, channel, password, tls, status, slot: slot.clone(), reporter, deliveries, ending };
@@ -168,7 +178,7 @@ impl SmsGateway for SmppGateway {
             self.kept.wait().await;
         };
         if tokio::time::timeout(deadline, stored).await.is_err() {
-            tracing::warn!(gateway = %self.config.name, "not all was answered and stored before the end");
+            tracing::warn!(gateway = %self.config.name, "deadline passed before all submits were answered and all events stored");
         }
     }
 
@@ -182,8 +192,10 @@ impl SmsGateway for SmppGateway {
             };
             match tokio::time::timeout_at(end, goodbye).await {
                 Ok(Ok(())) => {}
-                Ok(_) => tracing::info!(gateway = %self.config.name, "unbind was not answered"),
-                Err(_) => tracing::warn!(gateway = %self.config.name, "closed with submits in flight"),
+                Ok(_) => tracing::info!(gateway = %self.config.name, "provider did not answer unbind"),
+                Err(_) => {
+                    tracing::warn!(gateway = %self.config.name, "deadline passed; closing with submits in flight");
+                }
             }
         }
         self.stop.cancel();

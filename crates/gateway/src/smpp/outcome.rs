@@ -1,11 +1,11 @@
-//! What a `command_status` means for a message (SMPP 3.4 §5.1.3, SMPP 5.0 §4.7.6), and what the parts of a long message
+//! The meaning of a `command_status` for a message (SMPP 3.4 §5.1.3, SMPP 5.0 §4.7.6), and what the parts of a long message
 //! add up to.
 
 use klaroen_domain::outcome::{Failure, Scope, SubmitOutcome};
 
 use crate::failure::unknown;
 
-/// What a refusal means.
+/// The meaning of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
     /// Not taken; slower.
@@ -86,7 +86,7 @@ fn code(status: u32) -> String {
     format!("0x{status:08X}")
 }
 
-/// What a status other than `ESME_ROK` makes of a submit.
+/// The outcome of a submit that was answered with a status other than `ESME_ROK`.
 pub(crate) fn refused(status: u32) -> SubmitOutcome {
     let (meaning, text) = meaning(status);
     let failure = |scope| Failure { scope, code: code(status), detail: text.to_owned() };
@@ -97,9 +97,9 @@ pub(crate) fn refused(status: u32) -> SubmitOutcome {
     }
 }
 
-/// What the outcomes of the parts of one message, in order, make of the message.
+/// The outcome of a message from the outcomes of its parts, in order.
 ///
-/// Where one part was taken and another not, nothing rang: a handset shows a long message when all its parts are there. Where
+/// If one part was taken and another not, nothing rang: a handset shows a long message when all its parts are there. Where
 /// the provider only said "not now", the message goes again as if nothing had been taken: it has the same concatenation
 /// reference, so it completes the message rather than doubling it. Where a part was refused for good, the taken one
 /// cannot be called back: that is `Unknown`, and left to the policy for such.

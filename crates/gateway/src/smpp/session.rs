@@ -24,7 +24,7 @@ use crate::smpp::inbound::deliveries::Deliveries;
 use crate::smpp::tls::Tls;
 use crate::sms::ChannelStatus;
 
-/// What a last PDU may take to leave before the connection is closed anyway.
+/// Longest time for a last PDU to leave before the connection is closed anyway.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Reads of what came before the connection ended: more than any window, and an end where the peer goes on sending.
@@ -48,7 +48,7 @@ impl Slot {
     }
 }
 
-/// What a session needs to run.
+/// The parts of a session.
 pub(super) struct Session {
     pub config: Arc<SmppConfig>,
     pub channel: u16,
@@ -97,7 +97,7 @@ impl Session {
                     ladder.next(backoff::AFTER_LOSS, rand::random())
                 }
                 Err(NotBound::Failed(reason)) => {
-                    tracing::warn!(gateway = %self.config.name, channel = self.channel, reason, "not connected");
+                    tracing::warn!(gateway = %self.config.name, channel = self.channel, reason, "connection failed");
                     self.status.send_replace(ChannelStatus::Connecting);
                     ladder.next(backoff::AFTER_FAILURE, rand::random())
                 }
@@ -149,7 +149,7 @@ impl Session {
         tokio::pin!(timer);
         let ending = self.ending.clone();
         loop {
-            // What the bind has read, too, so this comes before the first wait.
+            // The bind may have read more than its answer, so this comes before the first wait.
             match self.take_all(bound, transport) {
                 Ok(None) => {}
                 Ok(Some(End::Silent(reason))) => return reason.to_owned(),
@@ -174,7 +174,7 @@ impl Session {
                 timer.as_mut().reset(wake);
             }
             let came = tokio::select! {
-                // What came counts before a timer that it answers.
+                // A PDU that came counts before a timer that it answers.
                 biased;
                 () = ending.asked.cancelled(), if !ending.offered.is_cancelled() => {
                     self.deliveries.end(bound);
@@ -187,7 +187,7 @@ impl Session {
             let now = Instant::now();
             match came {
                 Some(Ok(Went::In)) => silence.end(now),
-                // What was written may wait for an answer, which the timer has to know.
+                // A submit that was written waits for its response, which the timer has to know.
                 Some(Ok(Went::Out)) => {}
                 Some(Err(error)) => return error.to_string(),
                 None => match silence.probe(now) {
@@ -217,7 +217,7 @@ impl Session {
         let mut refused = 0_u32;
         let end = transport.take_all(|header, body| self.take(bound, header, body, &mut refused));
         if refused > 0 {
-            tracing::warn!(gateway = %self.config.name, refused, "PDUs that cannot be read or are not expected");
+            tracing::warn!(gateway = %self.config.name, refused, "refused PDUs that cannot be read or are not expected");
         }
         end
     }

@@ -61,7 +61,7 @@ struct Text {
     parts: Vec<Vec<u8>>,
 }
 
-/// What goes to one recipient.
+/// A message to one recipient.
 pub(super) struct Message {
     /// `service_type` to `destination_addr`.
     addresses: Vec<u8>,
@@ -85,7 +85,7 @@ impl Composer {
     /// The message for one recipient.
     ///
     /// # Errors
-    /// Where it cannot be written as SMPP at all.
+    /// A [`Failure`] if the message cannot be written as SMPP at all.
     pub(super) fn message(&self, sms: &OutboundSms) -> Result<Message, Failure> {
         let text = self.text(&sms.text)?;
         let source = self.sources.of(&sms.to).as_ref();
@@ -160,7 +160,7 @@ impl Message {
     }
 }
 
-/// What was checked to fit one octet.
+/// A number that was checked to fit one octet.
 fn octet(number: usize) -> u8 {
     u8::try_from(number).unwrap_or(u8::MAX)
 }

@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 
 use crate::settings::{ConfigFault, tls};
 
-/// What a handshake needs.
+/// Settings of a handshake.
 #[derive(Clone, Debug)]
 pub(crate) struct Tls {
     pub(super) config: Arc<ClientConfig>,

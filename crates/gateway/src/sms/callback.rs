@@ -1,4 +1,4 @@
-//! What a provider's HTTP callback is before and after it is verified.
+//! A provider's HTTP callback, before and after it is verified.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use klaroen_domain::time::Timestamp;
 
 use super::event::GatewayEvent;
 
-/// Which of the two paths of a gateway was called.
+/// The path of a gateway that was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallbackKind {
     /// `/v1/gateways/{gateway}/{token}/receipts`
@@ -19,7 +19,7 @@ pub enum CallbackKind {
 /// An HTTP callback as it came. `Debug` shows neither token, numbers nor text.
 #[derive(Clone, Copy)]
 pub struct RawCallback<'a> {
-    /// Which path.
+    /// The path that was called.
     pub kind: CallbackKind,
     /// `GET` or `POST`.
     pub method: &'a str,
@@ -28,7 +28,7 @@ pub struct RawCallback<'a> {
     pub path_and_query: &'a str,
     /// The token in the path.
     pub token: &'a str,
-    /// Who called: of a trusted proxy, the one before it.
+    /// Address of the caller; behind a trusted proxy, of the one before it.
     pub peer: IpAddr,
     /// Header names in lower case, and values.
     pub headers: &'a [(String, String)],
@@ -59,7 +59,7 @@ impl std::fmt::Debug for RawCallback<'_> {
 /// A callback that is the provider's.
 #[derive(Clone, Debug)]
 pub struct VerifiedCallback {
-    /// What it tells, in its order.
+    /// Its events, in its order.
     pub events: Vec<GatewayEvent>,
     /// How many of its entries could not be read: they are lost, so count them.
     pub unreadable: usize,
@@ -67,7 +67,7 @@ pub struct VerifiedCallback {
     /// it stores the key together with the events for at least [`REPLAY_WINDOW_S`] seconds, and answers the repetition with
     /// `answer` and without effect.
     pub replay_key: Option<String>,
-    /// What to say once the events are stored, and not before.
+    /// The answer once the events are stored, and not before.
     pub answer: CallbackAnswer,
 }
 

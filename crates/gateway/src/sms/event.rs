@@ -1,14 +1,14 @@
-//! What a provider tells us by itself, and how it is acknowledged.
+//! Events that a provider sends by itself, and how they are acknowledged.
 
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::incoming::{InboundSms, Receipt};
 use klaroen_domain::outcome::SubmitOutcome;
 use tokio::sync::oneshot;
 
-/// What a provider tells us by itself.
+/// An event that a provider sends by itself.
 #[derive(Clone, Debug)]
 pub enum GatewayEvent {
-    /// What became of a message.
+    /// The fate of a message.
     Receipt(Receipt),
     /// An SMS from somebody.
     Inbound(InboundSms),
@@ -18,12 +18,12 @@ pub enum GatewayEvent {
         delivery: DeliveryId,
         /// Its [`OutboundSms::attempt`]: by now there may be another one.
         attempt: i64,
-        /// What the provider says.
+        /// The outcome by the provider's answer.
         outcome: SubmitOutcome,
     },
 }
 
-/// What the consumer of an event says to the provider.
+/// The consumer's verdict on an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ack {
     /// It is stored (committed): do not send it again.
@@ -35,8 +35,8 @@ pub enum Ack {
 /// An event and the way to acknowledge it. Dropping it unanswered means [`Ack::Retry`].
 #[derive(Debug)]
 pub struct Delivered {
-    /// What happened.
+    /// The event.
     pub event: GatewayEvent,
-    /// Where the verdict goes; the adapter answers the provider after it, and not before.
+    /// Takes the verdict; the adapter answers the provider after it, and not before.
     pub ack: oneshot::Sender<Ack>,
 }

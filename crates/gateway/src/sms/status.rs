@@ -1,8 +1,8 @@
-//! What a provider says of a message that it is asked about.
+//! A provider's answer to a status query.
 
 use klaroen_domain::outcome::{ProviderId, ReceiptStatus};
 
-/// What a provider says of a message that was in doubt.
+/// A provider's answer to a query about a message in doubt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatusAnswer {
     /// The provider cannot be asked.
@@ -13,9 +13,9 @@ pub enum StatusAnswer {
     NotFound,
     /// The provider has it.
     Found {
-        /// What the provider calls it, where it says so.
+        /// The provider's id, if it says so.
         provider_id: Option<ProviderId>,
-        /// What became of it.
+        /// Its status.
         status: ReceiptStatus,
         /// Why it did not arrive; [`Failure::OPTED_OUT`](klaroen_domain::outcome::Failure::OPTED_OUT) where the recipient stopped messages at the provider.
         error: Option<String>,
@@ -33,9 +33,9 @@ pub enum StatusAnswer {
 /// A message at the provider that may be the one that is asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// What the provider calls it.
+    /// The provider's id.
     pub provider_id: ProviderId,
-    /// What became of it.
+    /// Its status.
     pub status: ReceiptStatus,
     /// As in [`StatusAnswer::Found`].
     pub error: Option<String>,

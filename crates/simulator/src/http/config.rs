@@ -1,34 +1,80 @@
-//! What an HTTP provider can be started with.
+//! Configuration of an HTTP provider.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::contract::Contract;
-use super::faults::HttpFaults;
-use super::signing::SignatureMethod;
 use crate::config::AutoReply;
+use crate::http::faults::HttpFaults;
+
+/// The contract that a provider speaks: one for each kind of provider. Bodies of other providers are in the cases of their
+/// adapters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Contract {
+    /// Twilio Messages 2010-04-01: look-ups without a reference of ours, and signed callbacks.
+    Twilio,
+    /// Infobip SMS v3: batches that are answered one by one, submits that can be repeated, and look-ups by our reference.
+    Infobip,
+    /// A plain JSON contract that no provider has; it stands with its code, in `contracts/plain.rs`. Batches are answered as a
+    /// whole, and nothing is signed.
+    Http,
+}
+
+const NAMES: [(Contract, &str); 3] =
+    [(Contract::Twilio, "twilio"), (Contract::Infobip, "infobip"), (Contract::Http, "http")];
+
+impl Contract {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Twilio, Self::Infobip, Self::Http];
+
+    /// Its name on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        NAMES.iter().find(|(contract, _)| *contract == self).map_or("", |(_, name)| name)
+    }
+}
+
+impl fmt::Display for Contract {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A name that no contract has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write twilio, infobip or http")]
+pub struct ContractError;
+
+impl FromStr for Contract {
+    type Err = ContractError;
+
+    fn from_str(text: &str) -> Result<Self, ContractError> {
+        NAMES.iter().find(|(_, name)| *name == text).map(|(contract, _)| *contract).ok_or(ContractError)
+    }
+}
 
 /// How an HTTP provider is started. The default is a perfect one on a free port of the loopback interface that lets
 /// everybody in and calls nobody back. `Debug` shows neither credentials nor URLs.
 #[derive(Clone, PartialEq)]
 pub struct HttpConfig {
-    /// Whose contract it speaks.
+    /// The contract that it speaks.
     pub contract: Contract,
-    /// Where it listens; port 0 takes a free one, see [`crate::HttpProvider::addr`]. Default `127.0.0.1:0`.
+    /// Address to listen on; port 0 takes a free one, see [`crate::HttpProvider::addr`]. Default `127.0.0.1:0`.
     pub listen: SocketAddr,
     /// Decides the fate of every message together with its destination. Default 1.
     pub seed: u64,
-    /// Who may submit, and the keys of callbacks. Default everybody, unsigned.
+    /// Account that may submit, and the keys of callbacks. Default everybody, unsigned.
     pub account: Account,
-    /// Where receipts and inbound SMS go; can be changed at run time. Default nowhere.
+    /// Addresses for receipts and inbound SMS; can be changed at run time. Default nowhere.
     pub callbacks: CallbackUrls,
-    /// What goes wrong; can be changed at run time. Default nothing.
+    /// Faults; can be changed at run time. Default nothing.
     pub faults: HttpFaults,
-    /// Parts that can still be sent before the balance is gone; can be topped up at run time. Kannel has no balance. Default without end.
+    /// Parts that can still be sent before the balance is gone; can be topped up at run time. Default without end.
     pub balance: Option<u64>,
-    /// What handsets answer when they ring, tried in order. Default nothing.
+    /// Replies of handsets that ring, tried in order. Default nothing.
     pub auto_replies: Vec<AutoReply>,
     /// Callbacks on their way at a time. Default 16.
     pub callback_window: usize,
@@ -85,16 +131,10 @@ impl fmt::Debug for HttpConfig {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Account {
-    /// Twilio's Account SID, Vonage's `api_key`, the user name of Infobip's Basic and of Kannel; the others have none.
+    /// Twilio's Account SID, or the user name of Infobip's Basic.
     pub user: Option<String>,
-    /// The token, access key, product token or password. Twilio also signs its callbacks with it.
+    /// The token or password. Twilio also signs its callbacks with it.
     pub secret: Option<String>,
-    /// The key that `MessageBird` and Vonage sign their callbacks with; without it they do not sign.
-    pub signing_key: Option<String>,
-    /// How Vonage signs.
-    pub signature_method: SignatureMethod,
-    /// How Vonage calls back.
-    pub callback_form: CallbackForm,
 }
 
 impl fmt::Debug for Account {
@@ -113,20 +153,7 @@ impl Account {
     }
 }
 
-/// How Vonage calls back, by the setting of the account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CallbackForm {
-    /// POST with JSON.
-    #[default]
-    Json,
-    /// POST with a form.
-    Form,
-    /// GET with a query.
-    Query,
-}
-
-/// Where a provider calls back. `Debug` shows no URL: it carries a token.
+/// Addresses that a provider calls back. `Debug` shows no URL: it carries a token.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct CallbackUrls {
     /// Receipts of messages that name no URL of their own; plain `http:`. Kannel's may have its escapes (`%d`).
@@ -141,5 +168,20 @@ impl fmt::Debug for CallbackUrls {
             .field("receipts", &self.receipts.is_some())
             .field("inbound", &self.inbound.is_some())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_contract_has_a_name_that_is_read_back() {
+        for contract in Contract::ALL {
+            assert_eq!(contract.to_string().parse(), Ok(contract));
+            let json = serde_json::to_string(&contract).unwrap();
+            assert_eq!(json, format!("\"{contract}\""));
+        }
+        assert_eq!("smpp".parse::<Contract>(), Err(ContractError));
     }
 }

@@ -11,11 +11,11 @@ use hyper::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::calls::Job;
-use super::desk::Desk;
-use super::faults::{HttpFaults, Mishap};
-use super::form::Form;
-use super::wire::{Reply, Request};
+use crate::http::faults::{HttpFaults, Mishap};
+use crate::http::state::ProviderState;
+use crate::http::state::job::Job;
+use crate::http::wire::form::Form;
+use crate::http::wire::{Reply, Request};
 
 #[derive(Deserialize)]
 struct Ordered {
@@ -36,26 +36,26 @@ struct FromHandset {
 }
 
 /// The answer to a request to the simulator itself; `None` where it is for the provider.
-pub(crate) fn handle(desk: &Desk, request: &Request<'_>) -> Option<Reply> {
+pub(crate) fn handle(state: &ProviderState, request: &Request<'_>) -> Option<Reply> {
     let route = request.path.strip_prefix("/simulator/")?;
     let done = match (request.method, route) {
-        (&Method::GET, "stats") => Ok(json!(desk.stats())),
-        (&Method::GET, "rings") => Ok(rings(desk, request.query)),
+        (&Method::GET, "stats") => Ok(json!(state.stats())),
+        (&Method::GET, "rings") => Ok(rings(state, request.query)),
         (&Method::PUT, "faults") => read::<HttpFaults>(request.body).and_then(|faults| {
             faults.check().map_err(|error| error.to_string())?;
-            desk.set_faults(faults);
+            state.set_faults(faults);
             Ok(json!({}))
         }),
         (&Method::PUT, "balance") => read(request.body).map(|Balance { balance }| {
-            desk.set_balance(balance);
+            state.set_balance(balance);
             json!({})
         }),
         (&Method::POST, "mishaps") => read(request.body).map(|Ordered { mishap, times }| {
-            desk.order(mishap, times);
+            state.order(mishap, times);
             json!({})
         }),
         (&Method::POST, "inbound") => read(request.body).map(|FromHandset { from, to, text }| {
-            desk.call(Job::new(desk.inbound_events(from.trim_start_matches('+'), &to, &text), None));
+            state.call(Job::new([state.inbound_event(from.trim_start_matches('+'), &to, &text)], None));
             json!({})
         }),
         _ => return Some(Reply::json(404, &json!({"error": "there is no such route"}))),
@@ -70,16 +70,16 @@ fn read<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|error| error.to_string())
 }
 
-fn rings(desk: &Desk, query: &str) -> Value {
+fn rings(state: &ProviderState, query: &str) -> Value {
     let number = Form::parse(query.as_bytes()).text("number").unwrap_or_default();
-    let rings = desk.with_ledger(|ledger| ledger.rings_of(number.trim()));
+    let rings = state.with_ledger(|ledger| ledger.rings_of(number.trim()));
     json!({"rings": rings.len(), "texts": rings.iter().map(|ring| &*ring.text).collect::<Vec<_>>()})
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::contract::Contract;
+    use crate::http::config::Contract;
     use crate::http::raw::Bench;
 
     #[test]

@@ -1,8 +1,8 @@
-//! What can go wrong at an HTTP provider, and the fate of one message.
+//! Faults of an HTTP provider, and the fate of one message.
 
 use serde::{Deserialize, Serialize};
 
-use crate::fate::{Answer, Dice, Fate, FinalState, Question, Receipts};
+use crate::fault_plan::{Answer, Dice, Fate, FinalState, Question, Receipts};
 use crate::faults::{Faults, FaultsError};
 
 /// The faults of an HTTP provider. All are off by default: every message is taken, rings and is reported at once.
@@ -45,8 +45,6 @@ pub struct HttpFaults {
     pub bare_error_after_taking: f64,
     /// Share of submits that are taken and whose answer breaks off in its body.
     pub garbled_response: f64,
-    /// Share of long messages whose last part is refused, where the contract answers each (Vonage): no ring.
-    pub partial_failure: f64,
     /// Share of phone numbers that are always refused.
     pub reject_number: f64,
     /// Share of phone numbers that the provider has on its list of those who said STOP.
@@ -96,7 +94,6 @@ impl Default for HttpFaults {
             bare_error: 0.0,
             bare_error_after_taking: 0.0,
             garbled_response: 0.0,
-            partial_failure: 0.0,
             reject_number: 0.0,
             blocked_number: 0.0,
             close_before_taking: 0.0,
@@ -114,7 +111,7 @@ impl Default for HttpFaults {
     }
 }
 
-/// What befalls one submit as a whole.
+/// A fault of one submit as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mishap {
@@ -150,7 +147,6 @@ pub(crate) struct HttpFate {
     pub settles_after_ms: u64,
     pub never_settled: bool,
     pub unknown_status: bool,
-    pub partial: bool,
     pub receipts: Receipts,
 }
 
@@ -192,7 +188,6 @@ impl HttpFaults {
             ("bare_error", self.bare_error),
             ("bare_error_after_taking", self.bare_error_after_taking),
             ("garbled_response", self.garbled_response),
-            ("partial_failure", self.partial_failure),
             ("blocked_number", self.blocked_number),
             ("ignored", self.ignored),
         ] {
@@ -239,7 +234,6 @@ impl HttpFate {
             settles_after_ms: fate.settles_after_ms,
             never_settled: dice.hits(Question::NeverSettled, faults.never_settled),
             unknown_status: dice.hits(Question::UnknownStatus, faults.unknown_status),
-            partial: dice.hits(Question::Partial, faults.partial_failure),
             receipts: fate.receipts,
         }
     }
@@ -279,7 +273,6 @@ mod tests {
     #[case(HttpFaults { close_after_taking: 0.1, ..HttpFaults::default() }, |f: HttpFate| f.mishap == Some(Mishap::CloseAfterTaking))]
     #[case(HttpFaults { never_settled: 0.1, ..HttpFaults::default() }, |f: HttpFate| f.never_settled)]
     #[case(HttpFaults { unknown_status: 0.1, ..HttpFaults::default() }, |f: HttpFate| f.unknown_status)]
-    #[case(HttpFaults { partial_failure: 0.1, ..HttpFaults::default() }, |f: HttpFate| f.partial)]
     #[case(HttpFaults { blocked_number: 0.1, ..HttpFaults::default() }, |f: HttpFate| f.number_blocked)]
     #[case(HttpFaults { reject_number: 0.1, ..HttpFaults::default() }, |f: HttpFate| f.number_refused)]
     fn a_share_hits_that_share(#[case] faults: HttpFaults, #[case] hit: fn(HttpFate) -> bool) {

@@ -1,31 +1,23 @@
 //! HTTP providers: each contract with its success and error bodies, receipts, inbound SMS and signatures, and the same
 //! seeded faults, ledger and oracle as the SMSC.
 //!
-//! Start with [`HttpProvider`]; the parts are `contract` and `contracts` (what stands on the
-//! wire), `desk` (taking
-//! submits), `settling` (rings and receipts), `calls` (calling back), `records` (what look-ups find), `control` (the
-//! routes of the simulator itself) and `server` (connections).
+//! Start with [`HttpProvider`]. `contracts` are what stands on the wire, `handler` takes submits, `delivery` makes rings and
+//! receipts, `callbacks` calls back, `state` is what they share, `control` has the routes of the simulator itself, and `server`
+//! the connections.
 
-mod calls;
+mod callbacks;
 pub mod config;
-pub(crate) mod contract;
 mod contracts;
 mod control;
-mod desk;
+mod delivery;
 pub mod faults;
-mod form;
-mod message;
+mod handler;
 mod provider;
 #[cfg(test)]
 mod raw;
-mod records;
 mod server;
-mod settling;
-mod signing;
-mod stats;
+mod state;
 mod wire;
 
-pub use contract::{Contract, ContractError};
 pub use provider::{HttpProvider, InboundFailure, Kept};
-pub use signing::SignatureMethod;
-pub use stats::HttpStats;
+pub use state::stats::HttpStats;

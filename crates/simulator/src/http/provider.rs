@@ -15,18 +15,19 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::calls::{self, Job};
-use super::config::{CallbackUrls, HttpConfig};
-use super::contract::{Found, Search};
-use super::desk::Desk;
-use super::faults::{HttpFaults, Mishap};
-use super::server;
-use super::stats::HttpStats;
+use crate::http::callbacks;
+use crate::http::config::{CallbackUrls, HttpConfig};
+use crate::http::contracts::contract::{Found, Search};
+use crate::http::faults::{HttpFaults, Mishap};
+use crate::http::server;
+use crate::http::state::ProviderState;
+use crate::http::state::job::Job;
+use crate::http::state::stats::HttpStats;
 use crate::ledger::{Ledger, Ring};
 
 /// A running HTTP provider. It stops when it is dropped; [`HttpProvider::shutdown`] also waits for that.
 pub struct HttpProvider {
-    desk: Arc<Desk>,
+    state: Arc<ProviderState>,
     addr: SocketAddr,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -46,7 +47,7 @@ pub struct Kept {
     pub id: String,
     /// The sender's own reference, where the contract has one and it was given.
     pub reference: Option<String>,
-    /// Who it says it is from.
+    /// The sender.
     pub from: String,
     /// Digits without plus sign.
     pub to: String,
@@ -79,7 +80,7 @@ impl From<Found> for Kept {
 /// Why an SMS from a handset was not answered by the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InboundFailure {
-    /// There is no URL for it, or the contract has no inbound SMS (Spryng).
+    /// There is no URL for it.
     #[error("there is nowhere to send it to")]
     Nowhere,
     /// The queue of callbacks is full.
@@ -94,33 +95,33 @@ impl HttpProvider {
     /// Starts a provider. To be called in a tokio runtime.
     ///
     /// # Errors
-    /// Where it cannot listen; of kind `InvalidInput` where the faults cannot be ([`HttpFaults::check`]).
+    /// An [`io::Error`] if it cannot listen; of kind `InvalidInput` if the faults cannot be ([`HttpFaults::check`]).
     pub async fn start(config: HttpConfig) -> io::Result<Self> {
         config.faults.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let listener = TcpListener::bind(config.listen).await?;
         let addr = listener.local_addr()?;
-        let desk = Arc::new(Desk::new(config, SystemClock.now().as_millis()));
+        let state = Arc::new(ProviderState::new(config, SystemClock.now().as_millis()));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn({
-            let (stop, desk) = (stop.clone(), Arc::clone(&desk));
-            async move { stop.run_until_cancelled(desk.work_off()).await }
+            let (stop, state) = (stop.clone(), Arc::clone(&state));
+            async move { stop.run_until_cancelled(state.work_off()).await }
         });
         tasks.spawn({
-            let (stop, desk, tasks) = (stop.clone(), Arc::clone(&desk), TaskTracker::new());
+            let (stop, state, tasks) = (stop.clone(), Arc::clone(&state), TaskTracker::new());
             async move {
-                stop.run_until_cancelled(calls::run(desk, tasks.clone(), stop.clone())).await;
+                stop.run_until_cancelled(callbacks::run(state, tasks.clone(), stop.clone())).await;
                 tasks.close();
                 tasks.wait().await;
             }
         });
-        let provider = Self { desk, addr, stop, tasks, listening: Mutex::default() };
+        let provider = Self { state, addr, stop, tasks, listening: Mutex::default() };
         provider.serve(listener);
         Ok(provider)
     }
 
     fn serve(&self, listener: TcpListener) {
         let stop = self.stop.child_token();
-        let task = tokio::spawn(server::serve(listener, Arc::clone(&self.desk), stop.clone()));
+        let task = tokio::spawn(server::serve(listener, Arc::clone(&self.state), stop.clone()));
         *self.listening() = Some(Listening { stop, task });
     }
 
@@ -129,7 +130,7 @@ impl HttpProvider {
         self.listening.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -143,59 +144,59 @@ impl HttpProvider {
 
     /// Changes what goes wrong, for every request from now on. Messages that were taken keep their fate.
     pub fn set_faults(&self, faults: HttpFaults) {
-        self.desk.set_faults(faults);
+        self.state.set_faults(faults);
     }
 
     /// Lets the next `times` submits fare like that, before any share is drawn; what was ordered before comes first.
     pub fn order(&self, mishap: Mishap, times: usize) {
-        self.desk.order(mishap, times);
+        self.state.order(mishap, times);
     }
 
     /// Changes where receipts and inbound SMS go, waiting ones included.
     pub fn set_callbacks(&self, urls: CallbackUrls) {
-        self.desk.set_urls(urls);
+        self.state.set_urls(urls);
     }
 
     /// Tops the balance up, or empties it; `None` is one without end.
     pub fn set_balance(&self, parts: Option<u64>) {
-        self.desk.set_balance(parts);
+        self.state.set_balance(parts);
     }
 
     /// Parts that can still be sent.
     #[must_use]
     pub fn balance(&self) -> Option<u64> {
-        self.desk.balance()
+        self.state.balance()
     }
 
-    /// What happened so far.
+    /// The counters so far.
     #[must_use]
     pub fn stats(&self) -> HttpStats {
-        self.desk.stats()
+        self.state.stats()
     }
 
     /// Waits until so many messages were taken since the start, in order to change what goes wrong then.
     pub async fn until_taken(&self, messages: u64) {
-        let mut taken = self.desk.taken.subscribe();
-        // The desk lives as long as this, and with it the other end.
+        let mut taken = self.state.taken.subscribe();
+        // The state lives as long as this, and with it the other end.
         let _ = taken.wait_for(|taken| *taken >= messages).await;
     }
 
     /// The rings of one number (with or without its plus sign), oldest first.
     #[must_use]
     pub fn rings_of(&self, number: &str) -> Vec<Ring> {
-        self.desk.with_ledger(|ledger| ledger.rings_of(number))
+        self.state.with_ledger(|ledger| ledger.rings_of(number))
     }
 
     /// How often each number rang, as digits without plus sign; numbers that never rang are not in it.
     #[must_use]
     pub fn ring_counts(&self) -> HashMap<String, u32> {
-        self.desk.with_ledger(|ledger| ledger.ring_counts())
+        self.state.with_ledger(|ledger| ledger.ring_counts())
     }
 
     /// The rings of all handsets together.
     #[must_use]
     pub fn total_rings(&self) -> u64 {
-        self.desk.with_ledger(|ledger: &mut Ledger| ledger.total_rings())
+        self.state.with_ledger(|ledger: &mut Ledger| ledger.total_rings())
     }
 
     /// The messages that were taken under a reference of the sender, oldest first, the newest 50 of them.
@@ -212,7 +213,7 @@ impl HttpProvider {
     }
 
     fn find(&self, search: &Search) -> Vec<Kept> {
-        self.desk.with_records(|records| records.find(search)).into_iter().map(Kept::from).collect()
+        self.state.with_records(|records| records.find(search)).into_iter().map(Kept::from).collect()
     }
 
     /// A handset sends an SMS. Resolves with the HTTP status of the first answer; where that is not what the contract
@@ -222,14 +223,14 @@ impl HttpProvider {
     /// [`InboundFailure`].
     pub async fn send_inbound(&self, from: &str, to: &str, text: &str) -> Result<u16, InboundFailure> {
         let [from, to] = [from, to].map(|address| address.trim_start_matches('+'));
-        let desk = &self.desk;
-        if desk.calls.len() >= desk.config.callback_queue_max {
+        let state = &self.state;
+        if state.callbacks.len() >= state.config.callback_queue_max {
             return Err(InboundFailure::QueueFull);
         }
         let (answered, answer) = oneshot::channel();
-        desk.call(Job::new(desk.inbound_events(from, to, text), None).told(answered));
+        state.call(Job::new([state.inbound_event(from, to, text)], None).told(answered));
         // Others may be before it in the queue.
-        let wait = Duration::from_millis(desk.config.callback_timeout_ms.saturating_mul(2));
+        let wait = Duration::from_millis(state.config.callback_timeout_ms.saturating_mul(2));
         match timeout(wait, answer).await {
             Ok(Ok(Some(status))) => Ok(status),
             Ok(Err(_)) => Err(InboundFailure::Nowhere),
@@ -251,7 +252,7 @@ impl HttpProvider {
     /// Listens again where it did before.
     ///
     /// # Errors
-    /// Where the port was taken in the meantime.
+    /// An [`io::Error`] if another process took the port in the meantime.
     pub async fn listen_again(&self) -> io::Result<()> {
         if self.listening().is_none() {
             self.serve(TcpListener::bind(self.addr).await?);
@@ -262,7 +263,7 @@ impl HttpProvider {
     /// Drops every connection without a word, and waits until they are gone. New ones are welcome.
     ///
     /// # Errors
-    /// Where the port was taken in the meantime.
+    /// An [`io::Error`] if another process took the port in the meantime.
     pub async fn disconnect_all(&self) -> io::Result<()> {
         self.stop_listening().await;
         self.listen_again().await

@@ -6,34 +6,31 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::config::{Account, CallbackUrls, HttpConfig};
-use super::contract::{Contract, Report, Search};
-use super::control;
-use super::desk::{Desk, Outcome};
-use super::message::{Message, Sms, Stage};
-use super::wire::{Callback, Reply, Request};
+use crate::http::config::{Account, CallbackUrls, Contract, HttpConfig};
+use crate::http::contracts::contract::{Report, Search};
+use crate::http::contracts::message::{Message, Sms, Stage};
+use crate::http::control;
+use crate::http::handler::Outcome;
+use crate::http::state::ProviderState;
+use crate::http::wire::{Callback, Reply, Request};
 use crate::ledger::Ring;
 
 // 2026-11-23T16:00:00Z
 pub(crate) const NOW_MS: i64 = 1_795_449_600_000;
 
 /// A perfect provider whose account is `user` and `secret`; it calls `http://there/`.
-pub(crate) struct Bench(Desk);
+pub(crate) struct Bench(ProviderState);
 
 impl Bench {
     pub(crate) fn new(contract: Contract) -> Self {
-        let account = Account {
-            user: Some("user".into()),
-            secret: Some("secret".into()),
-            signing_key: (contract == Contract::MessageBird).then(|| "key".into()),
-            ..Account::default()
-        };
+        let account = Account { user: Some("user".into()), secret: Some("secret".into()) };
         let callbacks = CallbackUrls {
             receipts: Some("http://there/dlr".into()),
             inbound: Some("http://there/mo".into()),
         };
-        let desk = Desk::new(HttpConfig { account, callbacks, ..HttpConfig::new(contract) }, NOW_MS);
-        Self(desk)
+        let state =
+            ProviderState::new(HttpConfig { account, callbacks, ..HttpConfig::new(contract) }, NOW_MS);
+        Self(state)
     }
 
     /// With one message that was taken, whatever the form of a submit.
@@ -42,7 +39,7 @@ impl Bench {
         let mut message = Message::new("1000", "31612345678", "Let op");
         message.reference = Some("018f".into());
         message.receipt_url = Some("http://there/%d".into());
-        let sms = Arc::new(Sms { id: bench.0.wire.id(7), message, created_ms: NOW_MS, partial: false });
+        let sms = Arc::new(Sms { id: bench.0.wire.id(7), message, created_ms: NOW_MS });
         bench.0.with_records(|records| records.insert(&sms, Instant::now()));
         bench
     }
@@ -85,10 +82,6 @@ impl Bench {
         self.0.with_ledger(|ledger| ledger.rings_of(number))
     }
 
-    pub(crate) fn balance(&self, balance: u64) {
-        self.0.set_balance(Some(balance));
-    }
-
     fn first(&self) -> Arc<Sms> {
         let search = Search { number: Some("31612345678".into()), ..Search::default() };
         self.0.with_records(|records| records.find(&search)[0].sms.clone())
@@ -101,10 +94,10 @@ impl Bench {
     /// The receipt of the first message to 31612345678.
     pub(crate) fn receipt(&self, stage: Stage) -> Callback {
         let sms = self.first();
-        let report = Report { sms: &sms, stage, done_ms: NOW_MS, part: 1 };
-        // The desk's own clock has gone on since; what a callback says of now is taken from where it opened.
+        let report = Report { sms: &sms, stage, done_ms: NOW_MS };
+        // The state's own clock has gone on since; what a callback says of now is taken from where it opened.
         self.0.with_context(|context| {
-            let context = super::contract::Context { now_ms: NOW_MS, ..*context };
+            let context = crate::http::contracts::contract::Context { now_ms: NOW_MS, ..*context };
             self.0.wire.receipt(&report, &context).unwrap()
         })
     }
@@ -116,20 +109,15 @@ impl Bench {
 
     /// An SMS from 31612345678.
     pub(crate) fn inbound_to(&self, to: &str, text: &str) -> Callback {
-        let reference = self.0.with_records(|records| {
-            records.last_to("31612345678").and_then(|sms| sms.message.reference.clone())
-        });
-        let inbound = super::contract::Inbound {
+        let inbound = crate::http::contracts::contract::Inbound {
             n: 7,
             from: "31612345678".into(),
             to: to.into(),
             text: text.into(),
             at_ms: NOW_MS,
-            reference,
-            part: (1, 1),
         };
         self.0.with_context(|context| {
-            let context = super::contract::Context { now_ms: NOW_MS, ..*context };
+            let context = crate::http::contracts::contract::Context { now_ms: NOW_MS, ..*context };
             self.0.wire.inbound(&inbound, &context).unwrap()
         })
     }

@@ -1,4 +1,4 @@
-//! Connections: requests are read whole and handed to the desk; answers go as the desk says.
+//! Connections: requests are read whole and handed to the state; answers go as the state says.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,9 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::control;
-use super::desk::{Desk, Handled, Outcome};
-use super::wire::{self, Reply};
+use crate::http::control;
+use crate::http::handler::{Handled, Outcome};
+use crate::http::state::ProviderState;
+use crate::http::wire::{self, Reply};
 
 /// Connections at a time; beyond it a new one is closed at once.
 const CONNECTIONS_MAX: usize = 1_000;
@@ -28,11 +29,11 @@ const SILENCE: Duration = Duration::from_mins(10);
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// Accepts connections until `stop`; then they drop without a word.
-pub(crate) async fn serve(listener: TcpListener, desk: Arc<Desk>, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, state: Arc<ProviderState>, stop: CancellationToken) {
     let tasks = TaskTracker::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, _)) => admit(stream, &desk, &stop, &tasks),
+            Ok((stream, _)) => admit(stream, &state, &stop, &tasks),
             Err(error) => {
                 tracing::warn!(kind = ?error.kind(), "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_RETRY).await;
@@ -44,18 +45,18 @@ pub(crate) async fn serve(listener: TcpListener, desk: Arc<Desk>, stop: Cancella
     tasks.wait().await;
 }
 
-fn admit(stream: TcpStream, desk: &Arc<Desk>, stop: &CancellationToken, tasks: &TaskTracker) {
-    desk.count(|stats| stats.connections += 1);
+fn admit(stream: TcpStream, state: &Arc<ProviderState>, stop: &CancellationToken, tasks: &TaskTracker) {
+    state.count(|stats| stats.connections += 1);
     if tasks.len() >= CONNECTIONS_MAX {
         tracing::warn!(limit = CONNECTIONS_MAX, "a connection too many was closed");
         return;
     }
-    let (desk, stop) = (Arc::clone(desk), stop.clone());
+    let (state, stop) = (Arc::clone(state), stop.clone());
     if stream.set_nodelay(true).is_err() {
         return;
     }
     tasks.spawn(async move {
-        let service = service_fn(move |request| answer(Arc::clone(&desk), request));
+        let service = service_fn(move |request| answer(Arc::clone(&state), request));
         let connection =
             hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         if let Some(Err(_)) = stop.run_until_cancelled(connection).await {
@@ -69,7 +70,7 @@ fn admit(stream: TcpStream, desk: &Arc<Desk>, stop: &CancellationToken, tasks: &
 #[error("dropped")]
 struct Dropped;
 
-async fn answer(desk: Arc<Desk>, request: Request<Incoming>) -> Result<Response<Answer>, Dropped> {
+async fn answer(state: Arc<ProviderState>, request: Request<Incoming>) -> Result<Response<Answer>, Dropped> {
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
         return Ok(response(Reply::text(413, ""), false));
@@ -82,9 +83,9 @@ async fn answer(desk: Arc<Desk>, request: Request<Incoming>) -> Result<Response<
         headers: &head.headers,
         body: &body,
     };
-    let mut handled = match control::handle(&desk, &request) {
+    let mut handled = match control::handle(&state, &request) {
         Some(reply) => Handled::now(reply),
-        None => desk.handle(&request),
+        None => state.handle(&request),
     };
     handled.wait().await;
     match handled.outcome {
@@ -118,7 +119,7 @@ fn response(reply: Reply, cut: bool) -> Response<Answer> {
 /// The body of an answer, which may break off.
 struct Answer {
     data: Option<Bytes>,
-    /// What is promised.
+    /// The promised length.
     length: u64,
     cut: bool,
     written: bool,
@@ -141,7 +142,7 @@ impl Body for Answer {
         if self.written {
             return Poll::Ready(Some(Err(Dropped)));
         }
-        // What stands in the buffer is written when nothing more is ready, and thrown away at an error.
+        // The buffer is written when nothing more is ready, and thrown away at an error.
         self.written = true;
         context.waker().wake_by_ref();
         Poll::Pending

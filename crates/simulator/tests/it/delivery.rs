@@ -32,6 +32,28 @@ async fn a_refused_receipt_comes_again_after_the_delay() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn receipts_that_were_held_leave_at_once_and_are_not_sent_again() {
+    let config = SmscConfig { deliver_window: usize::MAX, deliver_attempts_max: 1, ..SmscConfig::default() };
+    let smsc = Smsc::start(config).await.unwrap();
+    smsc.set_faults(Faults { hold_deliveries: true, ..Faults::default() });
+    let mut client = Client::bound(&smsc).await;
+    for n in 0..200 {
+        assert_eq!(client.submit(message(&number(n), b"x")).await, 0);
+    }
+    assert!(client.is_quiet_for(Duration::from_mins(1)).await);
+    smsc.set_faults(Faults::default());
+    let mut sequences = Vec::new();
+    for _ in 0..200 {
+        sequences.push(client.delivery().await.0);
+    }
+    for sequence in sequences {
+        client.acknowledge(sequence, 0x64).await;
+    }
+    assert!(client.is_quiet_for(Duration::from_mins(1)).await);
+    assert_eq!((smsc.stats().deliveries_sent, smsc.stats().deliveries_dropped), (200, 200));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_receipt_that_is_always_refused_is_given_up() {
     let config = SmscConfig { deliver_attempts_max: 3, ..SmscConfig::default() };
     let smsc = Smsc::start(config).await.unwrap();

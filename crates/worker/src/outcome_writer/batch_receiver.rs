@@ -10,16 +10,21 @@ pub(crate) const ROWS: usize = 1_000;
 /// How long the first result of a batch waits for others.
 pub(crate) const COMPANY: Duration = Duration::from_millis(20);
 
-/// Fills `batch` with at least one item and with others that come within `company`, up to [`ROWS`]. Returns `false`
-/// when every sender is gone and nothing is left. Dropping the future loses nothing: received items are in `batch`.
-pub(crate) async fn next<T>(receiver: &mut mpsc::Receiver<T>, batch: &mut Vec<T>, company: Duration) -> bool {
-    if batch.is_empty() && receiver.recv_many(batch, ROWS).await == 0 {
+/// Fills `batch` with at least one item and with others that come within `company`, up to `rows`. Returns `false` when every
+/// sender is gone and nothing is left. Dropping the future loses nothing: received items are in `batch`.
+pub(crate) async fn next<T>(
+    receiver: &mut mpsc::Receiver<T>,
+    batch: &mut Vec<T>,
+    rows: usize,
+    company: Duration,
+) -> bool {
+    if batch.is_empty() && receiver.recv_many(batch, rows).await == 0 {
         return false;
     }
     let company = tokio::time::sleep_until(Instant::now() + company);
     tokio::pin!(company);
-    while batch.len() < ROWS {
-        let room = ROWS - batch.len();
+    while batch.len() < rows {
+        let room = rows - batch.len();
         tokio::select! {
             biased;
             more = receiver.recv_many(batch, room) => if more == 0 { break },
@@ -41,11 +46,11 @@ mod tests {
         }
         let start = Instant::now();
         let mut batch = Vec::new();
-        assert!(next(&mut receiver, &mut batch, COMPANY).await);
+        assert!(next(&mut receiver, &mut batch, ROWS, COMPANY).await);
         assert_eq!((batch.len(), start.elapsed()), (ROWS, Duration::ZERO));
 
         batch.clear();
-        assert!(next(&mut receiver, &mut batch, COMPANY).await);
+        assert!(next(&mut receiver, &mut batch, ROWS, COMPANY).await);
         assert_eq!(batch, [ROWS]);
         assert!(start.elapsed() >= COMPANY);
     }
@@ -56,9 +61,9 @@ mod tests {
         sender.try_send(1).unwrap();
         drop(sender);
         let mut batch = Vec::new();
-        assert!(next(&mut receiver, &mut batch, COMPANY).await);
+        assert!(next(&mut receiver, &mut batch, ROWS, COMPANY).await);
         assert_eq!(batch, [1]);
         batch.clear();
-        assert!(!next(&mut receiver, &mut batch, COMPANY).await);
+        assert!(!next(&mut receiver, &mut batch, ROWS, COMPANY).await);
     }
 }

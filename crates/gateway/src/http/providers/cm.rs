@@ -44,7 +44,7 @@ const STATUSES: &[(&str, ReceiptStatus)] =
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CmConfig {
-    /// What the operator calls it.
+    /// Name of the gateway, as the operator calls it.
     pub name: String,
     /// `from`: a number or up to 11 letters and digits.
     pub sender: String,
@@ -60,10 +60,10 @@ pub struct CmConfig {
     /// Messages in one request at most: 1 to 100, the default; 1 sends each by itself.
     #[serde(default)]
     pub batch_max: Option<u16>,
-    /// Where the provider is.
+    /// Address of the provider, and how it is talked to.
     #[serde(default)]
     pub endpoint: Endpoint,
-    /// What all gateways have.
+    /// Keys that all gateways have.
     #[serde(default)]
     pub routing: Routing,
 }

@@ -20,7 +20,7 @@ use crate::sms::{
     CallbackError, Capabilities, ClientReference, GatewayEvent, OutboundSms, RawCallback, StatusAnswer,
 };
 
-/// What their platform splits and a phone joins.
+/// Most segments that their platform splits and a phone joins.
 const SEGMENTS_MAX: u8 = 10;
 /// As many as they put into one report.
 const BATCH_MAX: u16 = 100;
@@ -67,7 +67,7 @@ const IDS: &[(&str, ReceiptStatus)] = &[("2", Underway), ("29", Unknown)];
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InfobipConfig {
-    /// What the operator calls it.
+    /// Name of the gateway, as the operator calls it.
     pub name: String,
     /// `sender`: a number or up to 11 letters and digits.
     pub sender: String,
@@ -83,10 +83,10 @@ pub struct InfobipConfig {
     /// Messages in one request at most: 1 to 100, the default; 1 sends each by itself.
     #[serde(default)]
     pub batch_max: Option<u16>,
-    /// Where the provider is: `base_url` is the account's own and has no default.
+    /// Address of the provider: `base_url` is the account's own and has no default.
     #[serde(default)]
     pub endpoint: Endpoint,
-    /// What all gateways have.
+    /// Keys that all gateways have.
     #[serde(default)]
     pub routing: Routing,
 }
@@ -264,7 +264,7 @@ impl Infobip {
 }
 
 /// # Errors
-/// Where there is no list of results.
+/// [`CallbackError::Malformed`] if there is no list of results.
 fn results(body: &Value) -> Result<&Vec<Value>, CallbackError> {
     body.get("results").and_then(Value::as_array).ok_or(CallbackError::Malformed("no results"))
 }

@@ -40,14 +40,14 @@ const REFUSALS: &[(u16, &str, Meaning, &str)] = &[
 /// Bits of `%d`, the strongest first. Their combinations (0x22 expired, 0x42 unknown) are of the family of the low bits.
 const STATUS_BITS: &[(u32, ReceiptStatus)] =
     &[(1, Delivered), (2, Undelivered), (16, Undelivered), (4, Underway), (8, Underway)];
-/// What is kept of a receipt.
+/// Fields of a receipt that are kept.
 const KEPT: [&str; 4] = [REFERENCE_PARAMETER, "status", "time", "smsc_id"];
 
 /// `type = "kannel"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KannelConfig {
-    /// What the operator calls it.
+    /// Name of the gateway, as the operator calls it.
     pub name: String,
     /// `from`.
     pub sender: String,
@@ -68,11 +68,11 @@ pub struct KannelConfig {
     /// The `smsc-id` to route to, where it is not Kannel's to choose.
     #[serde(default)]
     pub smsc: Option<String>,
-    /// Where it is, such as `http://127.0.0.1:13013`. The password is in the address of each request: use it on one machine or
+    /// Address of Kannel, such as `http://127.0.0.1:13013`. The password is in the address of each request: use it on one machine or
     /// in one network, or over TLS.
     #[serde(default)]
     pub endpoint: Endpoint,
-    /// What all gateways have.
+    /// Keys that all gateways have.
     #[serde(default)]
     pub routing: Routing,
 }

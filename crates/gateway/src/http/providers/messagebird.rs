@@ -46,7 +46,7 @@ const STATUSES: &[(&str, ReceiptStatus)] = &[
 ];
 /// `statusErrorCode` of a recipient who stopped messages at the provider.
 const ERROR_STOPPED: &str = "103";
-/// What is kept of a receipt.
+/// Fields of a receipt that are kept.
 const KEPT: [&str; 7] =
     ["id", "reference", "status", "statusReason", "statusErrorCode", "statusDatetime", "mccmnc"];
 
@@ -54,7 +54,7 @@ const KEPT: [&str; 7] =
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MessagebirdConfig {
-    /// What the operator calls it.
+    /// Name of the gateway, as the operator calls it.
     pub name: String,
     /// The originator: a number or up to 11 letters and digits (no replies then).
     pub sender: String,
@@ -73,10 +73,10 @@ pub struct MessagebirdConfig {
     /// A file with the signing key.
     #[serde(default)]
     pub signing_key_file: Option<PathBuf>,
-    /// Where the provider is.
+    /// Address of the provider, and how it is talked to.
     #[serde(default)]
     pub endpoint: Endpoint,
-    /// What all gateways have.
+    /// Keys that all gateways have.
     #[serde(default)]
     pub routing: Routing,
 }

@@ -19,7 +19,7 @@ use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{CallbackError, Capabilities, ClientReference, OutboundSms, RawCallback, StatusAnswer};
 
 const BASE_URL: &str = "https://rest.spryngsms.com";
-/// What their platform joins again on a phone.
+/// Most segments that their platform joins again on a phone.
 const SEGMENTS_MAX: u8 = 8;
 
 /// HTTP statuses of refusals: the contract has no codes in bodies.
@@ -38,14 +38,14 @@ const REASONS: &[(&str, &str)] = &[
     ("31", "31 recipient on a blacklist"),
     ("32", "32 sender not registered in the country"),
 ];
-/// What is kept of a receipt.
+/// Fields of a receipt that are kept.
 const KEPT: [&str; 3] = ["STATUS", "REASONCODE", "REFERENCE"];
 
 /// `type = "spryng"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpryngConfig {
-    /// What the operator calls it.
+    /// Name of the gateway, as the operator calls it.
     pub name: String,
     /// The originator: a number or up to 11 letters and digits.
     pub sender: String,
@@ -61,10 +61,10 @@ pub struct SpryngConfig {
     /// The route: `business`, or the number of one of your own.
     #[serde(default = "business")]
     pub route: String,
-    /// Where the provider is.
+    /// Address of the provider, and how it is talked to.
     #[serde(default)]
     pub endpoint: Endpoint,
-    /// What all gateways have.
+    /// Keys that all gateways have.
     #[serde(default)]
     pub routing: Routing,
 }

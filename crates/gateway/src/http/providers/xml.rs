@@ -14,7 +14,7 @@ const RECORDS_MAX: usize = 1_000;
 /// so that there are no entities to expand.
 ///
 /// # Errors
-/// Where it is no XML, or too much.
+/// [`CallbackError::Malformed`] if it is no XML, or has too many records.
 pub(super) fn records(bytes: &[u8], name: &str) -> Result<Vec<Vec<(String, String)>>, CallbackError> {
     let broken = |_| CallbackError::Malformed("no XML");
     let text = std::str::from_utf8(bytes).map_err(|_| CallbackError::Malformed("no UTF-8"))?;

@@ -14,7 +14,7 @@ const UCS2: u8 = 0x08;
 /// The `data_coding` and octets of each part, in order; `None` where a character is not in the alphabet that the text
 /// claims, which a parsed text cannot have.
 ///
-/// Where the provider's default alphabet is Latin-1, a text that Latin-1 lacks a character of (the euro sign, Greek capitals)
+/// If the provider's default alphabet is Latin-1, a text that Latin-1 lacks a character of (the euro sign, Greek capitals)
 /// takes more parts than it counts: it can only go as UCS-2.
 pub(in crate::smpp) fn encode(text: &MessageText, config: &SmppConfig) -> Option<(u8, Vec<Vec<u8>>)> {
     let parts = text.parts();

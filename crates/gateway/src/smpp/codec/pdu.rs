@@ -27,7 +27,7 @@ pub(in crate::smpp) mod status {
     pub(in crate::smpp) const COME_AGAIN: u32 = 0x64;
 }
 
-/// What every PDU begins with, without its length.
+/// The header of a PDU, without its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::smpp) struct Header {
     pub id: CommandId,
@@ -38,7 +38,7 @@ pub(in crate::smpp) struct Header {
 /// The framing is lost: the length cannot be, so nobody knows where the next PDU begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::smpp) struct Unframed {
-    /// Of the PDU that says so; 0 where even that has not come.
+    /// Number of the PDU whose length is impossible; 0 if the number has not come.
     pub sequence_number: u32,
 }
 
@@ -95,7 +95,7 @@ pub(in crate::smpp) fn message_id(mut body: &[u8]) -> Cow<'_, str> {
     c_string(&mut body, 65)
 }
 
-/// What matters here of a `deliver_sm` (SMPP 3.4 §4.6.1). No `Debug`: it holds a number and a text.
+/// The fields of a `deliver_sm` that matter here (SMPP 3.4 §4.6.1). No `Debug`: it holds a number and a text.
 #[derive(Default)]
 pub(in crate::smpp) struct DeliverSm<'a> {
     pub source_ton: u8,
@@ -148,7 +148,7 @@ impl<'a> DeliverSm<'a> {
         Some(deliver)
     }
 
-    /// What is left of a cut parameter is dropped.
+    /// The rest of a parameter that is cut off is dropped.
     fn read_optional(&mut self, body: &mut &'a [u8]) {
         while let Some(tag) = take_u16(body) {
             let Some(mut value) = take_u16(body).and_then(|length| take(body, usize::from(length))) else {

@@ -25,7 +25,7 @@ pub(in crate::smpp) enum NotBound {
     Failed(String),
 }
 
-/// What a PDU that comes before the bind means for it.
+/// The meaning of a PDU that comes before the bind.
 enum Step {
     Bound,
     NotBound(NotBound),
@@ -64,7 +64,7 @@ pub(in crate::smpp) async fn bind(
     }
 }
 
-/// What came before we are bound and is not an answer is sent again when we are.
+/// The SMSC sends again what came before we were bound and is not an answer.
 fn answer(header: Header) -> Option<Step> {
     match (header.id, header.status) {
         (CommandId::BIND_TRANSCEIVER_RESP, status::OK) => Some(Step::Bound),

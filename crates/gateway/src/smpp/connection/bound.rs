@@ -59,7 +59,7 @@ struct Inner {
     worn_out: bool,
     lost: bool,
     pending: PendingResponses,
-    /// What our latest `deliver_sm_resp` had for sequence numbers: the SMSC's count, which runs beside ours.
+    /// Sequence numbers of our latest `deliver_sm_resp`: the SMSC's count, which runs beside ours.
     answered: VecDeque<u32>,
     /// Inbound SMS whose answer is on its way out, with the position where it ends.
     thanked: VecDeque<(u64, Acknowledged)>,
@@ -157,7 +157,7 @@ impl Bound {
         let response = {
             let mut inner = self.lock();
             if nack && inner.answered.contains(&header.sequence_number) {
-                tracing::warn!("a generic_nack that may be to a submit or to an answer of ours");
+                tracing::warn!("generic_nack ignored; it may answer a submit or a response of ours");
                 return;
             }
             // An answer to a number that has not left yet is to something else.
@@ -208,7 +208,7 @@ impl Bound {
             return None;
         }
         if self.outbox.backlog() > BACKLOG_MAX {
-            tracing::warn!("the provider does not read: an answer is left out");
+            tracing::warn!("provider does not read; leaving out a response");
             return None;
         }
         for sequence_number in sequence_numbers {

@@ -1,4 +1,4 @@
-//! What is certain and what is in doubt, by what had left when something happened. Nobody writes here but the test.
+//! Certainty and doubt, by the octets that had left when something happened. Only the test writes here.
 
 use futures::FutureExt;
 use klaroen_domain::id::DeliveryId;

@@ -18,7 +18,7 @@ use crate::sms::{Delivered, GatewayEvent, OutboundSms};
 pub(in crate::smpp) struct Reporter {
     /// Weak, so that the consumer's end closes with the session.
     pub events: mpsc::WeakSender<Delivered>,
-    /// Of what nobody would send again.
+    /// Tasks that hold what the SMSC will not send again.
     pub kept: TaskTracker,
     /// Futures may be dropped outside the runtime.
     pub runtime: Handle,
@@ -33,12 +33,12 @@ impl Reporter {
         else {
             return;
         };
-        tracing::info!(%delivery, "late answer to a submit");
+        tracing::info!(%delivery, "late response to a submit");
         let stop = self.stop.clone();
         let work = async move {
             let offer = redeliver(&events, GatewayEvent::LateAnswer { delivery, attempt, outcome });
             if stop.run_until_cancelled(offer).await != Some(true) {
-                tracing::error!(%delivery, "a late answer is not stored: the delivery stays in doubt");
+                tracing::error!(%delivery, "late response was not stored; the delivery stays in doubt");
             }
             drop(room);
         };
@@ -46,7 +46,7 @@ impl Reporter {
     }
 }
 
-/// What is known of one part.
+/// The state of one part.
 enum Part {
     /// Nothing, and somebody waits.
     Open,

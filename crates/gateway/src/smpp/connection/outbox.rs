@@ -1,4 +1,4 @@
-//! What waits to be written on a connection: octets of whole PDUs, put there by anybody and taken by the one writer.
+//! Octets that wait to be written on a connection: whole PDUs, put here by any task and taken by the one writer.
 
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,7 @@ impl Outbox {
         queue.put += (queue.octets.len() - before) as u64;
         let end = queue.put;
         drop(queue);
-        // Where something waits already, the writer knows.
+        // If something waits already, the writer knows.
         if before == 0 {
             self.writer.wake();
         }

@@ -1,4 +1,4 @@
-//! Which parts wait for which answer. Sequence numbers only grow, so the first is always the oldest.
+//! Parts that wait for their response, by sequence number. The numbers only grow, so the first is always the oldest.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -19,9 +19,9 @@ const LATE_MAX: usize = 10_000;
 /// A part that waits for its answer.
 pub(in crate::smpp) struct PendingResponse {
     pub flight: Arc<Flight>,
-    /// Which of its parts.
+    /// Index of the part.
     pub part: usize,
-    /// Where its PDU ends in the outbox.
+    /// Position of the end of its PDU in the outbox.
     pub end: u64,
 }
 

@@ -9,7 +9,7 @@ const ENQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Misses in a row after which the connection is given up.
 const ENQUIRE_MISSES: u32 = 2;
 
-/// What is to be done about a silence.
+/// The step that follows a silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::smpp) enum Probe {
     /// Send an `enquire_link`.
@@ -42,7 +42,7 @@ impl Silence {
         *self = Self::new(self.patience, now);
     }
 
-    /// What is to be done at `now`. After a miss the next probe goes out at once.
+    /// The step that is due at `now`. After a miss the next probe goes out at once.
     pub(in crate::smpp) fn probe(&mut self, now: Instant) -> Option<Probe> {
         if now < self.deadline {
             return None;

@@ -17,7 +17,7 @@ use crate::smpp::codec::pdu::{self, Header, Unframed};
 /// Room for one read.
 const READ_LEN: usize = 64 * 1024;
 
-/// Which way octets went.
+/// The direction in which octets went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::smpp) enum Went {
     /// To us, and perhaps to the provider, too.
@@ -43,7 +43,7 @@ impl Transport {
         Self { wire, outbox: Arc::default(), inbox: BytesMut::new(), out: BytesMut::new(), unflushed: false }
     }
 
-    /// What is put here is written.
+    /// The queue of octets to be written.
     pub(in crate::smpp) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
     }
@@ -142,7 +142,7 @@ impl Transport {
     /// Writes a last PDU in the place of what still waits, which is never written: the peer is not to take it any more.
     ///
     /// # Errors
-    /// Where the connection does not take it.
+    /// Returns the error of the connection if it cannot be written to.
     pub(in crate::smpp) async fn say_goodbye(&mut self, mut last: BytesMut) -> io::Result<()> {
         // Only what has begun is finished.
         while !self.out.is_empty() {

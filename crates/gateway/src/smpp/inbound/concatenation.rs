@@ -23,7 +23,7 @@ pub(in crate::smpp) const PATIENCE: Duration = Duration::from_mins(5);
 /// Long SMS that may be incomplete at a time; the oldest gives way.
 const OPEN_MAX: usize = 1_000;
 
-/// Where parts are missing.
+/// Mark for parts that are missing.
 const GAP: &str = "[…]";
 
 /// `(from, to, reference, total)`: the reference alone is reused by every handset.
@@ -32,7 +32,7 @@ type Key = (String, String, u16, u8);
 /// An SMS that was joined, and the `deliver_sm` that wait for an answer.
 #[derive(Debug)]
 pub(in crate::smpp) struct Joined {
-    /// What was joined.
+    /// The joined SMS.
     pub sms: Sms,
     /// Sequence numbers that are still to be answered.
     pub unanswered: Vec<u32>,

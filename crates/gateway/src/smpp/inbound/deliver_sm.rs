@@ -13,7 +13,7 @@ use crate::smpp::codec::pdu::DeliverSm;
 use crate::smpp::config::SmppConfig;
 use crate::sms::Receipt;
 
-/// What a `deliver_sm` holds.
+/// The content of a `deliver_sm`.
 #[derive(Debug)]
 pub(in crate::smpp) enum Inbound {
     /// A receipt with an id.
@@ -50,11 +50,11 @@ pub(in crate::smpp) struct Part {
     pub from: String,
     /// Destination address.
     pub to: String,
-    /// What all parts have in common.
+    /// Reference that all parts share.
     pub reference: u16,
     /// How many parts there are; at least two.
     pub total: u8,
-    /// Which one this is: 1 to `total`.
+    /// Number of this part: 1 to `total`.
     pub number: u8,
     /// Its octets without the header. A character may be cut at the end, so parts are joined before they are decoded.
     pub octets: Vec<u8>,
@@ -80,10 +80,10 @@ const E164_LEN_MAX: usize = 15;
 /// Shorter ones may be short codes.
 const E164_SAFE_LEN_MIN: usize = 10;
 
-/// What this `deliver_sm` is.
+/// Reads a `deliver_sm`.
 ///
 /// Only the message type in `esm_class` (SMPP 3.4 §5.2.12) makes it a receipt, because anybody can text us "id:1 stat:DELIVRD".
-/// Where a provider forgets the type, the configuration may allow a look at the text; the consumer then still has to find
+/// If a provider forgets the type, the configuration may allow a look at the text; the consumer then still has to find
 /// the message that it is about, sent to the number that it came from.
 pub(in crate::smpp) fn read(pdu: &DeliverSm<'_>, config: &SmppConfig, country: Country) -> Inbound {
     let DeliverSm { esm_class, data_coding, .. } = *pdu;
@@ -161,6 +161,8 @@ fn read_receipt(
     if let Some((network, code)) = pdu.network_error {
         add(format_args!("network_error_code:{network}:{code}"));
     }
+    // Many may wait, so each takes no more than it needs.
+    raw.shrink_to_fit();
     let recipient = recipient(pdu, country);
     Inbound::Receipt(Receipt { provider_id, reference: None, status, error, recipient, raw })
 }

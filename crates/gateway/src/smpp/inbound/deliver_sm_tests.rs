@@ -1,4 +1,4 @@
-//! What a `deliver_sm` is taken for.
+//! How a `deliver_sm` is read.
 
 use klaroen_domain::outcome::ProviderId;
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ fn deliver(esm_class: u8, body: &[u8], tlvs: Vec<Tlv>) -> pdus::DeliverSm {
         .build()
 }
 
-/// What it is, by way of the wire.
+/// How a PDU is read after it went over the wire.
 fn read_with(pdu: &pdus::DeliverSm, config: &SmppConfig) -> Inbound {
     let mut octets = BytesMut::new();
     CommandCodec::new().encode(Command::new(CommandStatus::EsmeRok, 7, pdu.clone()), &mut octets).unwrap();
@@ -186,7 +186,7 @@ proptest! {
     #[test]
     fn the_phone_of_a_receipt_is_as_the_parser_writes_it(address in "(31|32|49|44|33)[1-9][1-9][0-9]{6,11}") {
         let pdu = DeliverSm { source_ton: INTERNATIONAL, source: Cow::Borrowed(&address), ..DeliverSm::default() };
-        // What is no number at all is nobody's, whatever it is taken for.
+        // Text that is no number at all has no sender, whatever its type of number.
         if let Some(parsed) = PhoneNumber::parse_sender(&address, Country::NL) {
             prop_assert_eq!(recipient(&pdu, Country::NL), Some(parsed));
         }

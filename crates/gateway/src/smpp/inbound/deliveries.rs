@@ -1,8 +1,7 @@
 //! The inbound side of a session: every `deliver_sm` becomes an event, and is answered after the consumer's verdict.
 //!
-//! The reader never waits: events go into the bounded channel or, where that is full or [`UNSETTLED_MAX`] are unanswered,
-//! straight back to the SMSC as "later". Verdicts are collected by the reader, too, so that those of one batch are answered in one
-//! write.
+//! The reader never waits: events go into the queue of the consumer or, if the budget has no room for them, straight back to the
+//! SMSC as "later". The reader also collects the verdicts, so that those of one batch are answered in one write.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::budget::{EventBudget, Room};
 use super::concatenation::{Joined, Joiner};
 use super::dedupe::Repetitions;
 use super::deliver_sm::{self, Inbound, Sms};
@@ -28,13 +28,10 @@ use crate::smpp::connection::acknowledged::Acknowledged;
 use crate::smpp::connection::bound::Bound;
 use crate::sms::{Ack, Delivered, GatewayEvent, InboundSms};
 
-/// `deliver_sm` that wait for the consumer. An SMSC has 10 to 100 open at a time.
-const UNSETTLED_MAX: usize = 1_000;
-
 /// An event for the consumer.
 struct Offer {
     event: GatewayEvent,
-    /// Whose answers are owed for it.
+    /// Sequence numbers of the `deliver_sm` that are answered for it.
     unanswered: Vec<u32>,
     /// The SMSC cannot send all of it again.
     ours_alone: bool,
@@ -45,6 +42,8 @@ struct Offer {
 /// An answer that is owed once the consumer has said what to say.
 struct Owed {
     verdict: oneshot::Receiver<Ack>,
+    /// Held until then.
+    _room: Room,
     unanswered: Vec<u32>,
     acknowledged: Option<Acknowledged>,
 }
@@ -64,12 +63,15 @@ pub(in crate::smpp) struct Deliveries {
     country: Country,
     clock: Arc<dyn Clock>,
     events: mpsc::Sender<Delivered>,
-    /// Of what nobody would send again.
+    budget: Arc<EventBudget>,
+    /// Events that were told back to the SMSC since there was room last.
+    refused: u64,
+    /// Tasks that hold what the SMSC will not send again.
     kept: TaskTracker,
     stop: CancellationToken,
     /// No part is answered any more before its SMS is whole: nobody would wait for the rest.
     ending: bool,
-    /// On the connection of the moment.
+    /// Answers to be given on the present connection.
     owed: FuturesUnordered<Unconstrained<Owed>>,
     joiner: Joiner,
     repetitions: Repetitions,
@@ -81,6 +83,7 @@ impl Deliveries {
         country: Country,
         clock: Arc<dyn Clock>,
         events: mpsc::Sender<Delivered>,
+        budget: Arc<EventBudget>,
         kept: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
@@ -90,6 +93,8 @@ impl Deliveries {
             country,
             clock,
             events,
+            budget,
+            refused: 0,
             kept,
             stop,
             ending: false,
@@ -154,11 +159,21 @@ impl Deliveries {
         self.offer_joined(bound, partial);
     }
 
-    /// The connection is gone, and with it the answers that were owed on it.
+    /// The connection is gone, and with it the answers that were owed on it. Their events are still with the consumer, so they
+    /// keep their room until it has judged them.
     pub(in crate::smpp) fn connection_lost(&mut self, bound: &Arc<Bound>) {
         let partial = self.joiner.drain();
         self.offer_joined(bound, partial);
-        self.owed.clear();
+        let mut owed = std::mem::take(&mut self.owed);
+        if owed.is_empty() {
+            return;
+        }
+        let stop = self.stop.clone();
+        self.kept.spawn(async move {
+            let judged = async { while owed.next().await.is_some() {} };
+            // Nothing is judged any more when all is to end.
+            let _: Option<()> = stop.run_until_cancelled(judged).await;
+        });
     }
 
     fn offer_joined(&mut self, bound: &Arc<Bound>, joined: Vec<Joined>) {
@@ -175,10 +190,10 @@ impl Deliveries {
         self.offer(bound, Offer { event, unanswered, ours_alone, acknowledged: Some(acknowledged) });
     }
 
-    fn offer(&self, bound: &Arc<Bound>, offer: Offer) {
-        if self.owed.len() >= UNSETTLED_MAX {
+    fn offer(&mut self, bound: &Arc<Bound>, offer: Offer) {
+        let Some(room) = self.budget.reserve(&offer.event) else {
             return self.overflow(bound, offer);
-        }
+        };
         let Offer { event, unanswered, ours_alone, acknowledged } = offer;
         let kept = ours_alone.then(|| event.clone());
         let (ack, verdict) = oneshot::channel();
@@ -186,14 +201,18 @@ impl Deliveries {
             let event = refused.into_inner().event;
             return self.overflow(bound, Offer { event, unanswered, ours_alone, acknowledged });
         }
+        if self.refused > 0 {
+            tracing::warn!(gateway = %self.config.name, refused = self.refused, "room for events again; events were refused meanwhile");
+            self.refused = 0;
+        }
         match kept {
             // Bounded, so the runtime's budget need not cut a batch into pieces.
-            None => self.owed.push(unconstrained(Owed { verdict, unanswered, acknowledged })),
-            Some(event) => self.keep(bound, event, Owed { verdict, unanswered, acknowledged }),
+            None => self.owed.push(unconstrained(Owed { verdict, _room: room, unanswered, acknowledged })),
+            Some(event) => self.keep(bound, event, Owed { verdict, _room: room, unanswered, acknowledged }),
         }
     }
 
-    /// What the SMSC cannot send again is offered again from here, whatever becomes of the connection.
+    /// Offers an event again that the SMSC cannot send again, whatever becomes of the connection.
     fn keep(&self, bound: &Arc<Bound>, event: GatewayEvent, owed: Owed) {
         let (bound, events) = (Arc::clone(bound), self.events.clone());
         self.spawn(id(&event), async move {
@@ -207,12 +226,17 @@ impl Deliveries {
         });
     }
 
-    /// The consumer is behind: the SMSC is to send it again later, unless it cannot.
-    fn overflow(&self, bound: &Bound, offer: Offer) {
+    /// There is no room: the SMSC is to send it again later, unless it cannot.
+    fn overflow(&mut self, bound: &Bound, offer: Offer) {
         let Offer { event, unanswered, ours_alone, acknowledged } = offer;
         if ours_alone {
             let events = self.events.clone();
             self.spawn(id(&event), async move { redeliver(&events, event).await });
+        } else {
+            if self.refused == 0 {
+                tracing::warn!(gateway = %self.config.name, "no room for events; telling the SMSC to send them again");
+            }
+            self.refused += 1;
         }
         bound.answer(&unanswered, if ours_alone { Ack::Stored } else { Ack::Retry }, acknowledged);
     }
@@ -222,13 +246,13 @@ impl Deliveries {
         let stop = self.stop.clone();
         self.kept.spawn(async move {
             if stop.run_until_cancelled(task).await != Some(true) {
-                tracing::error!(id, "an SMS that the provider will not send again is lost");
+                tracing::error!(id, "SMS was not stored and is lost; the provider will not send it again");
             }
         });
     }
 }
 
-/// What a log may call an event.
+/// The id of an event for the log: no number, no text.
 fn id(event: &GatewayEvent) -> String {
     match event {
         GatewayEvent::Inbound(sms) => sms.dedupe_key.clone(),

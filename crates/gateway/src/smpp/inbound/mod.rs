@@ -1,5 +1,6 @@
-//! What the SMSC delivers to us: receipts, and SMS of participants.
+//! Deliveries from the SMSC to us: receipts, and SMS of participants.
 
+pub(super) mod budget;
 mod concatenation;
 mod dedupe;
 mod deliver_sm;

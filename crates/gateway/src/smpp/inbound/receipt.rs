@@ -30,7 +30,7 @@ const KEYS: [&str; 7] = ["id", "sub", "dlvrd", "submit date", "done date", "stat
 /// Longer values are no ids, dates or codes.
 const VALUE_LEN_MAX: usize = 65;
 
-/// What `stat` says; `Unknown` for a word that nobody knows, which changes nothing.
+/// The meaning of `stat`; `Unknown` for a word that is not in the table, which changes nothing.
 pub(crate) fn status_of_word(word: &str) -> ReceiptStatus {
     STATES
         .iter()
@@ -42,7 +42,7 @@ fn starts_with(word: &str, prefix: &str) -> bool {
     word.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
-/// What the TLV `message_state` says (SMPP 3.4 §5.2.28, 0 and 9 are of SMPP 5.0 §4.7.15).
+/// The meaning of the TLV `message_state` (SMPP 3.4 §5.2.28, 0 and 9 are of SMPP 5.0 §4.7.15).
 pub(crate) const fn status_of_state(state: u8) -> ReceiptStatus {
     match state {
         0 | 1 | 6 => ReceiptStatus::Underway,

@@ -1,4 +1,4 @@
-//! What comes of a `deliver_sm`, and when it is answered.
+//! Events of a `deliver_sm`, and when it is answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,7 +141,7 @@ async fn what_only_we_have_of_a_reply_is_stored_before_the_end() {
         delivered.ack.send(ack).unwrap();
     }
     draining.await.unwrap();
-    // What begins now is not answered before it is whole: nobody would wait for the rest.
+    // An SMS that begins now is not answered before it is whole: the session would not wait for the rest.
     peer.send(OK, 2, deliver(0x40, b"\x05\x00\x03\x2B\x02\x01een ")).await;
     tokio::time::sleep(Duration::from_mins(1)).await;
     peer.hears_nothing().await;
@@ -150,15 +150,14 @@ async fn what_only_we_have_of_a_reply_is_stored_before_the_end() {
 #[tokio::test(start_paused = true)]
 async fn a_consumer_that_is_behind_slows_the_provider() {
     let smsc = Smsc::start().await;
-    let (channel, mut peer) = smsc.up(&json!({})).await;
-    let one_more = u32::try_from(crate::smpp::EVENTS_MAX).unwrap() + 1;
-    for sequence_number in 1..=one_more {
+    let (channel, mut peer) = smsc.up_within(10, usize::MAX).await;
+    for sequence_number in 1..=11 {
         peer.send(OK, sequence_number, deliver(0, b"hallo")).await;
     }
-    assert_eq!(peer.deliver_answer().await, (one_more, LATER));
+    assert_eq!(peer.deliver_answer().await, (11, LATER));
     let start = Instant::now();
     drop(channel.events);
-    for _ in 1..one_more {
+    for _ in 1..=10 {
         assert_eq!(peer.deliver_answer().await.1, LATER);
     }
     assert_eq!(
@@ -166,6 +165,85 @@ async fn a_consumer_that_is_behind_slows_the_provider() {
         Duration::ZERO,
         "in the time of the test, which moves only when everything waits"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_makes_room_for_the_next() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up_within(2, usize::MAX).await;
+    for sequence_number in 1..=3 {
+        peer.send(OK, sequence_number, deliver(4, b"id:77 stat:DELIVRD")).await;
+    }
+    assert_eq!(peer.deliver_answer().await, (3, LATER));
+    channel.events.recv().await.unwrap().ack.send(Ack::Stored).unwrap();
+    assert_eq!(peer.deliver_answer().await, (1, OK));
+    peer.send(OK, 4, deliver(4, b"id:78 stat:DELIVRD")).await;
+    peer.send(OK, 5, deliver(4, b"id:79 stat:DELIVRD")).await;
+    assert_eq!(peer.deliver_answer().await, (5, LATER));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_bounded_by_its_weight_too() {
+    let smsc = Smsc::start().await;
+    let (_channel, mut peer) = smsc.up_within(usize::MAX >> 4, 10_000).await;
+    let mut answered = 0;
+    for sequence_number in 1..=30 {
+        peer.send(OK, sequence_number, deliver(0, &[b'x'; 200])).await;
+    }
+    while peer.deliver_answer().await != (30, LATER) {
+        answered += 1;
+    }
+    assert!((10..25).contains(&answered), "{answered} of 30 found no room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_of_a_lost_connection_keep_their_room_until_they_are_judged() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up_within(2, usize::MAX).await;
+    for sequence_number in 1..=3 {
+        peer.send(OK, sequence_number, deliver(4, b"id:77 stat:DELIVRD")).await;
+    }
+    assert_eq!(peer.deliver_answer().await, (3, LATER));
+    drop(peer);
+    let mut peer = smsc.bound().await;
+    peer.send(OK, 1, deliver(4, b"id:77 stat:DELIVRD")).await;
+    assert_eq!(peer.deliver_answer().await, (1, LATER), "both are still in our memory");
+    for _ in 0..2 {
+        channel.events.recv().await.unwrap().ack.send(Ack::Stored).unwrap();
+    }
+    peer.send(OK, 2, deliver(4, b"id:78 stat:DELIVRD")).await;
+    let delivered = channel.events.recv().await.unwrap();
+    delivered.ack.send(Ack::Stored).unwrap();
+    assert_eq!(peer.deliver_answer().await, (2, OK));
+}
+
+/// A message centre that sends all receipts of an alert at once, and looks at the answers when it is done.
+#[tokio::test]
+async fn sixty_thousand_receipts_at_once_are_all_taken() {
+    const RECEIPTS: u32 = 60_000;
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    let flood = async {
+        for sequence_number in 1..=RECEIPTS {
+            peer.feed(OK, sequence_number, deliver(4, b"id:77 stat:DELIVRD err:000")).await;
+        }
+        peer.flush().await;
+    };
+    // Nothing is judged before the last one has come.
+    let all = async {
+        let mut waiting = Vec::new();
+        while waiting.len() < usize::try_from(RECEIPTS).unwrap() {
+            waiting.push(channel.events.recv().await.unwrap());
+        }
+        waiting
+    };
+    let ((), waiting) = futures::join!(flood, all);
+    for delivered in waiting {
+        delivered.ack.send(Ack::Stored).unwrap();
+    }
+    for _ in 0..RECEIPTS {
+        assert_eq!(peer.deliver_answer().await.1, OK);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! What comes of a submit.
+//! Outcomes of a submit.
 
 use std::time::Duration;
 

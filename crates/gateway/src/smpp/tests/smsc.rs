@@ -15,12 +15,13 @@ use rusmpp::tokio_codec::CommandCodec;
 use rusmpp::types::{COctetString, OctetString};
 use rusmpp::values::{DataCoding, EsmClass, Ton};
 use rusmpp::{Command, CommandId, CommandStatus, Pdu};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::Framed;
 
 use crate::smpp::config::tests::config;
+use crate::smpp::inbound::budget::EventBudget;
 use crate::sms::{Channel, ChannelStatus, OutboundSms};
 
 pub(super) const OK: CommandStatus = CommandStatus::EsmeRok;
@@ -46,12 +47,16 @@ impl Smsc {
     }
 
     fn channel_at(&self, changes: &Value, clock: Arc<ManualClock>) -> Channel {
+        self.channel_within(changes, clock, EventBudget::of_process())
+    }
+
+    fn channel_within(&self, changes: &Value, clock: Arc<ManualClock>, budget: Arc<EventBudget>) -> Channel {
         let mut config = config(changes);
         config.port = self.0.local_addr().unwrap().port();
         if changes.get("enquire_link_s").is_none() {
             config.enquire_link_s = 1_000_000;
         }
-        crate::smpp::connect(&config, 0, Country::NL, clock).unwrap()
+        crate::smpp::connect_within(&config, 0, Country::NL, clock, budget).unwrap()
     }
 
     pub(super) async fn accept(&self) -> Peer {
@@ -77,6 +82,16 @@ impl Smsc {
     /// Both ends of a link that is up.
     pub(super) async fn up(&self, changes: &Value) -> (Channel, Peer) {
         self.up_at(changes, Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)))).await
+    }
+
+    /// The same, where so many events may wait, of so many bytes.
+    pub(super) async fn up_within(&self, events_max: usize, bytes_max: usize) -> (Channel, Peer) {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_700_000_000_000)));
+        let budget = Arc::new(EventBudget::new(events_max, bytes_max));
+        let mut channel = self.channel_within(&json!({}), clock, budget);
+        let peer = self.bound().await;
+        wait_for(&mut channel, &ChannelStatus::Up).await;
+        (channel, peer)
     }
 
     /// The same by the clock of the test.
@@ -109,13 +124,22 @@ impl Peer {
         self.0.send(Command::new(status, sequence_number, pdu)).await.unwrap();
     }
 
+    /// Puts a PDU behind others, to be written with them.
+    pub(super) async fn feed(&mut self, status: CommandStatus, sequence_number: u32, pdu: impl Into<Pdu>) {
+        self.0.feed(Command::new(status, sequence_number, pdu)).await.unwrap();
+    }
+
+    pub(super) async fn flush(&mut self) {
+        futures::SinkExt::<Command>::flush(&mut self.0).await.unwrap();
+    }
+
     /// Takes a submit behind an `unbind`, both at once.
     pub(super) async fn unbind_and_accept(&mut self, command: &Command, id: &str) {
         self.0.feed(Command::new(OK, 1, Pdu::Unbind)).await.unwrap();
         self.accept_submit(command, id).await;
     }
 
-    /// What no codec would write.
+    /// Sends octets that no codec would write.
     pub(super) async fn send_octets(&mut self, octets: &[u8]) {
         self.0.get_mut().write_all(octets).await.unwrap();
     }

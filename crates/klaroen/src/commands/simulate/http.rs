@@ -6,10 +6,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Args;
-use klaroen_simulator::{
-    Account, AutoReply, CallbackForm, CallbackUrls, Contract, HttpConfig, HttpProvider, HttpStats,
-    SignatureMethod,
-};
+use klaroen_simulator::{Account, AutoReply, CallbackUrls, Contract, HttpConfig, HttpProvider, HttpStats};
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
 
 use super::http_faults::HttpFaultArgs;
@@ -21,7 +18,7 @@ use crate::output;
 /// What the simulated provider is like. A share is a fraction from 0 to 1.
 #[derive(Debug, Args)]
 pub struct HttpArgs {
-    /// Whose contract it speaks: cm, spryng, messagebird, twilio, vonage, infobip, kannel, or http (plain JSON).
+    /// Whose contract it speaks: twilio, infobip, or http (plain JSON).
     #[arg(long, value_name = "NAME")]
     contract: Contract,
     /// Where to listen; port 0 takes a free one, which is printed.
@@ -57,25 +54,16 @@ pub struct HttpArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Account (what is not given is not compared)")]
 struct AccountArgs {
-    /// Twilio's Account SID, Vonage's api_key, the user name of Infobip or Kannel; the others have none.
+    /// Twilio's Account SID, or the user name of Infobip.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// The token, access key, product token or password; Twilio signs its callbacks with it.
+    /// The token or password; Twilio signs its callbacks with it.
     #[arg(long, value_name = "SECRET")]
     secret: Option<String>,
-    /// The key that MessageBird and Vonage sign callbacks with; without it they do not sign.
-    #[arg(long, value_name = "KEY")]
-    signing_key: Option<String>,
-    /// How Vonage signs: md5hash, md5, sha1, sha256 or sha512.
-    #[arg(long, value_name = "METHOD", value_parser = parse_method, default_value = "md5hash")]
-    signature_method: SignatureMethod,
-    /// How Vonage calls back: json, form or query.
-    #[arg(long, value_name = "FORM", value_parser = parse_form, default_value = "json")]
-    callback_form: CallbackForm,
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Callbacks (http: URLs; Kannel's may have its escapes, such as %d)")]
+#[command(next_help_heading = "Callbacks (http: URLs)")]
 struct CallbackArgs {
     /// Where receipts go, of messages that name no URL themselves.
     #[arg(long, value_name = "URL")]
@@ -88,26 +76,6 @@ struct CallbackArgs {
     minute_ms: u64,
 }
 
-fn parse_method(text: &str) -> Result<SignatureMethod, String> {
-    match text {
-        "md5hash" => Ok(SignatureMethod::Md5Hash),
-        "md5" => Ok(SignatureMethod::Md5),
-        "sha1" => Ok(SignatureMethod::Sha1),
-        "sha256" => Ok(SignatureMethod::Sha256),
-        "sha512" => Ok(SignatureMethod::Sha512),
-        _ => Err("write md5hash, md5, sha1, sha256 or sha512".into()),
-    }
-}
-
-fn parse_form(text: &str) -> Result<CallbackForm, String> {
-    match text {
-        "json" => Ok(CallbackForm::Json),
-        "form" => Ok(CallbackForm::Form),
-        "query" => Ok(CallbackForm::Query),
-        _ => Err("write json, form or query".into()),
-    }
-}
-
 /// Messages that a provider that runs for days can look up.
 const KEPT_MAX: usize = 10_000;
 
@@ -118,13 +86,7 @@ impl HttpArgs {
         HttpConfig {
             listen: self.listen,
             seed: self.seed,
-            account: Account {
-                user: self.account.user.clone(),
-                secret: self.account.secret.clone(),
-                signing_key: self.account.signing_key.clone(),
-                signature_method: self.account.signature_method,
-                callback_form: self.account.callback_form,
-            },
+            account: Account { user: self.account.user.clone(), secret: self.account.secret.clone() },
             callbacks: CallbackUrls {
                 receipts: self.callbacks.receipts_url.clone(),
                 inbound: self.callbacks.inbound_url.clone(),
@@ -207,16 +169,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_the_provider_gets() {
-        let line = "x --contract vonage --listen 127.0.0.1:0 --seed 7 --user u --secret s --signing-key k --signature-method sha256 --callback-form query --receipts-url http://a/r --inbound-url http://a/i --balance 9 --replies 0.5 --minute-ms 50 --throttled 0.25 --retry-after 3 --record-texts";
+        let line = "x --contract infobip --listen 127.0.0.1:0 --seed 7 --user u --secret s --receipts-url http://a/r --inbound-url http://a/i --balance 9 --replies 0.5 --minute-ms 50 --throttled 0.25 --retry-after 3 --record-texts";
         let expected = HttpConfig {
             seed: 7,
-            account: Account {
-                user: Some("u".into()),
-                secret: Some("s".into()),
-                signing_key: Some("k".into()),
-                signature_method: SignatureMethod::Sha256,
-                callback_form: CallbackForm::Query,
-            },
+            account: Account { user: Some("u".into()), secret: Some("s".into()) },
             callbacks: CallbackUrls {
                 receipts: Some("http://a/r".into()),
                 inbound: Some("http://a/i".into()),
@@ -231,15 +187,15 @@ mod tests {
             minute_ms: 50,
             kept_max: KEPT_MAX,
             record_texts: true,
-            ..HttpConfig::new(Contract::Vonage)
+            ..HttpConfig::new(Contract::Infobip)
         };
         assert!(config(line).unwrap() == expected);
     }
 
     #[test]
     fn without_faults_nothing_goes_wrong_and_a_contract_has_to_be_named() {
-        assert_eq!(config("x --contract cm").unwrap().faults, HttpFaults::default());
-        for wrong in ["x", "x --contract smpp", "x --contract cm --signature-method crc"] {
+        assert_eq!(config("x --contract twilio").unwrap().faults, HttpFaults::default());
+        for wrong in ["x", "x --contract smpp", "x --contract cm"] {
             assert!(config(wrong).is_err(), "{wrong}");
         }
     }

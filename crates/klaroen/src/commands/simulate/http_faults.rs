@@ -54,9 +54,6 @@ pub struct HttpFaultArgs {
     /// Submits that are taken and whose answer breaks off in its body.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     garbled_response: f64,
-    /// Long messages whose last part is refused, where the contract answers each part (Vonage).
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    partial_failure: f64,
     /// Numbers that are always refused.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     reject_number: f64,
@@ -117,7 +114,6 @@ impl HttpFaultArgs {
             bare_error: self.bare_error,
             bare_error_after_taking: self.bare_error_after_taking,
             garbled_response: self.garbled_response,
-            partial_failure: self.partial_failure,
             reject_number: self.reject_number,
             blocked_number: self.blocked_number,
             close_before_taking: self.close_before_taking,

@@ -7,10 +7,12 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::http::config::Account;
-use crate::http::contract::{Answered, Asked, Context, Found, Inbound, Report, Search, Traits, Wire};
-use crate::http::form::Form;
-use crate::http::message::{Message, Refusal, Stage};
-use crate::http::signing::basic;
+use crate::http::contracts::contract::{
+    Answered, Asked, Context, Found, Inbound, Report, Search, Traits, Wire,
+};
+use crate::http::contracts::message::{Message, Refusal, Stage};
+use crate::http::wire::form::Form;
+use crate::http::wire::signing::basic;
 use crate::http::wire::{Callback, Reply, Request, utc, uuid};
 
 /// Not RFC 3339: the offset has no colon.
@@ -55,7 +57,7 @@ impl Wire for Infobip {
     fn traits(&self) -> Traits {
         // 1 min + 1 min * n².
         let repeat = |n: u32| (n <= 8).then(|| 1 + u64::from(n) * u64::from(n));
-        Traits { mixed: true, dedupes: true, together: REPORTS_MAX, repeat, ..Traits::USUAL }
+        Traits { mixed: true, dedupes: true, together: REPORTS_MAX, repeat }
     }
 
     fn id(&self, n: u64) -> String {
@@ -99,7 +101,7 @@ impl Wire for Infobip {
 
     fn found(&self, _search: &Search, found: &[Found], _context: &Context<'_>) -> Reply {
         let log = |found: &Found| {
-            let report = Report { sms: &found.sms, stage: found.stage, done_ms: found.changed_ms, part: 1 };
+            let report = Report { sms: &found.sms, stage: found.stage, done_ms: found.changed_ms };
             report_view(&report)
         };
         Reply::json(200, &json!({"results": found.iter().map(log).collect::<Vec<_>>()}))
@@ -250,7 +252,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::http::contract::Contract;
+    use crate::http::config::Contract;
     use crate::http::raw::Bench;
 
     fn submit(messages: &str) -> String {

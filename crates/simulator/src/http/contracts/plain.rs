@@ -19,9 +19,11 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::http::config::Account;
-use crate::http::contract::{Answered, Asked, Context, Found, Inbound, Report, Search, Traits, Wire};
-use crate::http::form::Form;
-use crate::http::message::{Message, Refusal, Stage, is_originator};
+use crate::http::contracts::contract::{
+    Answered, Asked, Context, Found, Inbound, Report, Search, Traits, Wire,
+};
+use crate::http::contracts::message::{Message, Refusal, Stage, is_originator};
+use crate::http::wire::form::Form;
 use crate::http::wire::{Callback, Reply, Request, utc};
 
 /// Messages in one request.
@@ -164,7 +166,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::http::contract::Contract;
+    use crate::http::config::Contract;
     use crate::http::raw::Bench;
 
     const HEAD: &str = "POST /messages HTTP/1.1\r\nauthorization: Bearer secret\r\n\r\n";

@@ -7,10 +7,12 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::http::config::Account;
-use crate::http::contract::{Answered, Asked, Context, Found, Inbound, Report, Search, Traits, Wire};
-use crate::http::form::Form;
-use crate::http::message::{Message, Refusal, Stage, is_originator};
-use crate::http::signing::{basic, hmac_sha1_base64};
+use crate::http::contracts::contract::{
+    Answered, Asked, Context, Found, Inbound, Report, Search, Traits, Wire,
+};
+use crate::http::contracts::message::{Message, Refusal, Stage, is_originator};
+use crate::http::wire::form::Form;
+use crate::http::wire::signing::{basic, hmac_sha1_base64};
 use crate::http::wire::{Callback, Reply, Request, hex_id, utc};
 
 const TEXT_MAX: usize = 1_600;
@@ -155,7 +157,7 @@ impl Wire for Twilio {
         Some(signed(context.urls.inbound.clone()?, &pairs, context))
     }
 
-    /// What stands in a `<Message>` of `TwiML` is sent.
+    /// The text of a `<Message>` of `TwiML` is sent.
     fn spoken(&self, answer: &[u8]) -> Option<String> {
         let answer = String::from_utf8_lossy(answer);
         let (_, after) = answer.split_once("<Message")?;
@@ -258,7 +260,7 @@ mod tests {
 
     use super::*;
     use crate::http::config::CallbackUrls;
-    use crate::http::contract::Contract;
+    use crate::http::config::Contract;
     use crate::http::raw::Bench;
 
     // "user:secret"

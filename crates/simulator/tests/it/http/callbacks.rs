@@ -80,10 +80,8 @@ async fn a_callback_is_given_up_after_its_last_repetition() {
 }
 
 #[rstest]
-#[case(Contract::Cm, 204, 2, "only a 200 is taken")]
 #[case(Contract::Http, 204, 1, "any 2xx is taken")]
 #[case(Contract::Twilio, 500, 1, "nothing is repeated")]
-#[case(Contract::Kannel, 500, 1, "nothing is repeated")]
 #[tokio::test(start_paused = true)]
 async fn what_is_repeated_is_the_contracts_affair(
     #[case] contract: Contract,
@@ -100,8 +98,6 @@ async fn what_is_repeated_is_the_contracts_affair(
 
 #[tokio::test(start_paused = true)]
 async fn an_inbound_sms_needs_somewhere_to_go() {
-    let (spryng, _service) = called(Contract::Spryng, HttpFaults::default()).await;
-    assert_eq!(spryng.send_inbound("31612345678", "1000", "x").await, Err(InboundFailure::Nowhere));
     let plain = HttpProvider::start(config(Contract::Http, HttpFaults::default())).await.unwrap();
     assert_eq!(plain.send_inbound("31612345678", "1000", "x").await, Err(InboundFailure::Nowhere));
     let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -116,11 +112,11 @@ async fn an_inbound_sms_needs_somewhere_to_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_text_in_the_answer_of_kannels_callback_rings() {
-    let (provider, service) = called(Contract::Kannel, HttpFaults::default()).await;
+async fn a_text_in_the_answer_of_twilios_callback_rings() {
+    let (provider, service) = called(Contract::Twilio, HttpFaults::default()).await;
     assert_eq!(provider.send_inbound("+31612345678", "1000", "x").await, Ok(200));
     assert_eq!(provider.stats().texts_in_answers, 0, "an empty answer says nothing");
-    service.answer(&[(200, "OK")]);
+    service.answer(&[(200, "<Response><Message>OK</Message></Response>")]);
     assert_eq!(provider.send_inbound("+31612345678", "1000", "x").await, Ok(200));
     provider.shutdown().await;
     assert_eq!(provider.stats().texts_in_answers, 1);
@@ -133,15 +129,14 @@ async fn handsets_answer_when_they_ring() {
     let config = HttpConfig {
         callbacks: service.urls(),
         auto_replies: vec![AutoReply { share: 1.0, text: "Gezien".into(), delay_ms: 2_000 }],
-        ..config(Contract::Cm, HttpFaults::default())
+        ..config(Contract::Http, HttpFaults::default())
     };
     let provider = HttpProvider::start(config).await.unwrap();
-    let body = r#"{"messages":{"authentication":{"producttoken":"secret"},"msg":[{"from":"1000","to":[{"number":"0031612345678"}],"body":{"content":"Let op"},"reference":"018f"}]}}"#;
-    exchange(&provider, &super::peer::request("POST /v1.0/message", &[], body)).await.unwrap();
+    exchange(&provider, &submit("31612345678", "018f")).await.unwrap();
     let callbacks = service.callbacks(3).await;
     let reply = callbacks.iter().find(|callback| callback.line == "POST /token/mo").unwrap().json();
-    assert_eq!((&reply["message"]["text"], &reply["reference"]), (&"Gezien".into(), &"018f".into()));
-    assert_eq!(reply["to"]["number"], "1000");
+    assert_eq!((&reply["text"], &reply["from"]), (&"Gezien".into(), &"+31612345678".into()));
+    assert_eq!(reply["to"], "1000");
 }
 
 #[tokio::test(start_paused = true)]

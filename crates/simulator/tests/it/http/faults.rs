@@ -203,26 +203,6 @@ async fn a_message_may_be_taken_and_never_heard_of_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_part_may_be_refused_where_the_others_are_taken() {
-    let (provider, service) = called(Contract::Vonage, faults(|f| f.partial_failure = 1.0)).await;
-    let send = async |text: &str| {
-        let form =
-            format!("api_key=user&api_secret=secret&from=1000&to={}&text={text}&client-ref=r", number(1));
-        let form_type = "content-type: application/x-www-form-urlencoded";
-        exchange(&provider, &request("POST /sms/json", &[form_type], &form)).await.unwrap().body
-    };
-    let body: serde_json::Value = serde_json::from_str(&send(&"x".repeat(161)).await).unwrap();
-    let statuses = [0, 1].map(|i| body["messages"][i]["status"].as_str().unwrap());
-    assert_eq!((&body["message-count"], statuses), (&"2".into(), ["0", "5"]));
-    service.callbacks(2).await;
-    tokio::time::sleep(Duration::from_hours(1)).await;
-    assert_eq!((service.so_far().len(), provider.total_rings()), (2, 0), "receipts of the first part only");
-    assert_eq!(provider.taken_as("r")[0].status, "undelivered");
-    assert!(send("short").await.contains(r#""status":"0""#));
-    assert_eq!(provider.total_rings(), 1, "one part is taken whole");
-}
-
-#[tokio::test(start_paused = true)]
 async fn look_ups_tell_what_became_of_a_message_or_fail() {
     let provider = provider(HTTP, faults(|f| f.undelivered = 1.0)).await;
     provider.order(Mishap::BareErrorAfterTaking, 1);

@@ -14,14 +14,9 @@ use tokio::time::timeout;
 /// No test waits longer for anything; with the paused clock of most that takes no time.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A provider whose account is `user`, `secret` and `key`.
+/// A provider whose account is `user` and `secret`.
 pub fn config(contract: Contract, faults: HttpFaults) -> HttpConfig {
-    let account = Account {
-        user: Some("user".into()),
-        secret: Some("secret".into()),
-        signing_key: Some("key".into()),
-        ..Account::default()
-    };
+    let account = Account { user: Some("user".into()), secret: Some("secret".into()) };
     HttpConfig { account, faults, ..HttpConfig::new(contract) }
 }
 

@@ -16,7 +16,7 @@ use crate::settings::{ConfigFault, Endpoint, Routing};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TemplateConfig {
-    /// What the operator calls it.
+    /// Name of the gateway, as the operator calls it.
     pub name: String,
     /// `{from}`.
     pub sender: String,
@@ -40,7 +40,7 @@ pub struct TemplateConfig {
     /// Headers beside `Content-Type`.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// Of the body, whose values are escaped by it.
+    /// Content type of the body, which decides how values are escaped.
     #[serde(default = "json_type")]
     pub content_type: String,
     /// The body; for a batch with `{items}` in it.
@@ -49,7 +49,7 @@ pub struct TemplateConfig {
     /// One message of a batch.
     #[serde(default)]
     pub item: String,
-    /// What stands between messages of a batch.
+    /// Separator between messages of a batch.
     #[serde(default = "comma")]
     pub item_separator: String,
     /// Messages in one request, with `item`.
@@ -66,13 +66,13 @@ pub struct TemplateConfig {
     /// How inbound messages are read; without it there are none.
     #[serde(default)]
     pub inbound: Option<InboundRules>,
-    /// What callbacks are answered with.
+    /// The answer to callbacks.
     #[serde(default)]
     pub reply: ReplyRules,
-    /// Where the provider is.
+    /// Address of the provider, and how it is talked to.
     #[serde(default)]
     pub endpoint: Endpoint,
-    /// What all gateways have.
+    /// Keys that all gateways have.
     #[serde(default)]
     pub routing: Routing,
 }
@@ -85,13 +85,13 @@ pub struct AnswerRules {
     /// HTTP statuses of an acceptance; any 2xx where it is empty.
     #[serde(default)]
     pub success_status: Vec<u16>,
-    /// Of a batch: the pointer to the list of entries, in the order of the messages.
+    /// The pointer to the list of entries of a batch, in the order of the messages.
     #[serde(default)]
     pub items: Option<String>,
-    /// Where the provider's id of the message is. An acceptance has one; without this key our reference stands for it.
+    /// Place of the provider's id of the message. An acceptance has one; without this key our reference is used instead.
     #[serde(default)]
     pub id: Option<String>,
-    /// Where a code is.
+    /// Place of the code.
     #[serde(default)]
     pub code: Option<String>,
     /// Codes of an acceptance; where it is empty, no code or any that is in no other list.
@@ -165,7 +165,7 @@ pub struct InboundRules {
     pub time: Option<String>,
 }
 
-/// What callbacks are answered with.
+/// The answer to callbacks.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplyRules {
@@ -195,7 +195,7 @@ fn comma() -> String {
     ",".to_owned()
 }
 
-/// What nearly any phone joins.
+/// As many segments as nearly any phone joins.
 const fn six() -> u8 {
     6
 }
@@ -210,7 +210,7 @@ impl TemplateConfig {
         }
     }
 
-    /// What has to go together.
+    /// Checks the keys that depend on one another.
     pub(super) fn check(&self, faults: &mut Faults, body: Option<&Template>) {
         let mut fault = |field, reason: &str| faults.0.push(ConfigFault::new(field, reason));
         if !self.path.starts_with('/') {
@@ -240,7 +240,7 @@ impl TemplateConfig {
 }
 
 impl ReceiptRules {
-    /// What a status means; one that is in no list changes nothing.
+    /// The meaning of a status; one that is in no list changes nothing.
     pub(super) fn meaning(&self, word: &str) -> ReceiptStatus {
         let has = |list: &[String]| list.iter().any(|known| known.eq_ignore_ascii_case(word));
         if has(&self.delivered) {

@@ -29,7 +29,7 @@ use crate::sms::{
 
 /// A pattern that needs more is a mistake.
 const REGEX_BYTES_MAX: usize = 64 * 1024;
-/// What may stand in address, headers and body.
+/// Placeholders of address, headers and body.
 const PLACEHOLDERS: [&str; 12] = [
     "to",
     "to_digits",
@@ -45,7 +45,7 @@ const PLACEHOLDERS: [&str; 12] = [
     "basic",
 ];
 
-/// Where a value stands in an answer.
+/// The place of a value in an answer.
 #[derive(Debug)]
 enum Place {
     Pointer(String),
@@ -180,7 +180,7 @@ impl Http {
         }
     }
 
-    /// What one entry of the answer, or the whole, says of a message; `None` where it says nothing.
+    /// The outcome of a message from one entry of the answer, or from the whole; `None` if it says nothing of the message.
     fn outcome(
         &self,
         sms: &OutboundSms,
@@ -272,7 +272,7 @@ impl Contract for Http {
     }
 
     fn submission(&self, batch: &[OutboundSms]) -> Call {
-        // What stands outside of the items is the same for all.
+        // The text outside of the items is the same for all.
         let first = &batch[0];
         let items: Option<Vec<String>> = self
             .item

@@ -5,7 +5,7 @@ use std::fmt::Write;
 /// In the body of a batch: its messages.
 pub(super) const ITEMS: &str = "items";
 
-/// What a value must not break out of.
+/// The place that a value must not break out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Escape {
     /// Path and query of an address, and forms (`application/x-www-form-urlencoded`).
@@ -19,7 +19,7 @@ pub(super) enum Escape {
 }
 
 impl Escape {
-    /// What the body of that `Content-Type` needs.
+    /// The escaping for a body of that `Content-Type`.
     pub(super) fn of(content_type: &str) -> Self {
         let kind = content_type.to_ascii_lowercase();
         if kind.contains("json") {

@@ -38,7 +38,7 @@ const VALIDITY_S: std::ops::RangeInclusive<u64> = 1..=36_000;
 const PAGE: usize = 20;
 /// How much earlier than our submit the provider's clock may say it was.
 ///
-/// What remains: somebody else who uses the account, or an earlier attempt that was lost as well, and sent the same text to the
+/// A risk remains: another user of the account, or an earlier attempt that was lost as well, and sent the same text to the
 /// same number within this time, may be taken for the one that is asked about. Messages that deliveries of ours hold are not.
 const SKEW_S: i64 = 60;
 
@@ -81,14 +81,14 @@ const STATUSES: &[(&str, ReceiptStatus)] = &[
     ("canceled", Undelivered),
 ];
 const STOPPED: &str = "21610";
-/// What is kept of a receipt.
+/// Fields of a receipt that are kept.
 const KEPT: [&str; 5] = ["MessageSid", "SmsSid", "MessageStatus", "SmsStatus", "ErrorCode"];
 
 /// `type = "twilio"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TwilioConfig {
-    /// What the operator calls it.
+    /// Name of the gateway, as the operator calls it.
     pub name: String,
     /// `From`, and what participants see. With `messaging_service_sid` the service chooses.
     pub sender: String,
@@ -115,10 +115,10 @@ pub struct TwilioConfig {
     /// Whether the provider may hold messages back as suspected fraud. Alerts to people who signed up are none: off.
     #[serde(default)]
     pub risk_check: bool,
-    /// Where the provider is.
+    /// Address of the provider, and how it is talked to.
     #[serde(default)]
     pub endpoint: Endpoint,
-    /// What all gateways have.
+    /// Keys that all gateways have.
     #[serde(default)]
     pub routing: Routing,
 }

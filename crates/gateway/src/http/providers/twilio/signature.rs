@@ -42,7 +42,7 @@ pub(in crate::http) fn verify(
     if right { Ok(()) } else { Err(CallbackError::Signature) }
 }
 
-/// What is signed behind the URL. Of JSON it is nothing: there the query, which is in the URL, carries the hash of the body.
+/// The text that is signed behind the URL. It is empty for JSON: there the query, which is in the URL, carries the hash of the body.
 fn signed_fields(callback: &RawCallback<'_>) -> Result<String, CallbackError> {
     let query = pairs(query(callback).as_bytes());
     let is_form = callback.header("content-type").is_none_or(|kind| kind.contains("form"));

@@ -57,14 +57,14 @@ const STATUSES: &[(&str, ReceiptStatus)] = &[
     ("failed", Undelivered),
     ("rejected", Undelivered),
 ];
-/// What is kept of a receipt.
+/// Fields of a receipt that are kept.
 const KEPT: [&str; 6] = ["messageId", "client-ref", "status", "err-code", "scts", "network-code"];
 
 /// `type = "vonage"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VonageConfig {
-    /// What the operator calls it.
+    /// Name of the gateway, as the operator calls it.
     pub name: String,
     /// `from`: a number or up to 11 letters and digits.
     pub sender: String,
@@ -88,10 +88,10 @@ pub struct VonageConfig {
     /// The method that the account's settings say, and no other.
     #[serde(default)]
     pub signature_method: SignatureMethod,
-    /// Where the provider is.
+    /// Address of the provider, and how it is talked to.
     #[serde(default)]
     pub endpoint: Endpoint,
-    /// What all gateways have.
+    /// Keys that all gateways have.
     #[serde(default)]
     pub routing: Routing,
 }

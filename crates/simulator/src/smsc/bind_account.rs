@@ -1,4 +1,4 @@
-//! What waits for the receivers of one `system_id`: receipts and SMS from handsets. It outlives
+//! Deliveries that wait for the receivers of one `system_id`: receipts and SMS from handsets. It outlives
 //! their connections.
 
 use std::collections::VecDeque;
@@ -6,18 +6,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::fate::FinalState;
+use crate::fault_plan::FinalState;
 
 /// A `deliver_sm` to be.
 pub(crate) struct Delivery {
     pub content: Content,
     /// How often it was sent.
     pub attempts: u32,
-    /// Who waits for the first answer to it: its `command_status`.
+    /// Receives the `command_status` of the first answer.
     pub answered: Option<oneshot::Sender<u32>>,
 }
 
-/// What a `deliver_sm` says.
+/// The content of a `deliver_sm`.
 #[derive(Clone)]
 pub(crate) enum Content {
     Receipt(Receipt),
@@ -39,7 +39,7 @@ pub(crate) struct Receipt {
     pub excerpt: Box<[u8]>,
 }
 
-/// What a receipt reports.
+/// The stage that a receipt reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     Enroute,

@@ -14,12 +14,12 @@ use tokio::time::Instant;
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::Decoder;
 
-use crate::account::{Account, Delivery};
-use crate::counters::count;
-use crate::exchange::{Exchange, Task, Verdict};
 use crate::faults::Faults;
 use crate::schedule::Schedule;
-use crate::wire::{self, Header, status};
+use crate::smsc::bind_account::{Account, Delivery};
+use crate::smsc::core::{SmscCore, Task, Verdict};
+use crate::smsc::counters::count;
+use crate::smsc::wire::{self, Header, status};
 
 /// The longest PDU that is read: a `message_payload` of 64 KiB and everything around it.
 pub(crate) const FRAME_MAX: usize = 70_000;
@@ -48,8 +48,8 @@ struct LateAnswer {
 }
 
 /// One connection.
-pub(crate) struct Link {
-    exchange: Arc<Exchange>,
+pub(crate) struct Connection {
+    core: Arc<SmscCore>,
     faults_changed: watch::Receiver<Arc<Faults>>,
     faults: Arc<Faults>,
     bound: Option<Bound>,
@@ -58,16 +58,16 @@ pub(crate) struct Link {
     answers: Schedule<LateAnswer>,
     next_sequence: u32,
     next_enquiry: Option<Instant>,
-    /// What is to be written.
+    /// Octets to be written.
     pub output: BytesMut,
 }
 
-impl Link {
-    pub(crate) fn new(exchange: Arc<Exchange>) -> Self {
-        let faults_changed = exchange.faults.subscribe();
+impl Connection {
+    pub(crate) fn new(core: Arc<SmscCore>) -> Self {
+        let faults_changed = core.faults.subscribe();
         let faults = Arc::clone(&faults_changed.borrow());
         Self {
-            exchange,
+            core,
             faults_changed,
             faults,
             bound: None,
@@ -91,7 +91,7 @@ impl Link {
 
     /// Answers what cannot be understood (SMPP 3.4 §4.3).
     pub(crate) fn nack(&mut self, sequence: u32, status: u32) -> io::Result<Next> {
-        count(&self.exchange.counters.nacked);
+        count(&self.core.counters.nacked);
         wire::put(&mut self.output, status, sequence, Pdu::GenericNack)?;
         Ok(Next::Go)
     }
@@ -145,13 +145,13 @@ impl Link {
         let pdu = pdu.unwrap_or_else(|| wire::header_only(response, AnyOctetString::empty()));
         wire::put(&mut self.output, status, command.sequence_number(), pdu)?;
         if status != status::OK {
-            count(&self.exchange.counters.binds_refused);
+            count(&self.core.counters.binds_refused);
             return Ok(());
         }
-        count(&self.exchange.counters.binds);
-        let account = self.exchange.account(system_id);
+        count(&self.core.counters.binds);
+        let account = self.core.account(system_id);
         if receives {
-            self.exchange.receivers.send_modify(|receivers| receivers.push(Arc::clone(&account)));
+            self.core.receivers.send_modify(|receivers| receivers.push(Arc::clone(&account)));
         }
         self.bound = Some(Bound { account, sends, receives });
         self.plan_enquiry(Instant::now());
@@ -159,7 +159,7 @@ impl Link {
     }
 
     fn bind_status(&mut self, system_id: &str, password: &str) -> u32 {
-        let config = &self.exchange.config;
+        let config = &self.core.config;
         let differs =
             |wanted: &Option<String>, given| wanted.as_deref().is_some_and(|wanted| wanted != given);
         if self.bound.is_some() {
@@ -185,14 +185,14 @@ impl Link {
             self.answer(&LateAnswer { sequence, status: status::WRONG_BIND_STATE, message_id: None })?;
             return Ok(Next::Go);
         };
-        match self.exchange.take(&bound.account, submit, &self.faults) {
+        match self.core.take(&bound.account, submit, &self.faults) {
             Verdict::Drop => return Ok(Next::Close),
             Verdict::Silence => {}
             Verdict::Answer { status, message_id, at } => {
                 let answer = LateAnswer { sequence, status, message_id };
                 if at <= Instant::now() {
                     self.answer(&answer)?;
-                } else if self.answers.len() < self.exchange.config.pending_max {
+                } else if self.answers.len() < self.core.config.pending_max {
                     self.answers.push(at, answer);
                 } else {
                     // A client that sends millions without waiting for an answer gets the rest at once.
@@ -218,19 +218,19 @@ impl Link {
             // Nobody waits any more: that is their choice, and the delivery stands.
             let _ = waiter.send(command_status);
         }
-        let config = &self.exchange.config;
+        let config = &self.core.config;
         if command_status == status::OK {
-            count(&self.exchange.counters.deliveries_acknowledged);
+            count(&self.core.counters.deliveries_acknowledged);
             return;
         }
-        count(&self.exchange.counters.deliveries_refused);
+        count(&self.core.counters.deliveries_refused);
         let Some(bound) = &self.bound else { return };
         if delivery.attempts >= config.deliver_attempts_max {
-            count(&self.exchange.counters.deliveries_dropped);
+            count(&self.core.counters.deliveries_dropped);
             return;
         }
         let at = Instant::now() + Duration::from_millis(config.redelivery_delay_ms);
-        self.exchange.agenda.push(at, Task::Deliver(Arc::clone(&bound.account), delivery));
+        self.core.agenda.push(at, Task::Deliver(Arc::clone(&bound.account), delivery));
     }
 
     /// The account whose queue this connection empties.
@@ -249,17 +249,20 @@ impl Link {
             self.plan_enquiry(now);
         }
         let Some(account) = self.receiving() else { return Ok(()) };
-        while self.unanswered.len() < self.exchange.config.deliver_window {
+        if self.faults_changed.borrow().hold_deliveries {
+            return Ok(());
+        }
+        while self.unanswered.len() < self.core.config.deliver_window {
             let Some(mut delivery) = account.pop() else { break };
             let Some(pdu) = wire::deliver(&delivery.content, &self.faults_changed.borrow()) else {
-                count(&self.exchange.counters.deliveries_dropped);
+                count(&self.core.counters.deliveries_dropped);
                 continue;
             };
             let sequence = self.take_sequence();
             wire::put(&mut self.output, status::OK, sequence, pdu)?;
             delivery.attempts += 1;
             self.unanswered.insert(sequence, delivery);
-            count(&self.exchange.counters.deliveries_sent);
+            count(&self.core.counters.deliveries_sent);
         }
         Ok(())
     }
@@ -270,7 +273,7 @@ impl Link {
     }
 
     fn plan_enquiry(&mut self, now: Instant) {
-        let every_ms = self.exchange.config.enquire_link_ms;
+        let every_ms = self.core.config.enquire_link_ms;
         self.next_enquiry = (every_ms > 0).then(|| now + Duration::from_millis(every_ms));
     }
 
@@ -281,20 +284,20 @@ impl Link {
     }
 }
 
-impl Drop for Link {
-    /// What was not answered waits for the next receiver.
+impl Drop for Connection {
+    /// Deliveries without an answer wait for the next receiver.
     fn drop(&mut self) {
         let Some(account) = self.receiving() else { return };
-        self.exchange.receivers.send_modify(|receivers| {
+        self.core.receivers.send_modify(|receivers| {
             if let Some(index) = receivers.iter().position(|other| Arc::ptr_eq(other, &account)) {
                 receivers.swap_remove(index);
             }
         });
         let (again, spent): (Vec<_>, Vec<_>) = std::mem::take(&mut self.unanswered)
             .into_values()
-            .partition(|delivery| delivery.attempts < self.exchange.config.deliver_attempts_max);
+            .partition(|delivery| delivery.attempts < self.core.config.deliver_attempts_max);
         let spent = u64::try_from(spent.len()).unwrap_or(u64::MAX);
-        self.exchange.counters.deliveries_dropped.fetch_add(spent, Ordering::Relaxed);
+        self.core.counters.deliveries_dropped.fetch_add(spent, Ordering::Relaxed);
         account.put_back(again.into_iter());
     }
 }

@@ -10,17 +10,17 @@ use rusmpp::pdus::SubmitSm;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::account::{Account, Content, Delivery, Receipt, Stage};
 use crate::config::SmscConfig;
-use crate::counters::{Counters, Stats, count};
-use crate::fate::{self, Answer, Fate, FinalState, Receipts};
+use crate::fault_plan::{self, Answer, Fate, FinalState, Receipts};
 use crate::faults::Faults;
 use crate::ledger::{Arrival, Effect, Ledger};
 use crate::pace::Pace;
 use crate::schedule::Agenda;
-use crate::submission::{Submission, Wanted};
+use crate::smsc::bind_account::{Account, Content, Delivery, Receipt, Stage};
+use crate::smsc::counters::{Counters, Stats, count};
+use crate::smsc::submission::{Submission, Wanted};
+use crate::smsc::wire::status;
 use crate::text::{Alphabet, Part};
-use crate::wire::status;
 
 /// How long the answer to a submit waits where its receipt comes first, so that it does so through any connection.
 const EARLY_RECEIPT_LEAD: Duration = Duration::from_millis(20);
@@ -31,7 +31,7 @@ const FIRST_MESSAGE_ID: u64 = 0x1A2B_3C4D;
 /// Octets of a message that its receipt repeats (SMPP 3.4 Appendix B).
 const EXCERPT_MAX: usize = 20;
 
-/// What a submitter is told.
+/// The answer to a submitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The `command_status`, the message id where it was taken, and when to say so.
@@ -65,8 +65,8 @@ pub(crate) enum Task {
     Deliver(Arc<Account>, Delivery),
 }
 
-/// What all connections of an SMSC share.
-pub(crate) struct Exchange {
+/// State that all connections of an SMSC share.
+pub(crate) struct SmscCore {
     pub config: SmscConfig,
     pub faults: watch::Sender<Arc<Faults>>,
     pub counters: Counters,
@@ -88,7 +88,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Exchange {
+impl SmscCore {
     pub(crate) fn new(config: SmscConfig) -> Self {
         Self {
             faults: watch::Sender::new(Arc::new(config.faults.clone())),
@@ -256,7 +256,7 @@ impl Exchange {
 
     fn reply(&self, message: &Message, rings_before: u32, now: Instant) {
         let shares = self.config.auto_replies.iter().map(|reply| reply.share);
-        let Some(reply) = fate::reply(shares, self.config.seed, &message.number, rings_before)
+        let Some(reply) = fault_plan::reply(shares, self.config.seed, &message.number, rings_before)
             .and_then(|index| self.config.auto_replies.get(index))
         else {
             return;

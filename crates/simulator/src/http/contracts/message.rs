@@ -136,8 +136,6 @@ pub(crate) struct Sms {
     pub id: String,
     pub message: Message,
     pub created_ms: i64,
-    /// Whether its last part was refused.
-    pub partial: bool,
 }
 
 #[cfg(test)]

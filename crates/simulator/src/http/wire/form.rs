@@ -1,11 +1,11 @@
-//! Forms and queries (`application/x-www-form-urlencoded`), down to the octets: Kannel carries UCS-2 in them.
+//! Forms and queries (`application/x-www-form-urlencoded`), down to the octets.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 /// Fields that are read of one form; a submit has a dozen.
 const FIELDS_MAX: usize = 200;
 
-/// What a form leaves as it is (WHATWG URL §5.2), besides letters and digits.
+/// Characters that a form leaves as they are (WHATWG URL §5.2), besides letters and digits.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'*');
 
 /// The fields of a form, in their order.
@@ -18,13 +18,6 @@ impl Form {
         Self(fields.take(FIELDS_MAX).map(field).collect())
     }
 
-    /// The fields of a query and of a body together.
-    pub(crate) fn both(query: &str, body: &[u8]) -> Self {
-        let mut form = Self::parse(query.as_bytes());
-        form.0.extend(Self::parse(body).0);
-        form
-    }
-
     /// The first field of that name, as octets.
     pub(crate) fn octets(&self, name: &str) -> Option<&[u8]> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice())
@@ -33,11 +26,6 @@ impl Form {
     /// The first field of that name, as text; `None` where it is missing or empty.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.octets(name).filter(|value| !value.is_empty()).map(|value| String::from_utf8_lossy(value).into())
-    }
-
-    /// All fields as text.
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, String)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), String::from_utf8_lossy(value).into_owned()))
     }
 }
 
@@ -67,11 +55,6 @@ pub(crate) fn encode<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) ->
     fields.collect::<Vec<_>>().join("&")
 }
 
-/// A URL with a query behind whatever query it has.
-pub(crate) fn with_query(url: &str, query: &str) -> String {
-    format!("{url}{}{query}", if url.contains('?') { '&' } else { '?' })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,7 +65,6 @@ mod tests {
         assert_eq!(form.text("a").as_deref(), Some("1 2"));
         assert_eq!(form.octets("b"), Some(&[0x00, 0xE9, 0xD8, 0x3D][..]));
         assert_eq!((form.octets("c"), form.text("c"), form.octets("d")), (Some(&[][..]), None, None));
-        assert_eq!(form.pairs().count(), 5);
     }
 
     #[test]
@@ -91,7 +73,5 @@ mod tests {
         let written = encode([("text", text), ("to", "+31")]);
         assert_eq!(written, "text=Gezocht%3A+%C3%A9%C3%A9n+man+%26+%E2%82%AC5+%3D+100%25%2B%7E&to=%2B31");
         assert_eq!(Form::parse(written.as_bytes()).text("text").as_deref(), Some(text));
-        assert_eq!(with_query("http://a/b", "c=1"), "http://a/b?c=1");
-        assert_eq!(with_query("http://a/b?t=9", "c=1"), "http://a/b?t=9&c=1");
     }
 }

@@ -1,10 +1,12 @@
-//! What goes over the wire: requests, answers, callbacks, and the ids and times in them.
+//! Requests, answers and callbacks, and the ids and times in them.
+
+pub(super) mod form;
+pub(super) mod signing;
 
 use hyper::{HeaderMap, Method};
 use serde_json::Value;
 
-use super::form;
-use super::message::Refusal;
+use crate::http::contracts::message::Refusal;
 
 /// A request as it came.
 pub(crate) struct Request<'a> {
@@ -16,10 +18,6 @@ pub(crate) struct Request<'a> {
 }
 
 impl Request<'_> {
-    pub(crate) fn is(&self, method: &Method, path: &str) -> bool {
-        self.method == method && self.path == path
-    }
-
     /// A header, empty where it is missing or not text.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
@@ -45,10 +43,6 @@ pub(crate) struct Callback {
 }
 
 impl Callback {
-    pub(crate) fn get(url: String) -> Self {
-        Self { method: Method::GET, url, headers: Vec::new(), body: Vec::new() }
-    }
-
     pub(crate) fn json(url: String, body: &Value) -> Self {
         let headers = vec![("content-type", "application/json".to_owned())];
         Self { method: Method::POST, url, headers, body: body.to_string().into_bytes() }
@@ -79,7 +73,7 @@ impl Reply {
         Self { status, content_type: "text/plain", retry_after_s: None, body: body.into() }
     }
 
-    /// What a proxy in front of the provider writes.
+    /// The answer of a proxy in front of the provider.
     pub(crate) fn html(status: u16) -> Self {
         let body = format!("<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>");
         Self { status, content_type: "text/html", retry_after_s: None, body: body.into_bytes() }
@@ -96,7 +90,7 @@ impl Reply {
 
 /// 32 hexadecimal digits that look like chance and are not.
 pub(crate) fn hex_id(n: u64) -> String {
-    format!("{:016x}{:016x}", crate::fate::mix(n), crate::fate::mix(!n))
+    format!("{:016x}{:016x}", crate::fault_plan::mix(n), crate::fault_plan::mix(!n))
 }
 
 /// The same in the shape of a UUID of version 4 (RFC 9562 §5.4).

@@ -1,4 +1,4 @@
-//! What an SMSC counts.
+//! Counters of an SMSC.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,7 @@ macro_rules! counters {
             $(pub $name: AtomicU64,)+
         }
 
-        /// What happened since the start.
+        /// Counters since the start.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct Stats {
             $($(#[$doc])* pub $name: u64,)+

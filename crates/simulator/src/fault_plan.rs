@@ -1,9 +1,9 @@
-//! What happens to a message: a pure function of the seed, the destination and how many submits
+//! The fate of a message: a pure function of the seed, the destination and how many submits
 //! that destination had before. Nothing here depends on time or on the order of arrival.
 
 use crate::faults::Faults;
 
-/// What the submitter gets to hear.
+/// The answer to the submitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// The message is taken and answered after so many milliseconds.
@@ -29,7 +29,7 @@ pub(crate) enum FinalState {
     Rejected,
 }
 
-/// Which receipts come.
+/// The receipts of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent draws; every combination can occur")]
 pub(crate) struct Receipts {
@@ -53,7 +53,7 @@ pub(crate) struct Fate {
 #[derive(Clone, Copy)]
 pub(crate) struct Dice(u64);
 
-/// The questions. The numbers are part of what a seed means: never reuse one.
+/// The questions. The numbers are part of what a seed means: never reuse one (21 was another).
 #[derive(Clone, Copy)]
 pub(crate) enum Question {
     QueueFull = 1,
@@ -76,7 +76,6 @@ pub(crate) enum Question {
     NeverSettled = 18,
     UnknownStatus = 19,
     NumberBlocked = 20,
-    Partial = 21,
     Ignored = 22,
 }
 

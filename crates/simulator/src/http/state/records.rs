@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::contract::{Found, Search};
-use super::message::{Sms, Stage};
+use crate::http::contracts::contract::{Found, Search};
+use crate::http::contracts::message::{Sms, Stage};
 
 /// Messages that one look-up gives at most, as a page of the contracts that have pages.
 const PAGE_MAX: usize = 50;
-/// What the flooding filter looks at (Infobip): an hour, in which a number gets so many messages.
+/// Time that the flooding filter looks back (Infobip), in which a number may get a few messages with the same text.
 const FLOODING_WINDOW: Duration = Duration::from_hours(1);
 const IDENTICAL_MAX: usize = 6;
 const VARIED_MAX: usize = 20;
@@ -124,12 +124,6 @@ impl Records {
         self.by_reference.contains_key(reference)
     }
 
-    /// The newest message to a number.
-    pub(crate) fn last_to(&self, number: &str) -> Option<&Arc<Sms>> {
-        let n = self.by_number.get(number)?.back()?;
-        self.slot(*n).map(|slot| &slot.found.sms)
-    }
-
     /// Whether one more message of that text is one too many for that number.
     pub(crate) fn floods(&self, number: &str, text: &str, now: Instant) -> bool {
         let ns = Self::numbered(&self.by_number, number);
@@ -155,12 +149,12 @@ fn forget(index: &mut Index, key: &str, n: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::message::Message;
+    use crate::http::contracts::message::Message;
 
     fn sms(id: &str, number: &str, reference: &str) -> Arc<Sms> {
         let mut message = Message::new("1000", number, "x");
         message.reference = Some(reference.into());
-        Arc::new(Sms { id: id.into(), message, created_ms: 5, partial: false })
+        Arc::new(Sms { id: id.into(), message, created_ms: 5 })
     }
 
     fn ids(found: &[Found]) -> Vec<&str> {
@@ -186,7 +180,7 @@ mod tests {
         let id = Search { id: Some("a".into()), one: true, ..Search::default() };
         assert!(records.find(&id).is_empty());
         records.insert(&sms("d", "31687654321", "t"), now);
-        assert!(!records.has_reference("s") && records.last_to("31612345678").is_none());
+        assert!(!records.has_reference("s"));
         assert!(records.find(&Search::default()).is_empty());
     }
 

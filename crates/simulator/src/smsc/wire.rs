@@ -16,11 +16,11 @@ use rusmpp::{Command, CommandId, CommandStatus, Pdu};
 use tokio_util::bytes::BytesMut;
 use tokio_util::codec::Encoder;
 
-use crate::account::{Content, Receipt, Stage};
-use crate::fate::{FinalState, mix};
+use crate::fault_plan::{FinalState, mix};
 use crate::faults::{Faults, MessageIdFormat, ReceiptForm, ReceiptIdFormat};
+use crate::smsc::bind_account::{Content, Receipt, Stage};
+use crate::smsc::validity::receipt_date;
 use crate::text;
-use crate::validity::receipt_date;
 
 /// `command_status` values (SMPP 3.4 §5.1.3).
 pub(crate) mod status {
@@ -38,7 +38,7 @@ pub(crate) mod status {
     pub(crate) const INVALID_EXPIRY: u32 = 0x62;
 }
 
-/// What every PDU begins with (SMPP 3.4 §3.2), without the status.
+/// The header of a PDU (SMPP 3.4 §3.2), without the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Octets of the whole PDU, these included.

@@ -1,8 +1,8 @@
-//! What an HTTP provider counts.
+//! Counters of an HTTP provider.
 
 use serde::Serialize;
 
-/// What happened since the start.
+/// Counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HttpStats {
     /// Connections that were accepted.

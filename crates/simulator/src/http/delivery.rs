@@ -6,20 +6,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::calls::{Event, Job};
-use super::contract::Inbound;
-use super::desk::Desk;
-use super::faults::HttpFate;
-use super::message::{Message, Sms, Stage};
-use crate::fate::{self, FinalState};
+use crate::fault_plan::{self, FinalState};
+use crate::http::contracts::contract::Inbound;
+use crate::http::contracts::message::{Message, Sms, Stage};
+use crate::http::faults::HttpFate;
+use crate::http::state::ProviderState;
+use crate::http::state::job::{Event, HandsetEvent, Job};
 use crate::ledger::{Arrival, Effect};
 use crate::text::{Alphabet, encode};
-
-/// Something that happens to a handset later.
-pub(crate) enum Settling {
-    Message { sms: Arc<Sms>, fate: HttpFate, taken: Instant },
-    Reply { from: Box<str>, to: Arc<str>, text: Box<str> },
-}
 
 /// How a message ends. Who said STOP, and who cannot be reached, is told so by a receipt where the submit did not.
 fn final_stage(fate: &HttpFate) -> Stage {
@@ -55,7 +49,7 @@ fn receipts(fate: &HttpFate, end: Stage) -> Vec<Stage> {
     }
 }
 
-impl Desk {
+impl ProviderState {
     /// Settles a message now or later. What its answer has to wait for, where its receipt comes first.
     pub(crate) fn schedule(
         &self,
@@ -73,7 +67,7 @@ impl Desk {
         if delay.is_zero() {
             self.settle(&sms, fate, now, now, None);
         } else {
-            self.settlings.push(now + delay, Settling::Message { sms, fate, taken: now });
+            self.handset_events.push(now + delay, HandsetEvent::Message { sms, fate, taken: now });
         }
         None
     }
@@ -90,18 +84,13 @@ impl Desk {
         let end = if over { Stage::Expired } else { final_stage(&fate) };
         let at_ms = self.wall_ms(now);
         if !fate.never_settled {
-            // Without its last part a message is not shown, whatever the receipts of the others say.
-            let shown = if sms.partial { Stage::Undelivered } else { end };
-            self.with_records(|records| records.settle(sms, shown, at_ms));
-            if shown == Stage::Delivered {
+            self.with_records(|records| records.settle(sms, end, at_ms));
+            if end == Stage::Delivered {
                 self.ring(&sms.message, now);
             }
         }
-        let parts = if self.traits.by_part { sms.message.parts() - u8::from(sms.partial) } else { 1 };
         let wanted = receipts(&fate, end).into_iter().filter(|stage| sms.message.reported & stage.bit() != 0);
-        let events = wanted.flat_map(|stage| {
-            (1..=parts).map(move |part| Event::Receipt { sms: Arc::clone(sms), stage, done_ms: at_ms, part })
-        });
+        let events = wanted.map(|stage| Event::Receipt { sms: Arc::clone(sms), stage, done_ms: at_ms });
         self.call(Job::new(events, done));
     }
 
@@ -110,11 +99,11 @@ impl Desk {
         if job.is_empty() {
             return;
         }
-        if self.calls.len() >= self.config.callback_queue_max {
+        if self.callbacks.len() >= self.config.callback_queue_max {
             self.count(|stats| stats.callbacks_dropped += 1);
             return;
         }
-        self.calls.push(Instant::now(), job);
+        self.callbacks.push(Instant::now(), job);
     }
 
     fn ring(&self, message: &Message, now: Instant) {
@@ -145,36 +134,34 @@ impl Desk {
 
     fn reply(&self, message: &Message, rings_before: u32, now: Instant) {
         let shares = self.config.auto_replies.iter().map(|reply| reply.share);
-        let chosen = fate::reply(shares, self.config.seed, &message.to, rings_before);
+        let chosen = fault_plan::reply(shares, self.config.seed, &message.to, rings_before);
         let Some(reply) = chosen.and_then(|index| self.config.auto_replies.get(index)) else { return };
         let (from, to) = (message.to.clone(), Arc::clone(&message.from));
-        let settling = Settling::Reply { from, to, text: reply.text.as_str().into() };
-        self.settlings.push(now + Duration::from_millis(reply.delay_ms), settling);
+        let settling = HandsetEvent::Reply { from, to, text: reply.text.as_str().into() };
+        self.handset_events.push(now + Duration::from_millis(reply.delay_ms), settling);
     }
 
-    /// The callbacks of an SMS from a handset.
-    pub(crate) fn inbound_events(&self, from: &str, to: &str, text: &str) -> Vec<Event> {
+    /// The callback of an SMS from a handset.
+    pub(crate) fn inbound_event(&self, from: &str, to: &str, text: &str) -> Event {
         let (n, at_ms) = (self.next_id(), self.wall_ms(Instant::now()));
-        let reference =
-            self.with_records(|records| records.last_to(from).and_then(|sms| sms.message.reference.clone()));
-        let texts = self.wire.inbound_parts(text);
-        let total = u8::try_from(texts.len()).unwrap_or(u8::MAX);
-        let inbound = (1..=total).zip(texts).map(|(part, text)| {
-            let reference = reference.clone();
-            Inbound { n, from: from.into(), to: to.into(), text, at_ms, reference, part: (part, total) }
-        });
-        inbound.map(|inbound| Event::Inbound(Arc::new(inbound))).collect()
+        Event::Inbound(Arc::new(Inbound {
+            n,
+            from: from.into(),
+            to: to.into(),
+            text: text.to_owned(),
+            at_ms,
+        }))
     }
 
     /// Does what is due, until the future is dropped.
     pub(crate) async fn work_off(&self) {
         loop {
-            match self.settlings.due().await {
-                Settling::Message { sms, fate, taken } => {
+            match self.handset_events.due().await {
+                HandsetEvent::Message { sms, fate, taken } => {
                     self.settle(&sms, fate, taken, Instant::now(), None);
                 }
-                Settling::Reply { from, to, text } => {
-                    self.call(Job::new(self.inbound_events(&from, &to, &text), None));
+                HandsetEvent::Reply { from, to, text } => {
+                    self.call(Job::new([self.inbound_event(&from, &to, &text)], None));
                 }
             }
         }

@@ -1,55 +1,21 @@
-//! Where requests come in: what is asked is read, decided and answered. What all connections share.
+//! Handling requests: reading, deciding and answering.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::calls::Job;
-use super::config::{CallbackUrls, HttpConfig};
-use super::contract::{Answered, Asked, Context, Search, Traits, Wire};
-use super::faults::{HttpFate, HttpFaults, Mishap};
-use super::message::{Message, Refusal, Sms};
-use super::records::Records;
-use super::settling::Settling;
-use super::stats::HttpStats;
-use super::wire::{Reply, Request};
-use crate::ledger::Ledger;
-use crate::pace::Pace;
-use crate::schedule::Agenda;
+use crate::http::contracts::contract::{Answered, Asked, Search};
+use crate::http::contracts::message::{Message, Refusal, Sms};
+use crate::http::faults::{HttpFate, HttpFaults, Mishap};
+use crate::http::state::{ProviderState, lock};
+use crate::http::wire::{Reply, Request};
 
 /// How long the answer to a submit waits for its early receipt to be answered.
 const EARLY_RECEIPT_WAIT: Duration = Duration::from_secs(5);
-/// Mishaps that can be ordered ahead.
-const SCRIPT_MAX: usize = 100_000;
-
-/// What all connections of a provider share.
-pub(crate) struct Desk {
-    pub config: HttpConfig,
-    pub wire: &'static dyn Wire,
-    pub traits: Traits,
-    pub settlings: Agenda<Settling>,
-    pub calls: Agenda<Job>,
-    faults: Mutex<Arc<HttpFaults>>,
-    urls: Mutex<Arc<CallbackUrls>>,
-    balance: Mutex<Option<u64>>,
-    script: Mutex<VecDeque<Mishap>>,
-    stats: Mutex<HttpStats>,
-    /// Messages taken so far, for whoever waits for so many.
-    pub taken: watch::Sender<u64>,
-    ledger: Mutex<Ledger>,
-    records: Mutex<Records>,
-    pace: Mutex<Pace>,
-    next_id: AtomicU64,
-    next_nonce: AtomicU64,
-    started: Instant,
-    started_ms: i64,
-}
-
-/// What is done with a request.
+/// The answer to a request, and when it is due.
 pub(crate) struct Handled {
     pub outcome: Outcome,
     /// When to answer.
@@ -86,109 +52,7 @@ impl Handled {
     }
 }
 
-/// Nothing is left half done under these locks, so a panic elsewhere does not spoil what they guard.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Desk {
-    /// A desk that opened at `started_ms` (milliseconds since the epoch).
-    pub(crate) fn new(config: HttpConfig, started_ms: i64) -> Self {
-        let wire = config.contract.wire();
-        Self {
-            wire,
-            traits: wire.traits(),
-            settlings: Agenda::new(),
-            calls: Agenda::new(),
-            faults: Mutex::new(Arc::new(config.faults.clone())),
-            urls: Mutex::new(Arc::new(config.callbacks.clone())),
-            balance: Mutex::new(config.balance),
-            script: Mutex::default(),
-            stats: Mutex::default(),
-            taken: watch::Sender::new(0),
-            ledger: Mutex::new(Ledger::new(config.record_texts)),
-            records: Mutex::new(Records::new(config.kept_max)),
-            pace: Mutex::default(),
-            // Ids of two providers with different seeds differ, and so do those of two runs.
-            next_id: AtomicU64::new(crate::fate::mix(config.seed ^ started_ms.unsigned_abs()) >> 16),
-            next_nonce: AtomicU64::new(crate::fate::mix(!config.seed ^ started_ms.unsigned_abs()) >> 16),
-            started: Instant::now(),
-            started_ms,
-            config,
-        }
-    }
-
-    /// The wall clock at `at`, in milliseconds since the epoch. It runs with the time of the runtime.
-    pub(crate) fn wall_ms(&self, at: Instant) -> i64 {
-        let since = at.saturating_duration_since(self.started).as_millis();
-        self.started_ms.saturating_add(i64::try_from(since).unwrap_or(i64::MAX))
-    }
-
-    pub(crate) fn next_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(crate) fn count(&self, counted: impl FnOnce(&mut HttpStats)) {
-        counted(&mut lock(&self.stats));
-    }
-
-    pub(crate) fn stats(&self) -> HttpStats {
-        let pending = self.settlings.len() + self.calls.len();
-        HttpStats {
-            rings: self.with_ledger(|ledger| ledger.total_rings()),
-            pending: u64::try_from(pending).unwrap_or(u64::MAX),
-            peak_submits_per_second: u64::try_from(lock(&self.pace).peak()).unwrap_or(u64::MAX),
-            ..*lock(&self.stats)
-        }
-    }
-
-    pub(crate) fn faults(&self) -> Arc<HttpFaults> {
-        Arc::clone(&lock(&self.faults))
-    }
-
-    pub(crate) fn set_faults(&self, faults: HttpFaults) {
-        *lock(&self.faults) = Arc::new(faults);
-    }
-
-    pub(crate) fn set_urls(&self, urls: CallbackUrls) {
-        *lock(&self.urls) = Arc::new(urls);
-    }
-
-    pub(crate) fn balance(&self) -> Option<u64> {
-        *lock(&self.balance)
-    }
-
-    pub(crate) fn set_balance(&self, balance: Option<u64>) {
-        *lock(&self.balance) = balance;
-    }
-
-    /// Lets the next `times` submits fare like that, before anything else is drawn.
-    pub(crate) fn order(&self, mishap: Mishap, times: usize) {
-        let mut script = lock(&self.script);
-        let room = SCRIPT_MAX.saturating_sub(script.len());
-        script.extend(std::iter::repeat_n(mishap, times.min(room)));
-    }
-
-    pub(crate) fn with_ledger<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {
-        work(&mut lock(&self.ledger))
-    }
-
-    pub(crate) fn with_records<T>(&self, work: impl FnOnce(&mut Records) -> T) -> T {
-        work(&mut lock(&self.records))
-    }
-
-    /// Hands on what an answer or a callback of this moment is made from.
-    pub(crate) fn with_context<T>(&self, work: impl FnOnce(&Context<'_>) -> T) -> T {
-        let urls = Arc::clone(&lock(&self.urls));
-        work(&Context {
-            account: &self.config.account,
-            urls: &urls,
-            now_ms: self.wall_ms(Instant::now()),
-            nonce: self.next_nonce.fetch_add(1, Ordering::Relaxed),
-            balance: self.balance().unwrap_or(u64::MAX >> 12),
-        })
-    }
-
+impl ProviderState {
     /// Decides what is done with a request, and does it.
     pub(crate) fn handle(&self, request: &Request<'_>) -> Handled {
         self.count(|stats| stats.requests += 1);
@@ -228,7 +92,7 @@ impl Desk {
         if let Some(mishap) = mishap.filter(|mishap| !mishap.takes()) {
             return self.refused_whole(mishap, &faults, at);
         }
-        if self.settlings.len() + messages.len() > self.config.pending_max {
+        if self.handset_events.len() + messages.len() > self.config.pending_max {
             return self.refused_whole(Mishap::InternalError, &faults, at);
         }
         self.judge(&mut messages, &fates, &faults, now);
@@ -306,17 +170,17 @@ impl Desk {
             let floods = faults.flooding_filter
                 && self.with_records(|records| records.floods(&message.to, &message.text, now));
             let parts = u64::from(message.parts());
-            let unpaid = traits.balance && left.is_some_and(|left| left < parts);
+            let unpaid = left.is_some_and(|left| left < parts);
             let refusal = match () {
                 () if known => Some(Refusal::Duplicate),
-                () if fate.number_refused && traits.refuses_numbers => Some(Refusal::Number),
-                () if fate.number_blocked && traits.refuses_blocked => Some(Refusal::Blocked),
+                () if fate.number_refused => Some(Refusal::Number),
+                () if fate.number_blocked => Some(Refusal::Blocked),
                 () if floods => Some(Refusal::Flooding),
                 () if unpaid => Some(Refusal::Balance),
                 () => None,
             };
             message.refused = message.refused.or(refusal);
-            if message.refused.is_none() && traits.balance {
+            if message.refused.is_none() {
                 left = left.map(|left| left - parts);
             }
         }
@@ -339,16 +203,15 @@ impl Desk {
         for (message, fate) in messages.iter().zip(fates) {
             let id = self.wire.id(if self.traits.mixed { self.next_id() } else { whole });
             if let Some(refusal) = message.refused {
-                answered.push(Answered { message, outcome: Err(refusal), partial: false });
+                answered.push(Answered { message, outcome: Err(refusal) });
                 continue;
             }
             self.count(|stats| stats.taken += 1);
             self.taken.send_modify(|taken| *taken += 1);
-            let partial = fate.partial && self.traits.by_part && message.parts() > 1;
-            let sms = Arc::new(Sms { id: id.clone(), message: message.clone(), created_ms, partial });
+            let sms = Arc::new(Sms { id: id.clone(), message: message.clone(), created_ms });
             self.with_records(|records| records.insert(&sms, now));
             early.extend(self.schedule(sms, *fate, now));
-            answered.push(Answered { message, outcome: Ok(id), partial });
+            answered.push(Answered { message, outcome: Ok(id) });
         }
         (self.with_context(|context| self.wire.answer(&answered, context)), early)
     }

@@ -1,4 +1,14 @@
-//! The SMSC as its users hold it.
+//! The SMSC as its users hold it. `core` takes and delivers messages, `session` and `protocol` are one connection, and
+//! `wire` is the octets.
+
+mod bind_account;
+mod core;
+mod counters;
+mod protocol;
+mod session;
+mod submission;
+mod validity;
+mod wire;
 
 use std::collections::HashMap;
 use std::io;
@@ -13,13 +23,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::account::{Content, Delivery};
+pub use self::counters::Stats;
 use crate::config::SmscConfig;
-use crate::counters::{Stats, count};
-use crate::exchange::Exchange;
 use crate::faults::Faults;
 use crate::ledger::{Ledger, Ring};
-use crate::{session, wire};
+use crate::smsc::bind_account::{Content, Delivery};
+use crate::smsc::core::SmscCore;
+use crate::smsc::counters::count;
 
 /// Connections at a time; beyond it a new one is closed at once.
 const CONNECTIONS_MAX: usize = 1_000;
@@ -29,7 +39,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// A running SMSC. It stops when it is dropped; [`Smsc::shutdown`] also waits for that.
 pub struct Smsc {
-    exchange: Arc<Exchange>,
+    core: Arc<SmscCore>,
     addr: SocketAddr,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -76,36 +86,36 @@ impl Smsc {
     /// Starts an SMSC. To be called in a tokio runtime.
     ///
     /// # Errors
-    /// Where it cannot listen; of kind `InvalidInput` where the faults cannot be ([`Faults::check`]).
+    /// An [`io::Error`] if it cannot listen; of kind `InvalidInput` if the faults cannot be ([`Faults::check`]).
     pub async fn start(config: SmscConfig) -> io::Result<Self> {
         config.faults.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let listener = TcpListener::bind(config.listen).await?;
         let addr = listener.local_addr()?;
-        let exchange = Arc::new(Exchange::new(config));
+        let core = Arc::new(SmscCore::new(config));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let connections = Arc::new(Mutex::new(Connections::new(&stop)));
         tasks.spawn({
-            let (stop, exchange) = (stop.clone(), Arc::clone(&exchange));
-            async move { stop.run_until_cancelled(exchange.work_off()).await }
+            let (stop, core) = (stop.clone(), Arc::clone(&core));
+            async move { stop.run_until_cancelled(core.work_off()).await }
         });
-        let smsc = Self { exchange, addr, stop, tasks, listening: Mutex::default(), connections };
+        let smsc = Self { core, addr, stop, tasks, listening: Mutex::default(), connections };
         smsc.serve(listener);
         Ok(smsc)
     }
 
     fn serve(&self, listener: TcpListener) {
         let stop = self.stop.child_token();
-        let (exchange, connections) = (Arc::clone(&self.exchange), Arc::clone(&self.connections));
+        let (core, connections) = (Arc::clone(&self.core), Arc::clone(&self.connections));
         let until = stop.clone();
         let task = tokio::spawn(async move {
             // It is over when it is cancelled, which is all that the answer says.
-            let _ = until.run_until_cancelled(accept(listener, exchange, connections)).await;
+            let _ = until.run_until_cancelled(accept(listener, core, connections)).await;
         });
         *lock(&self.listening) = Some(Listening { stop, task });
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -113,38 +123,42 @@ impl Smsc {
 
     /// Changes what goes wrong, for every submit, receipt and bind from now on. Messages that were taken keep their fate.
     pub fn set_faults(&self, faults: Faults) {
-        self.exchange.faults.send_replace(Arc::new(faults));
+        self.core.faults.send_replace(Arc::new(faults));
+        // Deliveries that were held may leave.
+        for account in self.core.receivers.borrow().iter() {
+            account.arrived.notify_waiters();
+        }
     }
 
     /// Waits until so many messages were taken since the start, in order to change what goes wrong then.
     pub async fn until_taken(&self, messages: u64) {
-        let mut taken = self.exchange.taken.subscribe();
-        // The exchange lives as long as this, and with it the other end.
+        let mut taken = self.core.taken.subscribe();
+        // The core lives as long as this, and with it the other end.
         let _ = taken.wait_for(|taken| *taken >= messages).await;
     }
 
-    /// What happened so far.
+    /// The counters so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.exchange.stats()
+        self.core.stats()
     }
 
     /// The rings of one number (with or without its plus sign), oldest first.
     #[must_use]
     pub fn rings_of(&self, number: &str) -> Vec<Ring> {
-        self.exchange.with_ledger(|ledger| ledger.rings_of(number))
+        self.core.with_ledger(|ledger| ledger.rings_of(number))
     }
 
     /// How often each number rang, as digits without plus sign; numbers that never rang are not in it.
     #[must_use]
     pub fn ring_counts(&self) -> HashMap<String, u32> {
-        self.exchange.with_ledger(Ledger::ring_counts)
+        self.core.with_ledger(Ledger::ring_counts)
     }
 
     /// The rings of all handsets together.
     #[must_use]
     pub fn total_rings(&self) -> u64 {
-        self.exchange.with_ledger(Ledger::total_rings)
+        self.core.with_ledger(Ledger::total_rings)
     }
 
     /// The `submit_sm` that came in, whatever became of them.
@@ -163,8 +177,8 @@ impl Smsc {
         if wire::address(from).is_none() || wire::address(to).is_none() {
             return Err(InboundError::Address);
         }
-        let wait = Duration::from_millis(self.exchange.config.inbound_wait_ms);
-        let mut receivers = self.exchange.receivers.subscribe();
+        let wait = Duration::from_millis(self.core.config.inbound_wait_ms);
+        let mut receivers = self.core.receivers.subscribe();
         let account = timeout(wait, receivers.wait_for(|receivers| !receivers.is_empty()))
             .await
             .ok()
@@ -205,7 +219,7 @@ impl Smsc {
     /// Listens again where it did before.
     ///
     /// # Errors
-    /// Where the port was taken in the meantime.
+    /// An [`io::Error`] if another process took the port in the meantime.
     pub async fn listen_again(&self) -> io::Result<()> {
         if lock(&self.listening).is_none() {
             self.serve(TcpListener::bind(self.addr).await?);
@@ -233,10 +247,10 @@ fn lock<T>(handles: &Mutex<T>) -> MutexGuard<'_, T> {
     handles.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn accept(listener: TcpListener, exchange: Arc<Exchange>, connections: Arc<Mutex<Connections>>) {
+async fn accept(listener: TcpListener, core: Arc<SmscCore>, connections: Arc<Mutex<Connections>>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => admit(stream, &exchange, &lock(&connections)),
+            Ok((stream, _)) => admit(stream, &core, &lock(&connections)),
             Err(error) => {
                 tracing::warn!(kind = ?error.kind(), "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_RETRY).await;
@@ -245,15 +259,15 @@ async fn accept(listener: TcpListener, exchange: Arc<Exchange>, connections: Arc
     }
 }
 
-fn admit(stream: TcpStream, exchange: &Arc<Exchange>, connections: &Connections) {
-    count(&exchange.counters.connections);
+fn admit(stream: TcpStream, core: &Arc<SmscCore>, connections: &Connections) {
+    count(&core.counters.connections);
     if connections.tasks.len() >= CONNECTIONS_MAX {
         tracing::warn!(limit = CONNECTIONS_MAX, "a connection too many was closed");
         return;
     }
-    let (dropped, exchange) = (connections.dropped.clone(), Arc::clone(exchange));
+    let (dropped, core) = (connections.dropped.clone(), Arc::clone(core));
     connections.tasks.spawn(async move {
-        if let Some(Err(error)) = dropped.run_until_cancelled(session::serve(stream, exchange)).await {
+        if let Some(Err(error)) = dropped.run_until_cancelled(session::serve(stream, core)).await {
             tracing::debug!(kind = ?error.kind(), "a connection ended with an error");
         }
     });

@@ -1,13 +1,13 @@
-//! What a `submit_sm` asks for (SMPP 3.4 §4.4.1).
+//! Reading a `submit_sm` (SMPP 3.4 §4.4.1).
 
 use std::time::Duration;
 
 use rusmpp::pdus::SubmitSm;
 use rusmpp::tlvs::TlvValue;
 
+use crate::smsc::validity::validity;
+use crate::smsc::wire::status;
 use crate::text::{Alphabet, Part, split_header};
-use crate::validity::validity;
-use crate::wire::status;
 
 /// A `submit_sm`, read.
 pub(crate) struct Submission<'a> {

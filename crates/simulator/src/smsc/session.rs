@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::bytes::{Buf, BytesMut};
 
-use crate::exchange::Exchange;
-use crate::protocol::{FRAME_MAX, Link, Next};
-use crate::wire::{Header, status};
+use crate::smsc::core::SmscCore;
+use crate::smsc::protocol::{Connection, FRAME_MAX, Next};
+use crate::smsc::wire::{Header, status};
 
 /// Octets that are read at once: several windows of submits.
 const READ_CHUNK: usize = 64 * 1024;
@@ -23,14 +23,14 @@ const OUTPUT_HIGH: usize = 256 * 1024;
 struct Session {
     stream: TcpStream,
     input: BytesMut,
-    link: Link,
+    link: Connection,
 }
 
 /// Serves a connection until it ends; dropping the future drops the connection.
-pub(crate) async fn serve(stream: TcpStream, exchange: Arc<Exchange>) -> io::Result<()> {
+pub(crate) async fn serve(stream: TcpStream, core: Arc<SmscCore>) -> io::Result<()> {
     // With Nagle's algorithm a small window waits for delayed acknowledgements.
     stream.set_nodelay(true)?;
-    Session { stream, input: BytesMut::with_capacity(READ_CHUNK), link: Link::new(exchange) }.run().await
+    Session { stream, input: BytesMut::with_capacity(READ_CHUNK), link: Connection::new(core) }.run().await
 }
 
 impl Session {
@@ -82,7 +82,7 @@ impl Session {
     fn frames(&mut self) -> io::Result<Next> {
         while let Some(header) = Header::read(&self.input) {
             if !(Header::LENGTH..=FRAME_MAX).contains(&header.length) {
-                // Where the next PDU begins is not known any more.
+                // The start of the next PDU is not known any more.
                 self.link.nack(header.sequence, status::INVALID_LENGTH)?;
                 return Ok(Next::Close);
             }
