@@ -15,6 +15,7 @@ use crate::deliveries::doubts::{self, ASKED_WITHIN, Resolution};
 use crate::deliveries::outcomes::reopen;
 use crate::deliveries::receipts::{PartReceipt, apply, unpark};
 use crate::engine::db::{Sql, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::gateways::channels;
 use crate::tenancy::audit;
 use crate::{Actor, Result, Store};
@@ -180,7 +181,6 @@ const DEPTH: Sql = Sql::new(
      WHERE NOT m.settled AND d.state = 'queued' GROUP BY m.lane",
 );
 
-#[derive(sqlx::FromRow)]
 struct ParkedRow {
     id: i64,
     delivery_id: i64,
@@ -190,7 +190,8 @@ struct ParkedRow {
     received_at: i64,
 }
 
-#[derive(sqlx::FromRow)]
+from_row!(ParkedRow: id, delivery_id, part, status, error, received_at);
+
 struct DoubtRow {
     id: i64,
     settle_at: i64,
@@ -198,6 +199,8 @@ struct DoubtRow {
     priority: String,
     running: bool,
 }
+
+from_row!(DoubtRow: id, settle_at, in_doubt, priority, running);
 
 impl Store {
     /// Everything that time brings about. `receipt_grace` is how long after a message's expiry a receipt may come.

@@ -20,6 +20,7 @@ use crate::deliveries::receipts::{self, IncomingReceipt, ReceiptCounts, join_par
 use crate::deliveries::refusals::RefusedDelivery;
 use crate::deliveries::{doubts, refusals};
 use crate::engine::db::{Sql, Tx, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::json_object::object;
 use crate::engine::lock::{self, ProviderIds};
 use crate::{Result, Store};
@@ -115,7 +116,6 @@ const REOPEN: Sql = Sql::each(
          ORDER BY m.id FOR NO KEY UPDATE)",
 );
 
-#[derive(sqlx::FromRow)]
 struct CurrentRow {
     id: i64,
     state: String,
@@ -124,6 +124,8 @@ struct CurrentRow {
     organisation_id: Uuid,
     message_id: Uuid,
 }
+
+from_row!(CurrentRow: id, state, lease_token, in_doubt, organisation_id, message_id);
 
 impl Store {
     /// Writes a batch in one transaction and joins receipts that came early. `gateway` is the one that all were handed to.

@@ -22,6 +22,7 @@ use crate::deliveries::deferred::DeferredEffects;
 use crate::deliveries::doubts::{self, Resolution};
 use crate::deliveries::outcomes::reopen;
 use crate::engine::db::{Sql, Tx, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::lock::{self, ProviderIds};
 use crate::engine::seal::{Keys, Recipient};
 use crate::gateways::gateway_tests;
@@ -154,7 +155,6 @@ type Move<'a> = (&'static str, &'static str, Option<&'a str>, i64);
 #[derive(serde::Deserialize)]
 struct Standing<'a>(i64, &'a str, i64);
 
-#[derive(sqlx::FromRow)]
 struct ParkedRow {
     id: i64,
     status: String,
@@ -163,6 +163,8 @@ struct ParkedRow {
     delivery_id: i64,
     part: i64,
 }
+
+from_row!(ParkedRow: id, status, error, received_at, delivery_id, part);
 
 impl Store {
     /// Stores a batch and moves the deliveries, in one transaction. Of a long message every part must be delivered.
