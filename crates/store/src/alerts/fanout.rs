@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::alerts::create::FirstPage;
 use crate::deliveries::messages;
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::hex;
 use crate::engine::json_object::object;
 use crate::engine::sql::sql;
@@ -51,7 +52,6 @@ const DONE: Sql = Sql::new("UPDATE fanouts SET done = TRUE WHERE id = $1 AND NOT
 const ALERTS_WITH_OPEN: Sql =
     Sql::new("SELECT DISTINCT alert_id FROM fanouts WHERE NOT done AND touched_at <= $1");
 
-#[derive(sqlx::FromRow)]
 struct OpenRow {
     id: Uuid,
     organisation_id: Uuid,
@@ -63,6 +63,10 @@ struct OpenRow {
     audience: String,
     priority: String,
 }
+
+from_row!(OpenRow:
+    id, organisation_id, message_id, geofence, as_of, touched_at, next_cell, audience, priority
+);
 
 /// Whose deliveries are written.
 #[derive(Clone, Copy, Debug)]

@@ -5,10 +5,10 @@ use klaroen_domain::id::{IncidentId, KeyId, OrganisationId};
 use klaroen_domain::point::Point;
 use klaroen_domain::time::Timestamp;
 
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::page::uuid_cursor;
 use crate::{Page, PageRequest, Result, Store, StoreError};
 
@@ -105,7 +105,6 @@ impl Store {
     }
 }
 
-#[derive(FromRow)]
 struct Row {
     id: Uuid,
     reference: Option<String>,
@@ -119,6 +118,11 @@ struct Row {
     created_at: i64,
     created_by: Uuid,
 }
+
+from_row!(Row:
+    id, reference, category, description, subject_kind, subject_text, latitude, longitude, occurred_at,
+    created_at, created_by
+);
 
 impl Row {
     fn into_incident(self) -> Result<Incident> {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::deliveries::doubts::DoubtCounts;
 use crate::deliveries::refusals::RefusalView;
 use crate::engine::db::{Sql, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::page::uuid_cursor;
 use crate::engine::sql::sql;
 use crate::matching::query::Audience;
@@ -134,7 +135,6 @@ const REFUSALS: Sql = sql!(
 type DoubtRow = (Uuid, Option<String>, i64);
 type RefusalRow = (Uuid, String, String, String, i64);
 
-#[derive(sqlx::FromRow)]
 struct AlertRow {
     id: Uuid,
     incident_id: Uuid,
@@ -150,7 +150,11 @@ struct AlertRow {
     closed_at: Option<i64>,
 }
 
-#[derive(sqlx::FromRow)]
+from_row!(AlertRow:
+    id, incident_id, state, priority, area, audience, exercise, expires_at, outcome, created_at, created_by,
+    closed_at
+);
+
 struct MessageRow {
     id: Uuid,
     alert_id: Uuid,
@@ -164,6 +168,11 @@ struct MessageRow {
     last_sent_at: Option<i64>,
     created_at: i64,
 }
+
+from_row!(MessageRow:
+    id, alert_id, kind, text, encoding, segments, recipients, in_doubt, first_sent_at, last_sent_at,
+    created_at
+);
 
 impl Store {
     /// One alert.

@@ -15,6 +15,7 @@ use crate::deliveries::doubts::Resolution;
 use crate::deliveries::outcomes::{Finished, Settling, finish_each};
 use crate::deliveries::receipts::{self, IncomingReceipt};
 use crate::engine::db::{Sql, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::lock::{self, ProviderIds};
 use crate::{Result, Store};
 
@@ -166,7 +167,6 @@ const HELD_BY_TEST: Sql = Sql::each(
     "SELECT t.provider_id FROM json_array_elements_text($1::json) AS j(value)
          JOIN gateway_tests t ON t.gateway = $2 AND t.provider_id = j.value",
 );
-#[derive(sqlx::FromRow)]
 struct AskedRow {
     delivery_id: i64,
     lease_token: i64,
@@ -182,6 +182,11 @@ struct AskedRow {
     lease_until: Option<i64>,
     may_ring: bool,
 }
+
+from_row!(AskedRow:
+    delivery_id, lease_token, lost_at, unanswered, missed_at, resent, message_id, participant_id, phone,
+    priority, created_at, lease_until, may_ring
+);
 
 impl Store {
     /// Takes up to `limit` doubts that are to be asked about, until `until`: then they are anybody's again.

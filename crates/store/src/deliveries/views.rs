@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::deliveries::doubts::Resolution;
 use crate::engine::db::{Sql, on_db};
+use crate::engine::from_row::from_row;
 use crate::engine::page::{decode_number, number_cursor};
 use crate::engine::sql::sql;
 use crate::{Page, PageRequest, Result, Store, StoreError};
@@ -61,7 +62,6 @@ const LIST: Sql = sql!(
      ORDER BY d.id LIMIT $6"
 );
 
-#[derive(sqlx::FromRow)]
 struct DeliveryRow {
     id: i64,
     message_id: Uuid,
@@ -76,6 +76,11 @@ struct DeliveryRow {
     phone: Option<Vec<u8>>,
     settled_by: Option<String>,
 }
+
+from_row!(DeliveryRow:
+    id, message_id, participant_id, state, attempt, in_doubt, reason, channel, sent_at, changed_at, phone,
+    settled_by
+);
 
 /// Where a page begins, as its cursor says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

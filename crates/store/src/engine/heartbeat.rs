@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{ConnectOptions, Connection, Describe, Either, Execute, Executor, Postgres, SqlStr};
+use sqlx::{ConnectOptions, Connection, Either, Execute, Executor, Postgres, SqlStr};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -126,13 +126,6 @@ impl<'c, 'h: 'c, E: Executor<'c, Database = Postgres> + 'c> Executor<'c> for Gua
         'c: 'e,
     {
         Box::pin(self.heartbeat.guard(self.executor.prepare_with(sql, parameters)))
-    }
-
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<Describe<Postgres>>>
-    where
-        'c: 'e,
-    {
-        Box::pin(self.heartbeat.guard(self.executor.describe(sql)))
     }
 }
 

@@ -5,6 +5,7 @@ pub mod clock;
 pub(crate) mod connect;
 pub(crate) mod db;
 pub(crate) mod error;
+pub(crate) mod from_row;
 pub(crate) mod heartbeat;
 pub(crate) mod hex;
 pub(crate) mod json_object;

@@ -9,10 +9,10 @@ use klaroen_domain::id::{MessageId, OrganisationId};
 use klaroen_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::engine::db::{Sql, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::sql::sql;
 use crate::tenancy::audit;
 use crate::{Actor, Result, Store, StoreError};
@@ -154,7 +154,6 @@ const PAUSES: Sql = Sql::new(
     "SELECT gateway, paused_at, paused_by, organisation_id, reason FROM gateway_pauses ORDER BY gateway",
 );
 
-#[derive(FromRow)]
 struct ReportRow {
     gateway: String,
     worker: Uuid,
@@ -170,6 +169,11 @@ struct ReportRow {
     figures: String,
     last_error: Option<String>,
 }
+
+from_row!(ReportRow:
+    gateway, worker, state, since, reason, paused_until, usable, channels_up, channels_held, rate,
+    in_flight, figures, last_error
+);
 
 impl ReportRow {
     fn into_report(self) -> Result<GatewayReport> {

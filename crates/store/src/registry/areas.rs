@@ -6,9 +6,9 @@ use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
 
 use serde_json::json;
-use sqlx::FromRow;
 
 use crate::engine::db::{Sql, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::page::text_cursor;
 use crate::engine::sql::sql;
 use crate::tenancy::audit;
@@ -127,7 +127,6 @@ impl Store {
     }
 }
 
-#[derive(FromRow)]
 struct Row {
     code: String,
     name: String,
@@ -135,6 +134,8 @@ struct Row {
     geometry: String,
     updated_at: i64,
 }
+
+from_row!(Row: code, name, kind, geometry, updated_at);
 
 impl Row {
     fn into_area(self) -> Result<Area> {

@@ -6,10 +6,10 @@ use klaroen_domain::id::{GroupId, OrganisationId};
 use klaroen_domain::time::Timestamp;
 
 use serde_json::json;
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::page::text_cursor;
 use crate::engine::sql::sql;
 use crate::tenancy::audit;
@@ -124,7 +124,6 @@ pub(crate) fn missing(codes: &[String], known: &HashMap<String, Uuid>) -> Vec<St
     missing
 }
 
-#[derive(FromRow)]
 struct Row {
     id: Uuid,
     code: String,
@@ -132,6 +131,8 @@ struct Row {
     created_at: i64,
     participants: i64,
 }
+
+from_row!(Row: id, code, name, created_at, participants);
 
 impl Row {
     fn into_group(self) -> Group {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::engine::db::{Sql, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::page::uuid_cursor;
 use crate::tenancy::audit;
 use crate::{Actor, Page, PageRequest, Result, Store, StoreError};
@@ -171,7 +172,6 @@ const MARK: Sql = Sql::new(
      WHERE organisation_id = $1 AND id = $2 AND shown",
 );
 
-#[derive(sqlx::FromRow)]
 struct ReplyRow {
     id: Uuid,
     alert_id: Option<Uuid>,
@@ -183,6 +183,8 @@ struct ReplyRow {
     useful: Option<bool>,
     received_at: i64,
 }
+
+from_row!(ReplyRow: id, alert_id, participant_id, sender, text, after_end, state, useful, received_at);
 
 /// The associated data of a reply's sealed text: the row, and that it is the text.
 pub(crate) fn text_row(id: Uuid) -> Vec<u8> {

@@ -4,9 +4,9 @@ use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
 
 use sha2::{Digest, Sha256};
-use sqlx::FromRow;
 
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::hex;
 use crate::engine::lock::Lock;
 use crate::engine::page::number_cursor;
@@ -86,7 +86,6 @@ fn beginning(organisation: OrganisationId) -> Vec<u8> {
     Sha256::digest(organisation.0.as_bytes()).to_vec()
 }
 
-#[derive(FromRow)]
 struct Row {
     seq: i64,
     at: i64,
@@ -96,6 +95,8 @@ struct Row {
     detail: String,
     hash: Vec<u8>,
 }
+
+from_row!(Row: seq, at, actor, action, subject, detail, hash);
 
 impl Row {
     /// SHA-256 of the hash before and the entry as a JSON array. The detail goes in as the text that is stored: no change

@@ -7,10 +7,10 @@ use klaroen_domain::time::Timestamp;
 use rand::Rng;
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::engine::db::{Sql, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::hex;
 use crate::engine::page::uuid_cursor;
 use crate::tenancy::audit;
@@ -188,7 +188,6 @@ fn split(token: &str) -> Option<(Uuid, &str)> {
     Some((Uuid::try_parse(id).ok()?, secret))
 }
 
-#[derive(FromRow)]
 struct Row {
     id: Uuid,
     organisation_id: Uuid,
@@ -199,6 +198,8 @@ struct Row {
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
 }
+
+from_row!(Row: id, organisation_id, role, name, secret_hash, created_at, expires_at, revoked_at);
 
 impl Row {
     /// In constant time: how long it takes says nothing about how much of the hash is right.

@@ -3,10 +3,10 @@
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
 
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::engine::db::{Sql, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::tenancy::audit;
 use crate::{Actor, Result, Store};
 
@@ -70,13 +70,14 @@ impl Store {
     }
 }
 
-#[derive(FromRow)]
 struct Row {
     id: Uuid,
     code: String,
     name: String,
     created_at: i64,
 }
+
+from_row!(Row: id, code, name, created_at);
 
 impl Row {
     fn into_organisation(self) -> Organisation {

@@ -14,6 +14,7 @@ use crate::deliveries::lost::ByPolicy;
 use crate::deliveries::receipts::parked::unpark;
 use crate::deliveries::receipts::{PartReceipt, apply};
 use crate::engine::db::{Sql, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::tenancy::audit;
 use crate::{Actor, Result, Store, StoreError};
 
@@ -138,7 +139,6 @@ const DEPTH: Sql = Sql::new(
      WHERE NOT m.settled AND d.state = 'queued' GROUP BY m.lane",
 );
 
-#[derive(sqlx::FromRow)]
 struct ParkedRow {
     id: i64,
     delivery_id: i64,
@@ -147,6 +147,8 @@ struct ParkedRow {
     error: Option<String>,
     received_at: i64,
 }
+
+from_row!(ParkedRow: id, delivery_id, part, status, error, received_at);
 
 impl Store {
     /// Everything that time brings about. `receipt_grace` is how long after a message's expiry a receipt may come.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::*;
 use crate::deliveries::{outcomes, queue};
 use crate::engine::db::on_db;
+use crate::engine::from_row::from_row;
 use crate::tests::fixture::{Fixture, NOW};
 
 const INCIDENT: Sql = Sql::new(
@@ -47,7 +48,7 @@ const TOKEN: i64 = 5;
 const LATER: Timestamp = Timestamp::from_millis(NOW.as_millis() + 1_000);
 
 /// How a delivery ended, and what came of it.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug)]
 struct End {
     id: i64,
     state: String,
@@ -64,6 +65,8 @@ struct End {
     /// Of its doubt.
     settled_by: Option<String>,
 }
+
+from_row!(End: id, state, in_doubt, reason, settled, first_sent_at, awaits_start, delivery_id, settled_by);
 
 impl End {
     fn life(&self) -> Life {

@@ -21,6 +21,7 @@ use crate::deliveries::lifecycle::{self, Answer, Reason, Standing, Step, Taken};
 use crate::deliveries::receipts::{self, IncomingReceipt, ReceiptCounts, join_parked};
 use crate::deliveries::refusals::{self, RefusedDelivery};
 use crate::engine::db::{Sql, Tx, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::lock::{self, ProviderIds};
 use crate::engine::sql::sql;
 use crate::{Result, Store};
@@ -108,7 +109,6 @@ const SUBMITTED: Sql = sql!(
      ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING"
 );
 
-#[derive(sqlx::FromRow)]
 struct CurrentRow {
     id: i64,
     state: String,
@@ -117,6 +117,8 @@ struct CurrentRow {
     organisation_id: Uuid,
     message_id: Uuid,
 }
+
+from_row!(CurrentRow: id, state, lease_token, in_doubt, organisation_id, message_id);
 
 impl CurrentRow {
     fn standing(&self) -> Result<Standing> {

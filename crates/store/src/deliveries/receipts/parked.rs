@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::incoming::PartReceipt;
 use crate::engine::db::{Sql, Tx, on_tx};
+use crate::engine::from_row::from_row;
 use crate::{Result, StoreError};
 
 const ANY_PARKED: Sql =
@@ -35,7 +36,6 @@ const UNPARK: Sql = Sql::each(
      WHERE receipts.id = (j.value ->> 0)::bigint AND receipts.delivery_id IS NULL",
 );
 
-#[derive(sqlx::FromRow)]
 struct ParkedRow {
     id: i64,
     status: String,
@@ -44,6 +44,8 @@ struct ParkedRow {
     delivery_id: i64,
     part: i64,
 }
+
+from_row!(ParkedRow: id, status, error, received_at, delivery_id, part);
 
 /// The parked receipts that are about submissions of this gateway, which have their deliveries from now on.
 pub(super) async fn take(

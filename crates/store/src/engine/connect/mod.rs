@@ -1,5 +1,6 @@
 //! Opening a database: address, pools, migrations, and whether the key fits.
 
+mod migrations;
 mod postgres;
 mod sqlite;
 

@@ -8,11 +8,10 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection};
 use tokio::time::timeout;
 
+use super::migrations;
 use crate::engine::db::Db;
 use crate::engine::heartbeat::{Heartbeat, vanished};
 use crate::{Result, StoreError, StoreOptions};
-
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/postgres");
 
 /// The oldest version that the statements are tested on.
 const OLDEST_VERSION: i32 = 150_000;
@@ -94,7 +93,7 @@ async fn migrate(connect: &PgConnectOptions) -> Result<()> {
             "this is PostgreSQL {found}; version {oldest} or later is needed"
         )));
     }
-    MIGRATIONS.run(&mut connection).await?;
+    migrations::migrator(migrations::POSTGRES).run(&mut connection).await?;
     connection.close().await?;
     Ok(())
 }

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use super::migrations;
 use crate::engine::db::Db;
 use crate::{Result, StoreError, StoreOptions};
-
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations/sqlite");
 
 /// In KiB, as SQLite takes it: what a writer has read stays good, because nobody else writes.
 const WRITER_CACHE: &str = "-65536";
@@ -51,7 +50,7 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
         .max_lifetime(None)
         .connect_with(connect.clone())
         .await?;
-    MIGRATIONS.run(&writer).await?;
+    migrations::migrator(migrations::SQLITE).run(&writer).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(options.connections)
         .acquire_timeout(Duration::from_secs(10))

@@ -12,10 +12,10 @@ use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Timestamp;
 use rand::Rng;
 use serde_json::json;
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::page::number_cursor;
 use crate::gateways::channels::ChannelName;
 use crate::tenancy::audit;
@@ -191,7 +191,6 @@ const LATEST: Sql = Sql::new(
          WHERE state NOT IN ('requested', 'submitting') AND NOT awaits_receipt GROUP BY gateway)",
 );
 
-#[derive(FromRow)]
 struct Row {
     id: Uuid,
     number: i64,
@@ -209,6 +208,11 @@ struct Row {
     code: Option<String>,
     detail: Option<String>,
 }
+
+from_row!(Row:
+    id, number, gateway, day, requested_by, organisation_id, state, awaits_receipt, channel, requested_at,
+    submitted_at, answered_at, receipt_at, code, detail
+);
 
 impl Row {
     fn into_test(self) -> Result<GatewayTest> {

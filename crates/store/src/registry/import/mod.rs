@@ -14,6 +14,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::engine::db::{Sql, Tx, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::hex::Hex;
 use crate::engine::lock::Lock;
 use crate::engine::seal::Recipient;
@@ -236,7 +237,6 @@ impl Store {
     }
 }
 
-#[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
     external_id: Option<String>,
@@ -244,6 +244,8 @@ struct Row {
     fingerprint: Vec<u8>,
     paused_until: Option<i64>,
 }
+
+from_row!(Row: id, external_id, recipient, fingerprint, paused_until);
 
 /// The registrations that the keys of the batch may mean.
 async fn registered(

@@ -5,12 +5,12 @@ use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::point::Point;
 use klaroen_domain::time::Timestamp;
 use serde_json::json;
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::sealed::{open_name, open_phone};
 use super::{Consent, Participant, ParticipantDraft, Place};
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::hex;
 use crate::engine::page::uuid_cursor;
 use crate::engine::seal::Keys;
@@ -105,7 +105,6 @@ pub(crate) async fn by_ids(
     fold(keys, rows)
 }
 
-#[derive(FromRow)]
 struct Row {
     id: Uuid,
     kind: String,
@@ -125,6 +124,11 @@ struct Row {
     longitude: Option<f64>,
     hours: Option<String>,
 }
+
+from_row!(Row:
+    id, kind, name, phone, language, external_id, paused_until, consent_at, consent_method, created_at,
+    updated_at, opted_out, groups, label, latitude, longitude, hours
+);
 
 /// Rows of the same registration stand together: each adds a place.
 fn fold(keys: &Keys, rows: Vec<Row>) -> Result<Vec<Participant>> {
