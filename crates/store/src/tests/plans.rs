@@ -102,13 +102,13 @@ async fn what_is_lost_is_looked_for_among_open_messages() {
 const MOVE: &str = "text, text, text, boolean, boolean, text, bigint, bigint, bigint, bigint";
 
 /// The plan that PostgreSQL keeps for a prepared statement, whatever its parameters are.
-async fn generic_plan(db: &mut PgConnection, statement: Sql, types: &str) -> Vec<String> {
+pub(super) async fn generic_plan(db: &mut PgConnection, statement: Sql, types: &str) -> Vec<String> {
     let nulls = vec!["NULL"; types.split(',').count()].join(", ");
     plan_of(db, statement, types, &nulls, "force_generic_plan").await
 }
 
 /// The plan that PostgreSQL makes in this mode for these values.
-async fn plan_of(
+pub(super) async fn plan_of(
     db: &mut PgConnection,
     statement: Sql,
     types: &str,
@@ -129,7 +129,7 @@ async fn plan_of(
 
 /// A PostgreSQL in its first minutes: 20,000 messages to 20,000 people of which PostgreSQL knows nothing yet, and which `state`
 /// they are in, all of them.
-async fn postgres_before_analyze(state: &str) -> Fixture {
+pub(super) async fn postgres_before_analyze(state: &str) -> Fixture {
     let fixture = Fixture::new(Engine::Postgres).await;
     let Db::Postgres { pool, .. } = &fixture.store.db else { panic!("this is about PostgreSQL") };
     for text in [
@@ -188,7 +188,7 @@ async fn postgres_looks_for_one_thing_that_is_due_and_no_more() {
 
 /// What PostgreSQL thinks of the queue at most times, and what is in it then: 20,000 finished deliveries of which it knows, and
 /// 20,000 more that have come since, in `state`.
-async fn postgres_that_knows_an_empty_queue(state: &str) -> Fixture {
+pub(super) async fn postgres_that_knows_an_empty_queue(state: &str) -> Fixture {
     let fixture = postgres_before_analyze("delivered").await;
     let Db::Postgres { pool, .. } = &fixture.store.db else { panic!("this is about PostgreSQL") };
     for text in [

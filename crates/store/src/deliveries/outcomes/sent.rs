@@ -16,6 +16,9 @@ use crate::engine::lock;
 
 /// What the common case, an SMS that was taken in one part, writes; `$1` is `{"id": time}`. Whether every row was under this
 /// lease is told by how many were changed.
+///
+/// `state || ''` keeps PostgreSQL from reading all that is being sent, by its index, and comparing each row with the whole batch:
+/// where nothing was ever counted it expects a single row of the lease there, and finds a thousand.
 pub(crate) const SENT: Sql = Sql::each(
     "UPDATE deliveries SET state = 'sent', settle_at = NULL, segments = $3, sent_at = j.value, reason = NULL,
          changed_at = j.value
@@ -24,7 +27,7 @@ pub(crate) const SENT: Sql = Sql::each(
     "UPDATE deliveries SET state = 'sent', settle_at = NULL, segments = $3, sent_at = j.value::bigint, reason = NULL,
          changed_at = j.value::bigint
      FROM json_each_text($1::json) AS j(key, value)
-     WHERE deliveries.id = j.key::bigint AND deliveries.state = 'sending' AND deliveries.lease_token = $2",
+     WHERE deliveries.id = j.key::bigint AND deliveries.state || '' = 'sending' AND deliveries.lease_token = $2",
 );
 /// `$1` is `{"provider id": delivery}`.
 pub(crate) const SUBMITTED_WHOLE: Sql = Sql::each(

@@ -24,8 +24,13 @@ const RETURNED_WITHIN: Duration = Duration::from_secs(3);
 /// What every connection is told. A statement or a transaction that hangs must not hold locks or its connection for ever;
 /// what it wanted is tried again. `jit`: compiling costs more than any statement here runs. A server whose default is not to
 /// wait for the disk is overruled: an answered request is stored.
+///
+/// `enable_seqscan` and `random_page_cost`: every statement of the sending path looks rows up by an index, whatever PostgreSQL
+/// knows of the tables. It knows nothing of a new database, and it keeps the plan of a prepared statement that it made while a
+/// table was empty or small: reading the whole of it for each receipt of a batch is the best plan then, and takes seconds
+/// once an alert has filled it. Where no index fits, a table is read all the same.
 const SESSION: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET jit = off;
-    SET idle_in_transaction_session_timeout = '30s';
+    SET enable_seqscan = off; SET random_page_cost = 1.1; SET idle_in_transaction_session_timeout = '30s';
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// Migrates the database and makes the pool.
