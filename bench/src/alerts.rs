@@ -2,6 +2,7 @@
 
 pub mod degraded;
 pub mod fairness;
+pub mod first_alert;
 pub mod run;
 pub mod scale;
 pub mod sending;

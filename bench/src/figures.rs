@@ -19,6 +19,7 @@ pub struct Report {
     pub matching: Vec<Matching>,
     pub import: Vec<Import>,
     pub sending: Vec<Sending>,
+    pub first_alert: Vec<FirstAlert>,
     pub fairness: Vec<Fairness>,
     pub degraded: Vec<Degraded>,
     pub scale: Vec<Scale>,
@@ -155,6 +156,31 @@ pub struct Sending {
     pub failed: bool,
 }
 
+/// The first alerts after an import, on PostgreSQL.
+#[derive(Clone, Debug, Serialize)]
+pub struct FirstAlert {
+    pub database: &'static str,
+    pub recipients: u32,
+    pub runs: Vec<FirstAlertRun>,
+    pub failed: bool,
+}
+
+/// The same on both servers.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct FirstAlertRun {
+    /// As `initdb` makes it.
+    pub as_it_comes: TwoAlerts,
+    /// With the settings of all other parts.
+    pub tuned: TwoAlerts,
+}
+
+/// The first two alerts of a database. Times are milliseconds from the `POST` to the last submit.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TwoAlerts {
+    pub first_ms: f64,
+    pub second_ms: f64,
+}
+
 /// A small alert alone and beside a large one, on one database.
 #[derive(Clone, Debug, Serialize)]
 pub struct Fairness {
@@ -280,7 +306,8 @@ mod tests {
         let runs = vec![AlertRun::default()];
         report.sending.push(Sending { database: "SQLite", recipients: 3, runs, failed: false });
         let json = serde_json::to_value(&report).unwrap();
-        let parts = ["matching", "import", "sending", "fairness", "degraded", "scale", "gateways"];
+        let parts =
+            ["matching", "import", "sending", "first_alert", "fairness", "degraded", "scale", "gateways"];
         for member in ["version", "release_build", "machine", "left_out", "failed"].iter().chain(&parts) {
             assert!(!json[member].is_null(), "{member}");
         }

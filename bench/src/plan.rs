@@ -25,7 +25,7 @@ pub struct BenchArgs {
         long,
         value_name = "PARTS",
         value_delimiter = ',',
-        default_value = "matching,sending,import,fairness,degraded,scale,peers"
+        default_value = "matching,sending,first-alert,import,fairness,degraded,scale,peers"
     )]
     only: Vec<Part>,
     /// On these databases. PostgreSQL runs as a private server in a temporary directory.
@@ -79,6 +79,8 @@ pub enum Part {
     Matching,
     /// From the POST to the last receipt
     Sending,
+    /// The first alert after an import on a PostgreSQL as it comes, beside a tuned one
+    FirstAlert,
     /// Rows per second
     Import,
     /// A small alert beside a large one under way
@@ -158,7 +160,7 @@ impl Plan {
 
     /// Whether Klaroen's own program is needed.
     pub fn needs_program(&self) -> bool {
-        [Part::Sending, Part::Import, Part::Fairness, Part::Degraded, Part::Scale]
+        [Part::Sending, Part::FirstAlert, Part::Import, Part::Fairness, Part::Degraded, Part::Scale]
             .iter()
             .any(|part| self.has(*part))
     }
@@ -219,6 +221,7 @@ mod tests {
         assert!(plan("bench --only bare,postgis").needs_server());
         assert!(!plan("bench --only import --databases sqlite").needs_server());
         assert!(plan("bench --only scale").needs_server());
+        assert!(plan("bench --only first-alert").needs_server());
         assert!(!plan("bench --only fairness,degraded --databases sqlite").needs_server());
     }
 

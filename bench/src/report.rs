@@ -27,6 +27,7 @@ pub fn text(report: &Report) -> String {
     let tables = [
         matching::table(&report.matching),
         alerts::sending(report),
+        alerts::first_alert(&report.first_alert),
         gateways::table(report),
         alerts::fairness(&report.fairness),
         alerts::degraded(&report.degraded),

@@ -6,13 +6,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use klaroen_simulator::SmscConfig;
 
-use crate::alerts::{degraded, fairness, scale, sending};
-use crate::figures::{AlertRun, Degraded, Fairness, Gateway, GatewayRun, Import, Report, Sending};
+use crate::alerts::{degraded, fairness, first_alert, scale, sending};
+use crate::figures::{
+    AlertRun, Degraded, Fairness, FirstAlert, Gateway, GatewayRun, Import, Report, Sending,
+};
 use crate::gateway_peers::{bare_smpp, kannel};
 use crate::installation::database::{Databases, Engine};
 use crate::installation::{self, Subject};
 use crate::plan::{Part, Plan};
-use crate::processes::postgres_server::{self, PostgresServer};
+use crate::processes::postgres_server::{self, PostgresServer, Settings};
 use crate::processes::smsc;
 use crate::{import, machine, matching_peers, output, report, timing};
 
@@ -77,7 +79,7 @@ async fn server(plan: &Plan, report: &mut Report) -> Option<PostgresServer> {
         report.leave_out(format!("PostgreSQL and PostGIS: {}", postgres_server::INSTALL));
         return None;
     }
-    let started = PostgresServer::start().await.map(Some);
+    let started = PostgresServer::start(Settings::Tuned).await.map(Some);
     report.take("PostgreSQL and PostGIS", started).0
 }
 
@@ -102,6 +104,14 @@ async fn klaroen(plan: &Plan, subject: Subject<'_>, smsc: &SmscConfig, report: &
             let name = format!("Klaroen on {database}");
             report.gateways.push(Gateway { name, messages, runs, failed });
         }
+    }
+    if plan.has(Part::FirstAlert)
+        && let Some(server) = subject.databases.server()
+    {
+        let measured = first_alert::run(subject.program, server, plan.runs, smsc).await;
+        let (runs, failed) = report.take(format_args!("{database}, the first alert"), measured);
+        let recipients = first_alert::RECIPIENTS;
+        report.first_alert.push(FirstAlert { database, recipients, runs, failed });
     }
     if plan.has(Part::Fairness) {
         let measured = fairness::run(subject, plan.large, plan.runs, smsc).await;

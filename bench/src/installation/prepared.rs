@@ -16,8 +16,15 @@ pub struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    /// Imports so many people of the town, and so many of the hamlet.
+    /// Imports so many people of the town, and so many of the hamlet, and lets the engine settle.
     pub async fn make(subject: Subject<'a>, people: u32, hamlet: u32) -> Result<Self> {
+        let prepared = Self::imported(subject, people, hamlet).await?;
+        prepared.databases.settle(&prepared.town).await?;
+        Ok(prepared)
+    }
+
+    /// The same as the import leaves it: the engine has counted nothing.
+    pub async fn imported(subject: Subject<'a>, people: u32, hamlet: u32) -> Result<Self> {
         let databases = subject.databases;
         let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
         let csv = directory.path().join("town.csv");
@@ -28,7 +35,6 @@ impl<'a> Prepared<'a> {
         if imported.created != rows {
             bail!("{} of {rows} rows were imported", imported.created);
         }
-        databases.settle(&town).await?;
         Ok(Self { databases, town, installation })
     }
 

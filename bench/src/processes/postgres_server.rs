@@ -19,9 +19,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub const INSTALL: &str = "no PostgreSQL server found; Debian: apt-get install postgresql";
 
+/// How a server is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settings {
+    /// For a machine with few cores and some gigabytes.
+    Tuned,
+    /// As `initdb` makes it.
+    AsItComes,
+}
+
+/// No socket in a directory that may not be there: clients come over TCP.
+const NO_SOCKET: &str = "unix_socket_directories=";
+
 /// For a machine with few cores and some gigabytes. `fsync` and `synchronous_commit` stay on: what is answered is on the
 /// disk, as with SQLite's `synchronous=FULL`.
-const SETTINGS: [&str; 13] = [
+const TUNED: [&str; 12] = [
     "fsync=on",
     "synchronous_commit=on",
     "full_page_writes=on",
@@ -36,7 +48,6 @@ const SETTINGS: [&str; 13] = [
     // Compiling a plan takes longer than any of these queries.
     "jit=off",
     "max_connections=60",
-    "unix_socket_directories=",
 ];
 
 /// A running server. It ends when it is dropped.
@@ -50,7 +61,7 @@ pub struct PostgresServer {
 
 impl PostgresServer {
     /// Makes a cluster and starts a server on it.
-    pub async fn start() -> Result<Self> {
+    pub async fn start(settings: Settings) -> Result<Self> {
         let binaries = binaries().context(INSTALL)?;
         let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
         let password = format!("{:032x}", rand::rng().random::<u128>());
@@ -68,7 +79,8 @@ impl PostgresServer {
         let port = free_port()?;
         let mut postgres = Command::new(binaries.join("postgres"));
         postgres.arg("-D").arg(&data).args(["-h", "127.0.0.1", "-p", &port.to_string()]);
-        for setting in SETTINGS {
+        let tuned = if settings == Settings::Tuned { &TUNED[..] } else { &[] };
+        for setting in tuned.iter().chain([&NO_SOCKET]) {
             postgres.args(["-c", setting]);
         }
         as_other_user(&mut postgres)?.current_dir(directory.path());
@@ -211,7 +223,7 @@ mod tests {
             println!("skipped: {INSTALL}");
             return;
         }
-        let server = PostgresServer::start().await.unwrap();
+        let server = PostgresServer::start(Settings::Tuned).await.unwrap();
         let databases = Databases::Postgres(&server);
         let town = databases.fresh("town").await.unwrap();
         server.execute("town", "CREATE TABLE t AS SELECT 1 AS x".into()).await.unwrap();

@@ -1,7 +1,9 @@
 //! Alerts: one column for each database and size.
 
 use super::{Table, cell, count, per_million, runs};
-use crate::figures::{AlertRun, Degraded, DegradedRun, Fairness, FairnessRun, Report, Scale};
+use crate::figures::{
+    AlertRun, Degraded, DegradedRun, Fairness, FairnessRun, FirstAlert, FirstAlertRun, Report, Scale,
+};
 use crate::processes::smsc::WINDOW;
 
 /// A line of a table: what it is, and its value in one run.
@@ -64,6 +66,26 @@ fn table<F, T>(
         head: std::iter::once(String::new()).chain(figures.iter().map(name)).collect(),
         rows: if figures.is_empty() { Vec::new() } else { rows.iter().map(row).collect() },
     }
+}
+
+/// The first two alerts of a database, on two servers.
+pub fn first_alert(figures: &[FirstAlert]) -> Table {
+    let rows: [Row<FirstAlertRun>; 6] = [
+        ("first alert, server as it comes", |r| Some(r.as_it_comes.first_ms)),
+        ("first alert, tuned server", |r| Some(r.tuned.first_ms)),
+        ("first alert, times as long", |r| Some(r.as_it_comes.first_ms / r.tuned.first_ms)),
+        ("second alert, server as it comes", |r| Some(r.as_it_comes.second_ms)),
+        ("second alert, tuned server", |r| Some(r.tuned.second_ms)),
+        ("second alert, times as long", |r| Some(r.as_it_comes.second_ms / r.tuned.second_ms)),
+    ];
+    let title = figures.first().map_or_else(String::new, |f| {
+        format!(
+            "The first alerts for {} of a registry that was just imported and never counted, POST to last submit, ms; {}",
+            count(f.recipients),
+            runs(figures.iter().map(|f| f.runs.len()))
+        )
+    });
+    table(title, figures, |f| f.database.to_owned(), |f| (f.failed, &f.runs), &rows)
 }
 
 /// A small alert beside a large one.
