@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use self::stage::{Stage, WINDOW, well};
 use crate::service::{PATIENCE, in_states};
+use crate::sizes::failover::{BEFORE, PEOPLE};
 
 /// They live some 10 cm apart.
 const ALL_WITHIN_M: f64 = 10_000.0;
@@ -129,9 +130,7 @@ async fn the_second_gateway_takes_over_and_the_first_comes_back(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
     #[values(Fault::Refuses, Fault::Hangs, Fault::OutOfCredit, Fault::Throttles)] fault: Fault,
 ) {
-    // It happens when the first gateway has taken so many. Of a city on one database: how many they are matters to none more
-    // than to the other.
-    let (people, before) = if engine == Engine::Sqlite { (10_000, 3_000) } else { (3_000, 900) };
+    let (people, before) = (PEOPLE, BEFORE);
     let stage = Stage::set(engine, people as usize).await;
     let began = Instant::now();
     let alert = stage.raise(ALL_WITHIN_M, people, fault.priority()).await;

@@ -18,6 +18,7 @@ mod lateness;
 mod pipeline;
 mod program;
 mod service;
+mod sizes;
 mod startup;
 mod store;
 mod world;

@@ -113,8 +113,13 @@ pub(crate) fn arguments(data: &Path, sockets: &Path) -> Vec<String> {
 }
 
 /// The address of a database of a server with its socket in `sockets`.
-pub(crate) fn url(sockets: &Path) -> String {
-    format!("postgres://klaroen@localhost/postgres?host={}", sockets.display())
+pub(crate) fn url(sockets: &Path, database: &str) -> String {
+    format!("postgres://klaroen@localhost/{database}?host={}", sockets.display())
+}
+
+/// A connection to a server that runs.
+pub(crate) async fn connect(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.expect("the server takes connections")
 }
 
 /// Runs statements; gives up when the server does not take them in time.
@@ -198,7 +203,7 @@ impl Server {
     #[must_use]
     pub fn url(&self) -> String {
         let port = self.settings.iter().find_map(|setting| setting.strip_prefix("port=")).unwrap_or("5432");
-        format!("{}&port={port}", url(self.directory.path()))
+        format!("{}&port={port}", url(self.directory.path(), "postgres"))
     }
 
     /// Starts it again after [`Self::stop`] or [`Self::crash`], and waits until it takes statements.

@@ -1,12 +1,14 @@
 //! The databases that the tests run on: SQLite in a file, and a PostgreSQL that the tests start themselves.
 //!
-//! A test asks its [`Engine`] for a database of its own. In PostgreSQL that is a schema of a server that all tests of this
-//! checkout share ([`shared`]); a test that stops or demotes a server has one to itself ([`Server`]).
+//! A test asks its [`Engine`] for a database of its own: a copy of a template that was migrated once. In PostgreSQL it lives on a
+//! server that all tests of this checkout share; a test that stops or demotes a server has one to itself ([`Server`]).
 
 mod cluster;
-pub mod shared;
+mod migrations;
+mod shared;
+mod template;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use cluster::Server;
 
@@ -15,19 +17,42 @@ pub use cluster::Server;
 pub enum Engine {
     /// A file in the test's own directory.
     Sqlite,
-    /// A schema of its own in the server that the tests share.
+    /// A database of its own on the server that the tests share.
     Postgres,
 }
 
 impl Engine {
-    /// The address of a new, empty database; `directory` is the test's own.
+    /// The address of a new database that has the tables, and nothing in them; `directory` is the test's own.
     ///
     /// # Panics
     /// When there is no PostgreSQL on the machine: `make test` installs it, or leaves these tests out.
     pub async fn database(self, directory: &Path) -> String {
         match self {
-            Self::Sqlite => format!("sqlite:{}", directory.join("klaroen.db").display()),
+            Self::Sqlite => {
+                template::copy(&file(directory)).await;
+                sqlite_url(directory)
+            }
+            Self::Postgres => shared::database().await,
+        }
+    }
+
+    /// The address of a new database without tables, for tests of what makes them. In PostgreSQL it is a schema, as an
+    /// administrator may set it up: several of them share a database.
+    ///
+    /// # Panics
+    /// When there is no PostgreSQL on the machine: `make test` installs it, or leaves these tests out.
+    pub async fn empty(self, directory: &Path) -> String {
+        match self {
+            Self::Sqlite => sqlite_url(directory),
             Self::Postgres => shared::schema().await,
         }
     }
+}
+
+fn file(directory: &Path) -> PathBuf {
+    directory.join("klaroen.db")
+}
+
+fn sqlite_url(directory: &Path) -> String {
+    format!("sqlite:{}", file(directory).display())
 }

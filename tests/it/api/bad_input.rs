@@ -36,12 +36,9 @@ async fn report(room: &ControlRoom, body: &Value) -> Answer {
     room.operator().post("/v1/incidents", body).await
 }
 
-#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn every_wrong_report_is_refused_with_its_pointers_and_writes_nothing(
-    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
-) {
-    let room = ControlRoom::open(engine).await;
+async fn every_wrong_report_is_refused_with_its_pointers_and_writes_nothing() {
+    let room = ControlRoom::open(Engine::Sqlite).await;
     let bow_tie = ring([(5.1, 52.0), (5.2, 52.1), (5.2, 52.0), (5.1, 52.1), (5.1, 52.0)]);
     let swapped = ring([(52.0, 5.1), (52.0, 5.2), (52.1, 5.2), (52.0, 5.1)]);
     let open = ring([(5.1, 52.0), (5.2, 52.0), (5.2, 52.1)]);
@@ -123,12 +120,9 @@ async fn every_wrong_report_is_refused_with_its_pointers_and_writes_nothing(
     room.close().await;
 }
 
-#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn all_mistakes_of_a_report_are_named_at_once(
-    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
-) {
-    let room = ControlRoom::open(engine).await;
+async fn all_mistakes_of_a_report_are_named_at_once() {
+    let room = ControlRoom::open(Engine::Sqlite).await;
     let wrong = changed(&[
         ("/category", json!("")),
         ("/location", json!({"latitude": 5.12, "longitude": 52.09})),
@@ -163,12 +157,9 @@ async fn all_mistakes_of_a_report_are_named_at_once(
     room.close().await;
 }
 
-#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_json_is_told_apart_from_what_is_wrong_json(
-    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
-) {
-    let room = ControlRoom::open(engine).await;
+async fn what_is_no_json_is_told_apart_from_what_is_wrong_json() {
+    let room = ControlRoom::open(Engine::Sqlite).await;
     let operator = room.operator();
     let send = async |content_type: Option<&str>, body: Vec<u8>| {
         let request = operator.request("POST", "/v1/incidents").body(body);
@@ -294,10 +285,9 @@ async fn the_registry_is_as_strict(#[values(Engine::Sqlite, Engine::Postgres)] e
     room.close().await;
 }
 
-#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_reaches_who_is_still_sending(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
-    let room = ControlRoom::open(engine).await;
+async fn a_refusal_reaches_who_is_still_sending() {
+    let room = ControlRoom::open(Engine::Sqlite).await;
     let large = vec![b'x'; 8 * 1024 * 1024];
     for _ in 0..3 {
         for (desk, content_type, status) in [

@@ -14,12 +14,9 @@ use crate::control_room::{ControlRoom, Setup, circle, incident};
 use crate::desk::Desk;
 use crate::service::PATIENCE;
 
-#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_description_is_openapi_3_1_and_whole(
-    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
-) {
-    let room = ControlRoom::open(engine).await;
+async fn the_description_is_openapi_3_1_and_whole() {
+    let room = ControlRoom::open(Engine::Sqlite).await;
     let served = room.stranger(None).get("/openapi.json").await.ok(200);
     assert_eq!(&served, document());
     assert!(served["openapi"].as_str().unwrap().starts_with("3.1."), "{}", served["openapi"]);
@@ -62,12 +59,9 @@ fn assert_references(value: &Value) {
     }
 }
 
-#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_described_is_served_and_nothing_else(
-    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
-) {
-    let room = ControlRoom::open(engine).await;
+async fn what_is_described_is_served_and_nothing_else() {
+    let room = ControlRoom::open(Engine::Sqlite).await;
     let described: HashSet<_> = operations().into_iter().map(|o| (o.method, o.path)).collect();
     let paths: HashSet<_> = described.iter().map(|(_, path)| path.clone()).collect();
     let nobody = room.stranger(None);
@@ -91,10 +85,9 @@ fn quoted_after<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
     text.split(before).skip(1).filter_map(|rest| rest.split(['"', '\'', ')']).next()).collect()
 }
 
-#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_needs_nothing_from_other_hosts(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
-    let room = ControlRoom::open(engine).await;
+async fn the_page_needs_nothing_from_other_hosts() {
+    let room = ControlRoom::open(Engine::Sqlite).await;
     let reader = room.stranger(None);
     let page = reader.get("/docs/").await;
     assert_eq!((page.status, &*media_type(&page.headers)), (200, "text/html"));

@@ -8,9 +8,8 @@ use rand::{RngExt, SeedableRng};
 use super::reports::{Reporter, report};
 use super::stage::{BINDS, Cluster};
 use super::verdict;
-
-const PEOPLE: usize = 8_000;
-const RESTARTS: usize = 5;
+use crate::sizes::cluster::{PEOPLE_OF_DEMOTION, PEOPLE_OF_RESTARTS, RESTARTS};
+use crate::sizes::seeds;
 
 /// Waits until the sending goes on after the database is back, and says how long that took.
 #[expect(clippy::print_stderr, reason = "a figure, of which a busy machine makes what it likes")]
@@ -23,9 +22,16 @@ async fn resumes(cluster: &mut Cluster, how: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_stopped_or_crashes_five_times_loses_nothing_and_everything_goes_on_by_itself() {
-    let mut random = StdRng::seed_from_u64(32);
-    let mut cluster = Cluster::set(32, PEOPLE).await;
+async fn a_database_that_is_stopped_or_crashes_again_and_again_loses_nothing_and_everything_goes_on_by_itself()
+ {
+    for seed in seeds(32) {
+        restart(seed).await;
+    }
+}
+
+async fn restart(seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut cluster = Cluster::set(seed, PEOPLE_OF_RESTARTS).await;
     let reporter = Reporter::start(&cluster);
     let large = report(&cluster, "groot", 0).await;
     for n in 0..RESTARTS {
@@ -47,7 +53,7 @@ async fn a_database_that_is_stopped_or_crashes_five_times_loses_nothing_and_ever
     cluster.rings(300).await;
     cluster.balanced().await;
     let small = reporter.stop().await;
-    verdict::check(&mut cluster, &[(large, PEOPLE)], &small, RESTARTS * BINDS).await;
+    verdict::check(&mut cluster, &[(large, PEOPLE_OF_RESTARTS)], &small, RESTARTS * BINDS).await;
     cluster.strike().await;
 }
 
@@ -59,8 +65,7 @@ const WRITABLE: [&str; 2] =
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_is_demoted_under_its_connections_is_noticed_and_left_when_it_is_over() {
-    const FIRST: usize = 3_000;
-    let mut cluster = Cluster::set(33, FIRST).await;
+    let mut cluster = Cluster::set(33, PEOPLE_OF_DEMOTION).await;
     // The first wave fills the pools with connections to a primary.
     let reporter = Reporter::start(&cluster);
     let first = report(&cluster, "eerste", 0).await;
@@ -72,7 +77,7 @@ async fn a_primary_that_is_demoted_under_its_connections_is_noticed_and_left_whe
     cluster.all_answer("/livez", 200).await;
     let rung = cluster.smsc.total_rings();
     // Longer than any lease: every connection in the pools is one that was demoted, or was made while it was.
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    cluster.all_leases_end().await;
     let more = cluster.smsc.total_rings() - rung;
     assert!(more < 200, "{more} rang although nothing could be claimed");
     for statement in WRITABLE {
@@ -82,7 +87,8 @@ async fn a_primary_that_is_demoted_under_its_connections_is_noticed_and_left_whe
     // The second wave goes through the same pools.
     let second = report(&cluster, "tweede", 0).await;
     let small = reporter.stop().await;
-    verdict::check(&mut cluster, &[(first, FIRST), (second, FIRST)], &small, BINDS).await;
+    verdict::check(&mut cluster, &[(first, PEOPLE_OF_DEMOTION), (second, PEOPLE_OF_DEMOTION)], &small, BINDS)
+        .await;
     cluster.balanced().await;
     cluster.strike().await;
 }

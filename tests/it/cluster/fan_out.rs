@@ -11,9 +11,8 @@ use super::stage::Cluster;
 use super::verdict;
 use crate::client::incident;
 use crate::program::PATIENCE;
+use crate::sizes::cluster::PEOPLE_OF_PAGES as PEOPLE;
 
-/// Four pages: the first is small.
-const PEOPLE: usize = 12_000;
 const REFERENCE: &str = "groot";
 const DISPATCHER: usize = 0;
 /// So that no page is written between the look and the kill: each begins with a lock of its alert.

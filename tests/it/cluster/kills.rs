@@ -11,14 +11,19 @@ use tokio::time::Instant;
 use super::reports::{Reporter, report};
 use super::stage::Cluster;
 use super::verdict;
-
-const PEOPLE: usize = 20_000;
-const KILLS: u32 = 20;
+use crate::sizes::cluster::{KILLS, PEOPLE, PEOPLE_OF_ONE_BIND};
+use crate::sizes::seeds;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whichever_process_is_killed_nobody_is_lost_and_every_channel_is_taken_over() {
-    let mut random = StdRng::seed_from_u64(31);
-    let mut cluster = Cluster::set(31, PEOPLE).await;
+    for seed in seeds(31) {
+        kill_any(seed).await;
+    }
+}
+
+async fn kill_any(seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut cluster = Cluster::set(seed, PEOPLE).await;
     let reporter = Reporter::start(&cluster);
     let large = report(&cluster, "groot", 0).await;
     cluster.rings(100).await;
@@ -56,8 +61,7 @@ fn say(took: Duration) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_only_channel_of_a_worker_that_is_killed_is_free_within_its_lease_and_taken_over() {
-    const FEWER: usize = 3_000;
-    let mut cluster = Cluster::set_with(34, FEWER, 1).await;
+    let mut cluster = Cluster::set_with(34, PEOPLE_OF_ONE_BIND, 1).await;
     let reporter = Reporter::start(&cluster);
     let large = report(&cluster, "groot", 0).await;
     for _ in 0..3 {
@@ -74,6 +78,6 @@ async fn the_only_channel_of_a_worker_that_is_killed_is_free_within_its_lease_an
         say(killed.elapsed());
     }
     let small = reporter.stop().await;
-    verdict::check(&mut cluster, &[(large, FEWER)], &small, 3).await;
+    verdict::check(&mut cluster, &[(large, PEOPLE_OF_ONE_BIND)], &small, 3).await;
     cluster.strike().await;
 }

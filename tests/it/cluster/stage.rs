@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use klaroen_domain::time::{Clock as _, SystemClock, Timestamp};
 use klaroen_simulator::{Faults, Smsc, SmscConfig, Stats};
 use klaroen_test_databases::Server;
 use sqlx::Connection;
@@ -165,6 +166,21 @@ impl Cluster {
     /// A connection of the test's own to the database.
     pub async fn database(&self) -> PgConnection {
         PgConnection::connect(&self.server.url()).await.unwrap()
+    }
+
+    /// Waits until no worker has a lease of a bind any more: none can renew one.
+    pub async fn all_leases_end(&self) {
+        let mut database = self.database().await;
+        let last = "SELECT coalesce(max(lease_until), 0) FROM channels";
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let until: i64 = sqlx::query_scalar(last).fetch_one(&mut database).await.unwrap();
+            if SystemClock.now() > Timestamp::from_millis(until) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "leases are renewed");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Waits until every process answers `path` with `status`.

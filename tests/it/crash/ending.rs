@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::Stage;
 use super::witness::alert_id;
 use crate::client::{Client, Delivery, count, incident, text};
+use crate::sizes::crash::{ALERTS_ENDED as ALERTS, PEOPLE_OF_ENDED as PEOPLE};
+use crate::sizes::seeds;
 
-const ALERTS: usize = 6;
-const PEOPLE: usize = 1_500;
 const END: &str = "Voorbij, dank u.";
 
 /// Raises an alert and ends it half-way, with kills around the end and after it.
@@ -115,9 +115,15 @@ fn check(pair: &Pair, number: &str, smsc: &Smsc) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_around_the_end_everybody_reached_gets_one_end_after_their_start() {
+    for seed in seeds(4) {
+        kill_around_the_end(seed).await;
+    }
+}
+
+async fn kill_around_the_end(seed: u64) {
     // The same delay for all: a network may overtake itself, and then the order of rings says nothing about ours.
     let faults = Faults { response_delay_ms: (5, 30), receipt_delay_ms: (250, 250), ..Faults::default() };
-    let mut stage = Stage::set(4, faults, "segments_per_second = 800", ALERTS, PEOPLE).await;
+    let mut stage = Stage::set(seed, faults, "segments_per_second = 800", ALERTS, PEOPLE).await;
     let mut alerts = Vec::new();
     for neighbourhood in 0..ALERTS {
         alerts.push(raise_and_end(&mut stage, neighbourhood).await);

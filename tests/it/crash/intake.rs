@@ -12,11 +12,8 @@ use super::Stage;
 use super::witness::alert_id;
 use crate::client::{Client, Unanswered, incident};
 use crate::program::{PATIENCE, Program};
-
-/// Three pages of deliveries.
-const PEOPLE: usize = 25_000;
-/// In every other one it is killed between two pages, in the others at any moment of the intake.
-const ROUNDS: usize = 6;
+use crate::sizes::crash::{PEOPLE_OF_INTAKE as PEOPLE, ROUNDS};
+use crate::sizes::seeds;
 
 type Answer = JoinHandle<Result<(StatusCode, Value), Unanswered>>;
 
@@ -100,7 +97,13 @@ async fn round(stage: &mut Stage, running: (Program, Client), n: usize, moments:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alert_that_is_cut_off_is_written_out_and_made_once() {
-    let mut stage = Stage::set(3, Faults::default(), "segments_per_second = 50", 1, PEOPLE).await;
+    for seed in seeds(3) {
+        cut_off(seed).await;
+    }
+}
+
+async fn cut_off(seed: u64) {
+    let mut stage = Stage::set(seed, Faults::default(), "segments_per_second = 50", 1, PEOPLE).await;
     let mut running = stage.serve();
     running.1.ready().await;
     let took = undisturbed(&running.1).await;

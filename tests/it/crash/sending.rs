@@ -9,10 +9,8 @@ use super::Stage;
 use super::witness::{Witness, alert_id};
 use crate::client::{Client, count, incident, number};
 use crate::program::Program;
-
-const PEOPLE: usize = 5_000;
-/// More than are alerted until the last kill, however long a busy machine takes to start again: it sends meanwhile.
-const NEIGHBOURHOODS: usize = 8;
+use crate::sizes::crash::{KILLS, KILLS_OF_LIVES, NEIGHBOURHOODS, PEOPLE};
+use crate::sizes::seeds;
 
 /// Digits of everybody's number, by participant.
 type People = HashMap<String, String>;
@@ -68,7 +66,13 @@ fn nobody_else_rang(stage: &Stage, alerts: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_twenty_times_nobody_is_lost_and_nobody_rings_twice() {
+async fn killed_again_and_again_nobody_is_lost_and_nobody_rings_twice() {
+    for seed in seeds(1) {
+        kill_urgent(seed).await;
+    }
+}
+
+async fn kill_urgent(seed: u64) {
     let faults = Faults {
         response_delay_ms: (40, 120),
         receipt_delay_ms: (0, 800),
@@ -78,9 +82,9 @@ async fn killed_twenty_times_nobody_is_lost_and_nobody_rings_twice() {
         reordered_receipt: 0.05,
         ..Faults::default()
     };
-    let mut stage = Stage::set(1, faults, "segments_per_second = 400", NEIGHBOURHOODS, PEOPLE).await;
+    let mut stage = Stage::set(seed, faults, "segments_per_second = 400", NEIGHBOURHOODS, PEOPLE).await;
     let urgency = Urgency { priority: "urgent", rings_max: 1 };
-    let (mut witnesses, program, client) = kill_while_sending(&mut stage, urgency, 20).await;
+    let (mut witnesses, program, client) = kill_while_sending(&mut stage, urgency, KILLS).await;
     for witness in &mut witnesses {
         let open = ["queued", "sending", "sent"];
         let deliveries = witness.until_quiet(&client, &stage.smsc, &open).await;
@@ -102,6 +106,12 @@ async fn killed_twenty_times_nobody_is_lost_and_nobody_rings_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_life_is_at_stake_only_who_was_in_doubt_rings_again_and_once() {
+    for seed in seeds(2) {
+        kill_life_threatening(seed).await;
+    }
+}
+
+async fn kill_life_threatening(seed: u64) {
     // Receipts that never come leave in doubt what rang: only then does the second try ring a second time.
     let faults = Faults {
         response_delay_ms: (40, 120),
@@ -109,9 +119,9 @@ async fn where_life_is_at_stake_only_who_was_in_doubt_rings_again_and_once() {
         no_receipt: 0.5,
         ..Faults::default()
     };
-    let mut stage = Stage::set(2, faults, "segments_per_second = 400", NEIGHBOURHOODS, PEOPLE).await;
+    let mut stage = Stage::set(seed, faults, "segments_per_second = 400", NEIGHBOURHOODS, PEOPLE).await;
     let urgency = Urgency { priority: "life_threatening", rings_max: 2 };
-    let (mut witnesses, program, client) = kill_while_sending(&mut stage, urgency, 8).await;
+    let (mut witnesses, program, client) = kill_while_sending(&mut stage, urgency, KILLS_OF_LIVES).await;
     let mut repeated = 0;
     for witness in &mut witnesses {
         let deliveries = witness.until_quiet(&client, &stage.smsc, &["queued", "sending"]).await;

@@ -16,6 +16,7 @@ use klaroen_store::matching::MatchRules;
 use klaroen_store::replies::{AutoReply, AutoReplyTexts};
 use klaroen_store::seal::Keys;
 use klaroen_store::{Actor, Store, StoreOptions};
+use klaroen_test_databases::Engine;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -82,7 +83,7 @@ impl AutoReplyTexts for NoAnswers {
 /// The input of the service, with a new database.
 pub(crate) async fn dispatcher() -> (Dispatcher, TempDir) {
     let directory = TempDir::new().unwrap();
-    let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
+    let url = Engine::Sqlite.database(directory.path()).await;
     let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
     let rules =
         MatchRules { zone: "Europe/Amsterdam".parse().unwrap(), quiet_hours: None, max_alerts_per_day: 0 };

@@ -240,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_for_a_postgres_that_vanished_ends_and_its_connection_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
-        let (url, relay) = through(&Engine::Postgres.database(directory.path()).await, directory.path());
+        let (url, relay) = through(&Engine::Postgres.empty(directory.path()).await, directory.path());
         // With one connection nothing works again before that one is given up.
         let options =
             StoreOptions { connections: 1, ..StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32])) };

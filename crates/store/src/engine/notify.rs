@@ -103,7 +103,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_postgres_announcement_wakes_the_listeners_of_its_schema_and_no_others() {
-        let (here, elsewhere) = (Fixture::new(Engine::Postgres).await, Fixture::new(Engine::Postgres).await);
+        let (here, elsewhere) =
+            (Fixture::migrated(Engine::Postgres).await, Fixture::migrated(Engine::Postgres).await);
         let heard = Arc::new(Notify::new());
         let (count, store) = (Arc::clone(&heard), here.store.clone());
         // Ends with the test's runtime.

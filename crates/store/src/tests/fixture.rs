@@ -38,6 +38,17 @@ impl Fixture {
     pub(crate) async fn new(engine: Engine) -> Self {
         let directory = TempDir::new().unwrap();
         let url = engine.database(directory.path()).await;
+        Self::at(url, directory).await
+    }
+
+    /// The same in one that the store migrates itself; in PostgreSQL a schema, beside those of others in one database.
+    pub(crate) async fn migrated(engine: Engine) -> Self {
+        let directory = TempDir::new().unwrap();
+        let url = engine.empty(directory.path()).await;
+        Self::at(url, directory).await
+    }
+
+    async fn at(url: String, directory: TempDir) -> Self {
         let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
         let organisation = store.create_organisation("utrecht", "Utrecht", NOW).await.unwrap().unwrap().id;
         let stranger = store.create_organisation("zwolle", "Zwolle", NOW).await.unwrap().unwrap().id;

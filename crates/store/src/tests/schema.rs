@@ -16,7 +16,7 @@ const POSTGRES: &str = "SELECT table_name::text, column_name::text, data_type::t
 type Columns = BTreeMap<(String, String), (String, bool)>;
 
 async fn columns(engine: Engine) -> Columns {
-    let fixture = Fixture::new(engine).await;
+    let fixture = Fixture::migrated(engine).await;
     let rows: Vec<(String, String, String, bool)> = match &fixture.store.db {
         Db::Sqlite { writer, .. } => sqlx::query_as(SQLITE).fetch_all(writer).await.unwrap(),
         Db::Postgres { pool, .. } => sqlx::query_as(POSTGRES).fetch_all(pool).await.unwrap(),

@@ -13,6 +13,7 @@ use klaroen_gateway::Capabilities;
 use klaroen_store::StoreOptions;
 use klaroen_store::channels::ChannelName;
 use klaroen_store::seal::Keys;
+use klaroen_test_databases::Engine;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -84,7 +85,7 @@ const REPEATS: Capabilities = Capabilities { status_query: false, ..BOTH };
 
 async fn queries(gateway: Scripted) -> (StatusQueries, TempDir) {
     let directory = TempDir::new().unwrap();
-    let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
+    let url = Engine::Sqlite.database(directory.path()).await;
     let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
     let messages = Arc::new(MessageCache::default());
     let text = Arc::new(MessageText::parse("Let op.", 1).unwrap());

@@ -30,6 +30,7 @@ use klaroen_store::replies::{AutoReply, AutoReplyTexts};
 use klaroen_store::retention::Retention;
 use klaroen_store::seal::Keys;
 use klaroen_store::{Actor, Store, StoreOptions};
+use klaroen_test_databases::Engine;
 use klaroen_worker::{
     ChannelConfig, ChannelHealth, GatewayRoute, SelfTest, SettleAfter, Worker, WorkerError, WorkerSettings,
 };
@@ -208,7 +209,7 @@ impl World {
     pub async fn of(phones: Vec<PhoneNumber>) -> Self {
         let participants = phones.len();
         let directory = TempDir::new().unwrap();
-        let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
+        let url = Engine::Sqlite.database(directory.path()).await;
         let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
         let now = SystemClock.now();
         store.begin_references(now).await.unwrap();

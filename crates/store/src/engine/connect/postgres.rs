@@ -163,7 +163,7 @@ mod tests {
     #[tokio::test]
     async fn of_many_that_start_at_once_one_migrates() {
         let directory = tempfile::tempdir().unwrap();
-        let options = options(&Engine::Postgres.database(directory.path()).await, "");
+        let options = options(&Engine::Postgres.empty(directory.path()).await, "");
         let opened = futures::future::join_all((0..8).map(|_| Store::open(&options))).await;
         for store in opened {
             store.unwrap().probe_write(NOW).await.unwrap();

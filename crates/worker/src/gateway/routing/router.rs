@@ -276,6 +276,7 @@ mod tests {
     use klaroen_domain::time::{ManualClock, Timestamp};
     use klaroen_store::seal::Keys;
     use klaroen_store::{Actor, StoreOptions};
+    use klaroen_test_databases::Engine;
 
     use super::*;
     use crate::gateway::routing::allocation::is_everything;
@@ -285,7 +286,7 @@ mod tests {
     #[tokio::test]
     async fn a_gateway_that_is_reported_to_be_stopped_takes_nothing_any_more() {
         let directory = tempfile::TempDir::new().unwrap();
-        let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
+        let url = Engine::Sqlite.database(directory.path()).await;
         let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
         let organisation =
             store.create_organisation("utrecht", "Gemeente Utrecht", NOW).await.unwrap().unwrap();

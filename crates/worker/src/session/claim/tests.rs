@@ -4,6 +4,7 @@ use klaroen_domain::text::MessageText;
 use klaroen_domain::time::ManualClock;
 use klaroen_store::StoreOptions;
 use klaroen_store::seal::Keys;
+use klaroen_test_databases::Engine;
 use tempfile::TempDir;
 
 use super::*;
@@ -12,7 +13,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_795_449_600_000);
 
 async fn claimer() -> (Claimer, mpsc::Receiver<Finished>, TempDir) {
     let directory = TempDir::new().unwrap();
-    let url = format!("sqlite:{}", directory.path().join("klaroen.db").display());
+    let url = Engine::Sqlite.database(directory.path()).await;
     let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
     let (results, written) = mpsc::channel(10);
     let claimer = Claimer {
