@@ -131,7 +131,9 @@ CREATE TABLE alerts (
     outcome         TEXT COLLATE "C",
     created_at      BIGINT NOT NULL,
     created_by      UUID NOT NULL,
-    closed_at       BIGINT
+    closed_at       BIGINT,
+    text            TEXT COLLATE "C" NOT NULL,      -- of the start message
+    geofence        TEXT COLLATE "C" NOT NULL       -- the shape, frozen
 );
 CREATE INDEX alerts_organisation ON alerts (organisation_id, id);
 CREATE INDEX alerts_incident ON alerts (incident_id);
@@ -174,7 +176,7 @@ CREATE TABLE fanouts (
     organisation_id UUID NOT NULL,
     alert_id        UUID NOT NULL REFERENCES alerts (id),
     message_id      UUID NOT NULL REFERENCES messages (id),
-    geofence        TEXT COLLATE "C" NOT NULL,      -- frozen copy of the shape
+    geofence        TEXT COLLATE "C",               -- the shape of an extension, frozen; null: the alert's own
     as_of           BIGINT NOT NULL,   -- the moment whose hours and pauses count
     done            BOOLEAN NOT NULL,
     -- How far it is, so that one that is being written is told from one that a crash cut off, and is not begun again.

@@ -131,7 +131,9 @@ CREATE TABLE alerts (
     outcome         TEXT,
     created_at      INTEGER NOT NULL,
     created_by      BLOB NOT NULL,
-    closed_at       INTEGER
+    closed_at       INTEGER,
+    text            TEXT NOT NULL,      -- of the start message
+    geofence        TEXT NOT NULL       -- the shape, frozen
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX alerts_organisation ON alerts (organisation_id, id);
 CREATE INDEX alerts_incident ON alerts (incident_id);
@@ -173,7 +175,7 @@ CREATE TABLE fanouts (
     organisation_id BLOB NOT NULL,
     alert_id        BLOB NOT NULL REFERENCES alerts (id),
     message_id      BLOB NOT NULL REFERENCES messages (id),
-    geofence        TEXT NOT NULL,      -- frozen copy of the shape
+    geofence        TEXT,               -- the shape of an extension, frozen; null: the alert's own
     as_of           INTEGER NOT NULL,   -- the moment whose hours and pauses count
     done            INTEGER NOT NULL,
     -- How far it is, so that one that is being written is told from one that a crash cut off, and is not begun again.

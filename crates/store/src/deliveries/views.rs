@@ -212,8 +212,8 @@ mod tests {
     );
     const ALERT: Sql = Sql::new(
         "INSERT INTO alerts (id, organisation_id, incident_id, state, priority, area, audience, exercise, expires_at, created_at,
-                             created_by)
-         VALUES ($1, $2, $1, 'active', 'urgent', '{}', '{}', FALSE, 9000000000000, 0, $1)",
+                             created_by, text, geofence)
+         VALUES ($1, $2, $1, 'active', 'urgent', '{}', '{}', FALSE, 9000000000000, 0, $1, 't', '{}')",
     );
     const MESSAGE: Sql = Sql::new(
         "INSERT INTO messages (id, organisation_id, alert_id, kind, priority, lane, text, encoding, segments, recipients,
