@@ -162,7 +162,9 @@ CREATE TABLE messages (
     -- An update, end or retract whose start message still has deliveries that may leave: those get it afterwards.
     awaits_start    INTEGER NOT NULL DEFAULT 0,
     -- Nothing can happen to its deliveries any more but a late receipt: upkeep passes it over.
-    settled         INTEGER NOT NULL DEFAULT 0
+    settled         INTEGER NOT NULL DEFAULT 0,
+    -- The one gateway that may take it; null: any.
+    gateway         TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX messages_alert ON messages (alert_id, id);
 -- `settled` is in it because SQLite would fetch the row to look at it.
@@ -191,7 +193,8 @@ CREATE TABLE deliveries (
     organisation_id BLOB NOT NULL,
     alert_id        BLOB,
     message_id      BLOB NOT NULL REFERENCES messages (id),
-    participant_id  BLOB NOT NULL,      -- no foreign key: the count outlives an erased participant
+    -- To whom; null: to the number in `phone`. No foreign key: the count outlives an erased participant.
+    participant_id  BLOB,
     recipient       BLOB NOT NULL,
     lane            INTEGER NOT NULL,
     state           TEXT NOT NULL,
@@ -209,7 +212,11 @@ CREATE TABLE deliveries (
     segments        INTEGER,
     sent_at         INTEGER,
     changed_at      INTEGER NOT NULL,
-    reason          TEXT
+    reason          TEXT,
+    -- A number that is no participant's, and its country, as in `participants`. It is sealed for `recipient`; null: it was erased, or
+    -- the number is the participant's.
+    phone           BLOB,
+    country         TEXT
 ) STRICT;
 -- One SMS per number and message; also finds what a number last received.
 CREATE UNIQUE INDEX deliveries_recipient ON deliveries (recipient, message_id);

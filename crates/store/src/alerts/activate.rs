@@ -107,6 +107,7 @@ pub(crate) async fn start(
         text: &alert.text,
         expires_at: alert.expires_at,
         created_by: Some(intake.operator.0),
+        gateway: None,
         now: intake.now,
     };
     messages::insert(tx, &start).await?;

@@ -150,6 +150,7 @@ impl Store {
             text: change.text,
             expires_at: intake.now.plus(FOLLOW_UP_VALIDITY),
             created_by: Some(intake.operator.0),
+            gateway: None,
             now: intake.now,
         };
         messages::insert(&mut tx, &new).await?;
