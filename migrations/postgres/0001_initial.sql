@@ -131,7 +131,9 @@ CREATE TABLE alerts (
     outcome         TEXT COLLATE "C",
     created_at      BIGINT NOT NULL,
     created_by      UUID NOT NULL,
-    closed_at       BIGINT
+    closed_at       BIGINT,
+    text            TEXT COLLATE "C" NOT NULL,      -- of the start message
+    geofence        TEXT COLLATE "C" NOT NULL       -- the shape, frozen
 );
 CREATE INDEX alerts_organisation ON alerts (organisation_id, id);
 CREATE INDEX alerts_incident ON alerts (incident_id);
@@ -160,7 +162,9 @@ CREATE TABLE messages (
     -- An update, end or retract whose start message still has deliveries that may leave: those get it afterwards.
     awaits_start    BOOLEAN NOT NULL DEFAULT FALSE,
     -- Nothing can happen to its deliveries any more but a late receipt: upkeep passes it over.
-    settled         BOOLEAN NOT NULL DEFAULT FALSE
+    settled         BOOLEAN NOT NULL DEFAULT FALSE,
+    -- The one gateway that may take it; null: any.
+    gateway         TEXT COLLATE "C"
 );
 CREATE INDEX messages_alert ON messages (alert_id, id);
 CREATE INDEX messages_unsettled ON messages (lane, id) WHERE NOT settled;
@@ -174,7 +178,7 @@ CREATE TABLE fanouts (
     organisation_id UUID NOT NULL,
     alert_id        UUID NOT NULL REFERENCES alerts (id),
     message_id      UUID NOT NULL REFERENCES messages (id),
-    geofence        TEXT COLLATE "C" NOT NULL,      -- frozen copy of the shape
+    geofence        TEXT COLLATE "C",               -- the shape of an extension, frozen; null: the alert's own
     as_of           BIGINT NOT NULL,   -- the moment whose hours and pauses count
     done            BOOLEAN NOT NULL,
     -- How far it is, so that one that is being written is told from one that a crash cut off, and is not begun again.
@@ -191,7 +195,8 @@ CREATE TABLE deliveries (
     organisation_id UUID NOT NULL,
     alert_id        UUID,
     message_id      UUID NOT NULL,
-    participant_id  UUID NOT NULL,      -- no foreign key: the count outlives an erased participant
+    -- To whom; null: to the number in `phone`. No foreign key: the count outlives an erased participant.
+    participant_id  UUID,
     recipient       BYTEA NOT NULL,
     lane            BIGINT NOT NULL,
     state           TEXT COLLATE "C" NOT NULL,
@@ -209,7 +214,11 @@ CREATE TABLE deliveries (
     segments        BIGINT,
     sent_at         BIGINT,
     changed_at      BIGINT NOT NULL,
-    reason          TEXT COLLATE "C"
+    reason          TEXT COLLATE "C",
+    -- A number that is no participant's, and its country, as in `participants`. It is sealed for `recipient`; null: it was erased, or
+    -- the number is the participant's.
+    phone           BYTEA,
+    country         TEXT COLLATE "C"
 );
 -- One SMS per number and message; also finds what a number last received.
 CREATE UNIQUE INDEX deliveries_recipient ON deliveries (recipient, message_id);

@@ -131,7 +131,9 @@ CREATE TABLE alerts (
     outcome         TEXT,
     created_at      INTEGER NOT NULL,
     created_by      BLOB NOT NULL,
-    closed_at       INTEGER
+    closed_at       INTEGER,
+    text            TEXT NOT NULL,      -- of the start message
+    geofence        TEXT NOT NULL       -- the shape, frozen
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX alerts_organisation ON alerts (organisation_id, id);
 CREATE INDEX alerts_incident ON alerts (incident_id);
@@ -160,7 +162,9 @@ CREATE TABLE messages (
     -- An update, end or retract whose start message still has deliveries that may leave: those get it afterwards.
     awaits_start    INTEGER NOT NULL DEFAULT 0,
     -- Nothing can happen to its deliveries any more but a late receipt: upkeep passes it over.
-    settled         INTEGER NOT NULL DEFAULT 0
+    settled         INTEGER NOT NULL DEFAULT 0,
+    -- The one gateway that may take it; null: any.
+    gateway         TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX messages_alert ON messages (alert_id, id);
 -- `settled` is in it because SQLite would fetch the row to look at it.
@@ -173,7 +177,7 @@ CREATE TABLE fanouts (
     organisation_id BLOB NOT NULL,
     alert_id        BLOB NOT NULL REFERENCES alerts (id),
     message_id      BLOB NOT NULL REFERENCES messages (id),
-    geofence        TEXT NOT NULL,      -- frozen copy of the shape
+    geofence        TEXT,               -- the shape of an extension, frozen; null: the alert's own
     as_of           INTEGER NOT NULL,   -- the moment whose hours and pauses count
     done            INTEGER NOT NULL,
     -- How far it is, so that one that is being written is told from one that a crash cut off, and is not begun again.
@@ -189,7 +193,8 @@ CREATE TABLE deliveries (
     organisation_id BLOB NOT NULL,
     alert_id        BLOB,
     message_id      BLOB NOT NULL REFERENCES messages (id),
-    participant_id  BLOB NOT NULL,      -- no foreign key: the count outlives an erased participant
+    -- To whom; null: to the number in `phone`. No foreign key: the count outlives an erased participant.
+    participant_id  BLOB,
     recipient       BLOB NOT NULL,
     lane            INTEGER NOT NULL,
     state           TEXT NOT NULL,
@@ -207,7 +212,11 @@ CREATE TABLE deliveries (
     segments        INTEGER,
     sent_at         INTEGER,
     changed_at      INTEGER NOT NULL,
-    reason          TEXT
+    reason          TEXT,
+    -- A number that is no participant's, and its country, as in `participants`. It is sealed for `recipient`; null: it was erased, or
+    -- the number is the participant's.
+    phone           BLOB,
+    country         TEXT
 ) STRICT;
 -- One SMS per number and message; also finds what a number last received.
 CREATE UNIQUE INDEX deliveries_recipient ON deliveries (recipient, message_id);

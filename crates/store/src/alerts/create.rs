@@ -1,22 +1,28 @@
 //! Taking incidents and alerts: one transaction, and the answer only after its commit.
 
-use klaroen_domain::alert::{self, AlertEvent, AlertState, MessageKind, Priority};
+use klaroen_domain::alert::{self, AlertEvent, AlertState, Priority};
 use klaroen_domain::geofence::Geofence;
-use klaroen_domain::id::{AlertId, IncidentId, KeyId, MessageId, OrganisationId};
+use klaroen_domain::id::{AlertId, IncidentId, KeyId, OrganisationId};
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::alerts::fanout::{self, FIRST_PLACES, Target};
+use crate::alerts::activate;
+use crate::alerts::fanout::{self, FIRST_PLACES};
 use crate::alerts::incidents::{self, IncidentDraft};
-use crate::deliveries::messages::{self, NewMessage};
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
 use crate::matching::pages::MatchPages;
 use crate::matching::query::{Audience, MatchQuery, MatchRules};
 use crate::tenancy::audit;
 use crate::tenancy::idempotency::{self, Idempotency, Once, Seen};
 use crate::{Actor, Result, Store, StoreError};
+
+/// The state of an alert that needs nobody's approval.
+const ACTIVATED: AlertState = match alert::advance(AlertState::Draft, AlertEvent::Activate) {
+    Ok(state) => state,
+    Err(_) => panic!("a draft can be activated"),
+};
 
 /// What a validated request says.
 #[derive(Clone, Debug)]
@@ -85,8 +91,8 @@ pub enum ChangeRefused {
 
 const INSERT_ALERT: Sql = Sql::new(
     "INSERT INTO alerts (id, organisation_id, incident_id, state, priority, area, audience, exercise, expires_at,
-         created_at, created_by)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         created_at, created_by, text, geofence)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
 );
 const INCIDENT_EXISTS: Sql =
     Sql::new("SELECT EXISTS (SELECT 1 FROM incidents WHERE organisation_id = $1 AND id = $2)");
@@ -114,7 +120,7 @@ impl Store {
             incidents::insert(&mut tx, intake.organisation, incident, intake.operator, intake.now).await?;
         let mut taken = Taken { incident: id, alert: None, recipients: 0, more: false };
         if let (Some(alert), Some(first)) = (alert, &first) {
-            taken = intake.start_alert(&mut tx, id, alert, first).await?;
+            taken = intake.insert_active_alert(&mut tx, id, alert, first).await?;
         }
         intake.remember(&mut tx, id.0).await?;
         intake.audit(&mut tx, "incident.reported", id.0, json!({ "category": incident.category })).await?;
@@ -143,7 +149,7 @@ impl Store {
         if let Some(answer) = intake.seen_before(&mut tx).await? {
             return Ok(Ok(answer));
         }
-        let taken = intake.start_alert(&mut tx, incident, alert, &first).await?;
+        let taken = intake.insert_active_alert(&mut tx, incident, alert, &first).await?;
         let id = taken.alert.map_or(incident.0, |alert| alert.0);
         intake.remember(&mut tx, id).await?;
         intake.audit_start(&mut tx, Some(alert), &taken).await?;
@@ -161,7 +167,7 @@ impl Store {
 
 impl Intake<'_> {
     /// Whom an alert is for.
-    fn query<'a>(&self, alert: &'a AlertDraft) -> MatchQuery<'a> {
+    pub(crate) fn query<'a>(&self, alert: &'a AlertDraft) -> MatchQuery<'a> {
         MatchQuery {
             organisation: self.organisation,
             geofence: &alert.geofence,
@@ -201,43 +207,46 @@ impl Intake<'_> {
         audit::append(tx, self.organisation, actor, action, &subject.to_string(), detail, self.now).await
     }
 
-    /// Writes an alert with its start message and the first page of deliveries.
-    async fn start_alert(
+    /// Writes down an alert in the state that it has at the end of the transaction: it need not be changed at once.
+    pub(crate) async fn insert_alert(
+        &self,
+        tx: &mut Tx,
+        incident: IncidentId,
+        alert: &AlertDraft,
+        state: AlertState,
+    ) -> Result<AlertId> {
+        let id = AlertId::generate();
+        let audience = serde_json::to_string(&alert.audience)
+            .map_err(|_| StoreError::Corrupt { table: "alerts", column: "audience" })?;
+        on_tx!(tx, conn, d => sqlx::query(INSERT_ALERT.of(d))
+            .bind(id.0).bind(self.organisation.0).bind(incident.0).bind(state.as_str()).bind(alert.priority.as_str())
+            .bind(alert.area.to_string()).bind(audience).bind(alert.exercise).bind(alert.expires_at.as_millis())
+            .bind(self.now.as_millis()).bind(self.operator.0).bind(alert.text.as_str())
+            .bind(alert.geofence.to_json().to_string())
+            .execute(conn).await?.rows_affected());
+        Ok(id)
+    }
+
+    /// Writes down an alert that needs nobody's approval, and starts it.
+    async fn insert_active_alert(
         &self,
         tx: &mut Tx,
         incident: IncidentId,
         alert: &AlertDraft,
         first: &FirstPage,
     ) -> Result<Taken> {
-        let id = AlertId::generate();
-        let state = alert::advance(AlertState::Draft, AlertEvent::Activate).unwrap_or(AlertState::Active);
-        let audience = serde_json::to_string(&alert.audience)
-            .map_err(|_| StoreError::Corrupt { table: "alerts", column: "audience" })?;
-        on_tx!(&mut *tx, conn, d => sqlx::query(INSERT_ALERT.of(d))
-            .bind(id.0).bind(self.organisation.0).bind(incident.0).bind(state.as_str()).bind(alert.priority.as_str())
-            .bind(alert.area.to_string()).bind(audience).bind(alert.exercise).bind(alert.expires_at.as_millis())
-            .bind(self.now.as_millis()).bind(self.operator.0)
-            .execute(conn).await?.rows_affected());
-        let message = MessageId::generate();
-        let start = NewMessage {
-            id: message,
-            organisation: self.organisation,
-            alert: Some(id),
-            kind: MessageKind::Start,
-            priority: alert.priority,
-            text: &alert.text,
-            expires_at: alert.expires_at,
-            created_by: Some(self.operator.0),
-            now: self.now,
-        };
-        messages::insert(tx, &start).await?;
-        let target = Target { organisation: self.organisation, alert: id, message };
-        let recipients = self.begin_fanout(tx, target, &alert.geofence, first).await?;
+        let id = self.insert_alert(tx, incident, alert, ACTIVATED).await?;
+        let recipients = activate::start(tx, self, id, alert, first).await?;
         Ok(Taken { incident, alert: Some(id), recipients, more: first.more })
     }
 
     /// Says in the audit log that an alert was started, if one was.
-    async fn audit_start(&self, tx: &mut Tx, alert: Option<&AlertDraft>, taken: &Taken) -> Result<()> {
+    pub(crate) async fn audit_start(
+        &self,
+        tx: &mut Tx,
+        alert: Option<&AlertDraft>,
+        taken: &Taken,
+    ) -> Result<()> {
         let (Some(alert), Some(id)) = (alert, taken.alert) else { return Ok(()) };
         // Of a large alert the number is not known yet: its own entry follows when the last page is written.
         let recipients = (!taken.more).then_some(taken.recipients);
@@ -246,17 +255,5 @@ impl Intake<'_> {
             "exercise": alert.exercise,
         });
         self.audit(tx, "alert.started", id.0, detail).await
-    }
-
-    /// Writes the first page of a fan-out and its record; gives how many deliveries were new.
-    pub(crate) async fn begin_fanout(
-        &self,
-        tx: &mut Tx,
-        target: Target,
-        geofence: &Geofence,
-        first: &FirstPage,
-    ) -> Result<u64> {
-        fanout::begin(tx, target, geofence, self.now, first).await?;
-        fanout::write_page(tx, target, &first.people, self.now).await
     }
 }

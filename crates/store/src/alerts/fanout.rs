@@ -34,7 +34,7 @@ const INSERT_PAGE: Sql = sql!(
 );
 const LANE: Sql = Sql::new("SELECT lane FROM messages WHERE id = $1");
 const OPEN: Sql = Sql::new(
-    "SELECT f.id, f.organisation_id, f.message_id, f.geofence, f.as_of, f.touched_at, f.next_cell, a.audience, a.priority
+    "SELECT f.id, f.organisation_id, f.message_id, COALESCE(f.geofence, a.geofence) AS geofence, f.as_of, f.touched_at, f.next_cell, a.audience, a.priority
      FROM fanouts f JOIN alerts a ON a.id = f.alert_id
      WHERE f.alert_id = $1 AND NOT f.done ORDER BY f.id",
 );
@@ -76,19 +76,20 @@ pub(crate) struct Target {
     pub(crate) message: MessageId,
 }
 
-/// Writes the record of a fan-out, so that a crash can be mended.
+/// Writes the record of a fan-out, so that a crash can be mended, and its first page; gives how many deliveries that is.
+/// `extension` is the shape that is matched if it is not the alert's own.
 pub(crate) async fn begin(
     tx: &mut Tx,
     target: Target,
-    geofence: &Geofence,
-    as_of: Timestamp,
+    extension: Option<&Geofence>,
+    now: Timestamp,
     first: &FirstPage,
-) -> Result<()> {
-    on_tx!(tx, conn, d => sqlx::query(INSERT.of(d))
+) -> Result<u64> {
+    on_tx!(&mut *tx, conn, d => sqlx::query(INSERT.of(d))
         .bind(Uuid::now_v7()).bind(target.organisation.0).bind(target.alert.0).bind(target.message.0)
-        .bind(geofence.to_json().to_string()).bind(as_of.as_millis()).bind(!first.more).bind(first.next_cell)
+        .bind(extension.map(|shape| shape.to_json().to_string())).bind(now.as_millis()).bind(!first.more).bind(first.next_cell)
         .execute(conn).await?.rows_affected());
-    Ok(())
+    write_page(tx, target, &first.people, now).await
 }
 
 /// The people of a page as they are written: `{"participant": "recipient"}`. Made before the transaction, in which everybody
@@ -98,7 +99,7 @@ pub(crate) fn people(page: &[Matched]) -> String {
 }
 
 /// Writes one page of [`people`]; gives how many deliveries were new.
-pub(crate) async fn write_page(tx: &mut Tx, target: Target, people: &str, now: Timestamp) -> Result<u64> {
+async fn write_page(tx: &mut Tx, target: Target, people: &str, now: Timestamp) -> Result<u64> {
     let lane: i64 = on_tx!(&mut *tx, conn, d =>
         sqlx::query_scalar(LANE.of(d)).bind(target.message.0).fetch_one(conn).await?);
     let added = on_tx!(&mut *tx, conn, d => sqlx::query(INSERT_PAGE.of(d))

@@ -24,8 +24,8 @@ const PAGES_PER_SWEEP: usize = 5;
 /// `OFFSET 0` keeps PostgreSQL from making a join of it, whose plan would rest on what it thinks of a message that is new.
 pub(crate) const FOLLOW: Sql = Sql::new(
     "INSERT INTO deliveries
-         (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
-     SELECT d.organisation_id, d.alert_id, $1, d.participant_id, d.recipient, 1, 'queued', $2, $2
+         (organisation_id, alert_id, message_id, participant_id, recipient, phone, country, lane, state, due_at, changed_at)
+     SELECT d.organisation_id, d.alert_id, $1, d.participant_id, d.recipient, d.phone, d.country, 1, 'queued', $2, $2
      FROM messages s JOIN deliveries d ON d.message_id = s.id
      WHERE s.alert_id = $3 AND s.kind = 'start' AND d.state IN ('sent', 'delivered', 'unknown', 'no_receipt')
          AND (d.state <> 'unknown' OR d.settle_at IS NULL)
@@ -46,14 +46,14 @@ pub(crate) const OWED: Sql = Sql::new(
 /// Two texts, because the ids are looked up one by one by `CROSS JOIN` in SQLite, and by `LATERAL` with `OFFSET 0` in PostgreSQL.
 pub(crate) const FOLLOW_THESE: Sql = Sql::each(
     "INSERT INTO deliveries
-         (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
-     SELECT d.organisation_id, d.alert_id, $1, d.participant_id, d.recipient, 1, 'queued', $2, $2
+         (organisation_id, alert_id, message_id, participant_id, recipient, phone, country, lane, state, due_at, changed_at)
+     SELECT d.organisation_id, d.alert_id, $1, d.participant_id, d.recipient, d.phone, d.country, 1, 'queued', $2, $2
      FROM json_each($3) j CROSS JOIN deliveries d ON d.id = j.value
      WHERE d.state IN ('sent', 'delivered', 'unknown', 'no_receipt') AND (d.state <> 'unknown' OR d.settle_at IS NULL)
      ON CONFLICT (recipient, message_id) DO NOTHING",
     "INSERT INTO deliveries
-         (organisation_id, alert_id, message_id, participant_id, recipient, lane, state, due_at, changed_at)
-     SELECT d.organisation_id, d.alert_id, $1, d.participant_id, d.recipient, 1, 'queued', $2, $2
+         (organisation_id, alert_id, message_id, participant_id, recipient, phone, country, lane, state, due_at, changed_at)
+     SELECT d.organisation_id, d.alert_id, $1, d.participant_id, d.recipient, d.phone, d.country, 1, 'queued', $2, $2
      FROM json_array_elements_text($3::json) AS j(value)
          CROSS JOIN LATERAL (SELECT * FROM deliveries WHERE id = j.value::bigint OFFSET 0) d
      WHERE d.state IN ('sent', 'delivered', 'unknown', 'no_receipt') AND (d.state <> 'unknown' OR d.settle_at IS NULL)

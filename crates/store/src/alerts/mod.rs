@@ -1,5 +1,6 @@
 //! Incidents and their alerts: creating, changing and showing them, and making the deliveries of their messages.
 
+mod activate;
 pub(crate) mod create;
 pub mod fanout;
 pub(crate) mod follow_ups;

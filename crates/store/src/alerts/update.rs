@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::alerts::create::{ChangeRefused, Intake, Taken};
-use crate::alerts::fanout::Target;
+use crate::alerts::fanout::{self, Target};
 use crate::alerts::follow_ups;
 use crate::deliveries::cancel;
 use crate::deliveries::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
@@ -150,6 +150,7 @@ impl Store {
             text: change.text,
             expires_at: intake.now.plus(FOLLOW_UP_VALIDITY),
             created_by: Some(intake.operator.0),
+            gateway: None,
             now: intake.now,
         };
         messages::insert(&mut tx, &new).await?;
@@ -245,7 +246,7 @@ impl Store {
         let start: Uuid = on_tx!(&mut tx, conn, d =>
             sqlx::query_scalar(START_MESSAGE.of(d)).bind(id.0).fetch_one(conn).await?);
         let target = Target { organisation: intake.organisation, alert: id, message: MessageId(start) };
-        let recipients = intake.begin_fanout(&mut tx, target, geofence, &first).await?;
+        let recipients = fanout::begin(&mut tx, target, Some(geofence), intake.now, &first).await?;
         let more = first.more;
         on_tx!(&mut tx, conn, d => sqlx::query(REOPEN_UPDATES.of(d)).bind(id.0).execute(conn).await?.rows_affected());
         // Of a large area the number is not known yet: the message's follows when the last page is written.

@@ -39,8 +39,8 @@ const GET: Sql = Sql::new(
 );
 const INSERT: Sql = Sql::new(
     "INSERT INTO messages (id, organisation_id, alert_id, kind, priority, lane, text, encoding, segments, recipients,
-         expires_at, created_at, created_by, awaits_start)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13)",
+         expires_at, created_at, created_by, awaits_start, gateway)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13, $14)",
 );
 const COUNT_MORE: Sql =
     Sql::new("UPDATE messages SET recipients = recipients + $2, settled = FALSE WHERE id = $1");
@@ -101,6 +101,8 @@ pub(crate) struct NewMessage<'a> {
     pub(crate) text: &'a MessageText,
     pub(crate) expires_at: Timestamp,
     pub(crate) created_by: Option<Uuid>,
+    /// The one that may take it; any, if there is none.
+    pub(crate) gateway: Option<&'a str>,
     pub(crate) now: Timestamp,
 }
 
@@ -112,7 +114,7 @@ pub(crate) async fn insert(tx: &mut Tx, message: &NewMessage<'_>) -> Result<()> 
         .bind(message.kind.as_str()).bind(message.priority.as_str()).bind(lane(message.kind, message.priority))
         .bind(message.text.as_str()).bind(message.text.encoding().as_str()).bind(i64::from(message.text.segments()))
         .bind(message.expires_at.as_millis()).bind(message.now.as_millis()).bind(message.created_by)
-        .bind(awaits_start)
+        .bind(awaits_start).bind(message.gateway)
         .execute(conn).await?.rows_affected());
     Ok(())
 }

@@ -12,6 +12,8 @@ pub mod receipt_times;
 pub mod receipts;
 pub mod refusals;
 pub mod status_query;
+mod to_number;
 mod views;
 
+pub use to_number::TextToNumber;
 pub use views::DeliveryView;

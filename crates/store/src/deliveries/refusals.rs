@@ -88,7 +88,7 @@ const BELIEVE: Sql = Sql::new(
      ON CONFLICT (message_id, gateway) DO NOTHING",
 );
 pub(crate) const OPEN: Sql = Sql::new(
-    "SELECT r.message_id, r.gateway, m.priority, m.organisation_id, m.alert_id
+    "SELECT r.message_id, r.gateway, m.priority, m.organisation_id, m.alert_id, m.gateway
      FROM messages m JOIN message_refusals r ON r.message_id = m.id
      WHERE NOT m.settled
          AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued'
@@ -102,11 +102,13 @@ pub(crate) const LEFT: Sql = Sql::each(
          SELECT d.id, d.state, d.in_doubt FROM deliveries d WHERE d.message_id = $1 AND d.state = 'queued'
              AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.id = d.participant_id
                              AND p.country IN (SELECT value FROM json_each($2)))
+             AND (d.country IS NULL OR d.country NOT IN (SELECT value FROM json_each($2)))
          LIMIT $3)",
     "WITH page AS (
          SELECT d.id, d.state, d.in_doubt FROM deliveries d WHERE d.message_id = $1 AND d.state = 'queued'
              AND NOT EXISTS (SELECT 1 FROM participants p WHERE p.id = d.participant_id
                              AND p.country IN (SELECT value FROM json_array_elements_text($2::json)) LIMIT 1 OFFSET 0)
+             AND (d.country IS NULL OR d.country NOT IN (SELECT value FROM json_array_elements_text($2::json)))
          ORDER BY d.due_at, d.id LIMIT $3 FOR UPDATE OF d SKIP LOCKED)
      SELECT COALESCE(json_agg(json_build_array(id, state, in_doubt::int)), '[]')::text FROM page",
 );
@@ -286,8 +288,8 @@ pub struct Passed {
     pub handed_over: u64,
 }
 
-/// A row of [`OPEN`]: message, gateway, priority, organisation, alert.
-type OpenRow = (Uuid, String, String, Uuid, Option<Uuid>);
+/// A row of [`OPEN`]: message, gateway that refused, priority, organisation, alert, the one gateway that may take it.
+type OpenRow = (Uuid, String, String, Uuid, Option<Uuid>, Option<String>);
 
 impl Store {
     /// Hands what is left of refused messages to the other ones of `gateways`, which are all that are configured; fails that for
@@ -300,9 +302,12 @@ impl Store {
             on_db!(read self.db, pool, d => sqlx::query_as(OPEN.of(d)).fetch_all(pool).await?);
         let mut passed = Passed::default();
         for of_message in rows.chunk_by(|a, b| a.0 == b.0) {
-            let (message, refused_by, priority, ..) = &of_message[0];
+            let (message, refused_by, priority, .., only) = &of_message[0];
             let priority = priority.parse().unwrap_or(Priority::Normal);
-            let serves = |g: &&Serving| g.priorities.is_empty() || g.priorities.contains(&priority);
+            let serves = |g: &&Serving| match only {
+                Some(only) => g.gateway == *only,
+                None => g.priorities.is_empty() || g.priorities.contains(&priority),
+            };
             let refused = |g: &&Serving| of_message.iter().any(|(_, gateway, ..)| *gateway == g.gateway);
             if !gateways.iter().any(|g| serves(&g) && refused(&g)) {
                 // Not one of ours, by this configuration: nothing is known of who else there is.
@@ -354,7 +359,7 @@ impl Store {
 
     /// Fails a page, with an audit entry of its own: the entries add up.
     async fn fail_page(&self, row: &OpenRow, countries: &[&str], now: Timestamp) -> Result<u64> {
-        let (message, _, _, organisation, alert) = row;
+        let (message, _, _, organisation, alert, _) = row;
         let mut tx = self.db.begin().await?;
         let page: String = on_tx!(&mut tx, conn, d => sqlx::query_scalar(LEFT.of(d))
             .bind(message).bind(json!(countries).to_string()).bind(i64::try_from(PAGE).unwrap_or(i64::MAX))

@@ -125,7 +125,7 @@ const ASK: Sql = Sql::each(
 /// The policy's condition stands in `may_ring`; automatic answers pass the opt-out, which they are about.
 const ASKED: Sql = Sql::new(
     "SELECT x.delivery_id, x.lease_token, x.lost_at, x.unanswered, x.missed_at, x.resent, d.message_id, d.participant_id,
-         p.phone, m.priority, m.created_at, d.lease_until,
+         d.recipient, COALESCE(d.phone, p.phone) AS phone, m.priority, m.created_at, d.lease_until,
          m.expires_at > $3 AND m.open
              AND (d.lane = 0 OR NOT EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient)) AS may_ring
      FROM doubts x JOIN deliveries d ON d.id = x.delivery_id AND d.lease_token = x.lease_token
@@ -175,7 +175,8 @@ struct AskedRow {
     missed_at: Option<i64>,
     resent: i64,
     message_id: Uuid,
-    participant_id: Uuid,
+    participant_id: Option<Uuid>,
+    recipient: Vec<u8>,
     phone: Option<Vec<u8>>,
     priority: String,
     created_at: i64,
@@ -217,7 +218,8 @@ impl Store {
     }
 
     fn doubt(&self, row: AskedRow, asker: i64) -> Doubt {
-        let phone = row.phone.and_then(|p| self.keys.open_phone(&p, row.participant_id.as_bytes()).ok());
+        let sealed_for = row.participant_id.as_ref().map_or(row.recipient.as_slice(), |id| id.as_bytes());
+        let phone = row.phone.and_then(|p| self.keys.open_phone(&p, sealed_for).ok());
         let count = |n| u32::try_from(n).unwrap_or(u32::MAX);
         Doubt {
             id: DeliveryId(row.delivery_id),

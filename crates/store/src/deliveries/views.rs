@@ -20,9 +20,9 @@ pub struct DeliveryView {
     pub id: DeliveryId,
     /// The message.
     pub message: MessageId,
-    /// To whom.
-    pub participant: ParticipantId,
-    /// The number (shown masked); none where the participant was erased.
+    /// To whom; none if it goes to a number that was told as such.
+    pub participant: Option<ParticipantId>,
+    /// The number (shown masked); none if it was erased.
     pub phone: Option<PhoneNumber>,
     /// Where it stands.
     pub state: DeliveryState,
@@ -52,7 +52,7 @@ const BOUNDS: Sql = Sql::new(
 /// The plus sign keeps SQLite from sorting the whole alert for each page.
 const LIST: Sql = sql!(
     "SELECT d.id, d.message_id, d.participant_id, d.state, d.attempt, d.in_doubt, d.reason, d.channel, d.sent_at, d.changed_at,
-         (SELECT p.phone FROM participants p WHERE p.id = d.participant_id) AS phone,
+         d.recipient, COALESCE(d.phone, (SELECT p.phone FROM participants p WHERE p.id = d.participant_id)) AS phone,
          (SELECT CASE WHEN x.settled_by = 'policy_resend' AND x.lease_token = d.lease_token AND d.state = 'unknown'
               THEN 'policy_hold' ELSE x.settled_by END
           FROM doubts x WHERE x.delivery_id = d.id ORDER BY x.lost_at DESC LIMIT 1) AS settled_by
@@ -65,7 +65,8 @@ const LIST: Sql = sql!(
 struct DeliveryRow {
     id: i64,
     message_id: Uuid,
-    participant_id: Uuid,
+    participant_id: Option<Uuid>,
+    recipient: Vec<u8>,
     state: String,
     attempt: i64,
     in_doubt: bool,
@@ -182,11 +183,12 @@ impl Store {
     }
 
     fn delivery_view(&self, row: DeliveryRow) -> Result<DeliveryView> {
-        let phone = row.phone.map(|p| self.keys.open_phone(&p, row.participant_id.as_bytes())).transpose()?;
+        let sealed_for = row.participant_id.as_ref().map_or(row.recipient.as_slice(), |id| id.as_bytes());
+        let phone = row.phone.map(|p| self.keys.open_phone(&p, sealed_for)).transpose()?;
         Ok(DeliveryView {
             id: DeliveryId(row.id),
             message: MessageId(row.message_id),
-            participant: ParticipantId(row.participant_id),
+            participant: row.participant_id.map(ParticipantId),
             phone,
             state: row
                 .state
@@ -217,8 +219,8 @@ mod tests {
     );
     const ALERT: Sql = Sql::new(
         "INSERT INTO alerts (id, organisation_id, incident_id, state, priority, area, audience, exercise, expires_at, created_at,
-                             created_by)
-         VALUES ($1, $2, $1, 'active', 'urgent', '{}', '{}', FALSE, 9000000000000, 0, $1)",
+                             created_by, text, geofence)
+         VALUES ($1, $2, $1, 'active', 'urgent', '{}', '{}', FALSE, 9000000000000, 0, $1, 't', '{}')",
     );
     const MESSAGE: Sql = Sql::new(
         "INSERT INTO messages (id, organisation_id, alert_id, kind, priority, lane, text, encoding, segments, recipients,

@@ -117,13 +117,13 @@ pub struct Due {
 }
 
 const DUE: Sql = Sql::new(
-    "SELECT m.priority, COALESCE(p.country, ''), COUNT(*) FROM messages m
+    "SELECT m.priority, COALESCE(d.country, p.country, ''), COUNT(*) FROM messages m
          JOIN deliveries d ON d.message_id = m.id AND d.state = 'queued' AND d.due_at <= $1
          LEFT JOIN participants p ON p.id = d.participant_id
      WHERE NOT m.settled AND m.expires_at > $1 GROUP BY 1, 2 ORDER BY 1, 2",
 );
 const WAITING: Sql = Sql::new(
-    "SELECT COALESCE(p.country, ''), COUNT(*) FROM deliveries d LEFT JOIN participants p ON p.id = d.participant_id
+    "SELECT COALESCE(d.country, p.country, ''), COUNT(*) FROM deliveries d LEFT JOIN participants p ON p.id = d.participant_id
      WHERE d.message_id = $1 AND d.state = 'queued' GROUP BY 1 ORDER BY 1",
 );
 /// Columns of the JSON: gateway, worker, state, since, reason, paused until, usable, channels up, channels held, rate, in flight,

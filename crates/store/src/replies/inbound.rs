@@ -79,7 +79,8 @@ const QUEUE_ANSWER: Sql = Sql::new(
 struct LastReceived {
     alert: AlertId,
     organisation: OrganisationId,
-    participant: ParticipantId,
+    /// None if the number was told as such.
+    participant: Option<ParticipantId>,
     state: AlertState,
 }
 
@@ -173,7 +174,8 @@ impl Store {
             sender.and_then(|s| s.registrations.first()).map(|(_, organisation, _)| *organisation)
         });
         let participant = last
-            .map(|l| l.participant.0)
+            .and_then(|l| l.participant)
+            .map(|participant| participant.0)
             .or_else(|| sender.and_then(|s| s.registrations.first()).map(|(id, ..)| *id));
         let from = reply.phone.as_ref().map_or(reply.from.as_str(), |phone| phone.expose());
         let keyword = reply.keyword.map(|keyword| match keyword {
@@ -196,7 +198,7 @@ impl Store {
 }
 
 async fn look_up(tx: &mut Tx, recipient: Recipient, now: Timestamp) -> Result<Sender> {
-    let last: Option<(Uuid, Uuid, Uuid, String)> = on_tx!(&mut *tx, conn, d =>
+    let last: Option<(Uuid, Uuid, Option<Uuid>, String)> = on_tx!(&mut *tx, conn, d =>
         sqlx::query_as(LAST_RECEIVED.of(d)).bind(recipient.0.as_slice())
             .bind(now.minus(BELONGS_WITHIN).as_millis()).fetch_optional(conn).await?);
     let registrations: Vec<(Uuid, Uuid, String)> = on_tx!(&mut *tx, conn, d =>
@@ -206,7 +208,7 @@ async fn look_up(tx: &mut Tx, recipient: Recipient, now: Timestamp) -> Result<Se
             Ok::<_, StoreError>(LastReceived {
                 alert: AlertId(alert),
                 organisation: OrganisationId(organisation),
-                participant: ParticipantId(participant),
+                participant: participant.map(ParticipantId),
                 state: state.parse().map_err(|_| StoreError::Corrupt { table: "alerts", column: "state" })?,
             })
         })
@@ -311,10 +313,9 @@ fn answer_to(
     texts: &dyn AutoReplyTexts,
     now: Timestamp,
 ) -> Option<Answer> {
-    let of_last = sender
-        .last
-        .as_ref()
-        .and_then(|last| sender.registrations.iter().find(|(id, ..)| *id == last.participant.0));
+    let of_last = sender.last.as_ref().and_then(|last| {
+        sender.registrations.iter().find(|(id, ..)| Some(ParticipantId(*id)) == last.participant)
+    });
     let (participant, organisation, language) = of_last.or(sender.registrations.first())?;
     Some(Answer {
         organisation: OrganisationId(*organisation),
@@ -363,6 +364,7 @@ async fn service_message(
         text,
         expires_at: now.plus(FOLLOW_UP_VALIDITY),
         created_by: None,
+        gateway: None,
         now,
     };
     messages::insert(tx, &message).await?;

@@ -14,7 +14,7 @@ use crate::request::query::List;
 use crate::resources::schemas;
 use crate::state::App;
 
-/// One message to one participant.
+/// One message to one phone.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Delivery {
     /// The id of the delivery.
@@ -23,10 +23,10 @@ pub struct Delivery {
     /// The message.
     #[schema(schema_with = schemas::id)]
     pub message_id: MessageId,
-    /// The participant.
-    #[schema(schema_with = schemas::id)]
-    pub participant_id: ParticipantId,
-    /// The phone number, masked. `null` if the participant was erased.
+    /// The participant. `null` if the phone number was given by itself.
+    #[schema(schema_with = schemas::id_or_null)]
+    pub participant_id: Option<ParticipantId>,
+    /// The phone number, masked. `null` if it was erased.
     pub phone: Option<String>,
     /// The state of the delivery.
     #[schema(schema_with = schemas::delivery_state)]

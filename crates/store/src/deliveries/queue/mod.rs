@@ -97,8 +97,8 @@ pub struct Claim {
 /// read the whole of an alert to learn that there is something. `ORDER BY` is for the opposite: where all was queued when it last
 /// looked, it would walk through the table from its beginning, past more and more that has left.
 pub(crate) const DUE: Sql = Sql::new(
-    "SELECT m.id, m.lane, m.priority FROM messages m
-     WHERE NOT m.settled AND m.open AND m.expires_at > $1
+    "SELECT m.id, m.lane, m.priority, m.gateway IS NOT NULL FROM messages m
+     WHERE NOT m.settled AND m.open AND m.expires_at > $1 AND (m.gateway IS NULL OR m.gateway = $2)
        AND NOT EXISTS (SELECT 1 FROM message_refusals r WHERE r.message_id = m.id AND r.gateway = $2)
        AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' AND d.due_at <= $1
                    ORDER BY d.due_at LIMIT 1 OFFSET 0)
@@ -107,33 +107,33 @@ pub(crate) const DUE: Sql = Sql::new(
 const NEXT_DUE: Sql = Sql::new(
     "SELECT MIN((SELECT MIN(d.due_at) FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued'))
      FROM messages m
-     WHERE NOT m.settled AND m.open AND m.expires_at > $1
+     WHERE NOT m.settled AND m.open AND m.expires_at > $1 AND (m.gateway IS NULL OR m.gateway = $2)
        AND NOT EXISTS (SELECT 1 FROM message_refusals r WHERE r.message_id = m.id AND r.gateway = $2)",
 );
 /// What a message has due, `$3` at most, as one JSON value: a row each would be most of the work of a claim. Columns: id,
-/// retries, claims, the participant, the sealed number, whether they opted out.
+/// retries, claims, for whom the number is sealed, the sealed number, whether they opted out.
 ///
-/// A participant who was erased, or whose number was changed since the match, has no number here: the number that was
-/// matched, and checked for an opt-out, is the number that rings. Automatic answers (lane 0) pass the opt-out: they are what
-/// confirms it.
+/// A number is the participant's, and sealed for them, or the delivery's own, and sealed for the recipient. A participant who was
+/// erased, or whose number was changed since the match, has no number here: the number that was matched, and checked for an
+/// opt-out, is the number that rings. Automatic answers (lane 0) pass the opt-out: they are what confirms it.
 ///
 /// Two texts, because PostgreSQL locks what it chooses before it looks up the participants, and has other words for blobs and truth
 /// values in JSON.
 pub(crate) const CANDIDATES: Sql = Sql::each(
-    "SELECT json_group_array(json_array(d.id, d.retries, d.attempt, lower(hex(d.participant_id)), lower(hex(p.phone)),
-         d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient)))
-     FROM (SELECT id, retries, attempt, participant_id, recipient, lane FROM deliveries
+    "SELECT json_group_array(json_array(d.id, d.retries, d.attempt, lower(hex(COALESCE(d.participant_id, d.recipient))),
+         lower(hex(COALESCE(d.phone, p.phone))), d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient)))
+     FROM (SELECT id, retries, attempt, participant_id, recipient, phone, lane FROM deliveries
            WHERE message_id = $1 AND state = 'queued' AND due_at <= $2
                AND (handed_by IS NULL OR handed_by <> $4 OR due_at <= $5)
            ORDER BY due_at, id LIMIT $3) d
          LEFT JOIN participants p ON p.id = d.participant_id AND p.recipient = d.recipient",
     "WITH d AS (
-         SELECT id, retries, attempt, participant_id, recipient, lane FROM deliveries
+         SELECT id, retries, attempt, participant_id, recipient, phone, lane FROM deliveries
          WHERE message_id = $1 AND state = 'queued' AND due_at <= $2
              AND (handed_by IS NULL OR handed_by <> $4 OR due_at <= $5)
          ORDER BY due_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)
-     SELECT COALESCE(json_agg(json_build_array(d.id, d.retries, d.attempt, d.participant_id,
-         COALESCE(encode(p.phone, 'hex'), ''),
+     SELECT COALESCE(json_agg(json_build_array(d.id, d.retries, d.attempt,
+         COALESCE(d.participant_id::text, encode(d.recipient, 'hex')), COALESCE(encode(COALESCE(d.phone, p.phone), 'hex'), ''),
          (d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient))::int)), '[]')::text
      FROM d LEFT JOIN participants p ON p.id = d.participant_id AND p.recipient = d.recipient",
 );
@@ -151,8 +151,8 @@ pub(crate) const LEASE: Sql = Sql::each(
      WHERE (SELECT pg_advisory_xact_lock($2)) IS NOT NULL
          AND state || '' = 'queued' AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",
 );
-/// A row of [`DUE`]: message, lane, priority.
-type DueMessage = (Uuid, i64, String);
+/// A row of [`DUE`]: message, lane, priority, whether no other gateway may take it.
+type DueMessage = (Uuid, i64, String, bool);
 
 /// Whose deliveries a claim takes.
 enum Whose<'a> {
@@ -198,7 +198,7 @@ impl Store {
         turns: &mut Turns,
     ) -> Result<Claim, ClaimError> {
         let mut looked_at = scan.clone();
-        if (part.takes_by_itself() || self.anything_handed_over().await?)
+        if (part.takes_by_itself() || self.anything_for(&request.channel.gateway).await?)
             && self.may_be_due(request).await?
             && let Some(claim) =
                 self.lease_due(request, &mut Whose::Part(part, &mut looked_at), turns).await?
@@ -258,7 +258,7 @@ impl Store {
     }
 
     fn claimed(&self, lease_token: i64, leased: &Leased) -> Claimed {
-        let phone = self.keys.open_phone(&leased.sealed, leased.participant.as_bytes()).ok();
+        let phone = self.keys.open_phone(&leased.sealed, leased.sealed_for.as_bytes()).ok();
         if phone.is_none() {
             tracing::error!(delivery = leased.id, "the sealed phone number does not open");
         }
@@ -279,8 +279,9 @@ struct Leased {
     message: Uuid,
     retries: i64,
     claims: i64,
-    participant: Uuid,
     sealed: Vec<u8>,
+    /// The participant or the recipient.
+    sealed_for: Uuid,
 }
 
 /// What a claim takes out of the queue.
@@ -320,7 +321,7 @@ const fn corrupt(column: &'static str) -> StoreError {
 impl Candidates {
     fn of(message: Uuid, rows: Vec<Candidate<'_>>) -> Result<Self> {
         let mut of = Self { leased: Vec::with_capacity(rows.len()), suppressed: Vec::new() };
-        for Candidate(id, retries, claims, participant, sealed, opted_out) in rows {
+        for Candidate(id, retries, claims, sealed_for, sealed, opted_out) in rows {
             if opted_out != 0 || sealed.is_empty() {
                 of.suppressed.push(id);
                 continue;
@@ -330,8 +331,8 @@ impl Candidates {
                 message,
                 retries,
                 claims,
-                participant: Uuid::parse_str(participant).map_err(|_| corrupt("participant_id"))?,
-                sealed: hex::decode(sealed).ok_or_else(|| corrupt("participant_id"))?,
+                sealed: hex::decode(sealed).ok_or_else(|| corrupt("phone"))?,
+                sealed_for: Uuid::parse_str(sealed_for).map_err(|_| corrupt("recipient"))?,
             });
         }
         // An aggregate has no order.

@@ -173,7 +173,8 @@ impl Scan {
     /// goes on where it ended meanwhile: of an alert that is still being written, there is more by now.
     pub(super) fn begin(&mut self, due: &[DueMessage], now: Timestamp) {
         let places = std::mem::take(&mut self.0);
-        for (message, ..) in due {
+        // What is for this gateway alone is not looked for here.
+        for (message, ..) in due.iter().filter(|(.., pinned)| !pinned) {
             let known = places.get(message);
             let going_on = known.filter(|place| !place.ended || now.since(place.began) < REVISIT);
             let spread = known.map_or(SPREAD, |place| place.spread);
@@ -197,37 +198,39 @@ pub(crate) const SHARE: Sql = Sql::each(
     "WITH w AS (
          SELECT * FROM (
              SELECT * FROM (
-                 SELECT id, due_at, retries, attempt, participant_id, recipient, lane, handed_by, in_doubt FROM deliveries
+                 SELECT id, due_at, retries, attempt, participant_id, recipient, phone, country, lane, handed_by, in_doubt FROM deliveries
                  WHERE message_id = $1 AND state = 'queued' AND due_at = $4 AND id > $5
                  ORDER BY id LIMIT $6)
              UNION ALL SELECT * FROM (
-                 SELECT id, due_at, retries, attempt, participant_id, recipient, lane, handed_by, in_doubt FROM deliveries
+                 SELECT id, due_at, retries, attempt, participant_id, recipient, phone, country, lane, handed_by, in_doubt FROM deliveries
                  WHERE message_id = $1 AND state = 'queued' AND due_at > $4 AND due_at <= $2
                  ORDER BY due_at, id LIMIT $6))
          ORDER BY due_at, id LIMIT $6),
      f AS (
-         SELECT w.*, p.phone FROM w LEFT JOIN participants p ON p.id = w.participant_id AND p.recipient = w.recipient
-             LEFT JOIN json_each($10) j ON j.key = p.country
+         SELECT w.*, COALESCE(w.phone, p.phone) AS sealed
+         FROM w LEFT JOIN participants p ON p.id = w.participant_id AND p.recipient = w.recipient
+             LEFT JOIN json_each($10) j ON j.key = COALESCE(w.country, p.country)
          WHERE (w.handed_by IS NULL OR w.handed_by <> $7 OR w.due_at <= $8)
              AND (COALESCE(j.value ->> 4, $14) = 1 OR NOT w.in_doubt)
              AND ((w.id % 10000 * 6181 % 10000 >= COALESCE(j.value ->> 0, $11) AND w.id % 10000 * 6181 % 10000 < COALESCE(j.value ->> 1, $12))
                  OR (COALESCE(j.value ->> 2, $13) = 1 AND w.due_at <= $9))
          ORDER BY w.due_at, w.id LIMIT $3)
      SELECT json_array(
-         (SELECT json_group_array(json_array(f.id, f.retries, f.attempt, lower(hex(f.participant_id)), lower(hex(f.phone)),
-             f.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = f.recipient))) FROM f),
+         (SELECT json_group_array(json_array(f.id, f.retries, f.attempt, lower(hex(COALESCE(f.participant_id, f.recipient))),
+             lower(hex(f.sealed)), f.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = f.recipient))) FROM f),
          (SELECT COUNT(*) FROM w),
          (SELECT due_at FROM w ORDER BY due_at DESC, id DESC LIMIT 1), (SELECT id FROM w ORDER BY due_at DESC, id DESC LIMIT 1),
          (SELECT COUNT(*) FROM f),
          (SELECT due_at FROM f ORDER BY due_at DESC, id DESC LIMIT 1), (SELECT id FROM f ORDER BY due_at DESC, id DESC LIMIT 1))",
     "WITH w AS MATERIALIZED (
-         SELECT id, due_at, participant_id, recipient, handed_by, in_doubt FROM deliveries
+         SELECT id, due_at, participant_id, recipient, country, handed_by, in_doubt FROM deliveries
          WHERE message_id = $1 AND state = 'queued' AND due_at <= $2 AND (due_at, id) > ($4, $5)
          ORDER BY due_at, id LIMIT $6),
      f AS MATERIALIZED (
          SELECT c.id, c.due_at FROM (
              SELECT *, id % 10000 * 6181 % 10000 AS slot, CASE WHEN $10 <> '{}' THEN (
-                 SELECT $10::json -> p.country FROM participants p WHERE p.id = w.participant_id AND p.recipient = w.recipient
+                 $10::json -> COALESCE(w.country, (
+                     SELECT p.country FROM participants p WHERE p.id = w.participant_id AND p.recipient = w.recipient))
              ) END AS role FROM w OFFSET 0) c
          WHERE (c.handed_by IS NULL OR c.handed_by <> $7 OR c.due_at <= $8)
              AND (COALESCE((c.role ->> 4)::bigint, $14) = 1 OR NOT c.in_doubt)
@@ -235,11 +238,11 @@ pub(crate) const SHARE: Sql = Sql::each(
                  OR (COALESCE((c.role ->> 2)::bigint, $13) = 1 AND c.due_at <= $9))
          ORDER BY c.due_at, c.id LIMIT $3),
      d AS (
-         SELECT id, retries, attempt, participant_id, recipient, lane FROM deliveries
+         SELECT id, retries, attempt, participant_id, recipient, phone, lane FROM deliveries
          WHERE id = ANY (ARRAY(SELECT id FROM f)) AND state || '' = 'queued' FOR UPDATE SKIP LOCKED)
      SELECT json_build_array(
-         (SELECT COALESCE(json_agg(json_build_array(d.id, d.retries, d.attempt, d.participant_id,
-             COALESCE(encode(p.phone, 'hex'), ''),
+         (SELECT COALESCE(json_agg(json_build_array(d.id, d.retries, d.attempt,
+             COALESCE(d.participant_id::text, encode(d.recipient, 'hex')), COALESCE(encode(COALESCE(d.phone, p.phone), 'hex'), ''),
              (d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient))::int)), '[]')
           FROM d LEFT JOIN participants p ON p.id = d.participant_id AND p.recipient = d.recipient),
          (SELECT COUNT(*) FROM w),
@@ -251,28 +254,31 @@ pub(crate) const SHARE: Sql = Sql::each(
 /// What other gateways could not take, by an index of its own: few rows at most times. Two texts for the reasons of
 /// `CANDIDATES`.
 pub(crate) const HANDED: Sql = Sql::each(
-    "SELECT json_group_array(json_array(d.id, d.retries, d.attempt, lower(hex(d.participant_id)), lower(hex(d.phone)),
-         d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient)))
-     FROM (SELECT q.id, q.retries, q.attempt, q.participant_id, q.recipient, q.lane, p.phone
+    "SELECT json_group_array(json_array(d.id, d.retries, d.attempt, lower(hex(COALESCE(d.participant_id, d.recipient))),
+         lower(hex(d.sealed)), d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient)))
+     FROM (SELECT q.id, q.retries, q.attempt, q.participant_id, q.recipient, q.lane, COALESCE(q.phone, p.phone) AS sealed
            FROM deliveries q LEFT JOIN participants p ON p.id = q.participant_id AND p.recipient = q.recipient
-               LEFT JOIN json_each($5) j ON j.key = p.country
+               LEFT JOIN json_each($5) j ON j.key = COALESCE(q.country, p.country)
            WHERE q.message_id = $1 AND q.state = 'queued' AND q.handed_by IS NOT NULL AND q.due_at <= $2 AND q.handed_by <> $4
                AND COALESCE(j.value ->> 3, $6) = 1 AND (COALESCE(j.value ->> 4, $7) = 1 OR NOT q.in_doubt)
            ORDER BY q.due_at, q.id LIMIT $3) d",
     "WITH d AS (
-         SELECT q.id, q.retries, q.attempt, q.participant_id, q.recipient, q.lane, p.phone
+         SELECT q.id, q.retries, q.attempt, q.participant_id, q.recipient, q.lane, COALESCE(q.phone, p.phone) AS sealed
          FROM deliveries q LEFT JOIN participants p ON p.id = q.participant_id AND p.recipient = q.recipient
-             LEFT JOIN json_each($5::json) AS j(key, value) ON j.key = p.country
+             LEFT JOIN json_each($5::json) AS j(key, value) ON j.key = COALESCE(q.country, p.country)
          WHERE q.message_id = $1 AND q.state = 'queued' AND q.handed_by IS NOT NULL AND q.due_at <= $2 AND q.handed_by <> $4
              AND COALESCE((j.value ->> 3)::bigint, $6) = 1 AND (COALESCE((j.value ->> 4)::bigint, $7) = 1 OR NOT q.in_doubt)
          ORDER BY q.due_at, q.id LIMIT $3 FOR UPDATE OF q SKIP LOCKED)
-     SELECT COALESCE(json_agg(json_build_array(d.id, d.retries, d.attempt, d.participant_id,
-         COALESCE(encode(d.phone, 'hex'), ''),
+     SELECT COALESCE(json_agg(json_build_array(d.id, d.retries, d.attempt,
+         COALESCE(d.participant_id::text, encode(d.recipient, 'hex')), COALESCE(encode(d.sealed, 'hex'), ''),
          (d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient))::int)), '[]')::text
      FROM d",
 );
-const ANY_HANDED: Sql =
-    Sql::new("SELECT 1 FROM deliveries WHERE state = 'queued' AND handed_by IS NOT NULL LIMIT 1");
+/// What some gateway handed over, and what no other gateway than `$1` may take. Few messages are open.
+const ANY_FOR: Sql = Sql::new(
+    "SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 'queued' AND handed_by IS NOT NULL)
+         OR EXISTS (SELECT 1 FROM messages WHERE NOT settled AND gateway = $1)",
+);
 const NEXT_AFTER: Sql = Sql::new(
     "SELECT MIN((SELECT MIN(d.due_at) FROM deliveries d WHERE d.message_id = m.id AND d.state = 'queued' AND d.due_at > $1))
      FROM messages m WHERE NOT m.settled AND m.expires_at > $1",
@@ -291,11 +297,10 @@ struct Found<'a>(
 );
 
 impl Store {
-    /// Whether some gateway handed over a delivery that waits.
-    pub(super) async fn anything_handed_over(&self) -> Result<bool> {
-        let any: Option<i32> = on_db!(read self.db, pool, d =>
-            sqlx::query_scalar(ANY_HANDED.of(d)).fetch_optional(pool).await?);
-        Ok(any.is_some())
+    /// Whether there may be something for a gateway that takes nothing by itself.
+    pub(super) async fn anything_for(&self, gateway: &str) -> Result<bool> {
+        Ok(on_db!(read self.db, pool, d =>
+            sqlx::query_scalar(ANY_FOR.of(d)).bind(gateway).fetch_one(pool).await?))
     }
 
     /// When the next delivery that is not due yet will be. What is due and was not taken is not ours.

@@ -14,18 +14,26 @@ use crate::engine::db::Tx;
 #[derive(Clone, Debug, Default)]
 pub struct Turns(BTreeMap<i64, Uuid>);
 
-/// The messages of a lane that have something due, with their priorities, in the order of their turns.
+/// A message that has something due.
+struct InLane {
+    id: Uuid,
+    priority: String,
+    /// No other gateway may take it.
+    pinned: bool,
+}
+
+/// The messages of a lane that have something due, in the order of their turns.
 pub(super) struct Lane {
     number: i64,
-    messages: VecDeque<(Uuid, String)>,
+    messages: VecDeque<InLane>,
 }
 
 impl Turns {
     /// Groups messages, sorted by lane and id, into lanes. Each begins behind the message that had its turn last.
     pub(super) fn lanes(&self, due: Vec<DueMessage>) -> Vec<Lane> {
         let mut lanes: Vec<Lane> = Vec::new();
-        for (message, number, priority) in due {
-            let message = (message, priority);
+        for (id, number, priority, pinned) in due {
+            let message = InLane { id, priority, pinned };
             match lanes.last_mut() {
                 Some(lane) if lane.number == number => lane.messages.push_back(message),
                 _ => lanes.push(Lane { number, messages: VecDeque::from([message]) }),
@@ -33,7 +41,7 @@ impl Turns {
         }
         for Lane { number, messages } in &mut lanes {
             let had = self.0.get(number);
-            let next = messages.iter().position(|(message, _)| Some(message) > had).unwrap_or(0);
+            let next = messages.iter().position(|message| Some(&message.id) > had).unwrap_or(0);
             messages.rotate_left(next);
         }
         lanes
@@ -61,20 +69,21 @@ pub(super) async fn claim_lane(
         // Those for whom this round has nothing are the first of the next.
         let mut next = if share == 0 { round.split_off(more_for) } else { VecDeque::new() };
         for (nth, message) in round.into_iter().enumerate() {
-            let (id, priority) = &message;
+            let InLane { id, priority, pinned } = &message;
             let mut share = share;
             if nth < more_for {
                 share += 1;
                 turns.0.insert(number, *id);
             }
             let (rows, more) = match whose {
-                Whose::All => {
+                // Whatever a gateway's part is, what nobody else may take is its own.
+                Whose::Part(part, scan) if !pinned => {
+                    share::candidates(tx, request, part, scan, (*id, priority), share).await?
+                }
+                _ => {
                     let rows = all_candidates(tx, request, *id, share).await?;
                     let more = rows.leased.len() + rows.suppressed.len() == share;
                     (rows, more)
-                }
-                Whose::Part(part, scan) => {
-                    share::candidates(tx, request, part, scan, (*id, priority), share).await?
                 }
             };
             let Candidates { leased, suppressed } = rows;
@@ -100,9 +109,9 @@ mod tests {
     use super::*;
 
     fn order(turns: &Turns, messages: &[u128]) -> Vec<u128> {
-        let due = messages.iter().map(|id| (Uuid::from_u128(*id), 2, String::new())).collect();
+        let due = messages.iter().map(|id| (Uuid::from_u128(*id), 2, String::new(), false)).collect();
         let lanes = turns.lanes(due);
-        lanes.into_iter().flat_map(|lane| lane.messages).map(|(message, _)| message.as_u128()).collect()
+        lanes.into_iter().flat_map(|lane| lane.messages).map(|message| message.id.as_u128()).collect()
     }
 
     #[test]

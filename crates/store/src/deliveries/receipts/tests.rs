@@ -20,8 +20,8 @@ const INCIDENT: &str =
          created_by)
      VALUES ($1, $2, 'c', 'd', 52, 5, 0, $1)";
 const ALERT: &str = "INSERT INTO alerts (id, organisation_id, incident_id, state, priority, area, audience, exercise, expires_at,
-         created_at, created_by)
-     VALUES ($1, $2, $1, 'active', 'urgent', '{}', '{}', FALSE, 9000000000000, 0, $1)";
+         created_at, created_by, text, geofence)
+     VALUES ($1, $2, $1, 'active', 'urgent', '{}', '{}', FALSE, 9000000000000, 0, $1, 't', '{}')";
 const MESSAGE: &str =
     "INSERT INTO messages (id, organisation_id, alert_id, kind, priority, lane, text, encoding, segments,
          recipients, expires_at, created_at)

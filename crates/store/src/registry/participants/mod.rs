@@ -7,7 +7,7 @@ pub(crate) mod write;
 
 use std::collections::HashMap;
 
-use klaroen_domain::delivery::DeliveryEvent;
+use klaroen_domain::delivery::{DeliveryEvent, DeliveryState};
 use klaroen_domain::hours::WeeklyHours;
 use klaroen_domain::id::{OrganisationId, ParticipantId};
 use klaroen_domain::participant::{Language, ParticipantKind};
@@ -36,10 +36,13 @@ const ERASE: Sql =
     Sql::new("DELETE FROM participants WHERE organisation_id = $1 AND id = $2 RETURNING recipient");
 const SAME_NUMBER: Sql =
     Sql::new("SELECT id FROM participants WHERE organisation_id = $1 AND recipient = $2 ORDER BY id LIMIT 1");
-/// In the order of the ids, as everybody locks deliveries.
-const QUEUED: Sql = sql!(
-    "SELECT id, state, in_doubt FROM deliveries WHERE organisation_id = $1 AND recipient = $2 AND state = 'queued'
-     ORDER BY id {lock}"
+/// What has not left, and what has a number of its own. In the order of the ids, as everybody locks deliveries.
+const OF_RECIPIENT: Sql = sql!(
+    "SELECT id, state, in_doubt FROM deliveries
+     WHERE organisation_id = $1 AND recipient = $2 AND (state = 'queued' OR phone IS NOT NULL) ORDER BY id {lock}"
+);
+const FORGET_NUMBER: Sql = Sql::new(
+    "UPDATE deliveries SET phone = NULL WHERE organisation_id = $1 AND recipient = $2 AND phone IS NOT NULL",
 );
 const HAND_OVER: Sql = Sql::new(
     "UPDATE deliveries SET participant_id = $3
@@ -181,9 +184,12 @@ impl Store {
                 .bind(organisation.0).bind(&recipient).bind(other).bind(id.0).execute(conn).await?.rows_affected());
             0
         } else {
-            let queued: Vec<StandingRow> = on_tx!(&mut tx, conn, d => sqlx::query_as(QUEUED.of(d))
+            let mut rows: Vec<StandingRow> = on_tx!(&mut tx, conn, d => sqlx::query_as(OF_RECIPIENT.of(d))
                 .bind(organisation.0).bind(&recipient).fetch_all(conn).await?);
-            lifecycle::apply_to_all(&mut tx, &queued, DeliveryEvent::Erased, "erased", now).await?
+            on_tx!(&mut tx, conn, d => sqlx::query(FORGET_NUMBER.of(d))
+                .bind(organisation.0).bind(&recipient).execute(conn).await?.rows_affected());
+            rows.retain(|(_, state, _)| state == DeliveryState::Queued.as_str());
+            lifecycle::apply_to_all(&mut tx, &rows, DeliveryEvent::Erased, "erased", now).await?
         };
         let detail = json!({ "suppressed": suppressed });
         audit::append(&mut tx, organisation, actor, "participant.erased", &id.to_string(), detail, now)
