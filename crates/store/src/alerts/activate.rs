@@ -11,6 +11,7 @@ use crate::alerts::create::{AlertDraft, ChangeRefused, FirstPage, Intake, Taken}
 use crate::alerts::fanout::{self, Target};
 use crate::deliveries::messages::{self, NewMessage};
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
+use crate::engine::from_row::from_row;
 use crate::engine::sql::sql;
 use crate::tenancy::idempotency::Once;
 use crate::{Result, Store, StoreError};
@@ -23,7 +24,6 @@ const STORED: Sql = Sql::new(
 const LOCK: Sql = sql!("SELECT state FROM alerts WHERE organisation_id = $1 AND id = $2 {lock}");
 const SET_STATE: Sql = Sql::new("UPDATE alerts SET state = $2 WHERE id = $1");
 
-#[derive(sqlx::FromRow)]
 struct StoredRow {
     incident_id: Uuid,
     priority: String,
@@ -34,6 +34,8 @@ struct StoredRow {
     exercise: bool,
     expires_at: i64,
 }
+
+from_row!(StoredRow: incident_id, priority, area, geofence, text, audience, exercise, expires_at);
 
 /// An alert as it is written down.
 struct Stored {

@@ -185,7 +185,7 @@ struct AskedRow {
 }
 
 from_row!(AskedRow:
-    delivery_id, lease_token, lost_at, unanswered, missed_at, resent, message_id, participant_id, phone,
+    delivery_id, lease_token, lost_at, unanswered, missed_at, resent, message_id, participant_id, recipient, phone,
     priority, created_at, lease_until, may_ring
 );
 

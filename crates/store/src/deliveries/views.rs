@@ -79,7 +79,7 @@ struct DeliveryRow {
 }
 
 from_row!(DeliveryRow:
-    id, message_id, participant_id, state, attempt, in_doubt, reason, channel, sent_at, changed_at, phone,
+    id, message_id, participant_id, recipient, state, attempt, in_doubt, reason, channel, sent_at, changed_at, phone,
     settled_by
 );
 

@@ -1,7 +1,5 @@
 //! `klaroen simulate http`
 
-#![expect(clippy::doc_markdown, reason = "these comments are the text of --help, where backticks would show")]
-
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
