@@ -160,7 +160,8 @@ async fn a_look_up_that_knows_no_end_settles_the_doubt_all_the_same(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
     #[values(Contract::Twilio, Contract::Infobip)] contract: Contract,
 ) {
-    let faults = HttpFaults { never_settled: 1.0, ..HttpFaults::default() };
+    // No receipts, which would settle the doubt before the provider is asked.
+    let faults = HttpFaults { never_settled: 1.0, no_receipt: 1.0, ..HttpFaults::default() };
     let lost = Lost::open(engine, contract, Priority::LifeThreatening, faults).await;
     let view = lost.settled().await;
     let expected = [(Resolution::LookupFound, TAKEN), (Resolution::LookupNotFound, NOT_TAKEN)];

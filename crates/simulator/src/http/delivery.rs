@@ -34,11 +34,11 @@ fn final_stage(fate: &HttpFate) -> Stage {
 /// The receipts of a message, in their order.
 fn receipts(fate: &HttpFate, end: Stage) -> Vec<Stage> {
     let told = if fate.unknown_status { Stage::Unknown } else { end };
-    if fate.never_settled {
-        return vec![Stage::Sent];
-    }
     if fate.receipts.none {
         return Vec::new();
+    }
+    if fate.never_settled {
+        return vec![Stage::Sent];
     }
     let times = if fate.receipts.twice { 2 } else { 1 };
     let last = std::iter::repeat_n(told, times);
