@@ -183,7 +183,7 @@ pub enum SimulateCommand {
     /// GET /messages?reference=… gives {"messages": [{"id", "reference", "to", "status", "parts"}]}, GET /balance {"balance"}.
     /// Receipts are POST {"id", "reference", "to", "status", "error", "at"}, SMS from phones POST {"id", "from", "to", "text", "at"}.
     #[command(
-        after_help = "Examples:\n  klaroen simulate http --contract messagebird --listen 127.0.0.1:0 --secret test_key \\\n    \
+        after_help = "Examples:\n  klaroen simulate http --contract twilio --listen 127.0.0.1:0 --secret test_key \\\n    \
                             --inbound-url http://127.0.0.1:8080/v1/gateways/ID/TOKEN/mo\n  \
                             klaroen simulate http --contract cm --lost-response 0.01 --throttled 0.1 --retry-after 2 --for 60"
     )]
@@ -216,7 +216,7 @@ mod tests {
             "klaroen worker --config k.toml",
             "klaroen demo --once",
             "klaroen simulate smsc --listen 127.0.0.1:2775 --seed 3 --for 5",
-            "klaroen simulate http --contract messagebird --listen 127.0.0.1:0 --throttled 0.1 --for 5",
+            "klaroen simulate http --contract twilio --listen 127.0.0.1:0 --throttled 0.1 --for 5",
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
