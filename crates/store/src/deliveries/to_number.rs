@@ -227,7 +227,7 @@ mod tests {
         let f = Fixture::new(engine).await;
         let message = send(&f, 7, None).await;
         on_db!(write f.store.db, pool, d => sqlx::query(SWAP.of(d))
-            .bind(message.0).bind([1; 16].as_slice()).execute(pool).await.unwrap().rows_affected());
+            .bind(message.0).bind([1_u8; 16].as_slice()).execute(pool).await.unwrap().rows_affected());
         let claimed = all(&f).claim().await;
         assert_eq!(claimed.iter().map(|claimed| &claimed.phone).collect::<Vec<_>>(), [&None]);
     }

@@ -19,8 +19,8 @@ const INCIDENT: Sql = Sql::new(
 );
 const ALERT: Sql = Sql::new(
     "INSERT INTO alerts (id, organisation_id, incident_id, state, priority, area, audience, exercise, expires_at, created_at,
-         created_by)
-     VALUES ($1, $2, $3, 'ended', 'urgent', '{}', '{}', FALSE, 9000000000000, 0, $1)",
+         created_by, text, geofence)
+     VALUES ($1, $2, $3, 'ended', 'urgent', '{}', '{}', FALSE, 9000000000000, 0, $1, 't', '{}')",
 );
 /// Done with.
 const MESSAGE: Sql = Sql::new(

@@ -23,7 +23,8 @@ pub(crate) const PARKED: Sql = Sql::each(
          CROSS JOIN LATERAL (
              SELECT * FROM receipts WHERE gateway = $2 AND provider_id = j.value ->> 0 AND delivery_id IS NULL
                  AND received_at >= (j.value ->> 5)::bigint - 60000 OFFSET 0) r
-         JOIN deliveries d ON d.id = (j.value ->> 1)::bigint AND (r.recipient IS NULL OR d.recipient = r.recipient)
+         CROSS JOIN LATERAL (SELECT recipient FROM deliveries WHERE id = (j.value ->> 1)::bigint OFFSET 0) d
+     WHERE r.recipient IS NULL OR d.recipient = r.recipient
      ORDER BY r.id",
 );
 const UNPARK: Sql = Sql::each(
