@@ -101,7 +101,9 @@ impl Store {
     /// Takes an incident, with or without an alert, in one transaction.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Stopped`] if the program is being shut down.
     pub async fn take_incident(
         &self,
         intake: &Intake<'_>,
@@ -132,7 +134,10 @@ impl Store {
     /// Takes an alert about an incident that is there.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Stopped`] if the program is being shut down. The inner
+    /// [`ChangeRefused`] says why nothing was changed.
     pub async fn take_alert(
         &self,
         intake: &Intake<'_>,

@@ -118,7 +118,10 @@ impl Store {
     /// same moment is left to that one.
     ///
     /// # Errors
-    /// What the database says; what was written stays, and the next call goes on.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Stopped`] if the program is being shut down. Rows that were written
+    /// stay, and the next call goes on.
     pub async fn continue_fanout(
         &self,
         alert: AlertId,
@@ -207,7 +210,8 @@ impl Store {
     /// Alerts whose deliveries were not all written although nobody wrote a page since `before`: a crash cut them off.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn open_fanouts(&self, before: Timestamp) -> Result<Vec<AlertId>> {
         let alerts: Vec<Uuid> = on_db!(read self.db, pool, d =>
             sqlx::query_scalar(ALERTS_WITH_OPEN.of(d)).bind(before.as_millis()).fetch_all(pool).await?);

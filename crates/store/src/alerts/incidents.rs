@@ -81,7 +81,9 @@ impl Store {
     /// One incident.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn incident(&self, organisation: OrganisationId, id: IncidentId) -> Result<Option<Incident>> {
         let row: Option<Row> = on_db!(read self.db, pool, d =>
             sqlx::query_as(GET.of(d)).bind(organisation.0).bind(id.0).fetch_optional(pool).await?);
@@ -91,7 +93,9 @@ impl Store {
     /// The incidents of an organisation, newest first.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, or [`StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn list_incidents(
         &self,
         organisation: OrganisationId,

@@ -78,7 +78,9 @@ impl Store {
     /// A text to those who were reached. What remains is [`Store::continue_change`]'s, as after every change.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read. The inner [`ChangeRefused`] says why nothing was changed.
     pub async fn update_alert(
         &self,
         intake: &Intake<'_>,
@@ -93,7 +95,9 @@ impl Store {
     /// Withdraws an alert: unsent starts are cancelled, those reached get the text.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read. The inner [`ChangeRefused`] says why nothing was changed.
     pub async fn retract_alert(
         &self,
         intake: &Intake<'_>,
@@ -108,7 +112,9 @@ impl Store {
     /// Ends an alert: unsent starts are cancelled, those reached get the text.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read. The inner [`ChangeRefused`] says why nothing was changed.
     pub async fn end_alert(
         &self,
         intake: &Intake<'_>,
@@ -166,7 +172,9 @@ impl Store {
     /// Stops what has not left.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read. The inner [`ChangeRefused`] says why nothing was changed.
     pub async fn cancel_alert(
         &self,
         intake: &Intake<'_>,
@@ -193,7 +201,9 @@ impl Store {
     /// what a crash cuts off is done by the sweeper.
     ///
     /// # Errors
-    /// What the database says; the change holds all the same.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read. The change holds all the same.
     pub async fn continue_change(
         &self,
         alert: AlertId,
@@ -215,7 +225,10 @@ impl Store {
     /// has one delivery for each number. `Taken::recipients` counts the new ones of what was written.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Stopped`] if the program is being shut down. The inner
+    /// [`ChangeRefused`] says why nothing was changed.
     pub async fn extend_alert(
         &self,
         intake: &Intake<'_>,

@@ -178,7 +178,9 @@ impl Store {
     /// One alert.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn alert(&self, organisation: OrganisationId, id: AlertId) -> Result<Option<AlertView>> {
         let row: Option<AlertRow> = on_db!(read self.db, pool, d => sqlx::query_as(ALERT.of(d))
             .bind(organisation.0).bind(id.0).fetch_optional(pool).await?);
@@ -188,7 +190,9 @@ impl Store {
     /// The alerts of an organisation, newest first.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, or [`StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn list_alerts(
         &self,
         organisation: OrganisationId,
@@ -205,7 +209,9 @@ impl Store {
     /// The alerts of one incident, oldest first.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn alerts_of_incident(
         &self,
         organisation: OrganisationId,

@@ -175,7 +175,8 @@ impl Store {
     /// then gives whoever asks it [`ASKED_WITHIN`]. For who holds a channel of it.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn note_can_be_asked(&self, gateway: &str, can_be_asked: bool) -> Result<()> {
         on_db!(write self.db, pool, d => sqlx::query(CAN_BE_ASKED.of(d))
             .bind(gateway).bind(can_be_asked).execute(pool).await?.rows_affected());
@@ -185,7 +186,9 @@ impl Store {
     /// How many doubts were settled since anybody asked this, by gateway and how: each is told once, to one process.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn count_settled_doubts(&self) -> Result<Vec<(String, Resolution)>> {
         let any: bool =
             on_db!(read self.db, pool, d => sqlx::query_scalar(ANY_UNCOUNTED.of(d)).fetch_one(pool).await?);

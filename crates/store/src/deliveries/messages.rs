@@ -174,7 +174,9 @@ impl Store {
     /// One message.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn outbound_message(&self, id: MessageId) -> Result<Option<OutboundMessage>> {
         let row: Option<MessageRow> = on_db!(read self.db, pool, d =>
             sqlx::query_as(GET.of(d)).bind(id.0).fetch_optional(pool).await?);

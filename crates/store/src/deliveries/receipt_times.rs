@@ -37,7 +37,8 @@ impl Store {
     /// What the newest receipts say of each gateway, whichever process they came to. Only final ones count.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn receipt_times(&self, now: Timestamp) -> Result<BTreeMap<String, ReceiptTimes>> {
         let rows: Vec<(String, String, i64)> = on_db!(read self.db, pool, d => sqlx::query_as(RECENT.of(d))
             .bind(now.minus(BACK).as_millis()).bind(NEWEST).fetch_all(pool).await?);

@@ -296,7 +296,9 @@ impl Store {
     /// which none is left. Some pages of each message at a time: call again.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn pass_on_refused_messages(&self, gateways: &[Serving], now: Timestamp) -> Result<Passed> {
         let rows: Vec<OpenRow> =
             on_db!(read self.db, pool, d => sqlx::query_as(OPEN.of(d)).fetch_all(pool).await?);

@@ -193,7 +193,8 @@ impl Store {
     /// Takes up to `limit` doubts that are to be asked about, until `until`: then they are anybody's again.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn take_doubts(
         &self,
         gateway: &str,
@@ -241,7 +242,8 @@ impl Store {
     /// Which of these ids of a provider's are those of other deliveries of ours, or of test messages.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn held_elsewhere(
         &self,
         gateway: &str,
@@ -261,7 +263,9 @@ impl Store {
     /// it is.
     ///
     /// # Errors
-    /// What the database says; nothing is written then.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read. Then nothing is written.
     pub async fn answer_doubts(&self, gateway: &str, answered: Vec<Answered>, now: Timestamp) -> Result<()> {
         if answered.is_empty() {
             return Ok(());

@@ -115,7 +115,8 @@ impl Store {
     /// Whether the organisation has this alert.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub(crate) async fn has_alert(&self, organisation: OrganisationId, alert: AlertId) -> Result<bool> {
         Ok(on_db!(read self.db, pool, d => sqlx::query_scalar(ALERT_EXISTS.of(d))
             .bind(organisation.0).bind(alert.0).fetch_one(pool).await?))
@@ -124,7 +125,10 @@ impl Store {
     /// The deliveries of an alert, oldest first; `None` where the organisation has no such alert.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, [`StoreError::Corrupt`] if a stored row cannot be read, or
+    /// [`StoreError::Unsealable`] if a sealed value does not open.
     pub async fn list_deliveries(
         &self,
         organisation: OrganisationId,

@@ -45,7 +45,8 @@ impl DatabaseClock {
     /// Asks the server for its time. With SQLite the server is this machine.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn new(store: Store) -> Result<Self> {
         let clock = Self { began: Instant::now(), base: AtomicI64::new(0), store };
         clock.measure().await?;

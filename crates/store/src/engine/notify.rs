@@ -32,7 +32,9 @@ impl Store {
     /// where nobody shares the database.
     ///
     /// # Errors
-    /// What the database says; the poll of the workers stands behind it.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement. The poll of the
+    /// workers stands behind it.
     pub async fn announce(&self) -> Result<()> {
         if let Db::Postgres { pool, heartbeat } = &self.db {
             sqlx::query(NOTIFY).execute(heartbeat.guarded(pool)).await?;

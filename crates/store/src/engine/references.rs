@@ -31,7 +31,8 @@ impl Store {
     /// starts, before it takes anything. Never goes back, also where several processes do it at once.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn begin_references(&self, now: Timestamp) -> Result<()> {
         let first = now.as_millis().saturating_mul(PER_MILLISECOND);
         let mut tx = self.db.begin().await?;

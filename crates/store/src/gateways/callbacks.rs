@@ -55,7 +55,10 @@ impl Store {
     /// Stores all that a callback tells and does what it asks for, in one transaction, once for each replay key.
     ///
     /// # Errors
-    /// What the database says; nothing is stored then, the replay key included, and it may not be acknowledged.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read. Then nothing is stored, the replay key included,
+    /// and the caller may not acknowledge the callback.
     pub async fn store_callback(
         &self,
         callback: &IncomingCallback<'_>,

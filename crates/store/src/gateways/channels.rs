@@ -56,7 +56,8 @@ impl Store {
     /// When the present lease of a connection ends; `None` where it is free. Takes no lock: for those who wait.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn channel_held_until(&self, name: &ChannelName, now: Timestamp) -> Result<Option<Timestamp>> {
         let ends: Option<i64> = on_db!(read self.db, pool, d => sqlx::query_scalar(ENDS.of(d))
             .bind(&name.gateway).bind(i64::from(name.channel)).bind(now.as_millis())
@@ -67,7 +68,9 @@ impl Store {
     /// Takes or renews the lease of a connection until `until`.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn lease_channel(
         &self,
         name: &ChannelName,
@@ -97,7 +100,8 @@ impl Store {
     /// Gives the lease back at shutdown, so that the next owner need not wait.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn release_channel(&self, name: &ChannelName, owner: Uuid) -> Result<()> {
         on_db!(write self.db, pool, d => sqlx::query(RELEASE.of(d))
             .bind(&name.gateway).bind(i64::from(name.channel)).bind(owner).execute(pool).await?.rows_affected());
@@ -108,7 +112,8 @@ impl Store {
     /// SQLite file. The next [`Store::lease_channel`] settles what a crash left in flight.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn release_all_channels(&self) -> Result<()> {
         on_db!(write self.db, pool, d => sqlx::query(RELEASE_ALL.of(d)).execute(pool).await?.rows_affected());
         Ok(())

@@ -202,7 +202,8 @@ impl Store {
     /// Writes what a worker says of one gateway, good until `until`.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn report_gateway(&self, report: &GatewayReport, until: Timestamp) -> Result<()> {
         self.report_gateways(std::slice::from_ref(report), until).await
     }
@@ -210,7 +211,8 @@ impl Store {
     /// Writes what a worker says of all its gateways, in one statement; good until `until`.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn report_gateways(&self, reports: &[GatewayReport], until: Timestamp) -> Result<()> {
         if reports.is_empty() {
             return Ok(());
@@ -241,7 +243,9 @@ impl Store {
     /// What workers that live say of the gateways that they serve, by gateway.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn gateway_reports(&self, now: Timestamp) -> Result<Vec<GatewayReport>> {
         let rows: Vec<ReportRow> = on_db!(read self.db, pool, d =>
             sqlx::query_as(REPORTS.of(d)).bind(now.as_millis()).fetch_all(pool).await?);
@@ -251,7 +255,9 @@ impl Store {
     /// What is due and waits for a gateway.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn due_for_gateways(&self, now: Timestamp) -> Result<Vec<Due>> {
         let rows: Vec<(String, String, i64)> = on_db!(read self.db, pool, d =>
             sqlx::query_as(DUE.of(d)).bind(now.as_millis()).fetch_all(pool).await?);
@@ -267,7 +273,8 @@ impl Store {
     /// that is known).
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn queued_by_country(&self, message: MessageId) -> Result<Vec<(String, u64)>> {
         let rows: Vec<(String, i64)> = on_db!(read self.db, pool, d =>
             sqlx::query_as(WAITING.of(d)).bind(message.0).fetch_all(pool).await?);
@@ -277,7 +284,8 @@ impl Store {
     /// Deletes the reports of a worker that ends, and those that are not good any more.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn forget_gateway_reports(&self, worker: Uuid, now: Timestamp) -> Result<()> {
         on_db!(write self.db, pool, d => sqlx::query(FORGET.of(d))
             .bind(worker).bind(now.as_millis()).execute(pool).await?.rows_affected());
@@ -289,7 +297,8 @@ impl Store {
     /// afterwards, so that workers hear of it at once.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn pause_gateway(
         &self,
         organisation: OrganisationId,
@@ -314,7 +323,8 @@ impl Store {
     /// Puts a gateway back into use; `false` where nobody had taken it out. Call [`Store::announce`] afterwards.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn resume_gateway(
         &self,
         organisation: OrganisationId,
@@ -336,7 +346,8 @@ impl Store {
     /// The gateways that somebody took out of use.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn gateway_pauses(&self) -> Result<Vec<GatewayPause>> {
         let rows: Vec<(String, i64, String, Uuid, Option<String>)> =
             on_db!(read self.db, pool, d => sqlx::query_as(PAUSES.of(d)).fetch_all(pool).await?);

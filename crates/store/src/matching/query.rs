@@ -150,7 +150,9 @@ impl Store {
     /// Who is inside and wants to know.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Stopped`] if the program is being shut down.
     pub async fn match_geofence(&self, query: &MatchQuery<'_>, rules: &MatchRules) -> Result<Matches> {
         let members = self.members(query).await?;
         let ranges = cells(query.geofence).await?;

@@ -106,7 +106,9 @@ impl Store {
     /// registered or heard of an alert; a STOP from any number is kept.
     ///
     /// # Errors
-    /// What the database says; it may not be acknowledged then.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read. Then the caller may not acknowledge the SMS.
     pub async fn store_reply(
         &self,
         reply: &IncomingReply,

@@ -218,7 +218,8 @@ impl Store {
     /// they may still leave.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn in_flight_to(&self, phone: &PhoneNumber) -> Result<u64> {
         let recipient = self.keys.recipient(phone);
         let count: i64 = on_db!(read self.db, pool, d => sqlx::query_scalar(IN_FLIGHT.of(d))
@@ -230,7 +231,8 @@ impl Store {
     /// acknowledged only then. Otherwise the provider is to send it again, and the check is made again.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn settles_for(&self, phone: &PhoneNumber) -> Result<bool> {
         let patience = Instant::now() + SETTLE;
         loop {
@@ -247,7 +249,10 @@ impl Store {
     /// The replies of an alert, oldest first; `None` where the organisation has no such alert.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, [`StoreError::Corrupt`] if a stored row cannot be read, or
+    /// [`StoreError::Unsealable`] if a sealed value does not open.
     pub async fn list_replies(
         &self,
         organisation: OrganisationId,
@@ -268,7 +273,9 @@ impl Store {
     /// Marks a reply; `None` where the organisation has no such reply.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Unsealable`] if a sealed value does not open.
     pub async fn mark_reply(
         &self,
         organisation: OrganisationId,

@@ -129,7 +129,9 @@ impl Store {
     /// The log, newest first.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, or [`StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn list_audit(
         &self,
         organisation: OrganisationId,
@@ -146,7 +148,8 @@ impl Store {
     /// end do not show: compare the newest hash with one that was written down elsewhere.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn verify_audit(&self, organisation: OrganisationId) -> Result<Option<i64>> {
         let mut last = 0;
         let mut previous = beginning(organisation);

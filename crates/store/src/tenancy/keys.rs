@@ -87,7 +87,8 @@ impl Store {
     /// Makes a key.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn create_key(
         &self,
         organisation: OrganisationId,
@@ -116,7 +117,9 @@ impl Store {
     /// Checks a token in constant time.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn authenticate(&self, token: &str, now: Timestamp) -> Result<Authentication> {
         let Some((id, secret)) = split(token) else {
             return Ok(Authentication::Unknown);
@@ -134,7 +137,9 @@ impl Store {
     /// The keys of an organisation, oldest first.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, or [`StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn list_keys(&self, organisation: OrganisationId, page: &PageRequest) -> Result<Page<ApiKey>> {
         let after = page.after_uuid()?.unwrap_or(Uuid::nil());
         let rows: Vec<Row> = on_db!(read self.db, pool, d => sqlx::query_as(LIST.of(d))
@@ -146,7 +151,8 @@ impl Store {
     /// Revokes a key; `false` where the organisation has no such key. One that was revoked before keeps its date.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn revoke_key(
         &self,
         organisation: OrganisationId,

@@ -240,7 +240,8 @@ impl Store {
     /// Messages whose deliveries do not add up to their recipients: must be 0, and is a metric.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn broken_sums(&self) -> Result<u64> {
         let broken: i64 =
             on_db!(read self.db, pool, d => sqlx::query_scalar(BROKEN_SUMS.of(d)).fetch_one(pool).await?);
@@ -250,7 +251,8 @@ impl Store {
     /// Deliveries that wait, by lane, and the age of the oldest that is due.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn queue_depth(&self, now: Timestamp) -> Result<QueueDepth> {
         let rows: Vec<(i64, i64, Option<i64>)> =
             on_db!(read self.db, pool, d => sqlx::query_as(DEPTH.of(d)).fetch_all(pool).await?);

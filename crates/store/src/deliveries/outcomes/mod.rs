@@ -130,7 +130,9 @@ impl Store {
     /// Writes a batch in one transaction and joins receipts that came early. `gateway` is the one that all were handed to.
     ///
     /// # Errors
-    /// What the database says; nothing of the batch is written then.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read. Then nothing of the batch is written.
     pub async fn finish(&self, gateway: &str, batch: &[Finished]) -> Result<FinishedCounts> {
         Ok(self.record(gateway, batch, &Arc::default()).await?.finished)
     }

@@ -23,7 +23,10 @@ impl Store {
     /// many that was. Only for whoever made the claim, once it has ended without an answer: nothing of it was handed over.
     ///
     /// # Errors
-    /// What the database says; it is to be tried again then, where it may work later.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read. The caller tries again then, if the same call may
+    /// work later.
     pub async fn give_back(&self, gateway: &str, lease_token: i64, now: Timestamp) -> Result<u64> {
         let mut tx = self.db.begin().await?;
         // The server may still be at its commit.

@@ -64,7 +64,9 @@ impl Store {
     /// Stores a batch and moves the deliveries, in one transaction. Of a long message every part must be delivered.
     ///
     /// # Errors
-    /// What the database says; nothing of the batch is stored then, and no receipt may be acknowledged.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read. Then nothing of the batch is stored, and the caller may acknowledge no receipt.
     pub async fn store_receipts(&self, gateway: &str, batch: &[IncomingReceipt]) -> Result<ReceiptCounts> {
         let mut tx = self.db.begin().await?;
         let mut deferred = DeferredEffects::default();

@@ -124,7 +124,8 @@ impl Store {
     /// Writes and commits something: the only proof that the database can be written.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn probe_write(&self, now: Timestamp) -> Result<()> {
         let value = now.as_millis().to_be_bytes().to_vec();
         on_db!(write self.db, pool, d => sqlx::query(PROBE.of(d)).bind(value).execute(pool).await?.rows_affected());

@@ -242,7 +242,9 @@ impl Store {
     /// know.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn request_gateway_test(
         &self,
         organisation: OrganisationId,
@@ -274,7 +276,8 @@ impl Store {
     /// Asks for the test of `day`, once over all processes.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn request_daily_test(&self, gateway: &str, day: &str, now: Timestamp) -> Result<DailyTest> {
         let mut tx = self.db.begin().await?;
         let id = GatewayTestId::generate();
@@ -293,7 +296,8 @@ impl Store {
     /// Takes a test that waits, for one connection; nobody else gets it. `until`: when it counts as lost.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn claim_gateway_test(
         &self,
         channel: &ChannelName,
@@ -314,7 +318,8 @@ impl Store {
     /// not leave.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn begin_gateway_test(
         &self,
         test: &ClaimedTest,
@@ -331,7 +336,8 @@ impl Store {
     /// Gives a test back that has not left: another connection may take it.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn release_gateway_test(&self, test: &ClaimedTest) -> Result<()> {
         on_db!(write self.db, pool, d => sqlx::query(RELEASE.of(d))
             .bind(test.number).bind(test.lease_token).execute(pool).await?.rows_affected());
@@ -341,7 +347,8 @@ impl Store {
     /// Writes down how handing a test over ended, in time or late; `false` where it is not this attempt's.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn finish_gateway_test(
         &self,
         number: i64,
@@ -361,7 +368,9 @@ impl Store {
     /// The tests of a gateway, newest first.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, or [`StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn list_gateway_tests(&self, gateway: &str, page: &PageRequest) -> Result<Page<GatewayTest>> {
         let before = page.after_number()?.unwrap_or(i64::MAX);
         let rows: Vec<Row> = on_db!(read self.db, pool, d => sqlx::query_as(NEWEST_FIRST.of(d))
@@ -373,7 +382,9 @@ impl Store {
     /// One test.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn gateway_test(&self, gateway: &str, id: GatewayTestId) -> Result<Option<GatewayTest>> {
         let row: Option<Row> = on_db!(read self.db, pool, d => sqlx::query_as(GET.of(d))
             .bind(gateway).bind(id.0).fetch_optional(pool).await?);
@@ -383,7 +394,9 @@ impl Store {
     /// Of each gateway the newest test that has come to an end.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn latest_gateway_tests(&self) -> Result<Vec<GatewayTest>> {
         let rows: Vec<Row> =
             on_db!(read self.db, pool, d => sqlx::query_as(LATEST.of(d)).fetch_all(pool).await?);

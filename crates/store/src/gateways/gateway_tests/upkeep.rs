@@ -167,7 +167,9 @@ impl Store {
     /// where nothing waits.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn tend_gateway_tests(&self, now: Timestamp) -> Result<()> {
         let open: bool =
             on_db!(read self.db, pool, d => sqlx::query_scalar(ANY_OPEN.of(d)).fetch_one(pool).await?);
@@ -197,7 +199,9 @@ impl Store {
     /// Tests of the last days that failed and that nobody was told of: each is given once, to one process.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn failed_gateway_tests(&self, now: Timestamp) -> Result<Vec<GatewayTest>> {
         let recent = now.minus(Duration::from_hours(48)).as_millis();
         let any: bool = on_db!(read self.db, pool, d =>

@@ -83,7 +83,9 @@ impl Store {
     /// it is. `dry_run` answers the same and writes nothing. The result has the order of the batch.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Unsealable`] if a sealed value does not open.
     pub async fn import_participants(
         &self,
         organisation: OrganisationId,
@@ -101,7 +103,9 @@ impl Store {
     /// the same call may be made again; at the end of the file comes [`Store::finish_import`].
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Unsealable`] if a sealed value does not open.
     pub async fn import_batch(
         &self,
         organisation: OrganisationId,
@@ -130,7 +134,10 @@ impl Store {
     /// there are more.
     ///
     /// # Errors
-    /// What the database says; the same call may be made again.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Unsealable`] if a sealed value does not open. The caller may make
+    /// the same call again.
     pub async fn finish_import(
         &self,
         organisation: OrganisationId,
@@ -220,7 +227,8 @@ impl Store {
     /// Writes the audit entry of a whole import.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn audit_import(
         &self,
         organisation: OrganisationId,

@@ -120,7 +120,10 @@ impl Store {
     /// Enrols a participant.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read. The inner [`Refused`] says why the registration
+    /// was not written.
     pub async fn create_participant(
         &self,
         organisation: OrganisationId,
@@ -146,7 +149,10 @@ impl Store {
     /// undone. It holds the registry of the organisation until it is replaced or dropped.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement,
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read, or [`crate::StoreError::Unsealable`] if a sealed
+    /// value does not open.
     pub async fn take_participant(
         &self,
         organisation: OrganisationId,
@@ -162,7 +168,9 @@ impl Store {
     /// organisation, becomes that one's; an opt-out of its number stays.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn erase_participant(
         &self,
         organisation: OrganisationId,
@@ -246,7 +254,10 @@ impl TakenParticipant<'_> {
     /// Replaces what it says.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read. The inner [`Refused`] says why the registration
+    /// was not written.
     pub async fn replace(
         mut self,
         draft: &ParticipantDraft,
