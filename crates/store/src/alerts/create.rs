@@ -24,7 +24,7 @@ const ACTIVATED: AlertState = match alert::advance(AlertState::Draft, AlertEvent
     Err(_) => panic!("a draft can be activated"),
 };
 
-/// What a validated request says.
+/// The content of a validated request.
 #[derive(Clone, Debug)]
 pub struct AlertDraft {
     /// The shape.
@@ -71,12 +71,12 @@ pub struct Taken {
     pub more: bool,
 }
 
-/// Whom the first page of a fan-out is for, and whether there may be others.
+/// The people whom the first page of a fan-out is for, and whether there may be others.
 pub(crate) struct FirstPage {
     /// As [`fanout::people`] gives them.
     pub(crate) people: String,
     pub(crate) more: bool,
-    /// Where the others begin.
+    /// The cell in which the others begin.
     pub(crate) next_cell: Option<i64>,
 }
 
@@ -171,7 +171,7 @@ impl Store {
 }
 
 impl Intake<'_> {
-    /// Whom an alert is for.
+    /// The match query for the people whom an alert is for.
     pub(crate) fn query<'a>(&self, alert: &'a AlertDraft) -> MatchQuery<'a> {
         MatchQuery {
             organisation: self.organisation,
@@ -182,7 +182,7 @@ impl Intake<'_> {
         }
     }
 
-    /// What to answer where the request was made before.
+    /// The answer to return if the request was made before.
     pub(crate) async fn seen_before<T>(&self, tx: &mut Tx) -> Result<Option<Once<T>>> {
         let Some(key) = self.idempotency else { return Ok(None) };
         Ok(match idempotency::look_up(tx, self.organisation, key).await? {

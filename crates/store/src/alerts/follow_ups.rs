@@ -86,7 +86,7 @@ const AWAIT: Sql = Sql::new("UPDATE messages SET awaits_start = $2 WHERE id = $1
 const WAITING: Sql =
     Sql::new("SELECT id, alert_id FROM messages WHERE NOT settled AND awaits_start AND alert_id IS NOT NULL");
 
-/// What to do while another process writes pages of the same follow-up.
+/// The action to take while another process writes pages of the same follow-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Other {
     Wait,
@@ -242,7 +242,7 @@ impl Store {
     }
 }
 
-/// What came of some pages.
+/// The result of writing some pages.
 #[derive(Clone, Copy, Debug, Default)]
 struct Written {
     added: u64,

@@ -1,4 +1,4 @@
-//! What was reported.
+//! Reported incidents.
 
 use klaroen_domain::alert::SubjectKind;
 use klaroen_domain::id::{IncidentId, KeyId, OrganisationId};
@@ -28,16 +28,16 @@ const NEWEST_FIRST: Sql = Sql::new(
      FROM incidents WHERE organisation_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
 );
 
-/// What a report says.
+/// The content of a report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IncidentDraft {
     /// The control room's own number.
     pub reference: Option<String>,
     /// `burglary`, `missing_person`, …: the control room's own words.
     pub category: String,
-    /// What happened.
+    /// A description of the event.
     pub description: String,
-    /// Whom or what to look out for.
+    /// The person or thing to look out for.
     pub subject: Option<(SubjectKind, String)>,
     /// Where.
     pub location: Point,
@@ -50,7 +50,7 @@ pub struct IncidentDraft {
 pub struct Incident {
     /// Its id.
     pub id: IncidentId,
-    /// What it says.
+    /// The content of the report.
     pub draft: IncidentDraft,
     /// When it was taken.
     pub created_at: Timestamp,

@@ -57,7 +57,7 @@ impl Changed {
     }
 }
 
-/// What a change needs to know of its alert.
+/// The fields of an alert that a change needs.
 struct Current {
     state: AlertState,
     priority: Priority,

@@ -23,7 +23,7 @@ use crate::{Page, PageRequest, Result, Store, StoreError};
 pub struct MessageView {
     /// Its id.
     pub id: MessageId,
-    /// What it is for.
+    /// The purpose of the message.
     pub kind: MessageKind,
     /// The text that goes out.
     pub text: String,
@@ -54,9 +54,9 @@ pub struct MessageView {
 pub struct AlertView {
     /// Its id.
     pub id: AlertId,
-    /// What it is about.
+    /// The incident that the alert is about.
     pub incident: IncidentId,
-    /// Where it stands.
+    /// The state of the alert.
     pub state: AlertState,
     /// How urgent.
     pub priority: Priority,
@@ -68,7 +68,7 @@ pub struct AlertView {
     pub exercise: bool,
     /// When it is over.
     pub expires_at: Timestamp,
-    /// What came of it, once ended.
+    /// The outcome. Absent until the alert has ended.
     pub outcome: Option<Outcome>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -117,7 +117,8 @@ const REPLIES: Sql = sql!(
      FROM {values($1)} j JOIN replies r ON r.alert_id = {uuid(j.value)} WHERE r.shown GROUP BY r.alert_id"
 );
 
-/// What the policy wanted to send again, and what was stopped before it was, is held. Doubts are few and have their own index.
+/// A doubt counts as held if the policy wanted to send the delivery again and it was stopped before that. Doubts are few and
+/// have their own index.
 const DOUBTS: Sql = sql!(
     "SELECT message_id, settled_by, COUNT(*) FROM (
          SELECT x.message_id, CASE WHEN x.settled_by = 'policy_resend' AND d.state = 'unknown' THEN 'policy_hold' ELSE x.settled_by END

@@ -55,7 +55,7 @@ pub(crate) async fn lose(tx: &mut Tx, channel: Option<String>, now: Timestamp) -
     lifecycle::apply(tx, &steps).await
 }
 
-/// What the policy did about lost submits.
+/// The actions of the policy on lost submits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ByPolicy {
     /// Sent once more.

@@ -12,7 +12,7 @@ use crate::engine::db::{Sql, Tx, on_db, on_tx};
 use crate::engine::sql::sql;
 use crate::{Result, Store, StoreError};
 
-/// What a worker needs to know of a message; it never changes, so it can be kept.
+/// The fields of a message that a worker needs. They never change, so the worker can keep them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboundMessage {
     /// Its id.
@@ -21,7 +21,7 @@ pub struct OutboundMessage {
     pub organisation: OrganisationId,
     /// Its alert; none for an automatic answer.
     pub alert: Option<AlertId>,
-    /// What it is for.
+    /// The purpose of the message.
     pub kind: MessageKind,
     /// How urgent.
     pub priority: Priority,
@@ -91,7 +91,7 @@ const OWE_FOLLOW_UPS: Sql = sql!(
 
 type MessageRow = (Uuid, Option<Uuid>, String, String, i64, String);
 
-/// What is written of a new message.
+/// The fields that are written of a new message.
 pub(crate) struct NewMessage<'a> {
     pub(crate) id: MessageId,
     pub(crate) organisation: OrganisationId,

@@ -52,7 +52,7 @@ pub struct RefusalView {
     pub gateway: String,
     /// The provider's code.
     pub code: String,
-    /// What it means.
+    /// The meaning of the code.
     pub detail: String,
     /// When it was believed.
     pub at: Timestamp,
@@ -136,7 +136,7 @@ pub(crate) struct RefusedDelivery<'a> {
     pub(crate) at: Timestamp,
 }
 
-/// What is to be done about refusals of messages.
+/// The actions to take on refusals of messages.
 #[derive(Default)]
 pub(crate) struct Heard {
     /// Deliveries that go back to the queue instead of failing.
@@ -204,7 +204,7 @@ async fn hear_one(
     Ok(())
 }
 
-/// What a refusal is taken to be about.
+/// The subject that a refusal is taken to be about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     /// The message, as is now known.
@@ -268,7 +268,7 @@ async fn believe(
 }
 
 impl Heard {
-    /// What the audit log is told.
+    /// Writes the believed refusals to the audit log.
     pub(crate) fn tell(self, deferred: &mut DeferredEffects) {
         for believed in self.believed {
             let detail = json!({"gateway": believed.gateway, "code": believed.code});
@@ -279,7 +279,7 @@ impl Heard {
     }
 }
 
-/// What upkeep did about refused messages.
+/// The actions that upkeep took on refused messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
     /// Deliveries that failed, because nobody is left to take their message.

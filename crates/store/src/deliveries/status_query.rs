@@ -50,16 +50,16 @@ pub struct Doubt {
     pub may_ring: bool,
 }
 
-/// What came of asking.
+/// The result of asking the provider.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
     /// The provider has it.
     Known {
-        /// What the provider calls it.
+        /// The provider's names for its parts.
         provider_ids: Vec<ProviderId>,
         /// Segments that were sent.
         segments: u8,
-        /// What became of it there.
+        /// The status that the provider has for it.
         status: ReceiptStatus,
         /// Why it did not arrive.
         error: Option<String>,
@@ -68,7 +68,7 @@ pub enum Found {
     NotKnown,
     /// It was handed over again, under the same reference, and taken.
     Taken {
-        /// What the provider calls it.
+        /// The provider's names for its parts.
         provider_ids: Vec<ProviderId>,
         /// Segments that were sent.
         segments: u8,
@@ -79,7 +79,7 @@ pub enum Found {
     Again {
         /// Not before.
         ask_at: Timestamp,
-        /// What to remember.
+        /// The reason to remember.
         because: Because,
     },
     /// Nothing, and there is no use in asking on: the policy decides.
@@ -99,7 +99,7 @@ pub enum Because {
     NotAsked,
 }
 
-/// What came of one doubt.
+/// The result for one doubt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
     /// Which.
@@ -359,7 +359,7 @@ impl Written {
     }
 }
 
-/// What a look-up says beyond "taken", as the receipt that it stands for.
+/// The part of a look-up's answer beyond "taken", as the receipt that it stands for.
 fn receipt(
     doubt: &Doubt,
     provider_ids: &[ProviderId],

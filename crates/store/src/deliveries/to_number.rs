@@ -25,7 +25,7 @@ pub struct TextToNumber<'a> {
     pub organisation: OrganisationId,
     /// The phone.
     pub phone: &'a PhoneNumber,
-    /// What it is for.
+    /// The purpose of the message.
     pub kind: MessageKind,
     /// How urgent.
     pub priority: Priority,
@@ -116,7 +116,7 @@ mod tests {
         }
     }
 
-    /// What the claims of one gateway give.
+    /// The fields that the claims of one gateway return.
     struct Gateway<'a> {
         f: &'a Fixture,
         name: &'static str,

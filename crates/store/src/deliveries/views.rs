@@ -24,7 +24,7 @@ pub struct DeliveryView {
     pub participant: Option<ParticipantId>,
     /// The number (shown masked); none if it was erased.
     pub phone: Option<PhoneNumber>,
-    /// Where it stands.
+    /// The state of the delivery.
     pub state: DeliveryState,
     /// How often a worker took it in hand; not each time left the house.
     pub attempts: u32,
@@ -83,7 +83,7 @@ from_row!(DeliveryRow:
     settled_by
 );
 
-/// Where a page begins, as its cursor says.
+/// The place at which a page begins, as its cursor says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     /// The last delivery on the page before.
@@ -103,7 +103,7 @@ impl Place {
     }
 }
 
-/// What is asked for, page after page.
+/// The query, the same for page after page.
 struct Query<'a> {
     organisation: OrganisationId,
     alert: AlertId,

@@ -25,7 +25,7 @@ const SERVER_TIME: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)
 /// since by our own steady clock. A jump of this machine's wall clock does not move it.
 #[derive(Debug)]
 pub struct DatabaseClock {
-    /// What the steady clock counts from.
+    /// The instant from which the steady clock counts.
     began: Instant,
     /// The server's time at `began`, in milliseconds.
     base: AtomicI64,

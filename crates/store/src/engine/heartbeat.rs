@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 const EVERY: Duration = Duration::from_secs(2);
-/// What a busy server may take. With [`EVERY`] and another try it makes 8 seconds, in which service has to resume after 10.
+/// The time that a busy server may take. With [`EVERY`] and another try it makes 8 seconds; service has to resume within 10.
 const ANSWER: Duration = Duration::from_secs(3);
 /// Between two attempts to reach a server that is gone.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ struct Watched {
     task: AbortHandle,
 }
 
-/// What the task tells the others.
+/// The state that the task tells the others.
 #[derive(Debug, Default)]
 struct Stopped {
     now: Notify,
@@ -64,7 +64,7 @@ impl Heartbeat {
         }
     }
 
-    /// What runs statements, with [`Self::guard`] around each.
+    /// Returns an executor that runs statements with [`Self::guard`] around each.
     pub(crate) const fn guarded<E>(&self, executor: E) -> Guarded<'_, E> {
         Guarded { executor, heartbeat: self }
     }

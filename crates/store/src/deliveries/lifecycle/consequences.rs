@@ -1,4 +1,4 @@
-//! What follows elsewhere from what happened to deliveries.
+//! The consequences that events of deliveries have elsewhere.
 
 use std::collections::BTreeMap;
 

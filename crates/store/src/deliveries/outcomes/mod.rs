@@ -26,16 +26,16 @@ use crate::engine::lock::{self, ProviderIds};
 use crate::engine::sql::sql;
 use crate::{Result, Store};
 
-/// What came of one attempt.
+/// The result of one attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finished {
     /// The delivery.
     pub id: DeliveryId,
     /// The fence: a write with another token than the row's changes nothing.
     pub lease_token: i64,
-    /// What is to be done.
+    /// The decision about the delivery.
     pub decision: Decision,
-    /// What the provider calls its parts, where it took it.
+    /// The provider's names for its parts, if the provider took it.
     pub provider_ids: Vec<ProviderId>,
     /// Segments that were sent.
     pub segments: u8,
@@ -43,7 +43,7 @@ pub struct Finished {
     pub at: Timestamp,
 }
 
-/// What a batch changed.
+/// The changes that a batch made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FinishedCounts {
     /// Rows that moved.
@@ -54,7 +54,7 @@ pub struct FinishedCounts {
     pub joined: u64,
 }
 
-/// What [`Store::record`] wrote.
+/// The rows that [`Store::record`] wrote.
 #[derive(Debug)]
 pub struct Recorded {
     /// Of the results.
@@ -192,7 +192,7 @@ impl Store {
 /// How a batch settles what was in doubt before it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settling {
-    /// What is written down of a doubt that it settles.
+    /// The resolution that is written down of a doubt that the answer settles.
     pub(crate) how: Resolution,
     /// When it is written; the time of each answer where it is not told.
     pub(crate) at: Option<Timestamp>,
@@ -249,7 +249,7 @@ pub(crate) async fn finish_each(
     Ok(FinishedCounts { applied, fenced: batch.len() as u64 - applied.min(batch.len() as u64), joined })
 }
 
-/// What an answer comes to.
+/// The step that an answer leads to.
 fn step<'a>(
     delivery: Standing,
     gateway: &'a str,

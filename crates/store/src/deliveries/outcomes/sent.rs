@@ -14,8 +14,8 @@ use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::json_object::object;
 use crate::engine::lock;
 
-/// What the common case, an SMS that was taken in one part, writes; `$1` is `{"id": time}`. Whether every row was under this
-/// lease is told by how many were changed.
+/// Writes the common case, an SMS that was taken in one part; `$1` is `{"id": time}`. The number of changed rows tells
+/// whether every row was under this lease.
 ///
 /// `state || ''` keeps PostgreSQL from reading all that is being sent, by its index, and comparing each row with the whole batch:
 /// where nothing was ever counted it expects a single row of the lease there, and finds a thousand.
@@ -49,7 +49,7 @@ pub(super) struct Sent<'a> {
     names: Vec<(&'a str, i64)>,
 }
 
-/// What its statements take.
+/// The parameters of its statements.
 pub(super) struct Parameters {
     /// Of all deliveries, as a JSON array.
     ids: String,

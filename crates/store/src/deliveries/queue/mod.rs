@@ -25,7 +25,8 @@ pub use share::{Part, Role, Roles, SLOTS, Scan};
 pub use turns::Turns;
 use turns::claim_lane;
 
-/// What a gateway handed over is left to others for so long; then it may have it again, because they may be gone.
+/// A gateway that handed a delivery over leaves it to others for this time. Then it may have it again, because the others may
+/// be gone.
 const RELUCTANCE: Duration = Duration::from_secs(2);
 
 /// A delivery under lease.
@@ -41,11 +42,11 @@ pub struct Claimed {
     pub retries: u32,
     /// Claims before this one: more than `retries` where it was put back for no fault of its own.
     pub claims: u32,
-    /// Where to; `None` where the stored number does not open, which is a fault to be reported.
+    /// The phone number. `None` if the stored number does not open, which is a fault to be reported.
     pub phone: Option<PhoneNumber>,
 }
 
-/// What to claim.
+/// The deliveries to claim.
 #[derive(Clone, Debug)]
 pub struct ClaimRequest<'a> {
     /// For which connection.
@@ -79,7 +80,7 @@ pub enum ClaimError {
     InDoubt(#[source] StoreError),
 }
 
-/// What a claim gave.
+/// The result of a claim.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Claim {
     /// Leased, in the order in which they are to leave.
@@ -110,8 +111,8 @@ const NEXT_DUE: Sql = Sql::new(
      WHERE NOT m.settled AND m.open AND m.expires_at > $1 AND (m.gateway IS NULL OR m.gateway = $2)
        AND NOT EXISTS (SELECT 1 FROM message_refusals r WHERE r.message_id = m.id AND r.gateway = $2)",
 );
-/// What a message has due, `$3` at most, as one JSON value: a row each would be most of the work of a claim. Columns: id,
-/// retries, claims, for whom the number is sealed, the sealed number, whether they opted out.
+/// The due deliveries of a message, `$3` at most, as one JSON value, because a row for each would be most of the work of a
+/// claim. Columns: id, retries, claims, for whom the number is sealed, the sealed number, whether the person opted out.
 ///
 /// A number is the participant's, and sealed for them, or the delivery's own, and sealed for the recipient. A participant who was
 /// erased, or whose number was changed since the match, has no number here: the number that was matched, and checked for an
@@ -284,7 +285,7 @@ struct Leased {
     sealed_for: Uuid,
 }
 
-/// What a claim takes out of the queue.
+/// The deliveries that a claim takes out of the queue.
 #[derive(Default)]
 struct Taken {
     /// In the order in which they are to leave.

@@ -19,7 +19,7 @@ use crate::{Result, Store};
 
 /// Slots that deliveries fall into: [`Role::Own`] names a range of them.
 pub const SLOTS: u16 = 10_000;
-/// What a gateway has not claimed so long after it was due, others of its tier may.
+/// Other gateways of the tier may take a delivery that its gateway has not claimed this long after it was due.
 const LATE: Duration = Duration::from_secs(1);
 /// Rows of others are looked at again this often: they may have become late, and ids do not commit in their order.
 const REVISIT: Duration = Duration::from_secs(1);
@@ -31,12 +31,12 @@ const SPREAD: usize = 4;
 /// Statements of one claim that find too little.
 const WINDOWS: u32 = 4;
 
-/// What a gateway may take of a kind of delivery.
+/// The deliveries of one kind that a gateway may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Nothing.
     Nothing,
-    /// What another gateway could not take.
+    /// Deliveries that another gateway could not take.
     Handed,
     /// That, and what its owner leaves lying.
     Beside,
@@ -93,7 +93,7 @@ impl Role {
     }
 }
 
-/// What a gateway may take of messages of one priority.
+/// The deliveries that a gateway may take of messages of one priority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roles {
     /// Of the numbers of these countries.
@@ -109,12 +109,12 @@ impl Roles {
     }
 }
 
-/// What a gateway may take, by the priority of the message.
+/// The deliveries that a gateway may take, by the priority of the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Where a life is in danger.
+    /// The roles for messages about a life in danger.
     pub life_threatening: Roles,
-    /// What is urgent.
+    /// The roles for urgent messages.
     pub urgent: Roles,
     /// The rest.
     pub normal: Roles,
@@ -147,7 +147,7 @@ impl Part {
     }
 }
 
-/// What one channel's claims have looked at: up to where, of each message.
+/// The place up to which one channel's claims have looked at each message.
 #[derive(Clone, Debug, Default)]
 pub struct Scan(HashMap<Uuid, Place>);
 
@@ -251,8 +251,8 @@ pub(crate) const SHARE: Sql = Sql::each(
          (SELECT due_at FROM f ORDER BY due_at DESC, id DESC LIMIT 1), (SELECT id FROM f ORDER BY due_at DESC, id DESC LIMIT 1)
      )::text",
 );
-/// What other gateways could not take, by an index of its own: few rows at most times. Two texts for the reasons of
-/// `CANDIDATES`.
+/// The deliveries that other gateways could not take, by an index of its own: few rows at most times. Two texts for the
+/// reasons of `CANDIDATES`.
 pub(crate) const HANDED: Sql = Sql::each(
     "SELECT json_group_array(json_array(d.id, d.retries, d.attempt, lower(hex(COALESCE(d.participant_id, d.recipient))),
          lower(hex(d.sealed)), d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient)))
@@ -274,7 +274,7 @@ pub(crate) const HANDED: Sql = Sql::each(
          (d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient))::int)), '[]')::text
      FROM d",
 );
-/// What some gateway handed over, and what no other gateway than `$1` may take. Few messages are open.
+/// The deliveries that some gateway handed over, and those that no other gateway than `$1` may take. Few messages are open.
 const ANY_FOR: Sql = Sql::new(
     "SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 'queued' AND handed_by IS NOT NULL)
          OR EXISTS (SELECT 1 FROM messages WHERE NOT settled AND gateway = $1)",

@@ -9,8 +9,8 @@ use super::{Candidates, ClaimRequest, DueMessage, Leased, Taken, Whose, all_cand
 use crate::Result;
 use crate::engine::db::Tx;
 
-/// What one channel's claims remember of turns: the message of each lane that was the last to get more than others. A slow
-/// gateway claims one delivery at a time: without it, the oldest message would have every one.
+/// The turns that one channel's claims remember: the message of each lane that was the last to get more than others. A slow
+/// gateway claims one delivery at a time. Without this memory, the oldest message would have every one.
 #[derive(Clone, Debug, Default)]
 pub struct Turns(BTreeMap<i64, Uuid>);
 

@@ -14,7 +14,7 @@ pub struct IncomingReceipt {
     pub provider_id: ProviderId,
     /// Our reference, where the provider echoes it: joins without the id.
     pub delivery: Option<DeliveryId>,
-    /// What it says.
+    /// The status that the receipt reports.
     pub status: ReceiptStatus,
     /// Error code, where there is one.
     pub error: Option<String>,
@@ -27,7 +27,7 @@ pub struct IncomingReceipt {
 }
 
 impl IncomingReceipt {
-    /// What a gateway read, as it is kept: the phone by its hash.
+    /// Turns a receipt that a gateway read into the form that is kept: the phone by its hash.
     #[must_use]
     pub fn of(receipt: Receipt, keys: &Keys, received_at: Timestamp) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl IncomingReceipt {
     }
 }
 
-/// What a receipt says about a part of a delivery.
+/// The content of a receipt about a part of a delivery.
 #[derive(Clone, Debug)]
 pub(crate) struct PartReceipt {
     pub(crate) delivery: i64,

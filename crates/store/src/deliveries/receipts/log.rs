@@ -40,7 +40,7 @@ const INSERT: Sql = Sql::each(
      FROM json_array_elements($1::json) AS j(value)",
 );
 
-/// What a batch adds to the log.
+/// The rows that a batch adds to the log.
 #[derive(Default)]
 pub(super) struct Log<'a> {
     /// By status; each with its delivery.

@@ -29,7 +29,7 @@ use crate::engine::lock::{self, ProviderIds};
 use crate::gateways::gateway_tests;
 use crate::{Result, Store, StoreError};
 
-/// What a batch of receipts did.
+/// The changes that a batch of receipts made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReceiptCounts {
     /// Belonged to a delivery.

@@ -49,7 +49,7 @@ impl std::fmt::Debug for StoreOptions {
     }
 }
 
-/// What the address of a database names.
+/// The database that an address names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// A SQLite file; which one stands in the address.

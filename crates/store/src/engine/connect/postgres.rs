@@ -21,9 +21,9 @@ const REACHED_WITHIN: Duration = Duration::from_secs(10);
 /// A connection whose statement was given up, or whose server has vanished, is not waited for.
 const RETURNED_WITHIN: Duration = Duration::from_secs(3);
 
-/// What every connection is told. A statement or a transaction that hangs must not hold locks or its connection for ever;
-/// what it wanted is tried again. `jit`: compiling costs more than any statement here runs. A server whose default is not to
-/// wait for the disk is overruled: an answered request is stored.
+/// The settings that every connection sends first. A statement or a transaction that hangs must not hold locks or its
+/// connection for ever; its work is tried again. `jit`: compiling costs more than any statement here runs. A server whose
+/// default is not to wait for the disk is overruled, because an answered request must be stored.
 ///
 /// `enable_seqscan` and `random_page_cost`: every statement of the sending path looks rows up by an index, whatever PostgreSQL
 /// knows of the tables. It knows nothing of a new database, and it keeps the plan of a prepared statement that it made while a
@@ -77,7 +77,7 @@ fn parse(url: &str) -> Result<PgConnectOptions> {
     })
 }
 
-/// What may be shown of an address.
+/// The part of an address that may be shown.
 pub(super) fn shown(url: &str) -> Result<String> {
     let options = parse(url)?;
     let database = options.get_database().unwrap_or(options.get_username());
