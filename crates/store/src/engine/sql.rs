@@ -110,7 +110,7 @@ pub(crate) const fn write<const N: usize>(template: &str, dialect: Dialect) -> [
     bytes
 }
 
-/// What [`write`] made, as a text.
+/// The output of [`write`] as a text.
 pub(crate) const fn text(bytes: &[u8]) -> &str {
     match str::from_utf8(bytes) {
         Ok(text) => text,
@@ -158,7 +158,7 @@ const fn fragment(fragment: &[u8], dialect: Dialect, out: &mut [u8], mut written
     written
 }
 
-/// What [`FRAGMENTS`] has for a name with so many arguments.
+/// The pattern of [`FRAGMENTS`] for a name with this number of arguments.
 const fn pattern(name: &[u8], count: usize, dialect: Dialect) -> &'static [u8] {
     let mut at = 0;
     while at < FRAGMENTS.len() {

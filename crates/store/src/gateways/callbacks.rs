@@ -1,4 +1,5 @@
-//! What a provider called back with, in one transaction: all of it is stored, or nothing is and the provider calls again.
+//! The content of a provider's callback, stored in one transaction: all of it is stored, or nothing is and the provider calls
+//! again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,7 +23,7 @@ const SEEN: Sql = Sql::new(
     "INSERT INTO callback_replays (gateway, key, seen_at) VALUES ($1, $2, $3) ON CONFLICT (gateway, key) DO NOTHING",
 );
 
-/// What one callback tells. `Debug` is not derived: it holds numbers and texts.
+/// The content of one callback. `Debug` is not derived: it holds numbers and texts.
 #[derive(Clone, Copy)]
 pub struct IncomingCallback<'a> {
     /// Through which gateway.
@@ -37,16 +38,16 @@ pub struct IncomingCallback<'a> {
     pub received_at: Timestamp,
 }
 
-/// What became of a callback.
+/// The result for a callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallbackStored {
     /// It came before: nothing was done.
     Replayed,
     /// It is stored.
     Stored {
-        /// What the receipts did.
+        /// The changes that the receipts made.
         receipts: ReceiptCounts,
-        /// What became of each inbound SMS, in their order.
+        /// The result for each inbound SMS, in their order.
         replies: Vec<ReplyStored>,
     },
 }

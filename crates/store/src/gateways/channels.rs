@@ -22,7 +22,7 @@ impl std::fmt::Display for ChannelName {
     }
 }
 
-/// What came of asking for a lease.
+/// The result of asking for a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
     /// It is ours, as it was before.

@@ -1,4 +1,4 @@
-//! What the workers say of the gateways, and which gateways somebody took out of use.
+//! The reports of the workers about the gateways, and the gateways that an operator took out of use.
 //!
 //! Reports are advice: each worker routes by its own and by those of the others that are still good. A pause by hand is an
 //! order, and holds until it is taken back.
@@ -17,7 +17,7 @@ use crate::engine::sql::sql;
 use crate::tenancy::audit;
 use crate::{Actor, Result, Store, StoreError};
 
-/// What one worker process says of a gateway.
+/// The report of one worker process about a gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GatewayReport {
     /// The gateway's name in the configuration.
@@ -42,13 +42,13 @@ pub struct GatewayReport {
     pub rate: Option<f64>,
     /// Messages under way.
     pub in_flight: u32,
-    /// What came of messages lately.
+    /// The recent results of messages.
     pub figures: Figures,
-    /// What went wrong last.
+    /// The last error.
     pub last_error: Option<LastError>,
 }
 
-/// What came of messages lately, as one process saw it.
+/// The recent results of messages, as one process saw them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// The last minute.
@@ -79,7 +79,7 @@ pub struct Counts {
     pub undelivered: u64,
 }
 
-/// What went wrong last; neither a number nor a text.
+/// The last error; it contains neither a number nor a text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
     /// The provider's code or a word of ours.
@@ -240,7 +240,7 @@ impl Store {
         Ok(())
     }
 
-    /// What workers that live say of the gateways that they serve, by gateway.
+    /// Returns the reports of live workers about the gateways that they serve, by gateway.
     ///
     /// # Errors
     ///
@@ -252,7 +252,7 @@ impl Store {
         rows.into_iter().map(ReportRow::into_report).collect()
     }
 
-    /// What is due and waits for a gateway.
+    /// Returns the due deliveries that wait for a gateway.
     ///
     /// # Errors
     ///

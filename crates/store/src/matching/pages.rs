@@ -17,14 +17,14 @@ use crate::{Result, Store};
 pub(crate) struct Scan<'a> {
     store: &'a Store,
     organisation: OrganisationId,
-    /// What is left to read.
+    /// The ranges that are left to read.
     ranges: Vec<CellRange>,
 }
 
 /// Places as the database joined them together.
 pub(crate) struct Found {
     bytes: Vec<u8>,
-    /// What comes after is read again.
+    /// The bytes after this are read again.
     end: usize,
 }
 
@@ -141,7 +141,7 @@ impl<'a> MatchPages<'a> {
     }
 }
 
-/// What is left of sorted ranges when all before `cell` is done.
+/// The part of sorted ranges that is left when all before `cell` is done.
 fn from(ranges: &[CellRange], cell: i64) -> Vec<CellRange> {
     let left = ranges.iter().filter(|range| range.last >= cell);
     left.map(|range| CellRange { first: range.first.max(cell), ..*range }).collect()

@@ -24,7 +24,7 @@ use crate::matching::match_record::{Record, records};
 use crate::matching::pages::Scan;
 use crate::{Result, Store, StoreError};
 
-/// Whom an alert is for; empty means everybody.
+/// The people whom an alert is for; empty means all participants.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Audience {
     /// Only these kinds.
@@ -46,7 +46,7 @@ pub struct MatchRules {
     pub max_alerts_per_day: u32,
 }
 
-/// What to match.
+/// The input of a match.
 #[derive(Clone, Debug)]
 pub struct MatchQuery<'a> {
     /// Whose registry.
@@ -72,7 +72,7 @@ pub struct Matched {
     pub kind: ParticipantKind,
 }
 
-/// Whom a geofence matches.
+/// The people whom a geofence matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Matches {
     /// One for each number, sorted by it.

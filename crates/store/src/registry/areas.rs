@@ -43,7 +43,7 @@ const BATCH: usize = 500;
 pub struct Area {
     /// `BU03440011`, or a code of one's own.
     pub code: String,
-    /// What people call it.
+    /// The name that people use for it.
     pub name: String,
     /// municipality, district, neighbourhood, …
     pub kind: String,

@@ -31,7 +31,7 @@ const BELONGS_WITHIN: Duration = Duration::from_hours(24);
 const SAME_ANSWER_WITHIN: Duration = Duration::from_hours(1);
 
 const SEEN: Sql = Sql::new("SELECT EXISTS (SELECT 1 FROM replies WHERE gateway = $1 AND dedupe_key = $2)");
-/// What the number last received, or may have received.
+/// The message that the number last received, or may have received.
 const LAST_RECEIVED: Sql = Sql::new(
     "SELECT a.id, a.organisation_id, d.participant_id, a.state
      FROM deliveries d JOIN alerts a ON a.id = d.alert_id
@@ -218,7 +218,7 @@ async fn look_up(tx: &mut Tx, recipient: Recipient, now: Timestamp) -> Result<Se
     Ok(Sender { recipient, last, registrations })
 }
 
-/// What a STOP of each of these numbers does, without an answer. One that has opted out stays as it is.
+/// Does what a STOP of each of these numbers does, without an answer. A number that has opted out stays as it is.
 pub(crate) async fn opt_out(
     tx: &mut Tx,
     recipients: &BTreeSet<Recipient>,

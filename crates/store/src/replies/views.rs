@@ -1,4 +1,4 @@
-//! What participants send back, as operators see it. Storing an inbound SMS is in [`crate::replies::inbound`].
+//! Replies of participants, as operators see them. Storing an inbound SMS is in [`crate::replies::inbound`].
 
 use std::time::Duration;
 
@@ -36,15 +36,15 @@ pub struct IncomingReply {
     pub phone: Option<PhoneNumber>,
     /// The text.
     pub text: String,
-    /// What the text asks for; none: it is for the operator.
+    /// The keyword in the text. If there is none, the reply is for the operator.
     pub keyword: Option<Keyword>,
     /// When it came.
     pub received_at: Timestamp,
 }
 
 impl IncomingReply {
-    /// What a gateway read, as it is kept: whose number it is and what it asks for. `country` is where numbers without a
-    /// country code belong.
+    /// Turns an SMS that a gateway read into the form that is kept: whose number it is and what it asks for. Numbers without
+    /// a country code belong to `country`.
     #[must_use]
     pub fn of(gateway: &str, sms: InboundSms, country: Country) -> Self {
         Self {
@@ -72,7 +72,7 @@ pub enum AutoReply {
     OptOutConfirmed,
     /// START was carried out.
     OptInConfirmed,
-    /// What this service is, and how to leave.
+    /// Asks for an explanation of this service, and of how to leave.
     Help,
     /// The alert is over: call 112 or 0900-8844.
     AlertOver,
@@ -84,7 +84,7 @@ pub trait AutoReplyTexts: Send + Sync {
     fn text(&self, reply: AutoReply, language: Language) -> MessageText;
 }
 
-/// What became of an inbound SMS.
+/// The result for an inbound SMS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyStored {
     /// It came before: nothing was done.

@@ -39,7 +39,7 @@ pub struct AuditEntry {
     pub at: Timestamp,
     /// Who: `key:<id>`, `cli` or `system`.
     pub actor: String,
-    /// What was done: `alert.started`.
+    /// The action, such as `alert.started`.
     pub action: String,
     /// To what: the id of the thing.
     pub subject: String,
@@ -81,7 +81,7 @@ pub(crate) async fn append(
     Ok(())
 }
 
-/// What the first entry is chained to: the organisation, so that a chain cannot be passed off as another's.
+/// The value that the first entry is chained to: the organisation, so that a chain cannot be passed off as another's.
 fn beginning(organisation: OrganisationId) -> Vec<u8> {
     Sha256::digest(organisation.0.as_bytes()).to_vec()
 }

@@ -34,7 +34,7 @@ const REVOKE: Sql = Sql::new(
 );
 const EXISTS: Sql = Sql::new("SELECT 1 FROM api_keys WHERE id = $1 AND organisation_id = $2");
 
-/// What a key begins with, so that a leaked one is recognised.
+/// The prefix of a key, so that a leaked one is recognised.
 const PREFIX: &str = "klr_";
 /// Bytes of a secret: 256 bits cannot be guessed, so a fast hash is enough.
 const SECRET_LENGTH: usize = 32;
@@ -46,9 +46,9 @@ pub struct ApiKey {
     pub id: KeyId,
     /// Whose it is.
     pub organisation: OrganisationId,
-    /// What it may do.
+    /// The role of the key: the actions that it allows.
     pub role: Role,
-    /// What it is called.
+    /// The name of the key.
     pub name: String,
     /// When it was made.
     pub created_at: Timestamp,
@@ -66,7 +66,7 @@ pub struct NewKey {
     pub token: String,
 }
 
-/// What [`Store::authenticate`] finds.
+/// The result of [`Store::authenticate`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authentication {
     /// The key works.

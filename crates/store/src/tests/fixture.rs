@@ -1,4 +1,4 @@
-//! What the tests of this crate begin with: a database in a temporary directory, and a registration.
+//! The start of the tests of this crate: a database in a temporary directory, and a registration.
 
 use klaroen_domain::id::{KeyId, OrganisationId};
 use klaroen_domain::participant::{Language, ParticipantKind};

@@ -47,7 +47,7 @@ pub struct Retention {
     pub receipts: Duration,
 }
 
-/// What a call deleted.
+/// The number of rows that a call deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// How many rows.

@@ -18,7 +18,7 @@ use crate::engine::from_row::from_row;
 use crate::tenancy::audit;
 use crate::{Actor, Result, Store, StoreError};
 
-/// What one sweep changed.
+/// The changes that one sweep made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Leases that ran out: now `unknown`.
@@ -269,7 +269,7 @@ impl Store {
     }
 }
 
-/// What a step did, or nothing if it failed; the first error is kept.
+/// The result of a step, or nothing if it failed; the first error is kept.
 fn kept<T: Default>(failed: &mut Option<StoreError>, step: Result<T>) -> T {
     step.unwrap_or_else(|error| {
         failed.get_or_insert(error);

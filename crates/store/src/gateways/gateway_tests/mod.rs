@@ -42,7 +42,7 @@ pub struct GatewayTest {
     pub requested_by: String,
     /// Whose key it was.
     pub organisation: Option<OrganisationId>,
-    /// Where it stands.
+    /// The state of the test.
     pub state: TestState,
     /// Whether a receipt is expected that has not come.
     pub awaits_receipt: bool,
@@ -83,7 +83,7 @@ impl GatewayTest {
     }
 }
 
-/// What came of asking for a test.
+/// The result of asking for a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TestRequest {
     /// It is waiting for a worker.
@@ -97,7 +97,7 @@ pub enum TestRequest {
     },
 }
 
-/// What came of the test of a day.
+/// The result for the test of a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DailyTest {
     /// It is waiting for a worker now.
@@ -124,7 +124,7 @@ pub struct ClaimedTest {
 pub struct TestAnswer {
     /// `Accepted`, `Refused` or `Unknown`.
     pub state: TestState,
-    /// What the provider calls it.
+    /// The provider's name for the message.
     pub provider_id: Option<ProviderId>,
     /// Whether a receipt is to come.
     pub awaits_receipt: bool,

@@ -1,4 +1,4 @@
-//! What time and receipts bring about for the tests of gateways.
+//! The changes that time and receipts make to the tests of gateways.
 
 use std::time::Duration;
 

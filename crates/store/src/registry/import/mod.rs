@@ -43,7 +43,7 @@ const EXISTING: Sql = sql!(
 /// Registrations of which one transaction takes what the file did not say.
 const REMOVED_AT_ONCE: usize = 1_000;
 
-/// What became of one draft.
+/// The result for one draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Imported {
     /// A new participant.
@@ -62,7 +62,7 @@ pub enum Imported {
     NamedByNumber,
 }
 
-/// What became of one draft of a file.
+/// The result for one draft of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The draft as a whole.

@@ -1,5 +1,5 @@
-//! What an import does to the registry: decided for the whole batch, draft by draft as if each were written before the
-//! next is looked at. Pure.
+//! The changes that an import makes to the registry. They are decided for the whole batch, draft by draft as if each were
+//! written before the next is looked at. Pure.
 
 use std::collections::HashMap;
 
@@ -36,7 +36,7 @@ struct Target {
     new: bool,
     /// How this batch named it.
     named: Option<Named>,
-    /// What is to be written.
+    /// The content to write.
     content: Option<Content>,
 }
 
@@ -120,7 +120,7 @@ struct Planner<'a> {
     /// Every target that has, or had, the number.
     by_recipient: HashMap<Recipient, Vec<usize>>,
     notes: Vec<Note>,
-    /// What the drafts that were taken say of what no two with one key may say differently.
+    /// The facts of the drafts that were taken, on which no two drafts with one key may differ.
     taken: HashMap<u64, (Recipient, ParticipantKind)>,
     /// Registrations more that may be noted as not seen whole.
     room: usize,

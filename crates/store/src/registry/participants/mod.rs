@@ -36,7 +36,8 @@ const ERASE: Sql =
     Sql::new("DELETE FROM participants WHERE organisation_id = $1 AND id = $2 RETURNING recipient");
 const SAME_NUMBER: Sql =
     Sql::new("SELECT id FROM participants WHERE organisation_id = $1 AND recipient = $2 ORDER BY id LIMIT 1");
-/// What has not left, and what has a number of its own. In the order of the ids, as everybody locks deliveries.
+/// The deliveries that have not left, and those that have a number of their own. In the order of the ids, as all code locks
+/// deliveries.
 const OF_RECIPIENT: Sql = sql!(
     "SELECT id, state, in_doubt FROM deliveries
      WHERE organisation_id = $1 AND recipient = $2 AND (state = 'queued' OR phone IS NOT NULL) ORDER BY id {lock}"
@@ -54,7 +55,7 @@ const HAND_OVER: Sql = Sql::new(
 pub struct Place {
     /// Home, work, shop, …
     pub label: String,
-    /// Where it is.
+    /// The location of the place.
     pub location: Point,
     /// When alerts are wanted; always where there are none.
     pub hours: Option<WeeklyHours>,
@@ -69,14 +70,14 @@ pub struct Consent {
     pub method: String,
 }
 
-/// What a registration says: for making one, and for replacing one.
+/// The content of a registration, for making one and for replacing one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParticipantDraft {
     /// Resident or business.
     pub kind: ParticipantKind,
     /// Name, if given.
     pub name: Option<String>,
-    /// Where the SMS goes.
+    /// The number to which the SMS goes.
     pub phone: PhoneNumber,
     /// Of automatic texts.
     pub language: Language,
@@ -97,7 +98,7 @@ pub struct ParticipantDraft {
 pub struct Participant {
     /// Its id.
     pub id: ParticipantId,
-    /// What it says.
+    /// The content of the registration.
     pub draft: ParticipantDraft,
     /// Whether the number has opted out.
     pub opted_out: bool,
@@ -245,7 +246,7 @@ pub struct TakenParticipant<'a> {
 }
 
 impl TakenParticipant<'_> {
-    /// What it says now.
+    /// The registration as it is now.
     #[must_use]
     pub const fn draft(&self) -> &ParticipantDraft {
         &self.participant.draft
@@ -308,7 +309,7 @@ fn as_kept(draft: &ParticipantDraft) -> ParticipantDraft {
     ParticipantDraft { groups, ..draft.clone() }
 }
 
-/// What the audit log says of a registration: nothing that tells who it is.
+/// The audit log's detail of a registration: nothing that tells who it is.
 fn audit_detail(draft: &ParticipantDraft) -> serde_json::Value {
     json!({ "kind": draft.kind.as_str(), "places": draft.places.len(), "groups": draft.groups.len() })
 }

@@ -11,7 +11,7 @@ use rstest::rstest;
 const OPT_OUT: Sql = Sql::new("INSERT INTO opt_outs (recipient, opted_out_at) VALUES ($1, 0)");
 const PLACES: Sql =
     Sql::new("SELECT record, opted_out FROM places WHERE participant_id = $1 ORDER BY position");
-/// What the match reads, and the opt-out.
+/// The columns that the match reads, and the opt-out.
 type Copies = (Vec<u8>, bool);
 
 const COUNTRIES: Sql = Sql::new("SELECT country FROM participants ORDER BY country");

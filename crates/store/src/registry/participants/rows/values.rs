@@ -26,7 +26,7 @@ const OPTED_OUT: &str =
 /// statements prepared. Beyond 64 a row costs the same.
 const ROWS_OF_A_STATEMENT: [usize; 3] = [64, 8, 1];
 
-/// What is to be made for the rows of a registration; the rest is bound as it stands.
+/// The values that are made for the rows of a registration. The rest is bound as it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Values {
     name: Option<Vec<u8>>,
