@@ -90,8 +90,8 @@ async fn set_active(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<Res
     Ok(Ok(()))
 }
 
-/// Writes the start message of an alert that has become active in this transaction, and the first page of its deliveries; gives
-/// how many deliveries that is.
+/// Writes the start message of an alert that has become active in this transaction, and the first page of its deliveries.
+/// Returns how many deliveries that is.
 pub(crate) async fn start(
     tx: &mut Tx,
     intake: &Intake<'_>,

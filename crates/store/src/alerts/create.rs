@@ -18,7 +18,7 @@ use crate::tenancy::audit;
 use crate::tenancy::idempotency::{self, Idempotency, Once, Seen};
 use crate::{Actor, Result, Store, StoreError};
 
-/// The state of an alert that needs nobody's approval.
+/// The state of an alert that needs no approval.
 const ACTIVATED: AlertState = match alert::advance(AlertState::Draft, AlertEvent::Activate) {
     Ok(state) => state,
     Err(_) => panic!("a draft can be activated"),
@@ -63,9 +63,10 @@ pub struct Intake<'a> {
 pub struct Taken {
     /// The incident.
     pub incident: IncidentId,
-    /// The alert, where there was one in the request.
+    /// The alert, if there was one in the request.
     pub alert: Option<AlertId>,
-    /// How many are asked by what was written; where there is more, the rest is counted as it is written.
+    /// How many people are asked by the deliveries that were written. If there are more, the rest is counted as it is
+    /// written.
     pub recipients: u64,
     /// Whether deliveries remain to be written.
     pub more: bool,
@@ -73,7 +74,7 @@ pub struct Taken {
 
 /// The people whom the first page of a fan-out is for, and whether there may be others.
 pub(crate) struct FirstPage {
-    /// As [`fanout::people`] gives them.
+    /// As [`fanout::people`] returns them.
     pub(crate) people: String,
     pub(crate) more: bool,
     /// The cell in which the others begin.
@@ -232,7 +233,7 @@ impl Intake<'_> {
         Ok(id)
     }
 
-    /// Writes down an alert that needs nobody's approval, and starts it.
+    /// Writes down an alert that needs no approval, and starts it.
     async fn insert_active_alert(
         &self,
         tx: &mut Tx,

@@ -39,7 +39,7 @@ pub struct IncidentDraft {
     pub description: String,
     /// The person or thing to look out for.
     pub subject: Option<(SubjectKind, String)>,
-    /// Where.
+    /// The place of the event.
     pub location: Point,
     /// When.
     pub occurred_at: Option<Timestamp>,

@@ -197,8 +197,8 @@ impl Store {
         Ok(Ok(Once::Done(Changed { follow_up: None, unsent })))
     }
 
-    /// Does what remains of a change, page by page; `wake` is called after each page that somebody is to be sent. Idempotent;
-    /// what a crash cuts off is done by the sweeper.
+    /// Does what remains of a change, page by page. `wake` is called after each page that has messages to be sent.
+    /// Idempotent; the sweeper does what a crash cuts off.
     ///
     /// # Errors
     ///
@@ -211,7 +211,7 @@ impl Store {
         now: Timestamp,
         wake: impl Fn() + Sync,
     ) -> Result<()> {
-        // People wait for the one, nobody for the other.
+        // People wait for the follow-up, but not for the cancellation.
         if let Some(message) = changed.follow_up {
             self.follow_up_rest(message, alert, now, &wake).await?;
         }

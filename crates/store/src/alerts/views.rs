@@ -39,7 +39,7 @@ pub struct MessageView {
     pub in_doubt: u64,
     /// Submits whose answer was lost, and how each came to be known.
     pub doubts: DoubtCounts,
-    /// Gateways that refused it for everybody.
+    /// Gateways that refused it for all recipients.
     pub refused: Vec<RefusalView>,
     /// When the first one was handed over.
     pub first_sent_at: Option<Timestamp>,
@@ -80,7 +80,7 @@ pub struct AlertView {
     pub messages: Vec<MessageView>,
     /// Replies, all.
     pub replies_total: u64,
-    /// Replies that nobody looked at yet.
+    /// Replies that no operator has looked at yet.
     pub replies_new: u64,
 }
 

@@ -68,7 +68,7 @@ pub(crate) const SENT_TIMES_OF: Sql = Sql::each(
          settled = FALSE
      FROM m WHERE messages.id = m.id",
 );
-/// On PostgreSQL also where it is not settled: this statement does not see what another transaction has just settled, but waits
+/// On PostgreSQL also if it is not settled: this statement does not see what another transaction has just settled, but waits
 /// for it.
 const UNSETTLE: Sql = Sql::each(
     "UPDATE messages SET settled = FALSE

@@ -30,7 +30,7 @@ pub struct Doubt {
     pub asker: i64,
     /// Its text; see [`Store::outbound_message`].
     pub message: MessageId,
-    /// Whose phone; `None` where the participant was erased or has another number now.
+    /// Whose phone; `None` if the participant was erased or has another number now.
     pub phone: Option<PhoneNumber>,
     /// How urgent.
     pub priority: Priority,
@@ -89,7 +89,7 @@ pub enum Found {
 /// Why a provider is asked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
-    /// It gave no answer.
+    /// The provider returned no answer.
     Unanswered,
     /// It does not know the message, perhaps not yet.
     Missed,
@@ -190,7 +190,7 @@ from_row!(AskedRow:
 );
 
 impl Store {
-    /// Takes up to `limit` doubts that are to be asked about, until `until`: then they are anybody's again.
+    /// Takes up to `limit` doubts that are to be asked about, until `until`. Then any worker may take them again.
     ///
     /// # Errors
     ///

@@ -48,7 +48,7 @@ pub(crate) async fn queue_to_number(
     now: Timestamp,
 ) -> Result<bool> {
     let recipient = keys.recipient(phone);
-    // Sealed for whoever rings, and not for a message, so that a follow-up can take it along.
+    // Sealed for the recipient, and not for a message, so that a follow-up can take it along.
     let sealed = keys.seal_phone(phone, &recipient.0);
     let country = phone.country().map_or_else(String::new, |country| country.code().to_owned());
     let added = on_tx!(&mut *tx, conn, d => sqlx::query(QUEUE.of(d))

@@ -30,9 +30,9 @@ pub struct DeliveryView {
     pub attempts: u32,
     /// It was sent again after its answer was lost: the phone may have rung twice.
     pub in_doubt: bool,
-    /// Why it stands there, where there is more to say: a provider's code, `lease_lost`, `policy_hold`.
+    /// The reason for the state, if there is more to say: a provider's code, `lease_lost`, `policy_hold`.
     pub reason: Option<String>,
-    /// How the doubt about it came to be known, where its answer was lost; the last one, if that happened again.
+    /// How the doubt about it came to be known, if its answer was lost; the last one, if that happened again.
     pub settled_by: Option<Resolution>,
     /// Which gateway connection it was last given to.
     pub channel: Option<String>,
@@ -122,7 +122,7 @@ impl Store {
             .bind(organisation.0).bind(alert.0).fetch_one(pool).await?))
     }
 
-    /// The deliveries of an alert, oldest first; `None` where the organisation has no such alert.
+    /// The deliveries of an alert, oldest first; `None` if the organisation has no such alert.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl Store {
         Ok(first.zip(last))
     }
 
-    /// The rows of a page that is not the first, and the last delivery of the alert as it is known now. Where the walk comes to
+    /// The rows of a page that is not the first, and the last delivery of the alert as it is known now. If the walk comes to
     /// the end that it knew, it looks whether more was written meanwhile.
     async fn rows_behind(&self, query: &Query<'_>, place: Place) -> Result<(Vec<DeliveryRow>, i64)> {
         let mut rows = self.rows(query, place, query.page.fetch()).await?;

@@ -16,7 +16,7 @@ const MEASURE_EVERY: Duration = Duration::from_mins(1);
 const MEASURE_AGAIN: Duration = Duration::from_secs(5);
 /// The answer with the shortest way counts: half of its way is what the clock may be off.
 const SAMPLES: u32 = 5;
-/// Beyond this somebody should look at the machine's NTP.
+/// Beyond this an operator should look at the machine's NTP.
 const WARN_ABOVE: Duration = Duration::from_secs(1);
 
 const SERVER_TIME: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint";
@@ -53,7 +53,7 @@ impl DatabaseClock {
         Ok(clock)
     }
 
-    /// Asks again each minute, as long as the process runs; not at all with SQLite, where there is nothing to ask.
+    /// Asks again each minute, as long as the process runs. Not at all with SQLite, which has no server to ask.
     pub async fn keep(&self) {
         if matches!(self.store.db, Db::Sqlite { .. }) {
             return std::future::pending().await;

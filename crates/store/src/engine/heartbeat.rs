@@ -1,9 +1,9 @@
 //! Noticing that a PostgreSQL has vanished without a word.
 //!
-//! A server that loses its power, or its address, closes nothing: who waits for its answer waits until the kernel gives up, a
-//! quarter of an hour later, or for ever. So one connection of its own is asked every other second. When it does not answer,
-//! everything that waits on a connection made before ends with an error that says "try again", and those connections are
-//! thrown away.
+//! A server that loses its power, or its address, closes nothing. A caller that waits for its answer waits until the kernel
+//! gives up, a quarter of an hour later, or for ever. So one connection of its own is asked every other second. When it does
+//! not answer, everything that waits on a connection made before ends with an error that says "try again", and those
+//! connections are thrown away.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -129,12 +129,12 @@ impl<'c, 'h: 'c, E: Executor<'c, Database = Postgres> + 'c> Executor<'c> for Gua
     }
 }
 
-/// The error of a connection that nobody answers on.
+/// The error of a connection on which no server answers.
 pub(crate) fn vanished() -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the server does not answer any more"))
 }
 
-/// Runs as long as somebody holds the [`Heartbeat`].
+/// Runs as long as a clone of the [`Heartbeat`] exists.
 async fn watch(options: PgConnectOptions, stopped: Arc<Stopped>) {
     let mut known = None;
     loop {
@@ -153,7 +153,7 @@ async fn watch(options: PgConnectOptions, stopped: Arc<Stopped>) {
     }
 }
 
-/// Asks until there is no answer; gives another connection where one was made meanwhile.
+/// Asks until there is no answer. Returns another connection if one was made meanwhile.
 async fn listen(mut connection: PgConnection, options: &PgConnectOptions) -> Option<PgConnection> {
     loop {
         sleep(EVERY).await;

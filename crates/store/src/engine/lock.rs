@@ -1,12 +1,13 @@
 //! Locks for work that only one transaction may do at a time.
 //!
 //! SQLite has one writer, so there is nothing to do. PostgreSQL has many, and a statement sees what was committed when it
-//! began: where a transaction looks first and writes by what it saw, it takes one of these locks before it looks. It holds
+//! began. If a transaction looks first and writes by what it saw, it takes one of these locks before it looks. The lock holds
 //! until the transaction ends. Rows that exist are locked as rows (`FOR NO KEY UPDATE`).
 //!
-//! Two that take several take them in one order: the replay key of a callback, [`ProviderIds`], an alert's row, deliveries by
-//! their ids, messages by their ids, then those of [`Lock`] as they stand there, with [`OptOuts`] behind the numbers. The audit
-//! chain is the last, because everybody waits for it. What is found in another order is kept for the end: see `deliveries::deferred`.
+//! Two transactions that take several locks take them in one order: the replay key of a callback, [`ProviderIds`], an alert's
+//! row, deliveries by their ids, messages by their ids, then those of [`Lock`] as they stand there, with [`OptOuts`] behind
+//! the numbers. The audit chain is the last, because all writers wait for it. What is found in another order is kept for the
+//! end: see `deliveries::deferred`.
 //!
 //! Code that changes the state of deliveries locks their rows first; `deliveries::lifecycle` then takes messages and doubts
 //! in this order. Pages of upkeep, the policy and a STOP pass over deliveries that another transaction has (`SKIP LOCKED`),
@@ -48,7 +49,7 @@ const MESSAGES_AND_FOLLOW_UPS: &str = "SELECT id FROM messages
 pub(crate) enum Lock<'a> {
     /// A claim, until it is committed or not: who has this lock knows that it is one of them. Who waits for it holds nothing.
     Claim(i64),
-    /// From where ids are counted.
+    /// The number from which ids are counted.
     References,
     /// A request with an idempotency key: two at once must not both be the first.
     Request(OrganisationId, &'a str),
@@ -80,7 +81,7 @@ pub(crate) enum OptOuts {
 pub(crate) enum ProviderIds {
     /// Before any other lock.
     Write,
-    /// With nothing else that anybody who has [`ProviderIds::Write`] could wait for.
+    /// With no other lock for which a transaction that has [`ProviderIds::Write`] could wait.
     Miss,
 }
 

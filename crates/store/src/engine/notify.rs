@@ -18,7 +18,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Schemas of one database do not wake each other. A name has 63 bytes at most.
 const NOTIFY: &str = "SELECT pg_notify(left('klaroen_' || current_schema(), 63), '')";
 const CHANNEL: &str = "SELECT left('klaroen_' || current_schema(), 63)";
-/// A demoted primary answers everything and has nobody who writes to it.
+/// A demoted primary answers everything, and no process writes to it.
 const LIVES: &str = "SELECT current_setting('transaction_read_only') = 'off'";
 
 impl Store {
@@ -28,8 +28,8 @@ impl Store {
         matches!(self.db, Db::Postgres { .. })
     }
 
-    /// Wakes the workers of other processes: to be called after what they shall see was committed, once for a batch. Nothing
-    /// where nobody shares the database.
+    /// Wakes the workers of other processes. It is to be called after the rows that they shall see were committed, once for a
+    /// batch. Does nothing if no other process shares the database.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Store {
     /// because something may have been missed. Runs until it is dropped.
     pub async fn listen(&self, woken: impl Fn()) {
         let Db::Postgres { pool, .. } = &self.db else { return std::future::pending().await };
-        // Beside the pool: a listener keeps its connection.
+        // Outside the pool: a listener keeps its connection.
         let own = PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)

@@ -157,7 +157,8 @@ pub(crate) const fn counts_as_lost(state: DeliveryState) -> bool {
     !state.reached() && !state.waiting()
 }
 
-/// Writes what follows from these events, at most one for each delivery, and all that comes of it; gives how many rows changed.
+/// Writes what follows from these events, at most one for each delivery, with all its consequences. Returns how many rows
+/// changed.
 ///
 /// The rows of the deliveries are locked by the caller, who read how they stand under that lock. Behind them, this takes the locks
 /// of messages (and, if a phone rang late, of its alert).

@@ -108,7 +108,7 @@ async fn ends(f: &Fixture) -> BTreeMap<i64, End> {
     ends.into_iter().map(|end| (end.id, end)).collect()
 }
 
-/// As whoever learns of the event would say it.
+/// As the code that learns of the event would say it.
 fn step(delivery: Standing, event: DeliveryEvent) -> Step<'static> {
     use DeliveryEvent as E;
     let mut step = Step::new(delivery, event, NOW).because("after");

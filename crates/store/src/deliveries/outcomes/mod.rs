@@ -137,10 +137,10 @@ impl Store {
         Ok(self.record(gateway, batch, &Arc::default()).await?.finished)
     }
 
-    /// Writes what came of submits, and then receipts, so that a receipt that came right after its answer finds it: on SQLite in
-    /// one transaction, which waits for the disk once; on PostgreSQL in two, of which the second is written by whoever awaits the
-    /// receipts, while the next results are written here. (One would not do there: both take [`ProviderIds`], the second perhaps
-    /// alone.)
+    /// Writes the results of submits, and then receipts, so that a receipt that came right after its answer finds it. On
+    /// SQLite this is one transaction, which waits for the disk once. On PostgreSQL it is two: the task that awaits the
+    /// receipts writes the second, while the next results are written here. (One would not do there: both take
+    /// [`ProviderIds`], the second perhaps alone.)
     ///
     /// # Errors
     /// If the database fails; nothing of either is written then, and no receipt may be acknowledged.
@@ -172,7 +172,7 @@ impl Store {
     /// A transaction in which what came of submits is written.
     async fn finish_in(&self, gateway: &str, results: &[Finished]) -> Result<(Tx, FinishedCounts)> {
         if let Some(sent) = Sent::of(results) {
-            // Before the transaction, in which everybody waits for SQLite's one writer.
+            // Before the transaction, in which all other writers wait for SQLite's one writer.
             let parameters = sent.parameters();
             let mut tx = self.db.begin().await?;
             ProviderIds::Write.take(&mut tx, gateway).await?;
@@ -194,7 +194,7 @@ impl Store {
 pub(crate) struct Settling {
     /// The resolution that is written down of a doubt that the answer settles.
     pub(crate) how: Resolution,
-    /// When it is written; the time of each answer where it is not told.
+    /// The moment at which it is written; the time of each answer if there is none.
     pub(crate) at: Option<Timestamp>,
 }
 
@@ -301,7 +301,7 @@ fn submitted<'a>(row: &CurrentRow, finished: &'a Finished) -> impl Iterator<Item
         .map(move |(part, name)| json!([name.0, id, part, parts, organisation, finished.at.as_millis()]))
 }
 
-/// Notes what the provider calls deliveries, and joins receipts that came before; gives how many.
+/// Notes the provider's names for deliveries, and joins receipts that came before. Returns how many.
 async fn submit(tx: &mut Tx, gateway: &str, rows: Vec<Value>, deferred: &mut DeferredEffects) -> Result<u64> {
     if rows.is_empty() {
         return Ok(0);

@@ -1,4 +1,4 @@
-//! Giving back what a claim leased that nobody got to see: its commit was not answered.
+//! Gives back what a claim leased that no caller got to see: its commit was not answered.
 
 use klaroen_domain::decide::Decision;
 use klaroen_domain::id::DeliveryId;
@@ -19,8 +19,9 @@ const OF_CLAIM: Sql = Sql::new(
 );
 
 impl Store {
-    /// Puts back into the queue what the claim with this token leased, in time or when it counts as lost already; gives how
-    /// many that was. Only for whoever made the claim, once it has ended without an answer: nothing of it was handed over.
+    /// Puts the deliveries that the claim with this token leased back into the queue, in time or when it counts as lost
+    /// already. Returns how many that was. Only for the caller that made the claim, once it has ended without an answer:
+    /// nothing of it was handed over.
     ///
     /// # Errors
     ///

@@ -40,7 +40,7 @@ pub struct Claimed {
     pub lease_token: i64,
     /// Steps taken on the retry ladder before this attempt.
     pub retries: u32,
-    /// Claims before this one: more than `retries` where it was put back for no fault of its own.
+    /// Claims before this one: more than `retries` if the delivery was put back for no fault of its own.
     pub claims: u32,
     /// The phone number. `None` if the stored number does not open, which is a fault to be reported.
     pub phone: Option<PhoneNumber>,
@@ -68,14 +68,14 @@ pub fn lease_token() -> i64 {
     i64::from_ne_bytes(rand::rng().next_u64().to_ne_bytes())
 }
 
-/// Why a claim gave nothing.
+/// Why a claim returned nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// Nothing is leased.
     #[error("{0}")]
     NotMade(#[from] StoreError),
-    /// Whether it was committed is not known. What it leased would become `unknown` in time, although nobody has it:
-    /// [`Store::give_back`].
+    /// Whether it was committed is not known. The deliveries that it leased would become `unknown` in time, although no
+    /// worker has them: [`Store::give_back`].
     #[error("it is not known whether it was committed: {0}")]
     InDoubt(#[source] StoreError),
 }
@@ -92,11 +92,11 @@ pub struct Claim {
 }
 
 /// Messages that are open and have something due, first lane first. `$2` is the gateway, which may have refused a message for
-/// everybody.
+/// all recipients.
 ///
-/// `OFFSET 0` keeps PostgreSQL from making a join of it: it takes the queue for next to empty, as it is at most times, and would
-/// read the whole of an alert to learn that there is something. `ORDER BY` is for the opposite: where all was queued when it last
-/// looked, it would walk through the table from its beginning, past more and more that has left.
+/// `OFFSET 0` keeps PostgreSQL from making a join of it: it takes the queue for next to empty, as it is at most times, and
+/// would read the whole of an alert to learn that there is something. `ORDER BY` is for the opposite: if all was queued when
+/// it last looked, it would walk through the table from its beginning, past more and more that has left.
 pub(crate) const DUE: Sql = Sql::new(
     "SELECT m.id, m.lane, m.priority, m.gateway IS NOT NULL FROM messages m
      WHERE NOT m.settled AND m.open AND m.expires_at > $1 AND (m.gateway IS NULL OR m.gateway = $2)
@@ -253,7 +253,7 @@ impl Store {
         }
         tx.commit().await.map_err(ClaimError::InDoubt)?;
         *turns = turned;
-        // The numbers are opened after it: nobody waits for the writer meanwhile.
+        // The numbers are opened after it, so that no other claim waits for the writer meanwhile.
         let claimed = taken.leased.iter().map(|leased| self.claimed(request.lease_token, leased)).collect();
         Ok(Some(Claim { claimed, suppressed: taken.suppressed, next_due: None }))
     }

@@ -1,8 +1,8 @@
 //! Claiming for a gateway that may take a part of what is due: some countries, some priorities, a share.
 //!
-//! Which deliveries are whose is said by numbers alone, so that several processes share without a word: a delivery lies in one
-//! of [`SLOTS`] slots by its id. What does not belong to a gateway must neither hide what does nor be read again by each
-//! claim, so a claim goes on where the one before it stopped, a bounded number of rows at a time.
+//! Numbers alone say which gateway a delivery belongs to, so that several processes share without a word: a delivery lies in
+//! one of [`SLOTS`] slots by its id. Deliveries of other gateways must neither hide a gateway's own nor be read again by each
+//! claim, so a claim goes on from the place at which the one before it stopped, a bounded number of rows at a time.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -169,8 +169,8 @@ impl Scan {
         self.0.values().all(|place| place.ended)
     }
 
-    /// Forgets messages that have nothing due, and begins passes anew that have come to their end. One that is to be revisited later
-    /// goes on where it ended meanwhile: of an alert that is still being written, there is more by now.
+    /// Forgets messages that have nothing due, and begins passes anew that have come to their end. A pass that is to be
+    /// revisited later goes on meanwhile from its end: an alert that is still being written has more rows by now.
     pub(super) fn begin(&mut self, due: &[DueMessage], now: Timestamp) {
         let places = std::mem::take(&mut self.0);
         // What is for this gateway alone is not looked for here.

@@ -76,7 +76,7 @@ pub(super) async fn claim_lane(
                 turns.0.insert(number, *id);
             }
             let (rows, more) = match whose {
-                // Whatever a gateway's part is, what nobody else may take is its own.
+                // Whatever a gateway's part is, the deliveries that no other gateway may take are its own.
                 Whose::Part(part, scan) if !pinned => {
                     share::candidates(tx, request, part, scan, (*id, priority), share).await?
                 }

@@ -12,13 +12,13 @@ use crate::engine::seal::{Keys, Recipient};
 pub struct IncomingReceipt {
     /// The provider's id, canonical.
     pub provider_id: ProviderId,
-    /// Our reference, where the provider echoes it: joins without the id.
+    /// Our reference, if the provider echoes it: joins without the id.
     pub delivery: Option<DeliveryId>,
     /// The status that the receipt reports.
     pub status: ReceiptStatus,
-    /// Error code, where there is one.
+    /// Error code, if there is one.
     pub error: Option<String>,
-    /// Whose phone, where the receipt names it.
+    /// Whose phone, if the receipt names it.
     pub recipient: Option<Recipient>,
     /// As it came, without addresses and text.
     pub raw: String,

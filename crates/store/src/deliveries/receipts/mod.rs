@@ -1,4 +1,4 @@
-//! Receipts: stored as they came, merged by `advance`, parked where their delivery is not known yet.
+//! Receipts: stored as they came, merged by `advance`, parked if their delivery is not known yet.
 
 mod correlate;
 pub(crate) mod incoming;
@@ -129,7 +129,7 @@ pub(crate) async fn store(
             joined += 1;
             continue;
         }
-        // The delivery tells the phone, where there is one: see `apply`.
+        // The delivery tells the phone, if there is one: see `apply`.
         if let (None, Some(Failure::OPTED_OUT), Some(phone)) =
             (owner, receipt.error.as_deref(), receipt.recipient)
         {
@@ -155,7 +155,7 @@ pub(crate) async fn store(
     Ok(ReceiptCounts { joined, parked: batch.len() as u64 - joined, moved })
 }
 
-/// Moves deliveries by what their receipts say; gives how many moved.
+/// Moves deliveries by what their receipts say. Returns how many moved.
 pub(crate) async fn apply(
     tx: &mut Tx,
     receipts: &[PartReceipt],
@@ -199,7 +199,7 @@ pub(crate) async fn apply(
     Ok(moved)
 }
 
-/// Notes what the receipts say of single parts and gives what the parts say together. Long messages are the exception, so
+/// Notes what the receipts say of single parts and returns what the parts say together. Long messages are the exception, so
 /// this asks row by row.
 async fn merged_parts(
     tx: &mut Tx,
@@ -222,8 +222,8 @@ async fn merged_parts(
     Ok(merge_parts(&parts.into_values().collect::<Vec<_>>()))
 }
 
-/// Joins receipts that came before the answer to their submit; gives how many. `submissions` gives the JSON of the insert, which
-/// is made only if something is parked.
+/// Joins receipts that came before the answer to their submit. Returns how many. `submissions` returns the JSON of the
+/// insert, which is made only if something is parked.
 pub(crate) async fn join_parked(
     tx: &mut Tx,
     gateway: &str,

@@ -88,11 +88,13 @@ const PROBE: Sql = Sql::new(
 );
 
 impl Store {
-    /// Opens the database and migrates it; SQLite's file is made where there is none. Where several processes open a
-    /// PostgreSQL at once, one of them migrates and the others wait.
+    /// Opens the database and migrates it. SQLite's file is made if there is none. If several processes open a PostgreSQL at
+    /// once, one of them migrates and the others wait.
     ///
     /// # Errors
-    /// [`StoreError::BadUrl`], [`StoreError::NewerSchema`], [`StoreError::WrongKey`], or what the database says.
+    /// Returns [`StoreError::BadUrl`] if the address is not understood, [`StoreError::NewerSchema`] if the schema is newer
+    /// than this program, [`StoreError::Migration`] if a migration fails, [`StoreError::WrongKey`] if the key file does not
+    /// belong to this database, or another [`StoreError`] if the database does not answer or refuses a statement.
     pub async fn open(options: &StoreOptions) -> Result<Self> {
         let db = match Address::of(&options.url)? {
             Address::Sqlite => sqlite::open(options).await?,
