@@ -172,7 +172,7 @@ impl Store {
 }
 
 impl Intake<'_> {
-    /// The match query for the people whom an alert is for.
+    /// Returns the match query for the people whom an alert is for.
     pub(crate) fn query<'a>(&self, alert: &'a AlertDraft) -> MatchQuery<'a> {
         MatchQuery {
             organisation: self.organisation,
@@ -183,7 +183,7 @@ impl Intake<'_> {
         }
     }
 
-    /// The answer to return if the request was made before.
+    /// Returns the answer to give if the request was made before.
     pub(crate) async fn seen_before<T>(&self, tx: &mut Tx) -> Result<Option<Once<T>>> {
         let Some(key) = self.idempotency else { return Ok(None) };
         Ok(match idempotency::look_up(tx, self.organisation, key).await? {

@@ -75,7 +75,7 @@ struct FollowUp<'a> {
 }
 
 impl Store {
-    /// A text to those who were reached. What remains is [`Store::continue_change`]'s, as after every change.
+    /// A text to the people who were reached. The rest is [`Store::continue_change`]'s, as after every change.
     ///
     /// # Errors
     ///
@@ -221,7 +221,7 @@ impl Store {
         Ok(())
     }
 
-    /// Asks more people, with the start message, about an alert that runs. Those already asked are not asked again: the database
+    /// Asks more people, with the start message, about an alert that runs. People already asked are not asked again: the database
     /// has one delivery for each number. `Taken::recipients` counts the new ones of what was written.
     ///
     /// # Errors
@@ -236,7 +236,7 @@ impl Store {
         geofence: &Geofence,
         area: &serde_json::Value,
     ) -> Result<Result<Once<Taken>, ChangeRefused>> {
-        // What is asked of whom never changes, so the match can be made before the transaction.
+        // The audience of an alert never changes, so the match can be made before the transaction.
         let found: Option<AlertRow> = on_db!(read self.db, pool, d => sqlx::query_as(STATE.of(d))
             .bind(intake.organisation.0).bind(id.0).fetch_optional(pool).await?);
         let found = found.map(Current::try_from).transpose()?;

@@ -1,4 +1,4 @@
-//! Texts: what a worker sends. Whom an update, end or retract goes to is in [`crate::alerts::follow_ups`].
+//! Texts: what a worker sends. The recipients of an update, end or retract are in [`crate::alerts::follow_ups`].
 
 use std::time::Duration;
 

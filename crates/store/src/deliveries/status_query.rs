@@ -259,7 +259,7 @@ impl Store {
         Ok(held.into_iter().map(ProviderId).collect())
     }
 
-    /// Writes down what came of asking, in one transaction. What was settled meanwhile, or is another's to ask by now, stays as
+    /// Writes down the results of asking, in one transaction. A doubt settled meanwhile, or another's to ask by now, stays as
     /// it is.
     ///
     /// # Errors
@@ -293,7 +293,7 @@ impl Store {
             finish_each(&mut tx, gateway, finished, Settling { how, at: Some(now) }, &mut deferred).await?;
         }
         receipts::store(&mut tx, gateway, &written.receipts, &mut deferred).await?;
-        // What was settled above has no asker any more; what could not be moved, whatever the reason, is left to the policy.
+        // A doubt settled above has no asker any more; one that could not be moved, whatever the reason, is left to the policy.
         let again = json!(written.again).to_string();
         on_tx!(&mut tx, conn, d => sqlx::query(ASK_AGAIN.of(d)).bind(again).execute(conn).await?.rows_affected());
         deferred.write(&mut tx).await?;

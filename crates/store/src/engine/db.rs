@@ -62,7 +62,7 @@ impl Sql {
 pub(crate) enum Tx {
     /// `BEGIN IMMEDIATE` on the one writer: a transaction that began by reading could not be upgraded. A snapshot: on a reader.
     Sqlite(Transaction<'static, Sqlite>),
-    /// Read committed: a statement sees what is committed when it begins. What must not change meanwhile is locked.
+    /// Read committed: a statement sees what is committed when it begins. Rows that must not change meanwhile are locked.
     Postgres(Transaction<'static, Postgres>, Heartbeat),
 }
 

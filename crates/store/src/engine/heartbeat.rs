@@ -54,7 +54,7 @@ impl Heartbeat {
         Self(Arc::new(Watched { stopped, task }))
     }
 
-    /// Does the work, or gives up when the server vanishes meanwhile. What became of a statement is then as unknown as when its
+    /// Does the work, or gives up when the server vanishes meanwhile. The result of a statement is then as unknown as when its
     /// connection breaks.
     pub(crate) async fn guard<T>(&self, work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
         tokio::select! {

@@ -6,7 +6,7 @@
 //!
 //! Two transactions that take several locks take them in one order: the replay key of a callback, [`ProviderIds`], an alert's
 //! row, deliveries by their ids, messages by their ids, then those of [`Lock`] as they stand there, with [`OptOuts`] behind
-//! the numbers. The audit chain is the last, because all writers wait for it. What is found in another order is kept for the
+//! the numbers. The audit chain is the last, because all writers wait for it. Rows found in another order are kept for the
 //! end: see `deliveries::deferred`.
 //!
 //! Code that changes the state of deliveries locks their rows first; `deliveries::lifecycle` then takes messages and doubts
@@ -57,7 +57,7 @@ pub(crate) enum Lock<'a> {
     Registry(OrganisationId),
     /// An inbound SMS that a gateway may bring twice at once.
     Reply(&'a str),
-    /// The request of a number: two STOPs at once are one.
+    /// The commands of a number: two STOPs at once are one.
     Number(Recipient),
     /// The automatic answers of an organisation, which share messages.
     Answers(OrganisationId),

@@ -1,4 +1,4 @@
-//! Wake-ups between processes: `NOTIFY` after a commit, and nothing but a wake-up. Whoever misses one polls.
+//! Wake-ups between processes: `NOTIFY` after a commit, and nothing but a wake-up. A process that misses one polls.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ async fn hear(pool: &PgPool, woken: &impl Fn()) -> sqlx::Result<()> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.eager_reconnect(false);
     listener.listen(&channel).await?;
-    // What was announced before is not heard.
+    // Announcements made before are not heard.
     woken();
     loop {
         match tokio::time::timeout(HEARTBEAT, listener.try_recv()).await {

@@ -28,7 +28,7 @@ const SEEN: Sql = Sql::new(
 pub struct IncomingCallback<'a> {
     /// Through which gateway.
     pub gateway: &'a str,
-    /// Unique to the request, where the provider signs such a thing.
+    /// Unique to the request, if the provider signs such a thing.
     pub replay_key: Option<&'a str>,
     /// Receipts, in its order.
     pub receipts: &'a [IncomingReceipt],

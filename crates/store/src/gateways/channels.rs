@@ -27,7 +27,7 @@ impl std::fmt::Display for ChannelName {
 pub enum Lease {
     /// It is ours, as it was before.
     Renewed,
-    /// It is ours now. What the owner before us had in flight is `unknown`: its answers will not come to us.
+    /// It is ours now. The deliveries that the owner before us had in flight are `unknown`: its answers will not come to us.
     Taken {
         /// How many deliveries that concerns.
         lost: u64,
@@ -38,7 +38,7 @@ pub enum Lease {
 
 const ENDS: Sql =
     Sql::new("SELECT lease_until FROM channels WHERE gateway = $1 AND channel = $2 AND lease_until > $3");
-/// Locked, so that nobody takes and releases it between this and [`LEASE`]: that would look like a renewal.
+/// Locked, so that no other worker takes and releases it between this and [`LEASE`]: that would look like a renewal.
 const OWNER: Sql = Sql::each(
     "SELECT owner FROM channels WHERE gateway = $1 AND channel = $2",
     "SELECT owner FROM channels WHERE gateway = $1 AND channel = $2 FOR UPDATE",
@@ -53,7 +53,7 @@ const RELEASE: Sql =
 const RELEASE_ALL: Sql = Sql::new("UPDATE channels SET lease_until = 0");
 
 impl Store {
-    /// When the present lease of a connection ends; `None` where it is free. Takes no lock: for those who wait.
+    /// When the present lease of a connection ends; `None` if it is free. Takes no lock: for workers that wait.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl Store {
         Ok(lease)
     }
 
-    /// Gives the lease back at shutdown, so that the next owner need not wait.
+    /// Releases the lease at shutdown, so that the next owner need not wait.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Store {
         Ok(())
     }
 
-    /// Ends every lease: only for a process that knows itself alone on the database, because it holds the lock beside the
+    /// Ends every lease: only for a process that knows itself alone on the database, because it holds the lock next to the
     /// SQLite file. The next [`Store::lease_channel`] settles what a crash left in flight.
     ///
     /// # Errors

@@ -28,11 +28,11 @@ pub struct GatewayReport {
     pub state: GatewayState,
     /// Since when.
     pub since: Timestamp,
-    /// Why, for the operator; empty where nothing is wrong.
+    /// Why, for the operator; empty if nothing is wrong.
     pub reason: String,
-    /// When it is tried again, where it is paused for a time.
+    /// When it is tried again, if it is paused for a time.
     pub paused_until: Option<Timestamp>,
-    /// Whether new messages may go to it. One that is `suspect` is usable, too: where no other is.
+    /// Whether new messages may go to it. One that is `suspect` is usable, too: if no other is.
     pub usable: bool,
     /// Its connections that are up in this process.
     pub channels_up: u16,
@@ -90,7 +90,7 @@ pub struct LastError {
     pub at: i64,
 }
 
-/// A gateway that somebody took out of use.
+/// A gateway that an operator took out of use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayPause {
     /// The gateway's name.
@@ -101,7 +101,7 @@ pub struct GatewayPause {
     pub paused_by: String,
     /// Whose key it was.
     pub organisation: OrganisationId,
-    /// Why, in the words of whoever did it.
+    /// Why, in the words of the operator who did it.
     pub reason: Option<String>,
 }
 
@@ -110,7 +110,7 @@ pub struct GatewayPause {
 pub struct Due {
     /// The priority of their alert.
     pub priority: Priority,
-    /// Whose numbers they are (ISO 3166-1 alpha-2); empty where that is not known.
+    /// Whose numbers they are (ISO 3166-1 alpha-2); empty if that is not known.
     pub country: String,
     /// How many.
     pub count: u64,
@@ -292,7 +292,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes a gateway out of use until [`Store::resume_gateway`]; `false` where it is out of use already: then the first
+    /// Takes a gateway out of use until [`Store::resume_gateway`]; `false` if it is out of use already: then the first
     /// pause stands, with its reason. Whether there is such a gateway is for the caller to know. Call [`Store::announce`]
     /// afterwards, so that workers hear of it at once.
     ///
@@ -320,7 +320,7 @@ impl Store {
         Ok(paused > 0)
     }
 
-    /// Puts a gateway back into use; `false` where nobody had taken it out. Call [`Store::announce`] afterwards.
+    /// Puts a gateway back into use; `false` if no operator had taken it out. Call [`Store::announce`] afterwards.
     ///
     /// # Errors
     ///
@@ -343,7 +343,7 @@ impl Store {
         Ok(resumed > 0)
     }
 
-    /// The gateways that somebody took out of use.
+    /// The gateways that operators took out of use.
     ///
     /// # Errors
     ///
@@ -411,7 +411,7 @@ mod tests {
 
         let other = report("main", 2, GatewayState::Up);
         f.store.report_gateway(&other, until.plus(Duration::from_secs(1))).await.unwrap();
-        // Written again, not beside itself.
+        // Written over the row, not as a second row.
         f.store.report_gateway(&other, until.plus(Duration::from_secs(1))).await.unwrap();
         assert_eq!(f.store.gateway_reports(until).await.unwrap(), [other]);
         f.store.forget_gateway_reports(Uuid::from_u128(2), NOW).await.unwrap();

@@ -25,7 +25,7 @@ const PEERS: Sql =
 const FORGET: Sql = Sql::new("DELETE FROM workers WHERE id = $1 OR seen_until <= $2");
 
 impl Store {
-    /// Says that a worker lives until `until` and holds `held` channels of a gateway; gives the others that live. With SQLite
+    /// Says that a worker lives until `until` and holds `held` channels of a gateway; returns the others that live. With SQLite
     /// there are none, and nothing is written: a file serves one process.
     ///
     /// # Errors

@@ -59,7 +59,7 @@ impl<'a> Scan<'a> {
                 return Ok(Some(Found { end: bytes.len(), bytes }));
             }
             if !cells.is_sorted_by_key(|(cell, _)| *cell) {
-                // No database said so yet; a place that is passed over would be one that nobody warns.
+                // No database said so yet; a place that is passed over would be one whose participant gets no warning.
                 limit = usize::MAX;
                 continue;
             }
@@ -104,7 +104,7 @@ pub(crate) struct MatchPages<'a> {
 }
 
 impl<'a> MatchPages<'a> {
-    /// From the cell `next_cell` on, as [`MatchPages::next_cell`] gave it; from the first one where it is `None`.
+    /// From the cell `next_cell` on, as [`MatchPages::next_cell`] returned it; from the first one if it is `None`.
     pub(crate) async fn begin(
         store: &'a Store,
         query: &'a MatchQuery<'a>,

@@ -40,7 +40,7 @@ pub struct Audience {
 pub struct MatchRules {
     /// The wall clock of hours and quiet hours.
     pub zone: Zone,
-    /// `normal` alerts ring nobody in these hours; `urgent` and `life_threatening` do.
+    /// `normal` alerts ring no phone in these hours; `urgent` and `life_threatening` do.
     pub quiet_hours: Option<DailySpan>,
     /// Start messages that one number gets in 24 hours at most, unless life is at stake. 0: no limit.
     pub max_alerts_per_day: u32,
@@ -86,7 +86,7 @@ pub struct Matches {
 }
 
 /// The records of the places in ranges, joined together: a row each would cost more than finding it. `$1`: ranges as
-/// `[[first, last], …]`, sorted and disjoint; `$3`: at most so many places, in the order of their cells.
+/// `[[first, last], …]`, sorted and disjoint; `$3`: the greatest number of places, in the order of their cells.
 ///
 /// Two texts, because the loops keep this order by `CROSS JOIN` in SQLite and by `LATERAL` in PostgreSQL, and because SQLite has no
 /// function that joins bytes: it joins them as texts, as they are.
@@ -167,7 +167,7 @@ impl Store {
         Ok(matches)
     }
 
-    /// The participants of the audience's groups; `None` where it names no group.
+    /// The participants of the audience's groups; `None` if it names no group.
     pub(crate) async fn members(&self, query: &MatchQuery<'_>) -> Result<Option<HashSet<Uuid>>> {
         if query.audience.groups.is_empty() {
             return Ok(None);
@@ -178,8 +178,8 @@ impl Store {
         Ok(Some(members.into_iter().collect()))
     }
 
-    /// The start messages of the last day, where there were as many as anybody may get. Most days there were fewer, and then
-    /// nobody needs to be counted.
+    /// The start messages of the last day, if there were as many as one person may get. Most days there were fewer, and then
+    /// no person needs to be counted.
     pub(crate) async fn counted_starts(
         &self,
         query: &MatchQuery<'_>,
@@ -197,7 +197,7 @@ impl Store {
         Ok(starts.iter().map(|id| id.simple().to_string()).collect())
     }
 
-    /// Leaves out numbers that had enough start messages in the last day; gives how many.
+    /// Leaves out numbers that had enough start messages in the last day; returns how many.
     pub(crate) async fn drop_over_frequency(
         &self,
         starts: &[String],
@@ -240,7 +240,7 @@ pub(crate) struct Filter<'a> {
     members: Option<&'a HashSet<Uuid>>,
     /// The geofence's, sorted: which cells lie wholly inside.
     ranges: &'a [CellRange],
-    /// Quiet hours hold for everybody, or for nobody.
+    /// Quiet hours hold for all people, or for none.
     quiet: bool,
     minute_of_week: u16,
     /// Hours repeat from place to place: each text is read once.

@@ -54,7 +54,7 @@ pub struct Area {
 }
 
 impl Store {
-    /// Creates or replaces areas, all or none; of two with the same code the later one counts. Gives how many were new.
+    /// Creates or replaces areas, all or none; of two with the same code the later one counts. Returns how many were new.
     ///
     /// # Errors
     ///

@@ -42,7 +42,7 @@ pub struct Group {
 }
 
 impl Store {
-    /// Makes a group; `None` where the code is taken.
+    /// Makes a group; `None` if the code is taken.
     ///
     /// # Errors
     ///

@@ -32,7 +32,7 @@ pub struct IncomingReply {
     pub dedupe_key: String,
     /// The sender as it came.
     pub from: String,
-    /// The sender as a phone number, where it is one.
+    /// The sender as a phone number, if it is one.
     pub phone: Option<PhoneNumber>,
     /// The text.
     pub text: String,
@@ -58,7 +58,7 @@ impl IncomingReply {
         }
     }
 
-    /// The phone that says STOP, where it does.
+    /// The phone that says STOP, if the text does.
     #[must_use]
     pub fn stops(&self) -> Option<&PhoneNumber> {
         self.phone.as_ref().filter(|_| self.keyword == Some(Keyword::Stop))
@@ -72,7 +72,7 @@ pub enum AutoReply {
     OptOutConfirmed,
     /// START was carried out.
     OptInConfirmed,
-    /// Asks for an explanation of this service, and of how to leave.
+    /// Explains this service, and how to leave it.
     Help,
     /// The alert is over: call 112 or 0900-8844.
     AlertOver,
@@ -93,7 +93,7 @@ pub enum ReplyStored {
     OptedOut,
     /// The number gets alerts again.
     OptedIn,
-    /// Somebody asked for help.
+    /// The participant asked for help.
     Helped,
     /// It stands under an alert.
     ForAlert(AlertId),
@@ -126,11 +126,11 @@ impl ReplyStored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplyState {
-    /// Nobody looked at it.
+    /// No operator has looked at it.
     New,
-    /// Somebody did.
+    /// An operator has looked at it.
     Read,
-    /// Somebody acted on it.
+    /// An operator acted on it.
     Handled,
 }
 
@@ -227,7 +227,7 @@ impl Store {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// Waits a few seconds until nothing is under way to a number that said STOP, and gives whether that came about: a STOP is
+    /// Waits a few seconds until nothing is under way to a number that said STOP, and returns whether that came about: a STOP is
     /// acknowledged only then. Otherwise the provider is to send it again, and the check is made again.
     ///
     /// # Errors
@@ -246,7 +246,7 @@ impl Store {
         }
     }
 
-    /// The replies of an alert, oldest first; `None` where the organisation has no such alert.
+    /// The replies of an alert, oldest first; `None` if the organisation has no such alert.
     ///
     /// # Errors
     ///
@@ -270,7 +270,7 @@ impl Store {
         Ok(Some(Page { items, next_cursor: rows.next_cursor }))
     }
 
-    /// Marks a reply; `None` where the organisation has no such reply.
+    /// Marks a reply; `None` if the organisation has no such reply.
     ///
     /// # Errors
     ///

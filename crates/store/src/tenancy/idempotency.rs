@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: the same request again gives the same thing again, in the transaction that makes the thing.
+//! `Idempotency-Key`: the same request again returns the same thing again, in the transaction that makes the thing.
 
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;

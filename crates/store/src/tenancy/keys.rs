@@ -148,7 +148,7 @@ impl Store {
         Ok(Page::from_rows(keys, page, |key: &ApiKey| uuid_cursor(key.id.0)))
     }
 
-    /// Revokes a key; `false` where the organisation has no such key. One that was revoked before keeps its date.
+    /// Revokes a key; `false` if the organisation has no such key. One that was revoked before keeps its date.
     ///
     /// # Errors
     ///

@@ -215,7 +215,7 @@ async fn the_fast_paths_write_what_the_table_says(
         assert_eq!(ends[id].life(), advance(*before, DeliveryEvent::Claimed), "{before:?}");
     }
     for (id, before) in sent {
-        // What is not under way by this lease is left to `apply`.
+        // A delivery that is not under way by this lease is left to `apply`.
         let under_way = before.state == DeliveryState::Sending;
         let after = if under_way { advance(*before, DeliveryEvent::Accepted) } else { *before };
         assert_eq!(ends[id].life(), after, "{before:?}");

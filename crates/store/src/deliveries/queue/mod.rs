@@ -209,7 +209,7 @@ impl Store {
                 return Ok(claim);
             }
             if part.takes_by_itself() && !scan.has_ended() {
-                // What was looked at was not ours; there is more.
+                // The rows that were looked at were not ours; there are more.
                 return Ok(Claim { next_due: Some(request.now), ..Claim::default() });
             }
         }
@@ -361,7 +361,7 @@ async fn lease(tx: &mut Tx, request: &ClaimRequest<'_>, leased: &[Leased], suppr
     Ok(())
 }
 
-/// Takes out of the queue whom nothing may be sent to. What this claim has locked is locked already.
+/// Takes deliveries to people who may be sent nothing out of the queue. The rows of this claim are locked already.
 async fn suppress(tx: &mut Tx, ids: &[i64], now: Timestamp) -> Result<()> {
     let deliveries = Standing::take(tx, ids).await?;
     let steps = deliveries.into_iter().map(|delivery| {

@@ -25,7 +25,7 @@ const LATE: Duration = Duration::from_secs(1);
 const REVISIT: Duration = Duration::from_secs(1);
 /// Rows that one statement looks at, at the least.
 const WINDOW: usize = 1_000;
-/// The same for each that is wanted, at the most: as many as it took lately. What is late is all ours, and looking at more of it
+/// The same for each that is wanted, at the most: as many as it took lately. Late rows are all ours, and looking at more of them
 /// than is wanted is most of the work of a claim.
 const SPREAD: usize = 4;
 /// Statements of one claim that find too little.
@@ -173,7 +173,7 @@ impl Scan {
     /// revisited later goes on meanwhile from its end: an alert that is still being written has more rows by now.
     pub(super) fn begin(&mut self, due: &[DueMessage], now: Timestamp) {
         let places = std::mem::take(&mut self.0);
-        // What is for this gateway alone is not looked for here.
+        // Deliveries for this gateway alone are not looked for here.
         for (message, ..) in due.iter().filter(|(.., pinned)| !pinned) {
             let known = places.get(message);
             let going_on = known.filter(|place| !place.ended || now.since(place.began) < REVISIT);
@@ -303,7 +303,7 @@ impl Store {
             sqlx::query_scalar(ANY_FOR.of(d)).bind(gateway).fetch_one(pool).await?))
     }
 
-    /// When the next delivery that is not due yet will be. What is due and was not taken is not ours.
+    /// When the next delivery that is not due yet will be. A delivery that is due and was not taken is not ours.
     pub(super) async fn next_due_after(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         let next: Option<i64> = on_db!(read self.db, pool, d =>
             sqlx::query_scalar(NEXT_AFTER.of(d)).bind(now.as_millis()).fetch_one(pool).await?);
@@ -363,7 +363,7 @@ pub(super) async fn candidates(
     for text in &texts {
         rows.extend(serde_json::from_str::<Found<'_>>(text).map_err(|_| corrupt("id"))?.0);
     }
-    // What both statements found is there once.
+    // A row that both statements found is there once.
     rows.sort_unstable_by_key(|row| row.0);
     rows.dedup_by_key(|row| row.0);
     let more = wanted == 0;

@@ -52,7 +52,7 @@ pub(super) struct Log<'a> {
 impl<'a> Log<'a> {
     /// A receipt about a delivery that was found by the provider's id.
     pub(super) fn found(&mut self, receipt: &'a IncomingReceipt, delivery: i64) {
-        // What names no phone is kept so.
+        // A receipt that names no phone is kept so.
         if receipt.recipient.is_none() {
             return self.other(receipt, Some(delivery));
         }

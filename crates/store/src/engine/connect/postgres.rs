@@ -77,7 +77,7 @@ fn parse(url: &str) -> Result<PgConnectOptions> {
     })
 }
 
-/// The part of an address that may be shown.
+/// Returns the part of an address that may be shown.
 pub(super) fn shown(url: &str) -> Result<String> {
     let options = parse(url)?;
     let database = options.get_database().unwrap_or(options.get_username());

@@ -1,5 +1,5 @@
 //! Test messages of gateways: who asked for one, how far it came, how long it took. A worker that feeds the gateway hands it
-//! over once; one that dies meanwhile leaves a test in doubt, which nobody sends again.
+//! over once; one that dies meanwhile leaves a test in doubt, which no worker sends again.
 
 mod upkeep;
 
@@ -36,7 +36,7 @@ pub struct GatewayTest {
     pub number: i64,
     /// The gateway's name.
     pub gateway: String,
-    /// Whether it is the one of its day, which nobody asked for.
+    /// Whether it is the one of its day, which no operator asked for.
     pub daily: bool,
     /// Who asked: `key:<id>`, `cli` or `system`.
     pub requested_by: String,
@@ -56,9 +56,9 @@ pub struct GatewayTest {
     pub answered_at: Option<Timestamp>,
     /// When the receipt came that settled it.
     pub receipt_at: Option<Timestamp>,
-    /// The provider's code or a word of ours, where it failed.
+    /// The provider's code or a word of ours, if it failed.
     pub code: Option<String>,
-    /// For the operator, where it failed.
+    /// For the operator, if it failed.
     pub detail: Option<String>,
 }
 
@@ -108,7 +108,7 @@ pub enum DailyTest {
     UnderWay,
 }
 
-/// A test to be handed over now, by nobody else.
+/// A test to be handed over now, by no other worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimedTest {
     /// Its id.
@@ -128,7 +128,7 @@ pub struct TestAnswer {
     pub provider_id: Option<ProviderId>,
     /// Whether a receipt is to come.
     pub awaits_receipt: bool,
-    /// Code and detail, where it was not accepted.
+    /// Code and detail, if it was not accepted.
     pub failure: Option<(String, String)>,
 }
 
@@ -259,7 +259,7 @@ impl Store {
         if insert(&mut tx, id, gateway, None, Some(organisation), actor, now).await? == 0 {
             return Ok(TestRequest::UnderWay);
         }
-        // Counted after the other question: that somebody else is at it says more than that there were many.
+        // Counted after the other question: that another test is under way says more than that there were many.
         if recent >= i64::from(TESTS_PER_HOUR) {
             let free = oldest.map_or(now, Timestamp::from_millis).plus(WINDOW);
             return Ok(TestRequest::TooMany { wait: free.since(now) });
@@ -293,7 +293,7 @@ impl Store {
         Ok(result)
     }
 
-    /// Takes a test that waits, for one connection; nobody else gets it. `until`: when it counts as lost.
+    /// Takes a test that waits, for one connection; no other gets it. `until`: when it counts as lost.
     ///
     /// # Errors
     ///
@@ -314,7 +314,7 @@ impl Store {
         Ok(id.map(|id| ClaimedTest { id: GatewayTestId(id), number, lease_token }))
     }
 
-    /// Notes that a test leaves now, and not when it was claimed, and for which phone; `false` where it is lost by now and may
+    /// Notes that a test leaves now, and not when it was claimed, and for which phone; `false` if it is lost by now and may
     /// not leave.
     ///
     /// # Errors
@@ -333,7 +333,7 @@ impl Store {
         Ok(ours > 0)
     }
 
-    /// Gives a test back that has not left: another connection may take it.
+    /// Puts back a test that has not left: another connection may take it.
     ///
     /// # Errors
     ///
@@ -344,7 +344,7 @@ impl Store {
         Ok(())
     }
 
-    /// Writes down how handing a test over ended, in time or late; `false` where it is not this attempt's.
+    /// Writes down how handing a test over ended, in time or late; `false` if it is not this attempt's.
     ///
     /// # Errors
     ///

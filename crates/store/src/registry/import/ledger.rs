@@ -3,7 +3,7 @@
 //!
 //! A file says all places, groups and the name of whom it names, but only its end tells what it does not say. So nothing is
 //! taken from a registration before: what a batch does not say stays, is noted as unseen, and is taken away at the end unless
-//! a later batch says it. An alert that goes out meanwhile, or an import that breaks off, misses nobody.
+//! a later batch says it. An alert that goes out meanwhile, or an import that breaks off, misses no participant.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -47,7 +47,7 @@ pub struct Ledger {
     by_number: HashSet<u64>,
     unseen: HashMap<u64, Unseen>,
     unseen_max: usize,
-    /// In a dry run, where the registry does not say what earlier batches said.
+    /// In a dry run, in which the registry does not say what earlier batches said.
     told: HashSet<u64>,
     counts: Counts,
 }
@@ -190,7 +190,7 @@ impl Ledger {
         self.told.contains(&self.hasher.hash_one((key, fact)))
     }
 
-    /// Whether an earlier batch of a dry run gave this number to a registration with an `external_id`.
+    /// Whether an earlier batch of a dry run assigned this number to a registration with an `external_id`.
     pub(super) fn was_told_with_id(&self, number: Recipient) -> bool {
         self.told.contains(&self.with_id(number))
     }

@@ -83,7 +83,7 @@ pub(super) fn add(
     merged
 }
 
-/// `stored` without what the file did not say; `None` where that is nothing. Its name stays if it is no longer the one that was
+/// `stored` without what the file did not say; `None` if that is nothing. Its name stays if it is no longer the one that was
 /// unseen, and its last place too: somebody else has changed it, or the others, meanwhile.
 pub(super) fn without(
     ledger: &Ledger,

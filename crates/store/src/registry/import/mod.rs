@@ -155,7 +155,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Gives the registrations that had something to take away.
+    /// Returns the registrations that had something to take away.
     async fn take_away(
         &self,
         organisation: OrganisationId,

@@ -57,11 +57,11 @@ pub struct Place {
     pub label: String,
     /// The location of the place.
     pub location: Point,
-    /// When alerts are wanted; always where there are none.
+    /// When alerts are wanted; always if there are none.
     pub hours: Option<WeeklyHours>,
 }
 
-/// How and when somebody agreed to get alerts.
+/// How and when the participant agreed to get alerts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consent {
     /// When.
@@ -165,7 +165,7 @@ impl Store {
         Ok(participant.map(|participant| TakenParticipant { store: self, tx, organisation, participant }))
     }
 
-    /// Erases a participant: what is queued for it is suppressed, or, where the number has another registration in the
+    /// Erases a participant: what is queued for it is suppressed, or, if the number has another registration in the
     /// organisation, becomes that one's; an opt-out of its number stays.
     ///
     /// # Errors
@@ -207,7 +207,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Checks and writes one registration; gives whether its number has opted out.
+    /// Checks and writes one registration; returns whether its number has opted out.
     async fn write_one(
         &self,
         tx: &mut Tx,
@@ -237,7 +237,7 @@ impl Store {
     }
 }
 
-/// A registration that nobody else changes.
+/// A registration that no other transaction changes.
 pub struct TakenParticipant<'a> {
     store: &'a Store,
     tx: Tx,

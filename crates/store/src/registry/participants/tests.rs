@@ -35,7 +35,7 @@ async fn get(f: &Fixture, id: ParticipantId) -> Option<Participant> {
     f.store.participant(f.organisation, id).await.unwrap()
 }
 
-/// As somebody does who changes a registration.
+/// As an operator does who changes a registration.
 async fn replace(
     f: &Fixture,
     id: ParticipantId,
@@ -156,7 +156,7 @@ async fn a_change_undoes_nothing_that_was_written_meanwhile(
     let f = Fixture::new(engine).await;
     let registered = ParticipantDraft { external_id: Some("a".into()), ..draft(1) };
     let made = enrol(&f, &registered).await;
-    // An import that gives a new number comes while the name is changed: both hold, in whatever order.
+    // An import that sets a new number comes while the name is changed: both hold, in whatever order.
     let moved = ParticipantDraft { phone: phone(2), ..registered };
     let taken = f.store.take_participant(f.organisation, made.id).await.unwrap().unwrap();
     let (store, organisation) = (f.store.clone(), f.organisation);

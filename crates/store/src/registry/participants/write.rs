@@ -39,7 +39,7 @@ pub(crate) struct Write<'a> {
     pub(crate) recipient: Recipient,
     /// The value that [`fingerprint`] returned.
     pub(crate) fingerprint: [u8; 16],
-    /// Its rows, where they were made before.
+    /// Its rows, if they were made before.
     pub(crate) rows: Option<&'a Rows>,
 }
 
@@ -120,7 +120,7 @@ async fn clear(tx: &mut Tx, statement: Sql, organisation: OrganisationId, ids: &
     Ok(())
 }
 
-/// As the column has it: empty where it cannot be told.
+/// As the column has it: empty if it cannot be told.
 pub(crate) fn country(phone: &PhoneNumber) -> String {
     phone.country().map_or_else(String::new, |country| country.code().to_owned())
 }

@@ -18,7 +18,7 @@ use crate::registry::participants::Place;
 use crate::registry::participants::sealed::{seal_name, seal_phone};
 use crate::registry::participants::write::{Write, country, to_json};
 
-// Nobody else writes meanwhile, so this is as good as asking in the insert, where it would cost twice as much.
+// No other transaction writes meanwhile, so this is as good as asking in the insert, which would cost twice as much.
 const OPTED_OUT: &str =
     "SELECT recipient FROM opt_outs WHERE recipient IN (SELECT unhex(value) FROM json_each($1))";
 
