@@ -183,7 +183,7 @@ impl Intake<'_> {
         }
     }
 
-    /// Returns the answer to give if the request was made before.
+    /// Returns the earlier answer if the request was made before.
     pub(crate) async fn seen_before<T>(&self, tx: &mut Tx) -> Result<Option<Once<T>>> {
         let Some(key) = self.idempotency else { return Ok(None) };
         Ok(match idempotency::look_up(tx, self.organisation, key).await? {

@@ -39,8 +39,8 @@ const REOPEN_UPDATES: Sql = Sql::new(
     "UPDATE messages SET awaits_start = TRUE, settled = FALSE WHERE alert_id = $1 AND kind = 'update'",
 );
 
-/// A change to an alert that was made: it is on the disk and holds. What remains of a large one is
-/// [`Store::continue_change`]'s.
+/// A change to an alert that was made: it is on the disk and holds. [`Store::continue_change`] does the rest of a large
+/// change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
     /// The message that is not written yet for all that it goes to.
@@ -236,7 +236,7 @@ impl Store {
         geofence: &Geofence,
         area: &serde_json::Value,
     ) -> Result<Result<Once<Taken>, ChangeRefused>> {
-        // The audience of an alert never changes, so the match can be made before the transaction.
+        // The question and the audience of an alert never change, so the match can be made before the transaction.
         let found: Option<AlertRow> = on_db!(read self.db, pool, d => sqlx::query_as(STATE.of(d))
             .bind(intake.organisation.0).bind(id.0).fetch_optional(pool).await?);
         let found = found.map(Current::try_from).transpose()?;
@@ -314,8 +314,8 @@ async fn change_state(
     Ok(Ok(current))
 }
 
-/// Takes out of the queue a page of what has not left, and stops fan-outs and updates that are under way. What is behind the
-/// page does not leave either, once this is committed: the alert is closed.
+/// Takes a page of the deliveries that have not left out of the queue, and stops fan-outs and updates that are under way. The
+/// deliveries behind the page do not leave either, once this is committed: the alert is closed.
 async fn cancel_unsent(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<u64> {
     on_tx!(&mut *tx, conn, d => sqlx::query(CLOSE_FANOUTS.of(d)).bind(id.0).execute(conn).await?.rows_affected());
     let cancelled = cancel::cancel_page(tx, id, intake.now).await?;

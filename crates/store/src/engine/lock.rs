@@ -65,8 +65,8 @@ pub(crate) enum Lock<'a> {
     Audit(OrganisationId),
 }
 
-/// Who has opted out, as the places of the registry copy it. Those who write places share it; a STOP or START has it alone, so
-/// that none of them is written by what was true a moment ago.
+/// The opt-outs, as the places of the registry copy them. Transactions that write places share this lock. A STOP or START has
+/// it alone, so that none of the places is written by what was true a moment ago.
 pub(crate) enum OptOuts {
     /// They are read.
     Read,

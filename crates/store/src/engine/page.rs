@@ -19,6 +19,7 @@ impl PageRequest {
     /// The id after which the page begins; `None` for the first page.
     ///
     /// # Errors
+    ///
     /// [`StoreError::BadCursor`].
     pub(crate) fn after_uuid(&self) -> Result<Option<Uuid>> {
         self.cursor.as_deref().map(decode_uuid).transpose()
@@ -27,6 +28,7 @@ impl PageRequest {
     /// The number after which the page begins; `None` for the first page.
     ///
     /// # Errors
+    ///
     /// [`StoreError::BadCursor`].
     pub(crate) fn after_number(&self) -> Result<Option<i64>> {
         self.cursor.as_deref().map(decode_number).transpose()
@@ -35,6 +37,7 @@ impl PageRequest {
     /// The text after which the page begins; `None` for the first page.
     ///
     /// # Errors
+    ///
     /// [`StoreError::BadCursor`].
     pub(crate) fn after_text(&self) -> Result<Option<String>> {
         self.cursor.as_deref().map(decode_text).transpose()

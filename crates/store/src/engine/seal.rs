@@ -94,6 +94,7 @@ impl Keys {
     /// Opens what [`Keys::seal`] made for the same row.
     ///
     /// # Errors
+    ///
     /// [`StoreError::Unsealable`] for another key, another row, or changed bytes.
     pub fn open(&self, sealed: &[u8], row: &[u8]) -> Result<String> {
         let (version, rest) = sealed.split_first().ok_or(StoreError::Unsealable)?;
@@ -118,6 +119,7 @@ impl Keys {
     /// Opens a phone number.
     ///
     /// # Errors
+    ///
     /// As [`Keys::open`].
     pub fn open_phone(&self, sealed: &[u8], row: &[u8]) -> Result<PhoneNumber> {
         self.open(sealed, row).map(PhoneNumber::from_sealed)

@@ -51,7 +51,7 @@ pub struct MatchRules {
 pub struct MatchQuery<'a> {
     /// Whose registry.
     pub organisation: OrganisationId,
-    /// Where.
+    /// The geofence.
     pub geofence: &'a Geofence,
     /// Whom.
     pub audience: &'a Audience,
@@ -325,7 +325,8 @@ impl<'a> Filter<'a> {
         if open { Verdict::Wanted } else { Verdict::OffHours }
     }
 
-    /// Hours that cannot be read keep nobody from an alert: neither their own place, nor, by an error, everybody else's.
+    /// Hours that cannot be read keep no participant from an alert: neither the one whose place it is nor, by an error, all
+    /// others.
     fn is_open(&self, hours: &str, participant: Uuid) -> bool {
         let Ok(hours) = hours.parse::<WeeklyHours>() else {
             tracing::error!(%participant, "the hours of a place cannot be read: it counts as open");

@@ -307,8 +307,8 @@ async fn attribute(tx: &mut Tx, sender: &Sender) -> Result<(ReplyStored, Option<
     Ok((ReplyStored::ForAlert(last.alert), answer))
 }
 
-/// An automatic answer. Unknown numbers are not answered: there is nobody to seal a number for, and a service that answers
-/// anybody can be made to send to anybody.
+/// An automatic answer. Unknown numbers are not answered: there is no participant to seal a number for, and a service that
+/// answers any number can be made to send to any number.
 fn answer_to(
     sender: &Sender,
     answer: AutoReply,

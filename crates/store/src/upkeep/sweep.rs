@@ -1,5 +1,5 @@
-//! Upkeep: statements that a worker runs each second. Every one is idempotent and returns the number of rows it changed. Work that may
-//! concern a whole alert is done page by page ([`crate::deliveries::cancel`], [`crate::alerts::follow_ups`]).
+//! Upkeep: statements that a worker runs each second. Every one is idempotent and returns the number of rows it changed. Work
+//! that may concern a whole alert is done page by page ([`crate::deliveries::cancel`], [`crate::alerts::follow_ups`]).
 
 use std::time::Duration;
 
@@ -154,7 +154,9 @@ impl Store {
     /// Everything that time brings about. `receipt_grace` is how long after a message's expiry a receipt may come.
     ///
     /// # Errors
-    /// Returns the first [`StoreError`] that a step returns. Each step is tried all the same: one bad row must not stop the others.
+    ///
+    /// Returns the first [`StoreError`] that a step returns. Each step is tried all the same: one bad row must not stop the
+    /// others.
     pub async fn sweep(&self, receipt_grace: Duration, now: Timestamp) -> Result<Swept> {
         let mut failed = None;
         let swept = Swept {

@@ -80,6 +80,7 @@ impl Storing {
     /// Once they are stored.
     ///
     /// # Errors
+    ///
     /// If the database fails; none of them may be acknowledged then.
     pub async fn stored(self) -> Result<ReceiptCounts> {
         match self.0 {
@@ -143,6 +144,7 @@ impl Store {
     /// [`ProviderIds`], the second perhaps alone.)
     ///
     /// # Errors
+    ///
     /// If the database fails; nothing of either is written then, and no receipt may be acknowledged.
     pub async fn record(
         &self,

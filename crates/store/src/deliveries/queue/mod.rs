@@ -173,6 +173,7 @@ impl Store {
     /// before this one left.
     ///
     /// # Errors
+    ///
     /// [`ClaimError`]; `turns` is as before.
     pub async fn claim(&self, request: &ClaimRequest<'_>, turns: &mut Turns) -> Result<Claim, ClaimError> {
         if self.may_be_due(request).await?
@@ -190,6 +191,7 @@ impl Store {
     /// part changes.
     ///
     /// # Errors
+    ///
     /// [`ClaimError`]; `scan` and `turns` are as before, so that what was looked at is looked at again.
     pub async fn claim_part(
         &self,

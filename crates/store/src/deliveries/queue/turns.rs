@@ -48,8 +48,8 @@ impl Turns {
     }
 }
 
-/// Shares what is left of the limit among the messages of one lane, in turns, until it is used up or they are empty. What the
-/// claim suppressed takes no share.
+/// Shares the rest of the limit among the messages of one lane, in turns, until it is used up or they are empty. The
+/// deliveries that the claim suppressed take no share.
 pub(super) async fn claim_lane(
     tx: &mut Tx,
     request: &ClaimRequest<'_>,

@@ -65,6 +65,7 @@ impl Address {
     /// Understands an address without using it. The error never shows the address.
     ///
     /// # Errors
+    ///
     /// [`StoreError::BadUrl`].
     pub fn of(url: &str) -> Result<Self> {
         match url.split_once(':').map(|(scheme, _)| scheme) {
@@ -92,6 +93,7 @@ impl Store {
     /// once, one of them migrates and the others wait.
     ///
     /// # Errors
+    ///
     /// Returns [`StoreError::BadUrl`] if the address is not understood, [`StoreError::NewerSchema`] if the schema is newer
     /// than this program, [`StoreError::Migration`] if a migration fails, [`StoreError::WrongKey`] if the key file does not
     /// belong to this database, or another [`StoreError`] if the database does not answer or refuses a statement.

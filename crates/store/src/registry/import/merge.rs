@@ -84,7 +84,7 @@ pub(super) fn add(
 }
 
 /// `stored` without what the file did not say; `None` if that is nothing. Its name stays if it is no longer the one that was
-/// unseen, and its last place too: somebody else has changed it, or the others, meanwhile.
+/// unseen, and its last place too: another writer has changed it, or the others, meanwhile.
 pub(super) fn without(
     ledger: &Ledger,
     stored: &ParticipantDraft,

@@ -79,8 +79,9 @@ impl From<Imported> for Answer {
 
 impl Store {
     /// Creates or updates a batch, all in one transaction, behind which others wait. The key is `external_id`, else the phone
-    /// number; the later of two with the same key counts, if number and kind are the same. What a draft does not say, an `external_id` or a pause, stays as
-    /// it is. `dry_run` answers the same and writes nothing. The result has the order of the batch.
+    /// number; the later of two with the same key counts, if number and kind are the same. A field that a draft does not
+    /// contain, an `external_id` or a pause, stays as it is. `dry_run` answers the same and writes nothing. The result has
+    /// the order of the batch.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! The rows of registrations, made ready for an engine, and written many to a statement.
 //!
-//! SQLite takes them as values. Reading them out of JSON took its one writer as long as inserting them, and a worker that wants to send
-//! waits for that writer. PostgreSQL, to which each value travels, takes one JSON text for each table.
+//! SQLite takes them as values. Reading them out of JSON took its one writer as long as inserting them, and a worker that
+//! wants to send waits for that writer. PostgreSQL, to which each value travels, takes one JSON text for each table.
 
 mod texts;
 mod values;
