@@ -49,7 +49,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A [`StoreError`] if the database does not answer, or if the stored alert cannot be read.
+    /// Returns a [`StoreError`] if the database does not answer, or if the stored alert cannot be read.
     pub async fn activate_alert(
         &self,
         intake: &Intake<'_>,

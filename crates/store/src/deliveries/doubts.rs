@@ -172,7 +172,7 @@ pub(crate) async fn settle(
 
 impl Store {
     /// Notes whether the provider behind a gateway can be asked about lost submits, or takes them again harmlessly: the
-    /// policy then leaves the worker that asks [`ASKED_WITHIN`]. For a worker that holds a channel of the gateway.
+    /// policy then leaves [`ASKED_WITHIN`] to the worker that asks. For a worker that holds a channel of the gateway.
     ///
     /// # Errors
     ///

@@ -124,7 +124,7 @@ pub(crate) async fn insert(tx: &mut Tx, message: &NewMessage<'_>) -> Result<()> 
 ///
 /// # Errors
 ///
-/// A [`StoreError`] if the database does not answer.
+/// Returns a [`StoreError`] if the database does not answer or refuses the statement.
 pub(crate) async fn close(tx: &mut Tx, alert: AlertId, state: AlertState) -> Result<()> {
     let kinds = closed_kinds(state);
     if kinds.is_empty() {

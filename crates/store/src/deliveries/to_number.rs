@@ -65,7 +65,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A [`StoreError`](crate::StoreError) if the database does not answer.
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn send_to_number(&self, text: &TextToNumber<'_>) -> Result<MessageId> {
         let id = MessageId::generate();
         let message = NewMessage {

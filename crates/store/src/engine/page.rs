@@ -20,7 +20,7 @@ impl PageRequest {
     ///
     /// # Errors
     ///
-    /// [`StoreError::BadCursor`].
+    /// Returns [`StoreError::BadCursor`] if a list of this kind did not return the cursor.
     pub(crate) fn after_uuid(&self) -> Result<Option<Uuid>> {
         self.cursor.as_deref().map(decode_uuid).transpose()
     }
@@ -29,7 +29,7 @@ impl PageRequest {
     ///
     /// # Errors
     ///
-    /// [`StoreError::BadCursor`].
+    /// Returns [`StoreError::BadCursor`] if a list of this kind did not return the cursor.
     pub(crate) fn after_number(&self) -> Result<Option<i64>> {
         self.cursor.as_deref().map(decode_number).transpose()
     }
@@ -38,7 +38,7 @@ impl PageRequest {
     ///
     /// # Errors
     ///
-    /// [`StoreError::BadCursor`].
+    /// Returns [`StoreError::BadCursor`] if a list of this kind did not return the cursor.
     pub(crate) fn after_text(&self) -> Result<Option<String>> {
         self.cursor.as_deref().map(decode_text).transpose()
     }

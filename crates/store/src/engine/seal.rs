@@ -95,7 +95,7 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unsealable`] for another key, another row, or changed bytes.
+    /// Returns [`StoreError::Unsealable`] for another key, another row, or changed bytes.
     pub fn open(&self, sealed: &[u8], row: &[u8]) -> Result<String> {
         let (version, rest) = sealed.split_first().ok_or(StoreError::Unsealable)?;
         let (nonce, text) = rest.split_at_checked(NONCE_LENGTH).ok_or(StoreError::Unsealable)?;
@@ -120,7 +120,7 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// As [`Keys::open`].
+    /// Returns the same errors as [`Keys::open`].
     pub fn open_phone(&self, sealed: &[u8], row: &[u8]) -> Result<PhoneNumber> {
         self.open(sealed, row).map(PhoneNumber::from_sealed)
     }

@@ -81,7 +81,7 @@ impl Storing {
     ///
     /// # Errors
     ///
-    /// If the database fails; none of them may be acknowledged then.
+    /// Returns a [`crate::StoreError`] if the database fails. Then the caller may acknowledge none of them.
     pub async fn stored(self) -> Result<ReceiptCounts> {
         match self.0 {
             Stored::Already(counts) => Ok(counts),
@@ -145,7 +145,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// If the database fails; nothing of either is written then, and no receipt may be acknowledged.
+    /// Returns a [`crate::StoreError`] if the database fails. Then nothing of either is written, and the caller may
+    /// acknowledge no receipt.
     pub async fn record(
         &self,
         gateway: &str,

@@ -174,7 +174,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`ClaimError`]; `turns` is as before.
+    /// Returns [`ClaimError::NotMade`] if nothing is leased, or [`ClaimError::InDoubt`] if it is not known whether the claim
+    /// was committed. `turns` is as before then.
     pub async fn claim(&self, request: &ClaimRequest<'_>, turns: &mut Turns) -> Result<Claim, ClaimError> {
         if self.may_be_due(request).await?
             && let Some(claim) = self.lease_due(request, &mut Whose::All, turns).await?
@@ -192,7 +193,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`ClaimError`]; `scan` and `turns` are as before, so that what was looked at is looked at again.
+    /// Returns [`ClaimError::NotMade`] if nothing is leased, or [`ClaimError::InDoubt`] if it is not known whether the claim
+    /// was committed. `scan` and `turns` are as before then, so that what was looked at is looked at again.
     pub async fn claim_part(
         &self,
         request: &ClaimRequest<'_>,

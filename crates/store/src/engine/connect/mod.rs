@@ -66,7 +66,7 @@ impl Address {
     ///
     /// # Errors
     ///
-    /// [`StoreError::BadUrl`].
+    /// Returns [`StoreError::BadUrl`] if the address is not understood.
     pub fn of(url: &str) -> Result<Self> {
         match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("sqlite") => Ok(Self::Sqlite),
