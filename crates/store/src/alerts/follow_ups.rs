@@ -1,4 +1,4 @@
-//! Follow-ups (update, end, retract): to those whose start rang or may have, once each, however many they are.
+//! Follow-ups (update, end, retract): to the people whose start rang or may have, once each, however many they are.
 //!
 //! The first page is written with the change itself. The rest is looked up among the readers, some pages at a time, and
 //! written page by page. No transaction compares what was written with what is owed, except once, to know that no recipient

@@ -24,8 +24,8 @@ pub(crate) const LOST: Sql = sql!(
          AND (d.channel = $2 OR ($2 IS NULL AND d.lease_until <= $1))
      ORDER BY d.id {lock(d)}"
 );
-/// Doubts that are due for the policy, locked: after their time, and if the provider can be asked, once it was asked in vain
-/// or no worker asks (`$3`). Doubts that another transaction settles at this moment are passed over.
+/// Deliveries that are due for the policy, locked: after their time, and if the provider can be asked, once it was asked in vain
+/// or no worker asks (`$3`). Deliveries that another transaction settles at this moment are passed over.
 const UNSETTLED: Sql = sql!(
     "SELECT d.id, d.state, d.in_doubt, m.priority, m.expires_at > $1 AND m.open AND m.kind NOT IN ('end', 'retract')
      FROM deliveries d JOIN messages m ON m.id = d.message_id
