@@ -122,9 +122,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
-    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read. The inner [`Refused`] says why the registration
-    /// was not written.
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement. The inner [`Refused`]
+    /// says why the registration was not written.
     pub async fn create_participant(
         &self,
         organisation: OrganisationId,
@@ -256,9 +255,8 @@ impl TakenParticipant<'_> {
     ///
     /// # Errors
     ///
-    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
-    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read. The inner [`Refused`] says why the registration
-    /// was not written.
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement. The inner [`Refused`]
+    /// says why the registration was not written.
     pub async fn replace(
         mut self,
         draft: &ParticipantDraft,
