@@ -1,4 +1,4 @@
-//! What sealing costs for each phone number: once at an import, once for each SMS. `cargo bench -p klaroen-store`.
+//! The cost of sealing one phone number, which an import pays once and each SMS pays once. `cargo bench -p klaroen-store`.
 
 use std::hint::black_box;
 

@@ -50,7 +50,7 @@ pub struct Page<T> {
 pub struct PageRequest {
     /// How many items, 1 to 500.
     pub limit: u16,
-    /// What the page before gave.
+    /// The cursor that the page before returned.
     pub cursor: Option<String>,
 }
 

@@ -49,7 +49,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A [`StoreError`] if the database does not answer, or if the stored alert cannot be read.
+    /// Returns a [`StoreError`] if the database does not answer, or if the stored alert cannot be read.
     pub async fn activate_alert(
         &self,
         intake: &Intake<'_>,
@@ -90,8 +90,8 @@ async fn set_active(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<Res
     Ok(Ok(()))
 }
 
-/// Writes the start message of an alert that has become active in this transaction, and the first page of its deliveries; gives
-/// how many deliveries that is.
+/// Writes the start message of an alert that has become active in this transaction, and the first page of its deliveries.
+/// Returns how many deliveries that is.
 pub(crate) async fn start(
     tx: &mut Tx,
     intake: &Intake<'_>,

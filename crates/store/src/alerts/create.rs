@@ -18,13 +18,13 @@ use crate::tenancy::audit;
 use crate::tenancy::idempotency::{self, Idempotency, Once, Seen};
 use crate::{Actor, Result, Store, StoreError};
 
-/// The state of an alert that needs nobody's approval.
+/// The state of an alert that needs no approval.
 const ACTIVATED: AlertState = match alert::advance(AlertState::Draft, AlertEvent::Activate) {
     Ok(state) => state,
     Err(_) => panic!("a draft can be activated"),
 };
 
-/// What a validated request says.
+/// The content of a validated request.
 #[derive(Clone, Debug)]
 pub struct AlertDraft {
     /// The shape.
@@ -63,20 +63,21 @@ pub struct Intake<'a> {
 pub struct Taken {
     /// The incident.
     pub incident: IncidentId,
-    /// The alert, where there was one in the request.
+    /// The alert, if there was one in the request.
     pub alert: Option<AlertId>,
-    /// How many are asked by what was written; where there is more, the rest is counted as it is written.
+    /// How many people are asked by the deliveries that were written. If there are more, the rest is counted as it is
+    /// written.
     pub recipients: u64,
     /// Whether deliveries remain to be written.
     pub more: bool,
 }
 
-/// Whom the first page of a fan-out is for, and whether there may be others.
+/// The people whom the first page of a fan-out is for, and whether there may be others.
 pub(crate) struct FirstPage {
-    /// As [`fanout::people`] gives them.
+    /// As [`fanout::people`] returns them.
     pub(crate) people: String,
     pub(crate) more: bool,
-    /// Where the others begin.
+    /// The cell in which the others begin.
     pub(crate) next_cell: Option<i64>,
 }
 
@@ -101,7 +102,9 @@ impl Store {
     /// Takes an incident, with or without an alert, in one transaction.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Stopped`] if the program is being shut down.
     pub async fn take_incident(
         &self,
         intake: &Intake<'_>,
@@ -132,7 +135,10 @@ impl Store {
     /// Takes an alert about an incident that is there.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Stopped`] if the program is being shut down. The inner
+    /// [`ChangeRefused`] says why nothing was changed.
     pub async fn take_alert(
         &self,
         intake: &Intake<'_>,
@@ -166,7 +172,7 @@ impl Store {
 }
 
 impl Intake<'_> {
-    /// Whom an alert is for.
+    /// Returns the match query for the people whom an alert is for.
     pub(crate) fn query<'a>(&self, alert: &'a AlertDraft) -> MatchQuery<'a> {
         MatchQuery {
             organisation: self.organisation,
@@ -177,7 +183,7 @@ impl Intake<'_> {
         }
     }
 
-    /// What to answer where the request was made before.
+    /// Returns the earlier answer if the request was made before.
     pub(crate) async fn seen_before<T>(&self, tx: &mut Tx) -> Result<Option<Once<T>>> {
         let Some(key) = self.idempotency else { return Ok(None) };
         Ok(match idempotency::look_up(tx, self.organisation, key).await? {
@@ -227,7 +233,7 @@ impl Intake<'_> {
         Ok(id)
     }
 
-    /// Writes down an alert that needs nobody's approval, and starts it.
+    /// Writes down an alert that needs no approval, and starts it.
     async fn insert_active_alert(
         &self,
         tx: &mut Tx,

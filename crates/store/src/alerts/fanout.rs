@@ -76,7 +76,7 @@ pub(crate) struct Target {
     pub(crate) message: MessageId,
 }
 
-/// Writes the record of a fan-out, so that a crash can be mended, and its first page; gives how many deliveries that is.
+/// Writes the record of a fan-out, so that a crash can be mended, and its first page. Returns how many deliveries that is.
 /// `extension` is the shape that is matched if it is not the alert's own.
 pub(crate) async fn begin(
     tx: &mut Tx,
@@ -92,13 +92,13 @@ pub(crate) async fn begin(
     write_page(tx, target, &first.people, now).await
 }
 
-/// The people of a page as they are written: `{"participant": "recipient"}`. Made before the transaction, in which everybody
-/// waits for SQLite's one writer.
+/// The people of a page as they are written: `{"participant": "recipient"}`. Made before the transaction, in which all other
+/// writers wait for SQLite's one writer.
 pub(crate) fn people(page: &[Matched]) -> String {
     object(page.iter().map(|m| (m.participant.0.simple(), hex::encode(&m.recipient.0))))
 }
 
-/// Writes one page of [`people`]; gives how many deliveries were new.
+/// Writes one page of [`people`]. Returns how many deliveries were new.
 async fn write_page(tx: &mut Tx, target: Target, people: &str, now: Timestamp) -> Result<u64> {
     let lane: i64 = on_tx!(&mut *tx, conn, d =>
         sqlx::query_scalar(LANE.of(d)).bind(target.message.0).fetch_one(conn).await?);
@@ -113,12 +113,15 @@ async fn write_page(tx: &mut Tx, target: Target, people: &str, now: Timestamp) -
 }
 
 impl Store {
-    /// Writes what remains of an alert's deliveries; `wake` is called after each page that was committed. Idempotent: it
-    /// matches as of the alert's own moment, from where it was left, and adds who is missing. What another process took in the
-    /// same moment is left to that one.
+    /// Writes what remains of an alert's deliveries. `wake` is called after each page that was committed. Idempotent: it
+    /// matches as of the alert's own moment, from the point that it had reached, and adds the people who are missing. Pages
+    /// that another process took in the same moment are left to that process.
     ///
     /// # Errors
-    /// What the database says; what was written stays, and the next call goes on.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Stopped`] if the program is being shut down. Rows that were written
+    /// stay, and the next call goes on.
     pub async fn continue_fanout(
         &self,
         alert: AlertId,
@@ -171,14 +174,14 @@ impl Store {
             let mut tx = self.db.begin().await?;
             let active: bool = on_tx!(&mut tx, conn, d =>
                 sqlx::query_scalar(STILL_ACTIVE.of(d)).bind(alert.0).fetch_one(conn).await?);
-            // Ended or cancelled meanwhile: nobody new is asked.
+            // Ended or cancelled meanwhile: no new people are asked.
             if !active {
                 break;
             }
             if !page.is_empty() {
                 write_page(&mut tx, target, &people, now).await?;
             }
-            // Where nobody was found, too: who looks through a million places is not cut off.
+            // Also if the page found no people: a process that looks through a million places is not cut off.
             on_tx!(&mut tx, conn, d => sqlx::query(TOUCH.of(d))
                 .bind(row.id).bind(now.plus(began.elapsed()).as_millis()).bind(pages.next_cell())
                 .execute(conn).await?.rows_affected());
@@ -204,10 +207,11 @@ impl Store {
         tx.commit().await
     }
 
-    /// Alerts whose deliveries were not all written although nobody wrote a page since `before`: a crash cut them off.
+    /// Alerts whose deliveries were not all written although no process wrote a page since `before`: a crash cut them off.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn open_fanouts(&self, before: Timestamp) -> Result<Vec<AlertId>> {
         let alerts: Vec<Uuid> = on_db!(read self.db, pool, d =>
             sqlx::query_scalar(ALERTS_WITH_OPEN.of(d)).bind(before.as_millis()).fetch_all(pool).await?);

@@ -1,7 +1,8 @@
-//! Follow-ups (update, end, retract): to those whose start rang or may have, once each, however many they are.
+//! Follow-ups (update, end, retract): to the people whose start rang or may have, once each, however many they are.
 //!
-//! The first page is written with the change itself. The rest is looked up among the readers, some pages at a time, and written
-//! page by page: no transaction compares what was written with what is owed, except once, to know that nobody is left.
+//! The first page is written with the change itself. The rest is looked up among the readers, some pages at a time, and
+//! written page by page. No transaction compares what was written with what is owed, except once, to know that no recipient
+//! is left.
 
 use klaroen_domain::id::{AlertId, MessageId};
 use klaroen_domain::time::Timestamp;
@@ -59,7 +60,7 @@ pub(crate) const FOLLOW_THESE: Sql = Sql::each(
      WHERE d.state IN ('sent', 'delivered', 'unknown', 'no_receipt') AND (d.state <> 'unknown' OR d.settle_at IS NULL)
      ON CONFLICT (recipient, message_id) DO NOTHING",
 );
-/// One who writes at a time, and only while the message waits for somebody.
+/// One process writes at a time, and only while the message waits for recipients.
 const LOCK: Sql = sql!("SELECT id FROM messages WHERE id = $1 AND awaits_start {lock}");
 const LOCK_FREE: Sql = sql!("SELECT id FROM messages WHERE id = $1 AND awaits_start {lock_skip}");
 /// Starts that may still ring, or that are not written yet.
@@ -86,16 +87,16 @@ const AWAIT: Sql = Sql::new("UPDATE messages SET awaits_start = $2 WHERE id = $1
 const WAITING: Sql =
     Sql::new("SELECT id, alert_id FROM messages WHERE NOT settled AND awaits_start AND alert_id IS NOT NULL");
 
-/// What to do while another process writes pages of the same follow-up.
+/// The action to take while another process writes pages of the same follow-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Other {
     Wait,
     Leave,
 }
 
-/// Queues a follow-up for a page of those whose start is settled and rang, once each; gives how many were new. Fewer than
-/// [`PAGE`] means that this was the last page; then the message waits only for starts that are still open. `None` where it waits
-/// for nobody, or is left to another.
+/// Queues a follow-up, once each, for a page of the recipients whose start is settled and rang. Returns how many were new.
+/// Fewer than [`PAGE`] means that this was the last page; then the message waits only for starts that are still open. `None`
+/// if it waits for no recipient, or is left to another process.
 async fn follow(
     tx: &mut Tx,
     message: MessageId,
@@ -165,7 +166,8 @@ impl Store {
         }
     }
 
-    /// Writes follow-ups for those whose start settled late, and what a crash left; gives how many deliveries were new.
+    /// Writes follow-ups for the recipients whose start settled late, and the ones that a crash left. Returns how many
+    /// deliveries were new.
     pub(crate) async fn follow_up_late_starts(&self, now: Timestamp) -> Result<u64> {
         let waiting: Vec<(Uuid, Uuid)> =
             on_db!(read self.db, pool, d => sqlx::query_as(WAITING.of(d)).fetch_all(pool).await?);
@@ -195,7 +197,7 @@ impl Store {
         let mut owed: Vec<i64> = on_db!(read self.db, pool, d => sqlx::query_scalar(OWED.of(d))
             .bind(message.0).bind(alert.0).bind(limit(pages * PAGE)).fetch_all(pool).await?);
         let last = owed.len() < pages * PAGE;
-        // Pages of neighbours: each is read and written where it lies together.
+        // Pages of neighbours: the rows of each lie together, so they are read and written together.
         owed.sort_unstable();
         for page in owed.chunks(PAGE) {
             let mut tx = self.db.begin().await?;
@@ -225,7 +227,7 @@ impl Store {
         Ok(written)
     }
 
-    /// Whether a follow-up that waits has somebody to be written for: starts are counted, which is cheap, before they are
+    /// Whether a follow-up that waits has recipients to be written for. Starts are counted, which is cheap, before they are
     /// compared one by one, which is not. Once no start is open, it is looked at once more and waits no longer.
     async fn follow_up_is_due(&self, message: MessageId, alert: AlertId) -> Result<bool> {
         if !self.starts_are_open(alert).await? {
@@ -242,10 +244,10 @@ impl Store {
     }
 }
 
-/// What came of some pages.
+/// The result of writing some pages.
 #[derive(Clone, Copy, Debug, Default)]
 struct Written {
     added: u64,
-    /// Nobody is left at this moment, or another process is at it.
+    /// No recipient is left at this moment, or another process is at it.
     done: bool,
 }

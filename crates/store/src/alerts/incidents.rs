@@ -1,4 +1,4 @@
-//! What was reported.
+//! Reported incidents.
 
 use klaroen_domain::alert::SubjectKind;
 use klaroen_domain::id::{IncidentId, KeyId, OrganisationId};
@@ -28,18 +28,18 @@ const NEWEST_FIRST: Sql = Sql::new(
      FROM incidents WHERE organisation_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
 );
 
-/// What a report says.
+/// The content of a report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IncidentDraft {
     /// The control room's own number.
     pub reference: Option<String>,
     /// `burglary`, `missing_person`, …: the control room's own words.
     pub category: String,
-    /// What happened.
+    /// A description of the event.
     pub description: String,
-    /// Whom or what to look out for.
+    /// The person or thing to look out for.
     pub subject: Option<(SubjectKind, String)>,
-    /// Where.
+    /// The place of the event.
     pub location: Point,
     /// When.
     pub occurred_at: Option<Timestamp>,
@@ -50,7 +50,7 @@ pub struct IncidentDraft {
 pub struct Incident {
     /// Its id.
     pub id: IncidentId,
-    /// What it says.
+    /// The content of the report.
     pub draft: IncidentDraft,
     /// When it was taken.
     pub created_at: Timestamp,
@@ -81,7 +81,9 @@ impl Store {
     /// One incident.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn incident(&self, organisation: OrganisationId, id: IncidentId) -> Result<Option<Incident>> {
         let row: Option<Row> = on_db!(read self.db, pool, d =>
             sqlx::query_as(GET.of(d)).bind(organisation.0).bind(id.0).fetch_optional(pool).await?);
@@ -91,7 +93,9 @@ impl Store {
     /// The incidents of an organisation, newest first.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, or [`StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn list_incidents(
         &self,
         organisation: OrganisationId,

@@ -39,8 +39,8 @@ const REOPEN_UPDATES: Sql = Sql::new(
     "UPDATE messages SET awaits_start = TRUE, settled = FALSE WHERE alert_id = $1 AND kind = 'update'",
 );
 
-/// A change to an alert that was made: it is on the disk and holds. What remains of a large one is
-/// [`Store::continue_change`]'s.
+/// A change to an alert that was made: it is on the disk and holds. [`Store::continue_change`] does the rest of a large
+/// change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
     /// The message that is not written yet for all that it goes to.
@@ -57,7 +57,7 @@ impl Changed {
     }
 }
 
-/// What a change needs to know of its alert.
+/// The fields of an alert that a change needs.
 struct Current {
     state: AlertState,
     priority: Priority,
@@ -75,10 +75,12 @@ struct FollowUp<'a> {
 }
 
 impl Store {
-    /// A text to those who were reached. What remains is [`Store::continue_change`]'s, as after every change.
+    /// A text to the people who were reached. The rest is [`Store::continue_change`]'s, as after every change.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read. The inner [`ChangeRefused`] says why nothing was changed.
     pub async fn update_alert(
         &self,
         intake: &Intake<'_>,
@@ -93,7 +95,9 @@ impl Store {
     /// Withdraws an alert: unsent starts are cancelled, those reached get the text.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read. The inner [`ChangeRefused`] says why nothing was changed.
     pub async fn retract_alert(
         &self,
         intake: &Intake<'_>,
@@ -108,7 +112,9 @@ impl Store {
     /// Ends an alert: unsent starts are cancelled, those reached get the text.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read. The inner [`ChangeRefused`] says why nothing was changed.
     pub async fn end_alert(
         &self,
         intake: &Intake<'_>,
@@ -166,7 +172,9 @@ impl Store {
     /// Stops what has not left.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read. The inner [`ChangeRefused`] says why nothing was changed.
     pub async fn cancel_alert(
         &self,
         intake: &Intake<'_>,
@@ -189,11 +197,13 @@ impl Store {
         Ok(Ok(Once::Done(Changed { follow_up: None, unsent })))
     }
 
-    /// Does what remains of a change, page by page; `wake` is called after each page that somebody is to be sent. Idempotent;
-    /// what a crash cuts off is done by the sweeper.
+    /// Does what remains of a change, page by page. `wake` is called after each page that has messages to be sent.
+    /// Idempotent; the sweeper does what a crash cuts off.
     ///
     /// # Errors
-    /// What the database says; the change holds all the same.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read. The change holds all the same.
     pub async fn continue_change(
         &self,
         alert: AlertId,
@@ -201,7 +211,7 @@ impl Store {
         now: Timestamp,
         wake: impl Fn() + Sync,
     ) -> Result<()> {
-        // People wait for the one, nobody for the other.
+        // People wait for the follow-up, but not for the cancellation.
         if let Some(message) = changed.follow_up {
             self.follow_up_rest(message, alert, now, &wake).await?;
         }
@@ -211,11 +221,14 @@ impl Store {
         Ok(())
     }
 
-    /// Asks more people, with the start message, about an alert that runs. Those already asked are not asked again: the database
+    /// Asks more people, with the start message, about an alert that runs. People already asked are not asked again: the database
     /// has one delivery for each number. `Taken::recipients` counts the new ones of what was written.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Stopped`] if the program is being shut down. The inner
+    /// [`ChangeRefused`] says why nothing was changed.
     pub async fn extend_alert(
         &self,
         intake: &Intake<'_>,
@@ -223,7 +236,7 @@ impl Store {
         geofence: &Geofence,
         area: &serde_json::Value,
     ) -> Result<Result<Once<Taken>, ChangeRefused>> {
-        // What is asked of whom never changes, so the match can be made before the transaction.
+        // The question and the audience of an alert never change, so the match can be made before the transaction.
         let found: Option<AlertRow> = on_db!(read self.db, pool, d => sqlx::query_as(STATE.of(d))
             .bind(intake.organisation.0).bind(id.0).fetch_optional(pool).await?);
         let found = found.map(Current::try_from).transpose()?;
@@ -301,8 +314,8 @@ async fn change_state(
     Ok(Ok(current))
 }
 
-/// Takes out of the queue a page of what has not left, and stops fan-outs and updates that are under way. What is behind the
-/// page does not leave either, once this is committed: the alert is closed.
+/// Takes a page of the deliveries that have not left out of the queue, and stops fan-outs and updates that are under way. The
+/// deliveries behind the page do not leave either, once this is committed: the alert is closed.
 async fn cancel_unsent(tx: &mut Tx, intake: &Intake<'_>, id: AlertId) -> Result<u64> {
     on_tx!(&mut *tx, conn, d => sqlx::query(CLOSE_FANOUTS.of(d)).bind(id.0).execute(conn).await?.rows_affected());
     let cancelled = cancel::cancel_page(tx, id, intake.now).await?;

@@ -23,7 +23,7 @@ use crate::{Page, PageRequest, Result, Store, StoreError};
 pub struct MessageView {
     /// Its id.
     pub id: MessageId,
-    /// What it is for.
+    /// The purpose of the message.
     pub kind: MessageKind,
     /// The text that goes out.
     pub text: String,
@@ -39,7 +39,7 @@ pub struct MessageView {
     pub in_doubt: u64,
     /// Submits whose answer was lost, and how each came to be known.
     pub doubts: DoubtCounts,
-    /// Gateways that refused it for everybody.
+    /// Gateways that refused it for all recipients.
     pub refused: Vec<RefusalView>,
     /// When the first one was handed over.
     pub first_sent_at: Option<Timestamp>,
@@ -54,9 +54,9 @@ pub struct MessageView {
 pub struct AlertView {
     /// Its id.
     pub id: AlertId,
-    /// What it is about.
+    /// The incident that the alert is about.
     pub incident: IncidentId,
-    /// Where it stands.
+    /// The state of the alert.
     pub state: AlertState,
     /// How urgent.
     pub priority: Priority,
@@ -68,7 +68,7 @@ pub struct AlertView {
     pub exercise: bool,
     /// When it is over.
     pub expires_at: Timestamp,
-    /// What came of it, once ended.
+    /// The outcome. Absent until the alert has ended.
     pub outcome: Option<Outcome>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -80,7 +80,7 @@ pub struct AlertView {
     pub messages: Vec<MessageView>,
     /// Replies, all.
     pub replies_total: u64,
-    /// Replies that nobody looked at yet.
+    /// Replies that no operator has looked at yet.
     pub replies_new: u64,
 }
 
@@ -117,7 +117,8 @@ const REPLIES: Sql = sql!(
      FROM {values($1)} j JOIN replies r ON r.alert_id = {uuid(j.value)} WHERE r.shown GROUP BY r.alert_id"
 );
 
-/// What the policy wanted to send again, and what was stopped before it was, is held. Doubts are few and have their own index.
+/// A doubt counts as held if the policy wanted to send the delivery again and it was stopped before that. Doubts are few and
+/// have their own index.
 const DOUBTS: Sql = sql!(
     "SELECT message_id, settled_by, COUNT(*) FROM (
          SELECT x.message_id, CASE WHEN x.settled_by = 'policy_resend' AND d.state = 'unknown' THEN 'policy_hold' ELSE x.settled_by END
@@ -178,7 +179,9 @@ impl Store {
     /// One alert.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn alert(&self, organisation: OrganisationId, id: AlertId) -> Result<Option<AlertView>> {
         let row: Option<AlertRow> = on_db!(read self.db, pool, d => sqlx::query_as(ALERT.of(d))
             .bind(organisation.0).bind(id.0).fetch_optional(pool).await?);
@@ -188,7 +191,9 @@ impl Store {
     /// The alerts of an organisation, newest first.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, or [`StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn list_alerts(
         &self,
         organisation: OrganisationId,
@@ -205,7 +210,9 @@ impl Store {
     /// The alerts of one incident, oldest first.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn alerts_of_incident(
         &self,
         organisation: OrganisationId,

@@ -1,5 +1,5 @@
-//! Taking out of the queue what is not to leave any more, page by page: for an alert of a million people one statement would
-//! make everybody wait, or be cut off by the time-out and come to nothing, again and again.
+//! Takes deliveries that are not to leave any more out of the queue, page by page. For an alert of a million people one
+//! statement would make all other writers wait, or be cut off by the time-out and come to nothing, again and again.
 
 use klaroen_domain::delivery::DeliveryEvent;
 use klaroen_domain::id::{AlertId, OrganisationId};
@@ -69,8 +69,8 @@ const CANCELLED: Sql = Sql::new(
      WHERE m.alert_id = $1 AND d.state = 'cancelled'",
 );
 
-/// Cancels a page of what a closed alert has in the queue; gives how many. Fewer than [`PAGE`]: nothing is left but what is being
-/// claimed at this moment. The alert is locked.
+/// Cancels a page of the deliveries that a closed alert has in the queue. Returns how many. Fewer than [`PAGE`]: only
+/// deliveries that are being claimed at this moment are left. The alert is locked.
 pub(crate) async fn cancel_page(tx: &mut Tx, alert: AlertId, now: Timestamp) -> Result<u64> {
     let closed: Vec<Uuid> =
         on_tx!(&mut *tx, conn, d => sqlx::query_scalar(CLOSED.of(d)).bind(alert.0).fetch_all(conn).await?);
@@ -85,7 +85,7 @@ pub(crate) async fn cancel_page(tx: &mut Tx, alert: AlertId, now: Timestamp) -> 
     Ok(cancelled)
 }
 
-/// Says of a page of a message's deliveries that `event` happened; gives how many that were.
+/// Applies `event` to a page of a message's deliveries. Returns how many deliveries that were.
 async fn page(
     tx: &mut Tx,
     which: Sql,
@@ -158,7 +158,7 @@ impl Store {
         Ok(cancelled)
     }
 
-    /// Gives up what was not handed over in its message's time.
+    /// Gives up deliveries that were not handed over in their message's time.
     pub(crate) async fn expire_unsent(&self, now: Timestamp) -> Result<u64> {
         self.in_pages(EXPIRED, now, QUEUED, DeliveryEvent::Expired, now).await
     }

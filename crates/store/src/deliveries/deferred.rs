@@ -1,5 +1,5 @@
-//! What a transaction leaves for its end: it takes locks that others hold along with ours, so they are taken in the one order of
-//! `engine::lock`, whatever the order in which the reasons for them are found.
+//! Effects that a transaction leaves for its end. They take locks that others hold along with ours, so the transaction takes
+//! them in the one order of `engine::lock`, whatever the order in which it finds the reasons for them.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! Submits whose answer was lost: each is written down, asked for at the provider where that can be, and settled once, in a way
-//! that can be counted.
+//! Submits whose answer was lost. Each is written down, asked for at the provider if the provider can be asked, and settled
+//! once, in a way that can be counted.
 //!
 //! A doubt is opened in the transaction that makes its delivery `unknown`, and settled in the one that moves the delivery on. It
 //! is guarded by the lock of its delivery's row; only asking and counting take it alone, and pass over what is locked.
@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
 use crate::{Result, Store, StoreError};
 
-/// How long after its time a doubt may wait for whoever asks the provider; then the policy decides.
+/// How long after its time a doubt may wait for the worker that asks the provider. Then the policy decides.
 pub const ASKED_WITHIN: Duration = Duration::from_mins(1);
 
 /// How a lost submit came to be known, or what the policy made of it.
@@ -106,8 +106,8 @@ pub(crate) const OPEN: Sql = Sql::each(
          AND d.state || '' = 'unknown' AND d.settle_at IS NOT NULL
      ON CONFLICT (delivery_id, lease_token) DO NOTHING",
 );
-/// Whether the provider was asked, or is being asked, about the attempt that a delivery has. On PostgreSQL nobody begins to ask
-/// before the transaction ends.
+/// Whether the provider was asked, or is being asked, about the attempt that a delivery has. On PostgreSQL no worker begins
+/// to ask before the transaction ends.
 const ASKED: Sql = Sql::each(
     "SELECT x.delivery_id, x.asker IS NOT NULL OR x.unanswered > 0 OR x.missed_at IS NOT NULL OR x.resent > 0
      FROM doubts x JOIN deliveries d ON d.id = x.delivery_id AND d.lease_token = x.lease_token
@@ -171,21 +171,24 @@ pub(crate) async fn settle(
 }
 
 impl Store {
-    /// Notes whether the provider behind a gateway can be asked about lost submits, or takes them again harmlessly: the policy
-    /// then gives whoever asks it [`ASKED_WITHIN`]. For who holds a channel of it.
+    /// Notes whether the provider behind a gateway can be asked about lost submits, or takes them again harmlessly: the
+    /// policy then leaves [`ASKED_WITHIN`] to the worker that asks. For a worker that holds a channel of the gateway.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn note_can_be_asked(&self, gateway: &str, can_be_asked: bool) -> Result<()> {
         on_db!(write self.db, pool, d => sqlx::query(CAN_BE_ASKED.of(d))
             .bind(gateway).bind(can_be_asked).execute(pool).await?.rows_affected());
         Ok(())
     }
 
-    /// How many doubts were settled since anybody asked this, by gateway and how: each is told once, to one process.
+    /// How many doubts were settled since the last call, by gateway and how. Each is told once, to one process.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn count_settled_doubts(&self) -> Result<Vec<(String, Resolution)>> {
         let any: bool =
             on_db!(read self.db, pool, d => sqlx::query_scalar(ANY_UNCOUNTED.of(d)).fetch_one(pool).await?);

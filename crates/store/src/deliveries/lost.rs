@@ -24,8 +24,8 @@ pub(crate) const LOST: Sql = sql!(
          AND (d.channel = $2 OR ($2 IS NULL AND d.lease_until <= $1))
      ORDER BY d.id {lock(d)}"
 );
-/// Due for the policy, locked: after their time, and if the provider can be asked, once it was asked in vain or nobody asks
-/// (`$3`). What another settles at this moment is passed over.
+/// Deliveries that are due for the policy, locked: after their time, and if the provider can be asked, once it was asked in vain
+/// or no worker asks (`$3`). Deliveries that another transaction settles at this moment are passed over.
 const UNSETTLED: Sql = sql!(
     "SELECT d.id, d.state, d.in_doubt, m.priority, m.expires_at > $1 AND m.open AND m.kind NOT IN ('end', 'retract')
      FROM deliveries d JOIN messages m ON m.id = d.message_id
@@ -38,10 +38,12 @@ const UNSETTLED: Sql = sql!(
 
 /// A row of [`LOST`]: id, state, in doubt, priority.
 type LostRow = (i64, String, bool, String);
-/// A row of [`UNSETTLED`]: the same, and whether it may be sent once more: a closing word, which somebody may have heard already, may not.
+/// A row of [`UNSETTLED`]: the same, and whether it may be sent once more. A closing word, which the recipient may have heard
+/// already, may not.
 type UnsettledRow = (i64, String, bool, String, bool);
 
-/// Puts in doubt what a channel had in flight, or, without one, whatever has outlived its lease; gives how many that was.
+/// Puts in doubt the deliveries that a channel had in flight or, without a channel, all that have outlived their lease.
+/// Returns how many that was.
 pub(crate) async fn lose(tx: &mut Tx, channel: Option<String>, now: Timestamp) -> Result<u64> {
     let rows: Vec<LostRow> = on_tx!(&mut *tx, conn, d => sqlx::query_as(LOST.of(d))
         .bind(now.as_millis()).bind(channel).fetch_all(conn).await?);
@@ -55,7 +57,7 @@ pub(crate) async fn lose(tx: &mut Tx, channel: Option<String>, now: Timestamp) -
     lifecycle::apply(tx, &steps).await
 }
 
-/// What the policy did about lost submits.
+/// The actions of the policy on lost submits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ByPolicy {
     /// Sent once more.
@@ -65,7 +67,7 @@ pub(crate) struct ByPolicy {
 }
 
 impl Store {
-    /// Puts in doubt what has outlived its lease; gives how many that was.
+    /// Puts in doubt the deliveries that have outlived their lease. Returns how many that was.
     pub(crate) async fn lose_leases(&self, now: Timestamp) -> Result<u64> {
         let mut tx = self.db.begin().await?;
         let lost = lose(&mut tx, None, now).await?;

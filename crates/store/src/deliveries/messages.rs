@@ -1,4 +1,4 @@
-//! Texts: what a worker sends. Whom an update, end or retract goes to is in [`crate::alerts::follow_ups`].
+//! Texts: what a worker sends. The recipients of an update, end or retract are in [`crate::alerts::follow_ups`].
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::engine::db::{Sql, Tx, on_db, on_tx};
 use crate::engine::sql::sql;
 use crate::{Result, Store, StoreError};
 
-/// What a worker needs to know of a message; it never changes, so it can be kept.
+/// The fields of a message that a worker needs. They never change, so the worker can keep them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboundMessage {
     /// Its id.
@@ -21,7 +21,7 @@ pub struct OutboundMessage {
     pub organisation: OrganisationId,
     /// Its alert; none for an automatic answer.
     pub alert: Option<AlertId>,
-    /// What it is for.
+    /// The purpose of the message.
     pub kind: MessageKind,
     /// How urgent.
     pub priority: Priority,
@@ -68,7 +68,7 @@ pub(crate) const SENT_TIMES_OF: Sql = Sql::each(
          settled = FALSE
      FROM m WHERE messages.id = m.id",
 );
-/// On PostgreSQL also where it is not settled: this statement does not see what another transaction has just settled, but waits
+/// On PostgreSQL also if it is not settled: this statement does not see what another transaction has just settled, but waits
 /// for it.
 const UNSETTLE: Sql = Sql::each(
     "UPDATE messages SET settled = FALSE
@@ -91,7 +91,7 @@ const OWE_FOLLOW_UPS: Sql = sql!(
 
 type MessageRow = (Uuid, Option<Uuid>, String, String, i64, String);
 
-/// What is written of a new message.
+/// The fields that are written of a new message.
 pub(crate) struct NewMessage<'a> {
     pub(crate) id: MessageId,
     pub(crate) organisation: OrganisationId,
@@ -124,7 +124,7 @@ pub(crate) async fn insert(tx: &mut Tx, message: &NewMessage<'_>) -> Result<()> 
 ///
 /// # Errors
 ///
-/// A [`StoreError`] if the database does not answer.
+/// Returns a [`StoreError`] if the database does not answer or refuses the statement.
 pub(crate) async fn close(tx: &mut Tx, alert: AlertId, state: AlertState) -> Result<()> {
     let kinds = closed_kinds(state);
     if kinds.is_empty() {
@@ -174,7 +174,9 @@ impl Store {
     /// One message.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn outbound_message(&self, id: MessageId) -> Result<Option<OutboundMessage>> {
         let row: Option<MessageRow> = on_db!(read self.db, pool, d =>
             sqlx::query_as(GET.of(d)).bind(id.0).fetch_optional(pool).await?);

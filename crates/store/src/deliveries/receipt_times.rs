@@ -1,4 +1,5 @@
-//! What the receipts of the last quarter of an hour say of each gateway: whether messages arrive, and how soon.
+//! The figures that the receipts of the last quarter of an hour contain for each gateway: whether messages arrive, and how
+//! soon.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +15,7 @@ const BACK: Duration = Duration::from_mins(15);
 /// Receipts that are looked at: the newest of all gateways. Enough to tell a half from a tenth, and read in milliseconds.
 const NEWEST: i64 = 2_000;
 
-/// What the receipts of one gateway say.
+/// The figures from the receipts of one gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ReceiptTimes {
     /// Receipts that said delivered.
@@ -34,10 +35,12 @@ const RECENT: Sql = Sql::new(
 );
 
 impl Store {
-    /// What the newest receipts say of each gateway, whichever process they came to. Only final ones count.
+    /// Returns the figures from the newest receipts for each gateway, whichever process the receipts came to. Only final ones
+    /// count.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn receipt_times(&self, now: Timestamp) -> Result<BTreeMap<String, ReceiptTimes>> {
         let rows: Vec<(String, String, i64)> = on_db!(read self.db, pool, d => sqlx::query_as(RECENT.of(d))
             .bind(now.minus(BACK).as_millis()).bind(NEWEST).fetch_all(pool).await?);

@@ -1,11 +1,11 @@
-//! Messages that a gateway refuses for everybody: too long for it, a text or sender that it does not take.
+//! Messages that a gateway refuses for all recipients: too long for it, a text or sender that it does not take.
 //!
-//! Such an answer comes for each delivery, so ten thousand people would be ten thousand failures, although another gateway may
-//! take the message. But one odd recipient can also look like it. So it is believed once it came for [`DIFFERENT`] recipients of
-//! the message (or for all, where there are fewer and nobody is added to it) and the gateway has taken the message for nobody:
-//! three people who are odd in the same way while none before or among them is not, is what does not happen to an alert. From
-//! then on the gateway takes no more of that message. Before, and after an acceptance, a delivery that was refused is tried once
-//! more, since the others have then shown what it is, and fails if it is refused again.
+//! Such an answer comes for each delivery, so ten thousand people would be ten thousand failures, although another gateway
+//! may take the message. But one odd recipient can also look like it. So it is believed once it came for [`DIFFERENT`]
+//! recipients of the message (or for all, if there are fewer and none is added to it) and the gateway has taken the message
+//! for no recipient. It does not happen to an alert that three people are odd in the same way while none before or among them
+//! is not. From then on the gateway takes no more of that message. Before, and after an acceptance, a delivery that was
+//! refused is tried once more, since the others have then shown what it is, and fails if it is refused again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -39,9 +39,9 @@ pub const REASON: &str = "message_refused";
 pub struct Serving {
     /// Its name in the configuration.
     pub gateway: String,
-    /// The priorities that it takes; all where this is empty.
+    /// The priorities that it takes; all if this is empty.
     pub priorities: Vec<Priority>,
-    /// The countries whose numbers it takes; all where this is empty.
+    /// The countries whose numbers it takes; all if this is empty.
     pub countries: Vec<Country>,
 }
 
@@ -52,7 +52,7 @@ pub struct RefusalView {
     pub gateway: String,
     /// The provider's code.
     pub code: String,
-    /// What it means.
+    /// The meaning of the code.
     pub detail: String,
     /// When it was believed.
     pub at: Timestamp,
@@ -95,8 +95,8 @@ pub(crate) const OPEN: Sql = Sql::new(
                      ORDER BY d.due_at LIMIT 1 OFFSET 0)
      ORDER BY r.message_id, r.gateway",
 );
-/// A page of what nobody is left to take, locked. `$2`: the countries for which somebody is left; `$3`: how many at most. See
-/// [`crate::deliveries::cancel`] for why it is page by page, and how, and why it has two texts.
+/// A page of the deliveries that no gateway is left to take, locked. `$2`: the countries for which a gateway is left; `$3`:
+/// how many at most. See [`crate::deliveries::cancel`] for why it is page by page, and how, and why it has two texts.
 pub(crate) const LEFT: Sql = Sql::each(
     "SELECT json_group_array(json_array(id, state, in_doubt)) FROM (
          SELECT d.id, d.state, d.in_doubt FROM deliveries d WHERE d.message_id = $1 AND d.state = 'queued'
@@ -112,8 +112,8 @@ pub(crate) const LEFT: Sql = Sql::each(
          ORDER BY d.due_at, d.id LIMIT $3 FOR UPDATE OF d SKIP LOCKED)
      SELECT COALESCE(json_agg(json_build_array(id, state, in_doubt::int)), '[]')::text FROM page",
 );
-/// As if the gateway that refused had handed it over: gateways that would not take it by themselves may. What one of those
-/// handed over again goes the same way, because the one that refused is nobody to hand it to.
+/// As if the gateway that refused had handed it over: gateways that would not take it by themselves may. A delivery that one
+/// of those handed over again goes the same way, because the gateway that refused cannot be handed it.
 pub(crate) const HAND_OVER: Sql = Sql::each(
     "UPDATE deliveries SET handed_by = $2
      WHERE state = 'queued' AND id IN (
@@ -136,7 +136,7 @@ pub(crate) struct RefusedDelivery<'a> {
     pub(crate) at: Timestamp,
 }
 
-/// What is to be done about refusals of messages.
+/// The actions to take on refusals of messages.
 #[derive(Default)]
 pub(crate) struct Heard {
     /// Deliveries that go back to the queue instead of failing.
@@ -178,7 +178,7 @@ async fn hear_one(
     let before: Vec<i64> = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(REFUSED_BEFORE.of(d))
         .bind(message).bind(gateway).fetch_all(conn).await?);
     let before: HashSet<i64> = before.into_iter().collect();
-    // Where somebody may still be added, the first few say nothing about all.
+    // If recipients may still be added, the first few say nothing about all.
     let all = match of_message {
         Some((recipients, true)) => usize::try_from(recipients).unwrap_or(usize::MAX),
         _ => usize::MAX,
@@ -204,7 +204,7 @@ async fn hear_one(
     Ok(())
 }
 
-/// What a refusal is taken to be about.
+/// The subject that a refusal is taken to be about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     /// The message, as is now known.
@@ -268,7 +268,7 @@ async fn believe(
 }
 
 impl Heard {
-    /// What the audit log is told.
+    /// Writes the believed refusals to the audit log.
     pub(crate) fn tell(self, deferred: &mut DeferredEffects) {
         for believed in self.believed {
             let detail = json!({"gateway": believed.gateway, "code": believed.code});
@@ -279,10 +279,10 @@ impl Heard {
     }
 }
 
-/// What upkeep did about refused messages.
+/// The actions that upkeep took on refused messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
-    /// Deliveries that failed, because nobody is left to take their message.
+    /// Deliveries that failed, because no gateway is left to take their message.
     pub failed: u64,
     /// Deliveries that other gateways may take now.
     pub handed_over: u64,
@@ -296,7 +296,9 @@ impl Store {
     /// which none is left. Some pages of each message at a time: call again.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn pass_on_refused_messages(&self, gateways: &[Serving], now: Timestamp) -> Result<Passed> {
         let rows: Vec<OpenRow> =
             on_db!(read self.db, pool, d => sqlx::query_as(OPEN.of(d)).fetch_all(pool).await?);
@@ -320,7 +322,7 @@ impl Store {
                 let failed = self.fail_left(&of_message[0], &countries, now).await?;
                 passed.failed += failed;
                 if failed == (PAGES_PER_SWEEP * PAGE) as u64 {
-                    // What is left may be for nobody either: that is known with the last page, in a second.
+                    // The rest may also have no gateway left: that is known with the last page, in a second.
                     continue;
                 }
             }

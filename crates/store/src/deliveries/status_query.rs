@@ -30,7 +30,7 @@ pub struct Doubt {
     pub asker: i64,
     /// Its text; see [`Store::outbound_message`].
     pub message: MessageId,
-    /// Whose phone; `None` where the participant was erased or has another number now.
+    /// Whose phone; `None` if the participant was erased or has another number now.
     pub phone: Option<PhoneNumber>,
     /// How urgent.
     pub priority: Priority,
@@ -50,16 +50,16 @@ pub struct Doubt {
     pub may_ring: bool,
 }
 
-/// What came of asking.
+/// The result of asking the provider.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
     /// The provider has it.
     Known {
-        /// What the provider calls it.
+        /// The provider's names for its parts.
         provider_ids: Vec<ProviderId>,
         /// Segments that were sent.
         segments: u8,
-        /// What became of it there.
+        /// The status that the provider has for it.
         status: ReceiptStatus,
         /// Why it did not arrive.
         error: Option<String>,
@@ -68,7 +68,7 @@ pub enum Found {
     NotKnown,
     /// It was handed over again, under the same reference, and taken.
     Taken {
-        /// What the provider calls it.
+        /// The provider's names for its parts.
         provider_ids: Vec<ProviderId>,
         /// Segments that were sent.
         segments: u8,
@@ -79,7 +79,7 @@ pub enum Found {
     Again {
         /// Not before.
         ask_at: Timestamp,
-        /// What to remember.
+        /// The reason to remember.
         because: Because,
     },
     /// Nothing, and there is no use in asking on: the policy decides.
@@ -89,7 +89,7 @@ pub enum Found {
 /// Why a provider is asked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because {
-    /// It gave no answer.
+    /// The provider returned no answer.
     Unanswered,
     /// It does not know the message, perhaps not yet.
     Missed,
@@ -99,7 +99,7 @@ pub enum Because {
     NotAsked,
 }
 
-/// What came of one doubt.
+/// The result for one doubt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answered {
     /// Which.
@@ -190,10 +190,11 @@ from_row!(AskedRow:
 );
 
 impl Store {
-    /// Takes up to `limit` doubts that are to be asked about, until `until`: then they are anybody's again.
+    /// Takes up to `limit` doubts that are to be asked about, until `until`. Then any worker may take them again.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn take_doubts(
         &self,
         gateway: &str,
@@ -241,7 +242,8 @@ impl Store {
     /// Which of these ids of a provider's are those of other deliveries of ours, or of test messages.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn held_elsewhere(
         &self,
         gateway: &str,
@@ -257,11 +259,13 @@ impl Store {
         Ok(held.into_iter().map(ProviderId).collect())
     }
 
-    /// Writes down what came of asking, in one transaction. What was settled meanwhile, or is another's to ask by now, stays as
+    /// Writes down the results of asking, in one transaction. A doubt settled meanwhile, or another's to ask by now, stays as
     /// it is.
     ///
     /// # Errors
-    /// What the database says; nothing is written then.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read. Then nothing is written.
     pub async fn answer_doubts(&self, gateway: &str, answered: Vec<Answered>, now: Timestamp) -> Result<()> {
         if answered.is_empty() {
             return Ok(());
@@ -289,7 +293,7 @@ impl Store {
             finish_each(&mut tx, gateway, finished, Settling { how, at: Some(now) }, &mut deferred).await?;
         }
         receipts::store(&mut tx, gateway, &written.receipts, &mut deferred).await?;
-        // What was settled above has no asker any more; what could not be moved, whatever the reason, is left to the policy.
+        // A doubt settled above has no asker any more; one that could not be moved, whatever the reason, is left to the policy.
         let again = json!(written.again).to_string();
         on_tx!(&mut tx, conn, d => sqlx::query(ASK_AGAIN.of(d)).bind(again).execute(conn).await?.rows_affected());
         deferred.write(&mut tx).await?;
@@ -355,7 +359,7 @@ impl Written {
     }
 }
 
-/// What a look-up says beyond "taken", as the receipt that it stands for.
+/// The part of a look-up's answer beyond "taken", as the receipt that it stands for.
 fn receipt(
     doubt: &Doubt,
     provider_ids: &[ProviderId],

@@ -25,7 +25,7 @@ pub struct TextToNumber<'a> {
     pub organisation: OrganisationId,
     /// The phone.
     pub phone: &'a PhoneNumber,
-    /// What it is for.
+    /// The purpose of the message.
     pub kind: MessageKind,
     /// How urgent.
     pub priority: Priority,
@@ -48,7 +48,7 @@ pub(crate) async fn queue_to_number(
     now: Timestamp,
 ) -> Result<bool> {
     let recipient = keys.recipient(phone);
-    // Sealed for whoever rings, and not for a message, so that a follow-up can take it along.
+    // Sealed for the recipient, and not for a message, so that a follow-up can take it along.
     let sealed = keys.seal_phone(phone, &recipient.0);
     let country = phone.country().map_or_else(String::new, |country| country.code().to_owned());
     let added = on_tx!(&mut *tx, conn, d => sqlx::query(QUEUE.of(d))
@@ -65,7 +65,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// A [`StoreError`](crate::StoreError) if the database does not answer.
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn send_to_number(&self, text: &TextToNumber<'_>) -> Result<MessageId> {
         let id = MessageId::generate();
         let message = NewMessage {
@@ -116,7 +116,7 @@ mod tests {
         }
     }
 
-    /// What the claims of one gateway give.
+    /// The fields that the claims of one gateway return.
     struct Gateway<'a> {
         f: &'a Fixture,
         name: &'static str,

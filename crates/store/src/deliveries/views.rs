@@ -24,15 +24,15 @@ pub struct DeliveryView {
     pub participant: Option<ParticipantId>,
     /// The number (shown masked); none if it was erased.
     pub phone: Option<PhoneNumber>,
-    /// Where it stands.
+    /// The state of the delivery.
     pub state: DeliveryState,
     /// How often a worker took it in hand; not each time left the house.
     pub attempts: u32,
     /// It was sent again after its answer was lost: the phone may have rung twice.
     pub in_doubt: bool,
-    /// Why it stands there, where there is more to say: a provider's code, `lease_lost`, `policy_hold`.
+    /// The reason for the state, if there is more to say: a provider's code, `lease_lost`, `policy_hold`.
     pub reason: Option<String>,
-    /// How the doubt about it came to be known, where its answer was lost; the last one, if that happened again.
+    /// How the doubt about it came to be known, if its answer was lost; the last one, if that happened again.
     pub settled_by: Option<Resolution>,
     /// Which gateway connection it was last given to.
     pub channel: Option<String>,
@@ -83,7 +83,7 @@ from_row!(DeliveryRow:
     settled_by
 );
 
-/// Where a page begins, as its cursor says.
+/// The place at which a page begins, as its cursor says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     /// The last delivery on the page before.
@@ -103,7 +103,7 @@ impl Place {
     }
 }
 
-/// What is asked for, page after page.
+/// The query, the same for page after page.
 struct Query<'a> {
     organisation: OrganisationId,
     alert: AlertId,
@@ -115,16 +115,20 @@ impl Store {
     /// Whether the organisation has this alert.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub(crate) async fn has_alert(&self, organisation: OrganisationId, alert: AlertId) -> Result<bool> {
         Ok(on_db!(read self.db, pool, d => sqlx::query_scalar(ALERT_EXISTS.of(d))
             .bind(organisation.0).bind(alert.0).fetch_one(pool).await?))
     }
 
-    /// The deliveries of an alert, oldest first; `None` where the organisation has no such alert.
+    /// The deliveries of an alert, oldest first; `None` if the organisation has no such alert.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, [`StoreError::Corrupt`] if a stored row cannot be read, or
+    /// [`StoreError::Unsealable`] if a sealed value does not open.
     pub async fn list_deliveries(
         &self,
         organisation: OrganisationId,
@@ -158,7 +162,7 @@ impl Store {
         Ok(first.zip(last))
     }
 
-    /// The rows of a page that is not the first, and the last delivery of the alert as it is known now. Where the walk comes to
+    /// The rows of a page that is not the first, and the last delivery of the alert as it is known now. If the walk comes to
     /// the end that it knew, it looks whether more was written meanwhile.
     async fn rows_behind(&self, query: &Query<'_>, place: Place) -> Result<(Vec<DeliveryRow>, i64)> {
         let mut rows = self.rows(query, place, query.page.fetch()).await?;

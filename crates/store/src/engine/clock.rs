@@ -16,7 +16,7 @@ const MEASURE_EVERY: Duration = Duration::from_mins(1);
 const MEASURE_AGAIN: Duration = Duration::from_secs(5);
 /// The answer with the shortest way counts: half of its way is what the clock may be off.
 const SAMPLES: u32 = 5;
-/// Beyond this somebody should look at the machine's NTP.
+/// Beyond this an operator should look at the machine's NTP.
 const WARN_ABOVE: Duration = Duration::from_secs(1);
 
 const SERVER_TIME: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint";
@@ -25,7 +25,7 @@ const SERVER_TIME: &str = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)
 /// since by our own steady clock. A jump of this machine's wall clock does not move it.
 #[derive(Debug)]
 pub struct DatabaseClock {
-    /// What the steady clock counts from.
+    /// The instant from which the steady clock counts.
     began: Instant,
     /// The server's time at `began`, in milliseconds.
     base: AtomicI64,
@@ -45,14 +45,15 @@ impl DatabaseClock {
     /// Asks the server for its time. With SQLite the server is this machine.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn new(store: Store) -> Result<Self> {
         let clock = Self { began: Instant::now(), base: AtomicI64::new(0), store };
         clock.measure().await?;
         Ok(clock)
     }
 
-    /// Asks again each minute, as long as the process runs; not at all with SQLite, where there is nothing to ask.
+    /// Asks again each minute, as long as the process runs. Not at all with SQLite, which has no server to ask.
     pub async fn keep(&self) {
         if matches!(self.store.db, Db::Sqlite { .. }) {
             return std::future::pending().await;

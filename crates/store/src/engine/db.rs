@@ -31,7 +31,7 @@ pub(crate) enum Dialect {
     Postgres,
 }
 
-/// A statement: one text, or one per dialect where they differ. Parameters are `$1`, `$2`, … in both.
+/// A statement: one text, or one per dialect if they differ. Parameters are `$1`, `$2`, … in both.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sql {
     sqlite: &'static str,
@@ -62,7 +62,7 @@ impl Sql {
 pub(crate) enum Tx {
     /// `BEGIN IMMEDIATE` on the one writer: a transaction that began by reading could not be upgraded. A snapshot: on a reader.
     Sqlite(Transaction<'static, Sqlite>),
-    /// Read committed: a statement sees what is committed when it begins. What must not change meanwhile is locked.
+    /// Read committed: a statement sees what is committed when it begins. Rows that must not change meanwhile are locked.
     Postgres(Transaction<'static, Postgres>, Heartbeat),
 }
 
@@ -99,7 +99,7 @@ impl Db {
 
     /// Begins the transaction of a claim.
     ///
-    /// PostgreSQL takes the queue for next to empty, where nothing was counted since it was, and would rather read all of it and
+    /// PostgreSQL takes the queue for next to empty, if nothing was counted since it was, and would rather read all of it and
     /// sort it than go by the index that has its order: 100 ms of 100,000, each time.
     pub(crate) async fn begin_claim(&self) -> Result<Tx> {
         match self {
@@ -127,7 +127,7 @@ impl Db {
 /// `on_db!(read self.db, pool, d => sqlx::query_as::<_, Row>(LIST.of(d)).bind(x).fetch_all(pool).await?)`.
 ///
 /// Written once and expanded for each engine, because a query's type names its engine. `read` takes the readers; `write`
-/// takes the writer, where a single statement is a transaction of its own. PostgreSQL has one pool for both.
+/// takes the writer, if a single statement is a transaction of its own. PostgreSQL has one pool for both.
 macro_rules! on_db {
     (read $db:expr, $pool:ident, $dialect:ident => $body:expr) => {
         match &$db {

@@ -1,4 +1,4 @@
-//! What can go wrong with the database, by what a caller does about it.
+//! The errors of the database, sorted by what a caller does about them.
 
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,9 @@
 //! Noticing that a PostgreSQL has vanished without a word.
 //!
-//! A server that loses its power, or its address, closes nothing: who waits for its answer waits until the kernel gives up, a
-//! quarter of an hour later, or for ever. So one connection of its own is asked every other second. When it does not answer,
-//! everything that waits on a connection made before ends with an error that says "try again", and those connections are
-//! thrown away.
+//! A server that loses its power, or its address, closes nothing. A caller that waits for its answer waits until the kernel
+//! gives up, a quarter of an hour later, or for ever. So one connection of its own is asked every other second. When it does
+//! not answer, everything that waits on a connection made before ends with an error that says "try again", and those
+//! connections are thrown away.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 const EVERY: Duration = Duration::from_secs(2);
-/// What a busy server may take. With [`EVERY`] and another try it makes 8 seconds, in which service has to resume after 10.
+/// The time that a busy server may take. With [`EVERY`] and another try it makes 8 seconds; service has to resume within 10.
 const ANSWER: Duration = Duration::from_secs(3);
 /// Between two attempts to reach a server that is gone.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ struct Watched {
     task: AbortHandle,
 }
 
-/// What the task tells the others.
+/// The state that the task tells the others.
 #[derive(Debug, Default)]
 struct Stopped {
     now: Notify,
@@ -54,7 +54,7 @@ impl Heartbeat {
         Self(Arc::new(Watched { stopped, task }))
     }
 
-    /// Does the work, or gives up when the server vanishes meanwhile. What became of a statement is then as unknown as when its
+    /// Does the work, or gives up when the server vanishes meanwhile. The result of a statement is then as unknown as when its
     /// connection breaks.
     pub(crate) async fn guard<T>(&self, work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
         tokio::select! {
@@ -64,7 +64,7 @@ impl Heartbeat {
         }
     }
 
-    /// What runs statements, with [`Self::guard`] around each.
+    /// Returns an executor that runs statements with [`Self::guard`] around each.
     pub(crate) const fn guarded<E>(&self, executor: E) -> Guarded<'_, E> {
         Guarded { executor, heartbeat: self }
     }
@@ -129,12 +129,12 @@ impl<'c, 'h: 'c, E: Executor<'c, Database = Postgres> + 'c> Executor<'c> for Gua
     }
 }
 
-/// The error of a connection that nobody answers on.
+/// The error of a connection on which no server answers.
 pub(crate) fn vanished() -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the server does not answer any more"))
 }
 
-/// Runs as long as somebody holds the [`Heartbeat`].
+/// Runs as long as a clone of the [`Heartbeat`] exists.
 async fn watch(options: PgConnectOptions, stopped: Arc<Stopped>) {
     let mut known = None;
     loop {
@@ -153,7 +153,7 @@ async fn watch(options: PgConnectOptions, stopped: Arc<Stopped>) {
     }
 }
 
-/// Asks until there is no answer; gives another connection where one was made meanwhile.
+/// Asks until there is no answer. Returns another connection if one was made meanwhile.
 async fn listen(mut connection: PgConnection, options: &PgConnectOptions) -> Option<PgConnection> {
     loop {
         sleep(EVERY).await;

@@ -1,11 +1,11 @@
-//! Pairs as one JSON object: the database reads its keys and values as they stand, where the elements of an array of arrays
+//! Pairs as one JSON object. The database reads its keys and values as they stand, while the elements of an array of arrays
 //! are each parsed again for every field.
 
 use std::fmt::{Display, Write as _};
 
 use serde::Serialize;
 
-/// Pairs as one JSON object. A key may repeat: both databases give every pair.
+/// Pairs as one JSON object. A key may repeat: both databases return every pair.
 pub(crate) fn object<K: Display, V: Serialize>(pairs: impl IntoIterator<Item = (K, V)>) -> String {
     let (mut text, mut name) = (Vec::from(b"{"), String::new());
     for (key, value) in pairs {

@@ -1,16 +1,18 @@
-//! What only one transaction may do at a time.
+//! Locks for work that only one transaction may do at a time.
 //!
 //! SQLite has one writer, so there is nothing to do. PostgreSQL has many, and a statement sees what was committed when it
-//! began: where a transaction looks first and writes by what it saw, it takes one of these locks before it looks. It holds
+//! began. If a transaction looks first and writes by what it saw, it takes one of these locks before it looks. The lock holds
 //! until the transaction ends. Rows that exist are locked as rows (`FOR NO KEY UPDATE`).
 //!
-//! Two that take several take them in one order: the replay key of a callback, [`ProviderIds`], an alert's row, deliveries by
-//! their ids, messages by their ids, then those of [`Lock`] as they stand there, with [`OptOuts`] behind the numbers. The audit
-//! chain is the last, because everybody waits for it. What is found in another order is kept for the end: see `deliveries::deferred`.
+//! Two transactions that take several locks take them in one order: the replay key of a callback, [`ProviderIds`], an alert's
+//! row, deliveries by their ids, messages by their ids, then those of [`Lock`] as they stand there, with [`OptOuts`] behind
+//! the numbers. The audit chain is the last, because all writers wait for it. Rows found in another order are kept for the
+//! end: see `deliveries::deferred`.
 //!
-//! Whoever changes how deliveries stand has their rows first: `deliveries::lifecycle` then takes messages and doubts in this order.
-//! Pages of upkeep, the policy and a STOP pass over deliveries that another has (`SKIP LOCKED`), so they wait for nobody there,
-//! whatever they hold; what they pass over is left to the next page, the next sweep or the claim.
+//! Code that changes the state of deliveries locks their rows first; `deliveries::lifecycle` then takes messages and doubts
+//! in this order. Pages of upkeep, the policy and a STOP pass over deliveries that another transaction has (`SKIP LOCKED`),
+//! so they never wait there, whatever they hold. The deliveries that they pass over are left to the next page, the next sweep
+//! or the claim.
 
 use klaroen_domain::id::OrganisationId;
 use sha2::{Digest, Sha256};
@@ -42,12 +44,12 @@ const MESSAGES_AND_FOLLOW_UPS: &str = "SELECT id FROM messages
          WHERE d.id IN (SELECT value::bigint FROM json_array_elements_text($2::json)))
      ORDER BY id FOR NO KEY UPDATE";
 
-/// What is locked.
+/// The work that a lock is for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lock<'a> {
     /// A claim, until it is committed or not: who has this lock knows that it is one of them. Who waits for it holds nothing.
     Claim(i64),
-    /// From where ids are counted.
+    /// The number from which ids are counted.
     References,
     /// A request with an idempotency key: two at once must not both be the first.
     Request(OrganisationId, &'a str),
@@ -55,7 +57,7 @@ pub(crate) enum Lock<'a> {
     Registry(OrganisationId),
     /// An inbound SMS that a gateway may bring twice at once.
     Reply(&'a str),
-    /// What a number asks for: two STOPs at once are one.
+    /// The commands of a number: two STOPs at once are one.
     Number(Recipient),
     /// The automatic answers of an organisation, which share messages.
     Answers(OrganisationId),
@@ -63,8 +65,8 @@ pub(crate) enum Lock<'a> {
     Audit(OrganisationId),
 }
 
-/// Who has opted out, as the places of the registry copy it. Those who write places share it; a STOP or START has it alone, so
-/// that none of them is written by what was true a moment ago.
+/// The opt-outs, as the places of the registry copy them. Transactions that write places share this lock. A STOP or START has
+/// it alone, so that none of the places is written by what was true a moment ago.
 pub(crate) enum OptOuts {
     /// They are read.
     Read,
@@ -72,14 +74,14 @@ pub(crate) enum OptOuts {
     Change,
 }
 
-/// What a gateway's provider calls our deliveries. A transaction that writes such ids shares this lock; one that has receipts
-/// whose ids it does not find has it alone, looks again, and keeps it until the receipts are parked. Neither sees what the other
-/// has not committed, so without it a receipt and the answer that it is about could pass each other by. (Test messages have no
-/// such lock: upkeep joins theirs.)
+/// The lock on the ids that a gateway's provider has for our deliveries. A transaction that writes such ids shares this lock.
+/// A transaction that has receipts whose ids it does not find has it alone, looks again, and keeps it until the receipts are
+/// parked. Neither sees what the other has not committed, so without it a receipt and the answer that it is about could pass
+/// each other by. (Test messages have no such lock: upkeep joins theirs.)
 pub(crate) enum ProviderIds {
     /// Before any other lock.
     Write,
-    /// With nothing else that anybody who has [`ProviderIds::Write`] could wait for.
+    /// With no other lock for which a transaction that has [`ProviderIds::Write`] could wait.
     Miss,
 }
 

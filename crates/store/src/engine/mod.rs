@@ -1,4 +1,4 @@
-//! What every room stands on: the two databases behind one set of calls, locks, pages, sealing. Nothing here knows a table of
+//! The base of every room: the two databases behind one set of calls, locks, pages, sealing. Nothing here knows a table of
 //! another room.
 
 pub mod clock;

@@ -1,4 +1,4 @@
-//! Wake-ups between processes: `NOTIFY` after a commit, and nothing but a wake-up. Whoever misses one polls.
+//! Wake-ups between processes: `NOTIFY` after a commit, and nothing but a wake-up. A process that misses one polls.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Schemas of one database do not wake each other. A name has 63 bytes at most.
 const NOTIFY: &str = "SELECT pg_notify(left('klaroen_' || current_schema(), 63), '')";
 const CHANNEL: &str = "SELECT left('klaroen_' || current_schema(), 63)";
-/// A demoted primary answers everything and has nobody who writes to it.
+/// A demoted primary answers everything, and no process writes to it.
 const LIVES: &str = "SELECT current_setting('transaction_read_only') = 'off'";
 
 impl Store {
@@ -28,11 +28,13 @@ impl Store {
         matches!(self.db, Db::Postgres { .. })
     }
 
-    /// Wakes the workers of other processes: to be called after what they shall see was committed, once for a batch. Nothing
-    /// where nobody shares the database.
+    /// Wakes the workers of other processes. It is to be called after the rows that they shall see were committed, once for a
+    /// batch. Does nothing if no other process shares the database.
     ///
     /// # Errors
-    /// What the database says; the poll of the workers stands behind it.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement. The poll of the
+    /// workers stands behind it.
     pub async fn announce(&self) -> Result<()> {
         if let Db::Postgres { pool, heartbeat } = &self.db {
             sqlx::query(NOTIFY).execute(heartbeat.guarded(pool)).await?;
@@ -44,7 +46,7 @@ impl Store {
     /// because something may have been missed. Runs until it is dropped.
     pub async fn listen(&self, woken: impl Fn()) {
         let Db::Postgres { pool, .. } = &self.db else { return std::future::pending().await };
-        // Beside the pool: a listener keeps its connection.
+        // Outside the pool: a listener keeps its connection.
         let own = PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)
@@ -66,7 +68,7 @@ async fn hear(pool: &PgPool, woken: &impl Fn()) -> sqlx::Result<()> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.eager_reconnect(false);
     listener.listen(&channel).await?;
-    // What was announced before is not heard.
+    // Announcements made before are not heard.
     woken();
     loop {
         match tokio::time::timeout(HEARTBEAT, listener.try_recv()).await {

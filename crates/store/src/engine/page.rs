@@ -19,7 +19,8 @@ impl PageRequest {
     /// The id after which the page begins; `None` for the first page.
     ///
     /// # Errors
-    /// [`StoreError::BadCursor`].
+    ///
+    /// Returns [`StoreError::BadCursor`] if a list of this kind did not return the cursor.
     pub(crate) fn after_uuid(&self) -> Result<Option<Uuid>> {
         self.cursor.as_deref().map(decode_uuid).transpose()
     }
@@ -27,7 +28,8 @@ impl PageRequest {
     /// The number after which the page begins; `None` for the first page.
     ///
     /// # Errors
-    /// [`StoreError::BadCursor`].
+    ///
+    /// Returns [`StoreError::BadCursor`] if a list of this kind did not return the cursor.
     pub(crate) fn after_number(&self) -> Result<Option<i64>> {
         self.cursor.as_deref().map(decode_number).transpose()
     }
@@ -35,7 +37,8 @@ impl PageRequest {
     /// The text after which the page begins; `None` for the first page.
     ///
     /// # Errors
-    /// [`StoreError::BadCursor`].
+    ///
+    /// Returns [`StoreError::BadCursor`] if a list of this kind did not return the cursor.
     pub(crate) fn after_text(&self) -> Result<Option<String>> {
         self.cursor.as_deref().map(decode_text).transpose()
     }

@@ -1,8 +1,8 @@
-//! References that a provider has never had from us. A delivery's reference is its id, and a self-test's its number; a database
-//! that is restored from a backup, or made anew, would count on from numbers that were given out before. A provider that
-//! takes each reference once would answer that it has the message (and nobody would get it), and late receipts would be taken
-//! for those of others. So each start of a process counts on from the time, which is behind everything that was given out
-//! before: that would take more than a thousand deliveries in every millisecond since.
+//! References that a provider has never had from us. A delivery's reference is its id, and a self-test's its number; a
+//! database that is restored from a backup, or made anew, would count on from numbers that were used before. A provider that
+//! takes each reference once would answer that it has the message (and the recipient would not get it), and late receipts
+//! would be taken for those of others. So each start of a process counts on from the time, which is behind every number that
+//! was used before: to pass it would take more than a thousand deliveries in every millisecond since.
 
 use klaroen_domain::time::Timestamp;
 
@@ -27,11 +27,12 @@ const SEQUENCES: [&str; 2] = [
 ];
 
 impl Store {
-    /// From now on references are ones that no provider has had, whatever became of the database before. Called when a process
-    /// starts, before it takes anything. Never goes back, also where several processes do it at once.
+    /// From now on references are ones that no provider has had, whatever became of the database before. Called when a
+    /// process starts, before it takes anything. Never goes back, also if several processes do it at once.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn begin_references(&self, now: Timestamp) -> Result<()> {
         let first = now.as_millis().saturating_mul(PER_MILLISECOND);
         let mut tx = self.db.begin().await?;

@@ -94,7 +94,8 @@ impl Keys {
     /// Opens what [`Keys::seal`] made for the same row.
     ///
     /// # Errors
-    /// [`StoreError::Unsealable`] for another key, another row, or changed bytes.
+    ///
+    /// Returns [`StoreError::Unsealable`] for another key, another row, or changed bytes.
     pub fn open(&self, sealed: &[u8], row: &[u8]) -> Result<String> {
         let (version, rest) = sealed.split_first().ok_or(StoreError::Unsealable)?;
         let (nonce, text) = rest.split_at_checked(NONCE_LENGTH).ok_or(StoreError::Unsealable)?;
@@ -118,7 +119,8 @@ impl Keys {
     /// Opens a phone number.
     ///
     /// # Errors
-    /// As [`Keys::open`].
+    ///
+    /// Returns the same errors as [`Keys::open`].
     pub fn open_phone(&self, sealed: &[u8], row: &[u8]) -> Result<PhoneNumber> {
         self.open(sealed, row).map(PhoneNumber::from_sealed)
     }

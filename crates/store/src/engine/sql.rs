@@ -45,7 +45,7 @@ const FRAGMENTS: &[Fragment] = &[
     ("uuid", 1, "unhex(%1)", "(%1)::uuid"),
     ("uuid", 2, "unhex(%1.value ->> %2)", "(%1.value ->> %2)::uuid"),
     ("blob", 1, "unhex(%1)", "decode(%1, 'hex')"),
-    // A JSON array of what a query finds. Without rows `json_agg` gives nothing, and SQLite's function an empty array.
+    // A JSON array of what a query finds. Without rows `json_agg` returns nothing, and SQLite's function an empty array.
     ("list", 1, "json_group_array(%1)", "COALESCE(json_agg(%1), '[]')::text"),
     // Locks of rows, at the end of a `SELECT`. SQLite has one writer, and nothing to lock.
     ("lock", 0, "", "FOR NO KEY UPDATE"),
@@ -110,7 +110,7 @@ pub(crate) const fn write<const N: usize>(template: &str, dialect: Dialect) -> [
     bytes
 }
 
-/// What [`write`] made, as a text.
+/// The output of [`write`] as a text.
 pub(crate) const fn text(bytes: &[u8]) -> &str {
     match str::from_utf8(bytes) {
         Ok(text) => text,
@@ -118,7 +118,7 @@ pub(crate) const fn text(bytes: &[u8]) -> &str {
     }
 }
 
-/// Writes into `out` as much as it holds, and gives how much there is to write.
+/// Writes into `out` as much as it holds, and returns how much there is to write.
 const fn expand(template: &[u8], dialect: Dialect, out: &mut [u8]) -> usize {
     let (mut at, mut written) = (0, 0);
     while at < template.len() {
@@ -135,7 +135,7 @@ const fn expand(template: &[u8], dialect: Dialect, out: &mut [u8]) -> usize {
     written
 }
 
-/// Writes what stands for a fragment behind the first `written` bytes, and gives how many there are then.
+/// Writes the text of a fragment behind the first `written` bytes, and returns how many bytes there are then.
 const fn fragment(fragment: &[u8], dialect: Dialect, out: &mut [u8], mut written: usize) -> usize {
     let mut name = fragment;
     let (mut arguments, mut count) = ([&[] as &[u8]; 2], 0);
@@ -158,7 +158,7 @@ const fn fragment(fragment: &[u8], dialect: Dialect, out: &mut [u8], mut written
     written
 }
 
-/// What [`FRAGMENTS`] has for a name with so many arguments.
+/// The pattern of [`FRAGMENTS`] for a name with this number of arguments.
 const fn pattern(name: &[u8], count: usize, dialect: Dialect) -> &'static [u8] {
     let mut at = 0;
     while at < FRAGMENTS.len() {

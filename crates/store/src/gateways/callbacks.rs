@@ -1,4 +1,5 @@
-//! What a provider called back with, in one transaction: all of it is stored, or nothing is and the provider calls again.
+//! The content of a provider's callback, stored in one transaction: all of it is stored, or nothing is and the provider calls
+//! again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,12 +23,12 @@ const SEEN: Sql = Sql::new(
     "INSERT INTO callback_replays (gateway, key, seen_at) VALUES ($1, $2, $3) ON CONFLICT (gateway, key) DO NOTHING",
 );
 
-/// What one callback tells. `Debug` is not derived: it holds numbers and texts.
+/// The content of one callback. `Debug` is not derived: it holds numbers and texts.
 #[derive(Clone, Copy)]
 pub struct IncomingCallback<'a> {
     /// Through which gateway.
     pub gateway: &'a str,
-    /// Unique to the request, where the provider signs such a thing.
+    /// Unique to the request, if the provider signs such a thing.
     pub replay_key: Option<&'a str>,
     /// Receipts, in its order.
     pub receipts: &'a [IncomingReceipt],
@@ -37,16 +38,16 @@ pub struct IncomingCallback<'a> {
     pub received_at: Timestamp,
 }
 
-/// What became of a callback.
+/// The result for a callback.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallbackStored {
     /// It came before: nothing was done.
     Replayed,
     /// It is stored.
     Stored {
-        /// What the receipts did.
+        /// The changes that the receipts made.
         receipts: ReceiptCounts,
-        /// What became of each inbound SMS, in their order.
+        /// The result for each inbound SMS, in their order.
         replies: Vec<ReplyStored>,
     },
 }
@@ -55,7 +56,10 @@ impl Store {
     /// Stores all that a callback tells and does what it asks for, in one transaction, once for each replay key.
     ///
     /// # Errors
-    /// What the database says; nothing is stored then, the replay key included, and it may not be acknowledged.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read. Then nothing is stored, the replay key included,
+    /// and the caller may not acknowledge the callback.
     pub async fn store_callback(
         &self,
         callback: &IncomingCallback<'_>,

@@ -22,12 +22,12 @@ impl std::fmt::Display for ChannelName {
     }
 }
 
-/// What came of asking for a lease.
+/// The result of asking for a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
     /// It is ours, as it was before.
     Renewed,
-    /// It is ours now. What the owner before us had in flight is `unknown`: its answers will not come to us.
+    /// It is ours now. The deliveries that the owner before us had in flight are `unknown`: its answers will not come to us.
     Taken {
         /// How many deliveries that concerns.
         lost: u64,
@@ -38,7 +38,7 @@ pub enum Lease {
 
 const ENDS: Sql =
     Sql::new("SELECT lease_until FROM channels WHERE gateway = $1 AND channel = $2 AND lease_until > $3");
-/// Locked, so that nobody takes and releases it between this and [`LEASE`]: that would look like a renewal.
+/// Locked, so that no other worker takes and releases it between this and [`LEASE`]: that would look like a renewal.
 const OWNER: Sql = Sql::each(
     "SELECT owner FROM channels WHERE gateway = $1 AND channel = $2",
     "SELECT owner FROM channels WHERE gateway = $1 AND channel = $2 FOR UPDATE",
@@ -53,10 +53,11 @@ const RELEASE: Sql =
 const RELEASE_ALL: Sql = Sql::new("UPDATE channels SET lease_until = 0");
 
 impl Store {
-    /// When the present lease of a connection ends; `None` where it is free. Takes no lock: for those who wait.
+    /// When the present lease of a connection ends; `None` if it is free. Takes no lock: for workers that wait.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn channel_held_until(&self, name: &ChannelName, now: Timestamp) -> Result<Option<Timestamp>> {
         let ends: Option<i64> = on_db!(read self.db, pool, d => sqlx::query_scalar(ENDS.of(d))
             .bind(&name.gateway).bind(i64::from(name.channel)).bind(now.as_millis())
@@ -67,7 +68,9 @@ impl Store {
     /// Takes or renews the lease of a connection until `until`.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn lease_channel(
         &self,
         name: &ChannelName,
@@ -94,21 +97,23 @@ impl Store {
         Ok(lease)
     }
 
-    /// Gives the lease back at shutdown, so that the next owner need not wait.
+    /// Releases the lease at shutdown, so that the next owner need not wait.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn release_channel(&self, name: &ChannelName, owner: Uuid) -> Result<()> {
         on_db!(write self.db, pool, d => sqlx::query(RELEASE.of(d))
             .bind(&name.gateway).bind(i64::from(name.channel)).bind(owner).execute(pool).await?.rows_affected());
         Ok(())
     }
 
-    /// Ends every lease: only for a process that knows itself alone on the database, because it holds the lock beside the
+    /// Ends every lease: only for a process that knows itself alone on the database, because it holds the lock next to the
     /// SQLite file. The next [`Store::lease_channel`] settles what a crash left in flight.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn release_all_channels(&self) -> Result<()> {
         on_db!(write self.db, pool, d => sqlx::query(RELEASE_ALL.of(d)).execute(pool).await?.rows_affected());
         Ok(())

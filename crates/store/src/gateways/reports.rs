@@ -1,4 +1,4 @@
-//! What the workers say of the gateways, and which gateways somebody took out of use.
+//! The reports of the workers about the gateways, and the gateways that an operator took out of use.
 //!
 //! Reports are advice: each worker routes by its own and by those of the others that are still good. A pause by hand is an
 //! order, and holds until it is taken back.
@@ -17,7 +17,7 @@ use crate::engine::sql::sql;
 use crate::tenancy::audit;
 use crate::{Actor, Result, Store, StoreError};
 
-/// What one worker process says of a gateway.
+/// The report of one worker process about a gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GatewayReport {
     /// The gateway's name in the configuration.
@@ -28,11 +28,11 @@ pub struct GatewayReport {
     pub state: GatewayState,
     /// Since when.
     pub since: Timestamp,
-    /// Why, for the operator; empty where nothing is wrong.
+    /// Why, for the operator; empty if nothing is wrong.
     pub reason: String,
-    /// When it is tried again, where it is paused for a time.
+    /// When it is tried again, if it is paused for a time.
     pub paused_until: Option<Timestamp>,
-    /// Whether new messages may go to it. One that is `suspect` is usable, too: where no other is.
+    /// Whether new messages may go to it. One that is `suspect` is usable, too: if no other is.
     pub usable: bool,
     /// Its connections that are up in this process.
     pub channels_up: u16,
@@ -42,13 +42,13 @@ pub struct GatewayReport {
     pub rate: Option<f64>,
     /// Messages under way.
     pub in_flight: u32,
-    /// What came of messages lately.
+    /// The recent results of messages.
     pub figures: Figures,
-    /// What went wrong last.
+    /// The last error.
     pub last_error: Option<LastError>,
 }
 
-/// What came of messages lately, as one process saw it.
+/// The recent results of messages, as one process saw them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// The last minute.
@@ -79,7 +79,7 @@ pub struct Counts {
     pub undelivered: u64,
 }
 
-/// What went wrong last; neither a number nor a text.
+/// The last error; it contains neither a number nor a text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
     /// The provider's code or a word of ours.
@@ -90,7 +90,7 @@ pub struct LastError {
     pub at: i64,
 }
 
-/// A gateway that somebody took out of use.
+/// A gateway that an operator took out of use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayPause {
     /// The gateway's name.
@@ -101,7 +101,7 @@ pub struct GatewayPause {
     pub paused_by: String,
     /// Whose key it was.
     pub organisation: OrganisationId,
-    /// Why, in the words of whoever did it.
+    /// Why, in the words of the operator who did it.
     pub reason: Option<String>,
 }
 
@@ -110,7 +110,7 @@ pub struct GatewayPause {
 pub struct Due {
     /// The priority of their alert.
     pub priority: Priority,
-    /// Whose numbers they are (ISO 3166-1 alpha-2); empty where that is not known.
+    /// Whose numbers they are (ISO 3166-1 alpha-2); empty if that is not known.
     pub country: String,
     /// How many.
     pub count: u64,
@@ -202,7 +202,8 @@ impl Store {
     /// Writes what a worker says of one gateway, good until `until`.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn report_gateway(&self, report: &GatewayReport, until: Timestamp) -> Result<()> {
         self.report_gateways(std::slice::from_ref(report), until).await
     }
@@ -210,7 +211,8 @@ impl Store {
     /// Writes what a worker says of all its gateways, in one statement; good until `until`.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn report_gateways(&self, reports: &[GatewayReport], until: Timestamp) -> Result<()> {
         if reports.is_empty() {
             return Ok(());
@@ -238,20 +240,24 @@ impl Store {
         Ok(())
     }
 
-    /// What workers that live say of the gateways that they serve, by gateway.
+    /// Returns the reports of live workers about the gateways that they serve, by gateway.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn gateway_reports(&self, now: Timestamp) -> Result<Vec<GatewayReport>> {
         let rows: Vec<ReportRow> = on_db!(read self.db, pool, d =>
             sqlx::query_as(REPORTS.of(d)).bind(now.as_millis()).fetch_all(pool).await?);
         rows.into_iter().map(ReportRow::into_report).collect()
     }
 
-    /// What is due and waits for a gateway.
+    /// Returns the due deliveries that wait for a gateway.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn due_for_gateways(&self, now: Timestamp) -> Result<Vec<Due>> {
         let rows: Vec<(String, String, i64)> = on_db!(read self.db, pool, d =>
             sqlx::query_as(DUE.of(d)).bind(now.as_millis()).fetch_all(pool).await?);
@@ -267,7 +273,8 @@ impl Store {
     /// that is known).
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn queued_by_country(&self, message: MessageId) -> Result<Vec<(String, u64)>> {
         let rows: Vec<(String, i64)> = on_db!(read self.db, pool, d =>
             sqlx::query_as(WAITING.of(d)).bind(message.0).fetch_all(pool).await?);
@@ -277,19 +284,21 @@ impl Store {
     /// Deletes the reports of a worker that ends, and those that are not good any more.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn forget_gateway_reports(&self, worker: Uuid, now: Timestamp) -> Result<()> {
         on_db!(write self.db, pool, d => sqlx::query(FORGET.of(d))
             .bind(worker).bind(now.as_millis()).execute(pool).await?.rows_affected());
         Ok(())
     }
 
-    /// Takes a gateway out of use until [`Store::resume_gateway`]; `false` where it is out of use already: then the first
+    /// Takes a gateway out of use until [`Store::resume_gateway`]; `false` if it is out of use already: then the first
     /// pause stands, with its reason. Whether there is such a gateway is for the caller to know. Call [`Store::announce`]
     /// afterwards, so that workers hear of it at once.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn pause_gateway(
         &self,
         organisation: OrganisationId,
@@ -311,10 +320,11 @@ impl Store {
         Ok(paused > 0)
     }
 
-    /// Puts a gateway back into use; `false` where nobody had taken it out. Call [`Store::announce`] afterwards.
+    /// Puts a gateway back into use; `false` if no operator had taken it out. Call [`Store::announce`] afterwards.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn resume_gateway(
         &self,
         organisation: OrganisationId,
@@ -333,10 +343,11 @@ impl Store {
         Ok(resumed > 0)
     }
 
-    /// The gateways that somebody took out of use.
+    /// The gateways that operators took out of use.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn gateway_pauses(&self) -> Result<Vec<GatewayPause>> {
         let rows: Vec<(String, i64, String, Uuid, Option<String>)> =
             on_db!(read self.db, pool, d => sqlx::query_as(PAUSES.of(d)).fetch_all(pool).await?);
@@ -400,7 +411,7 @@ mod tests {
 
         let other = report("main", 2, GatewayState::Up);
         f.store.report_gateway(&other, until.plus(Duration::from_secs(1))).await.unwrap();
-        // Written again, not beside itself.
+        // Written over the row, not as a second row.
         f.store.report_gateway(&other, until.plus(Duration::from_secs(1))).await.unwrap();
         assert_eq!(f.store.gateway_reports(until).await.unwrap(), [other]);
         f.store.forget_gateway_reports(Uuid::from_u128(2), NOW).await.unwrap();

@@ -25,11 +25,12 @@ const PEERS: Sql =
 const FORGET: Sql = Sql::new("DELETE FROM workers WHERE id = $1 OR seen_until <= $2");
 
 impl Store {
-    /// Says that a worker lives until `until` and holds `held` channels of a gateway; gives the others that live. With SQLite
+    /// Says that a worker lives until `until` and holds `held` channels of a gateway; returns the others that live. With SQLite
     /// there are none, and nothing is written: a file serves one process.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn report_worker(
         &self,
         worker: Uuid,
@@ -55,7 +56,8 @@ impl Store {
     /// Takes a worker that stops off the list, and those that died long ago.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn forget_worker(&self, worker: Uuid, now: Timestamp) -> Result<()> {
         if matches!(self.db, Db::Sqlite { .. }) {
             return Ok(());

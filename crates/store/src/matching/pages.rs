@@ -17,14 +17,14 @@ use crate::{Result, Store};
 pub(crate) struct Scan<'a> {
     store: &'a Store,
     organisation: OrganisationId,
-    /// What is left to read.
+    /// The ranges that are left to read.
     ranges: Vec<CellRange>,
 }
 
 /// Places as the database joined them together.
 pub(crate) struct Found {
     bytes: Vec<u8>,
-    /// What comes after is read again.
+    /// The bytes after this are read again.
     end: usize,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Scan<'a> {
                 return Ok(Some(Found { end: bytes.len(), bytes }));
             }
             if !cells.is_sorted_by_key(|(cell, _)| *cell) {
-                // No database said so yet; a place that is passed over would be one that nobody warns.
+                // No database said so yet; a place that is passed over would be one whose participant gets no warning.
                 limit = usize::MAX;
                 continue;
             }
@@ -104,7 +104,7 @@ pub(crate) struct MatchPages<'a> {
 }
 
 impl<'a> MatchPages<'a> {
-    /// From the cell `next_cell` on, as [`MatchPages::next_cell`] gave it; from the first one where it is `None`.
+    /// From the cell `next_cell` on, as [`MatchPages::next_cell`] returned it; from the first one if it is `None`.
     pub(crate) async fn begin(
         store: &'a Store,
         query: &'a MatchQuery<'a>,
@@ -141,7 +141,7 @@ impl<'a> MatchPages<'a> {
     }
 }
 
-/// What is left of sorted ranges when all before `cell` is done.
+/// The part of sorted ranges that is left when all before `cell` is done.
 fn from(ranges: &[CellRange], cell: i64) -> Vec<CellRange> {
     let left = ranges.iter().filter(|range| range.last >= cell);
     left.map(|range| CellRange { first: range.first.max(cell), ..*range }).collect()

@@ -24,7 +24,7 @@ use crate::matching::match_record::{Record, records};
 use crate::matching::pages::Scan;
 use crate::{Result, Store, StoreError};
 
-/// Whom an alert is for; empty means everybody.
+/// The people whom an alert is for; empty means all participants.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Audience {
     /// Only these kinds.
@@ -40,18 +40,18 @@ pub struct Audience {
 pub struct MatchRules {
     /// The wall clock of hours and quiet hours.
     pub zone: Zone,
-    /// `normal` alerts ring nobody in these hours; `urgent` and `life_threatening` do.
+    /// `normal` alerts ring no phone in these hours; `urgent` and `life_threatening` do.
     pub quiet_hours: Option<DailySpan>,
     /// Start messages that one number gets in 24 hours at most, unless life is at stake. 0: no limit.
     pub max_alerts_per_day: u32,
 }
 
-/// What to match.
+/// The input of a match.
 #[derive(Clone, Debug)]
 pub struct MatchQuery<'a> {
     /// Whose registry.
     pub organisation: OrganisationId,
-    /// Where.
+    /// The geofence.
     pub geofence: &'a Geofence,
     /// Whom.
     pub audience: &'a Audience,
@@ -72,7 +72,7 @@ pub struct Matched {
     pub kind: ParticipantKind,
 }
 
-/// Whom a geofence matches.
+/// The people whom a geofence matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Matches {
     /// One for each number, sorted by it.
@@ -86,7 +86,7 @@ pub struct Matches {
 }
 
 /// The records of the places in ranges, joined together: a row each would cost more than finding it. `$1`: ranges as
-/// `[[first, last], …]`, sorted and disjoint; `$3`: at most so many places, in the order of their cells.
+/// `[[first, last], …]`, sorted and disjoint; `$3`: the greatest number of places, in the order of their cells.
 ///
 /// Two texts, because the loops keep this order by `CROSS JOIN` in SQLite and by `LATERAL` in PostgreSQL, and because SQLite has no
 /// function that joins bytes: it joins them as texts, as they are.
@@ -150,7 +150,9 @@ impl Store {
     /// Who is inside and wants to know.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Stopped`] if the program is being shut down.
     pub async fn match_geofence(&self, query: &MatchQuery<'_>, rules: &MatchRules) -> Result<Matches> {
         let members = self.members(query).await?;
         let ranges = cells(query.geofence).await?;
@@ -165,7 +167,7 @@ impl Store {
         Ok(matches)
     }
 
-    /// The participants of the audience's groups; `None` where it names no group.
+    /// The participants of the audience's groups; `None` if it names no group.
     pub(crate) async fn members(&self, query: &MatchQuery<'_>) -> Result<Option<HashSet<Uuid>>> {
         if query.audience.groups.is_empty() {
             return Ok(None);
@@ -176,8 +178,8 @@ impl Store {
         Ok(Some(members.into_iter().collect()))
     }
 
-    /// The start messages of the last day, where there were as many as anybody may get. Most days there were fewer, and then
-    /// nobody needs to be counted.
+    /// The start messages of the last day, if there were as many as one person may get. Most days there were fewer, and then
+    /// no person needs to be counted.
     pub(crate) async fn counted_starts(
         &self,
         query: &MatchQuery<'_>,
@@ -195,7 +197,7 @@ impl Store {
         Ok(starts.iter().map(|id| id.simple().to_string()).collect())
     }
 
-    /// Leaves out numbers that had enough start messages in the last day; gives how many.
+    /// Leaves out numbers that had enough start messages in the last day; returns how many.
     pub(crate) async fn drop_over_frequency(
         &self,
         starts: &[String],
@@ -238,7 +240,7 @@ pub(crate) struct Filter<'a> {
     members: Option<&'a HashSet<Uuid>>,
     /// The geofence's, sorted: which cells lie wholly inside.
     ranges: &'a [CellRange],
-    /// Quiet hours hold for everybody, or for nobody.
+    /// Quiet hours hold for all people, or for none.
     quiet: bool,
     minute_of_week: u16,
     /// Hours repeat from place to place: each text is read once.
@@ -323,7 +325,8 @@ impl<'a> Filter<'a> {
         if open { Verdict::Wanted } else { Verdict::OffHours }
     }
 
-    /// Hours that cannot be read keep nobody from an alert: neither their own place, nor, by an error, everybody else's.
+    /// Hours that cannot be read keep no participant from an alert: neither the one whose place it is nor, by an error, all
+    /// others.
     fn is_open(&self, hours: &str, participant: Uuid) -> bool {
         let Ok(hours) = hours.parse::<WeeklyHours>() else {
             tracing::error!(%participant, "the hours of a place cannot be read: it counts as open");

@@ -43,7 +43,7 @@ const BATCH: usize = 500;
 pub struct Area {
     /// `BU03440011`, or a code of one's own.
     pub code: String,
-    /// What people call it.
+    /// The name that people use for it.
     pub name: String,
     /// municipality, district, neighbourhood, …
     pub kind: String,
@@ -54,10 +54,11 @@ pub struct Area {
 }
 
 impl Store {
-    /// Creates or replaces areas, all or none; of two with the same code the later one counts. Gives how many were new.
+    /// Creates or replaces areas, all or none; of two with the same code the later one counts. Returns how many were new.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn put_areas(
         &self,
         organisation: OrganisationId,
@@ -96,7 +97,9 @@ impl Store {
     /// One area.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn area(&self, organisation: OrganisationId, code: &str) -> Result<Option<Area>> {
         let row: Option<Row> = on_db!(read self.db, pool, d =>
             sqlx::query_as(GET.of(d)).bind(organisation.0).bind(code).fetch_optional(pool).await?);
@@ -106,7 +109,9 @@ impl Store {
     /// Several areas in the order of their codes; codes that do not exist are missing from the result.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn areas_by_code(&self, organisation: OrganisationId, codes: &[String]) -> Result<Vec<Area>> {
         let codes = json!(codes).to_string();
         let rows: Vec<Row> = on_db!(read self.db, pool, d =>
@@ -117,7 +122,9 @@ impl Store {
     /// The library, by code.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, or [`StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn list_areas(&self, organisation: OrganisationId, page: &PageRequest) -> Result<Page<Area>> {
         let after = page.after_text()?.unwrap_or_default();
         let rows: Vec<Row> = on_db!(read self.db, pool, d => sqlx::query_as(LIST.of(d))

@@ -10,7 +10,8 @@ impl Store {
     /// Writes the audit entry of an export: who read the whole registry, and when.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn audit_export(
         &self,
         organisation: OrganisationId,

@@ -42,10 +42,11 @@ pub struct Group {
 }
 
 impl Store {
-    /// Makes a group; `None` where the code is taken.
+    /// Makes a group; `None` if the code is taken.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn create_group(
         &self,
         organisation: OrganisationId,
@@ -72,7 +73,9 @@ impl Store {
     /// The groups of an organisation, by code.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::BadCursor`] if a list did not return the cursor of `page`.
     pub async fn list_groups(&self, organisation: OrganisationId, page: &PageRequest) -> Result<Page<Group>> {
         let after = page.after_text()?.unwrap_or_default();
         let rows: Vec<Row> = on_db!(read self.db, pool, d => sqlx::query_as(LIST.of(d))
@@ -84,7 +87,8 @@ impl Store {
     /// Which of these codes no group has, in the order given.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn unknown_groups(
         &self,
         organisation: OrganisationId,

@@ -31,7 +31,7 @@ const BELONGS_WITHIN: Duration = Duration::from_hours(24);
 const SAME_ANSWER_WITHIN: Duration = Duration::from_hours(1);
 
 const SEEN: Sql = Sql::new("SELECT EXISTS (SELECT 1 FROM replies WHERE gateway = $1 AND dedupe_key = $2)");
-/// What the number last received, or may have received.
+/// The message that the number last received, or may have received.
 const LAST_RECEIVED: Sql = Sql::new(
     "SELECT a.id, a.organisation_id, d.participant_id, a.state
      FROM deliveries d JOIN alerts a ON a.id = d.alert_id
@@ -106,7 +106,9 @@ impl Store {
     /// registered or heard of an alert; a STOP from any number is kept.
     ///
     /// # Errors
-    /// What the database says; it may not be acknowledged then.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read. Then the caller may not acknowledge the SMS.
     pub async fn store_reply(
         &self,
         reply: &IncomingReply,
@@ -216,7 +218,7 @@ async fn look_up(tx: &mut Tx, recipient: Recipient, now: Timestamp) -> Result<Se
     Ok(Sender { recipient, last, registrations })
 }
 
-/// What a STOP of each of these numbers does, without an answer. One that has opted out stays as it is.
+/// Does what a STOP of each of these numbers does, without an answer. A number that has opted out stays as it is.
 pub(crate) async fn opt_out(
     tx: &mut Tx,
     recipients: &BTreeSet<Recipient>,
@@ -305,8 +307,8 @@ async fn attribute(tx: &mut Tx, sender: &Sender) -> Result<(ReplyStored, Option<
     Ok((ReplyStored::ForAlert(last.alert), answer))
 }
 
-/// An automatic answer. Unknown numbers are not answered: there is nobody to seal a number for, and a service that answers
-/// anybody can be made to send to anybody.
+/// An automatic answer. Unknown numbers are not answered: there is no participant to seal a number for, and a service that
+/// answers any number can be made to send to any number.
 fn answer_to(
     sender: &Sender,
     answer: AutoReply,

@@ -1,4 +1,4 @@
-//! What participants send back.
+//! Replies of participants.
 
 pub(crate) mod inbound;
 pub(crate) mod views;

@@ -1,4 +1,4 @@
-//! What participants send back, as operators see it. Storing an inbound SMS is in [`crate::replies::inbound`].
+//! Replies of participants, as operators see them. Storing an inbound SMS is in [`crate::replies::inbound`].
 
 use std::time::Duration;
 
@@ -32,19 +32,19 @@ pub struct IncomingReply {
     pub dedupe_key: String,
     /// The sender as it came.
     pub from: String,
-    /// The sender as a phone number, where it is one.
+    /// The sender as a phone number, if it is one.
     pub phone: Option<PhoneNumber>,
     /// The text.
     pub text: String,
-    /// What the text asks for; none: it is for the operator.
+    /// The keyword in the text. If there is none, the reply is for the operator.
     pub keyword: Option<Keyword>,
     /// When it came.
     pub received_at: Timestamp,
 }
 
 impl IncomingReply {
-    /// What a gateway read, as it is kept: whose number it is and what it asks for. `country` is where numbers without a
-    /// country code belong.
+    /// Turns an SMS that a gateway read into the form that is kept: whose number it is and what it asks for. Numbers without
+    /// a country code belong to `country`.
     #[must_use]
     pub fn of(gateway: &str, sms: InboundSms, country: Country) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl IncomingReply {
         }
     }
 
-    /// The phone that says STOP, where it does.
+    /// The phone that says STOP, if the text does.
     #[must_use]
     pub fn stops(&self) -> Option<&PhoneNumber> {
         self.phone.as_ref().filter(|_| self.keyword == Some(Keyword::Stop))
@@ -72,7 +72,7 @@ pub enum AutoReply {
     OptOutConfirmed,
     /// START was carried out.
     OptInConfirmed,
-    /// What this service is, and how to leave.
+    /// Explains this service, and how to leave it.
     Help,
     /// The alert is over: call 112 or 0900-8844.
     AlertOver,
@@ -84,7 +84,7 @@ pub trait AutoReplyTexts: Send + Sync {
     fn text(&self, reply: AutoReply, language: Language) -> MessageText;
 }
 
-/// What became of an inbound SMS.
+/// The result for an inbound SMS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyStored {
     /// It came before: nothing was done.
@@ -93,7 +93,7 @@ pub enum ReplyStored {
     OptedOut,
     /// The number gets alerts again.
     OptedIn,
-    /// Somebody asked for help.
+    /// The participant asked for help.
     Helped,
     /// It stands under an alert.
     ForAlert(AlertId),
@@ -126,11 +126,11 @@ impl ReplyStored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplyState {
-    /// Nobody looked at it.
+    /// No operator has looked at it.
     New,
-    /// Somebody did.
+    /// An operator has looked at it.
     Read,
-    /// Somebody acted on it.
+    /// An operator acted on it.
     Handled,
 }
 
@@ -218,7 +218,8 @@ impl Store {
     /// they may still leave.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn in_flight_to(&self, phone: &PhoneNumber) -> Result<u64> {
         let recipient = self.keys.recipient(phone);
         let count: i64 = on_db!(read self.db, pool, d => sqlx::query_scalar(IN_FLIGHT.of(d))
@@ -226,11 +227,12 @@ impl Store {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// Waits a few seconds until nothing is under way to a number that said STOP, and gives whether that came about: a STOP is
+    /// Waits a few seconds until nothing is under way to a number that said STOP, and returns whether that came about: a STOP is
     /// acknowledged only then. Otherwise the provider is to send it again, and the check is made again.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn settles_for(&self, phone: &PhoneNumber) -> Result<bool> {
         let patience = Instant::now() + SETTLE;
         loop {
@@ -244,10 +246,13 @@ impl Store {
         }
     }
 
-    /// The replies of an alert, oldest first; `None` where the organisation has no such alert.
+    /// The replies of an alert, oldest first; `None` if the organisation has no such alert.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, [`StoreError::Corrupt`] if a stored row cannot be read, or
+    /// [`StoreError::Unsealable`] if a sealed value does not open.
     pub async fn list_replies(
         &self,
         organisation: OrganisationId,
@@ -265,10 +270,12 @@ impl Store {
         Ok(Some(Page { items, next_cursor: rows.next_cursor }))
     }
 
-    /// Marks a reply; `None` where the organisation has no such reply.
+    /// Marks a reply; `None` if the organisation has no such reply.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Unsealable`] if a sealed value does not open.
     pub async fn mark_reply(
         &self,
         organisation: OrganisationId,

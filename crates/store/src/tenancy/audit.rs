@@ -39,7 +39,7 @@ pub struct AuditEntry {
     pub at: Timestamp,
     /// Who: `key:<id>`, `cli` or `system`.
     pub actor: String,
-    /// What was done: `alert.started`.
+    /// The action, such as `alert.started`.
     pub action: String,
     /// To what: the id of the thing.
     pub subject: String,
@@ -81,7 +81,7 @@ pub(crate) async fn append(
     Ok(())
 }
 
-/// What the first entry is chained to: the organisation, so that a chain cannot be passed off as another's.
+/// The value that the first entry is chained to: the organisation, so that a chain cannot be passed off as another's.
 fn beginning(organisation: OrganisationId) -> Vec<u8> {
     Sha256::digest(organisation.0.as_bytes()).to_vec()
 }
@@ -129,7 +129,9 @@ impl Store {
     /// The log, newest first.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, or [`StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn list_audit(
         &self,
         organisation: OrganisationId,
@@ -146,7 +148,8 @@ impl Store {
     /// end do not show: compare the newest hash with one that was written down elsewhere.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn verify_audit(&self, organisation: OrganisationId) -> Result<Option<i64>> {
         let mut last = 0;
         let mut previous = beginning(organisation);

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: the same request again gives the same thing again, in the transaction that makes the thing.
+//! `Idempotency-Key`: the same request again returns the same thing again, in the transaction that makes the thing.
 
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
@@ -15,7 +15,7 @@ const INSERT: Sql = Sql::new(
      VALUES ($1, $2, $3, $4, $5)",
 );
 
-/// What a caller sent to make a repetition known.
+/// The values that a caller sent to make a repetition known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
     /// The header's value.
@@ -24,7 +24,7 @@ pub struct Idempotency {
     pub fingerprint: [u8; 32],
 }
 
-/// What came of a request that may be a repetition.
+/// The result for a request that may be a repetition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Once<T> {
     /// It was carried out now.
@@ -35,7 +35,7 @@ pub enum Once<T> {
     KeyReused,
 }
 
-/// What the table says about a key.
+/// The row of the table for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
     /// First time: carry on.

@@ -34,7 +34,7 @@ const REVOKE: Sql = Sql::new(
 );
 const EXISTS: Sql = Sql::new("SELECT 1 FROM api_keys WHERE id = $1 AND organisation_id = $2");
 
-/// What a key begins with, so that a leaked one is recognised.
+/// The prefix of a key, so that a leaked one is recognised.
 const PREFIX: &str = "klr_";
 /// Bytes of a secret: 256 bits cannot be guessed, so a fast hash is enough.
 const SECRET_LENGTH: usize = 32;
@@ -46,9 +46,9 @@ pub struct ApiKey {
     pub id: KeyId,
     /// Whose it is.
     pub organisation: OrganisationId,
-    /// What it may do.
+    /// The role of the key: the actions that it allows.
     pub role: Role,
-    /// What it is called.
+    /// The name of the key.
     pub name: String,
     /// When it was made.
     pub created_at: Timestamp,
@@ -66,7 +66,7 @@ pub struct NewKey {
     pub token: String,
 }
 
-/// What [`Store::authenticate`] finds.
+/// The result of [`Store::authenticate`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authentication {
     /// The key works.
@@ -87,7 +87,8 @@ impl Store {
     /// Makes a key.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn create_key(
         &self,
         organisation: OrganisationId,
@@ -116,7 +117,9 @@ impl Store {
     /// Checks a token in constant time.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn authenticate(&self, token: &str, now: Timestamp) -> Result<Authentication> {
         let Some((id, secret)) = split(token) else {
             return Ok(Authentication::Unknown);
@@ -134,7 +137,9 @@ impl Store {
     /// The keys of an organisation, oldest first.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, or [`StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn list_keys(&self, organisation: OrganisationId, page: &PageRequest) -> Result<Page<ApiKey>> {
         let after = page.after_uuid()?.unwrap_or(Uuid::nil());
         let rows: Vec<Row> = on_db!(read self.db, pool, d => sqlx::query_as(LIST.of(d))
@@ -143,10 +148,11 @@ impl Store {
         Ok(Page::from_rows(keys, page, |key: &ApiKey| uuid_cursor(key.id.0)))
     }
 
-    /// Revokes a key; `false` where the organisation has no such key. One that was revoked before keeps its date.
+    /// Revokes a key; `false` if the organisation has no such key. One that was revoked before keeps its date.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn revoke_key(
         &self,
         organisation: OrganisationId,

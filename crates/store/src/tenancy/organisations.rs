@@ -36,7 +36,9 @@ impl Store {
     /// Makes an organisation.
     ///
     /// # Errors
-    /// What the database says; the inner result says whether the code was taken.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement. The inner result says
+    /// whether the code was taken.
     pub async fn create_organisation(
         &self,
         code: &str,
@@ -62,7 +64,8 @@ impl Store {
     /// Finds one by its code.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn organisation_by_code(&self, code: &str) -> Result<Option<Organisation>> {
         let row: Option<Row> = on_db!(read self.db, pool, d =>
             sqlx::query_as(BY_CODE.of(d)).bind(code).fetch_optional(pool).await?);

@@ -1,4 +1,4 @@
-//! What the tests of this crate begin with: a database in a temporary directory, and a registration.
+//! The start of the tests of this crate: a database in a temporary directory, and a registration.
 
 use klaroen_domain::id::{KeyId, OrganisationId};
 use klaroen_domain::participant::{Language, ParticipantKind};
@@ -41,7 +41,7 @@ impl Fixture {
         Self::at(url, directory).await
     }
 
-    /// The same in one that the store migrates itself; in PostgreSQL a schema, beside those of others in one database.
+    /// The same in one that the store migrates itself; in PostgreSQL a schema, next to those of others in one database.
     pub(crate) async fn migrated(engine: Engine) -> Self {
         let directory = TempDir::new().unwrap();
         let url = engine.empty(directory.path()).await;
@@ -65,7 +65,7 @@ pub(crate) fn connection(tx: &mut Tx) -> &mut PgConnection {
     tx
 }
 
-/// Until somebody waits for what this transaction of PostgreSQL holds, or `task` has ended; gives whether it has not.
+/// Until a connection waits for what this transaction of PostgreSQL holds, or `task` has ended; returns whether it has not.
 pub(crate) async fn come_to_wait<T>(holder: &mut PgConnection, pool: &PgPool, task: &JoinHandle<T>) -> bool {
     let holder: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(holder).await.unwrap();
     while !task.is_finished()

@@ -98,7 +98,7 @@ async fn what_is_lost_is_looked_for_among_open_messages() {
     assert!(plan.iter().any(|step| step.contains("d USING INDEX deliveries_state")), "{plan:#?}");
 }
 
-/// What [`lifecycle::MOVE`] takes.
+/// The parameter types of [`lifecycle::MOVE`].
 const MOVE: &str = "text, text, text, boolean, boolean, text, bigint, bigint, bigint, bigint";
 
 /// The plan that PostgreSQL keeps for a prepared statement, whatever its parameters are.
@@ -186,8 +186,8 @@ async fn postgres_looks_for_one_thing_that_is_due_and_no_more() {
     }
 }
 
-/// What PostgreSQL thinks of the queue at most times, and what is in it then: 20,000 finished deliveries of which it knows, and
-/// 20,000 more that have come since, in `state`.
+/// PostgreSQL's statistics of the queue at most times, and the queue's content then: 20,000 finished deliveries of which it
+/// knows, and 20,000 more that have come since, in `state`.
 pub(super) async fn postgres_that_knows_an_empty_queue(state: &str) -> Fixture {
     let fixture = postgres_before_analyze("delivered").await;
     let Db::Postgres { pool, .. } = &fixture.store.db else { panic!("this is about PostgreSQL") };

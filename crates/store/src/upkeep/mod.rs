@@ -1,5 +1,5 @@
-//! What is done every few seconds, whoever asks: leases that ran out, receipts that waited, alerts that are over, and what is
-//! kept no longer.
+//! The work that is done every few seconds, whichever process asks: leases that ran out, receipts that waited, alerts that
+//! are over, and rows that are kept no longer.
 
 pub mod retention;
 pub mod sweep;

@@ -47,7 +47,7 @@ pub struct Retention {
     pub receipts: Duration,
 }
 
-/// What a call deleted.
+/// The number of rows that a call deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// How many rows.
@@ -60,7 +60,8 @@ impl Store {
     /// Deletes what is older than it may be, a bounded number of rows at a time.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
     pub async fn prune(&self, retention: &Retention, now: Timestamp) -> Result<Pruned> {
         let kinds = [
             (PRUNE_KEYS, retention.idempotency),

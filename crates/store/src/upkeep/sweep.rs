@@ -1,5 +1,5 @@
-//! Upkeep: statements that a worker runs each second. Every one is idempotent and gives the number of rows it changed. What may
-//! concern a whole alert is done page by page ([`crate::deliveries::cancel`], [`crate::alerts::follow_ups`]).
+//! Upkeep: statements that a worker runs each second. Every one is idempotent and returns the number of rows it changed. Work
+//! that may concern a whole alert is done page by page ([`crate::deliveries::cancel`], [`crate::alerts::follow_ups`]).
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::engine::from_row::from_row;
 use crate::tenancy::audit;
 use crate::{Actor, Result, Store, StoreError};
 
-/// What one sweep changed.
+/// The changes that one sweep made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Leases that ran out: now `unknown`.
@@ -31,7 +31,7 @@ pub struct Swept {
     pub held: u64,
     /// Deliveries whose message's time ran out before they left.
     pub expired: u64,
-    /// Deliveries that were put back after their alert was closed, or were left of so many that it had.
+    /// Deliveries that were put back after their alert was closed, or were left of the many that it had.
     pub cancelled: u64,
     /// Alerts whose time ran out.
     pub alerts_expired: u64,
@@ -67,9 +67,9 @@ pub(crate) const PARKED_BY_ID: Sql = Sql::each(
          JOIN deliveries d ON d.id = s.delivery_id AND (r.recipient IS NULL OR d.recipient = r.recipient)
      ORDER BY r.id, s.submitted_at DESC",
 );
-/// A lost answer took the provider's id with it; but the receipt names the phone. It counts where exactly one submit to that
-/// phone through that gateway is in doubt and was there before the receipt, where none is under way whose answer may still
-/// claim it, where no test message to that phone through that gateway is without an answer either (it would be the receipt of
+/// A lost answer took the provider's id with it; but the receipt names the phone. It counts if exactly one submit to that
+/// phone through that gateway is in doubt and was there before the receipt, if none is under way whose answer may still
+/// claim it, if no test message to that phone through that gateway is without an answer either (it would be the receipt of
 /// that), and once it has been parked for [`PHONE_JOIN_AFTER`]. The doubts are few, so the search begins with them.
 pub(crate) const PARKED_BY_PHONE: Sql = Sql::each(
     "SELECT r.id, MIN(d.id) AS delivery_id, 0 AS part, r.status, r.error, r.received_at
@@ -125,7 +125,7 @@ const SETTLE_MESSAGES: Sql = Sql::each(
          AND NOT EXISTS (SELECT 1 FROM fanouts f WHERE f.alert_id = messages.alert_id AND NOT f.done)
          AND id IN (SELECT value::uuid FROM json_array_elements_text($1::json))",
 );
-/// Messages that nobody adds deliveries to at this moment; on PostgreSQL nobody can, until this transaction ends.
+/// Messages to which no process adds deliveries at this moment; on PostgreSQL none can, until this transaction ends.
 const OPEN_MESSAGES: Sql = Sql::each(
     "SELECT id FROM messages WHERE NOT settled AND NOT awaits_start",
     "SELECT id FROM messages WHERE NOT settled AND NOT awaits_start FOR NO KEY UPDATE SKIP LOCKED",
@@ -154,7 +154,9 @@ impl Store {
     /// Everything that time brings about. `receipt_grace` is how long after a message's expiry a receipt may come.
     ///
     /// # Errors
-    /// The first of what the database says. Each step is tried all the same: one bad row must not stop the others.
+    ///
+    /// Returns the first [`StoreError`] that a step returns. Each step is tried all the same: one bad row must not stop the
+    /// others.
     pub async fn sweep(&self, receipt_grace: Duration, now: Timestamp) -> Result<Swept> {
         let mut failed = None;
         let swept = Swept {
@@ -240,7 +242,8 @@ impl Store {
     /// Messages whose deliveries do not add up to their recipients: must be 0, and is a metric.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn broken_sums(&self) -> Result<u64> {
         let broken: i64 =
             on_db!(read self.db, pool, d => sqlx::query_scalar(BROKEN_SUMS.of(d)).fetch_one(pool).await?);
@@ -250,7 +253,8 @@ impl Store {
     /// Deliveries that wait, by lane, and the age of the oldest that is due.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn queue_depth(&self, now: Timestamp) -> Result<QueueDepth> {
         let rows: Vec<(i64, i64, Option<i64>)> =
             on_db!(read self.db, pool, d => sqlx::query_as(DEPTH.of(d)).fetch_all(pool).await?);
@@ -267,7 +271,7 @@ impl Store {
     }
 }
 
-/// What a step did, or nothing if it failed; the first error is kept.
+/// The result of a step, or nothing if it failed; the first error is kept.
 fn kept<T: Default>(failed: &mut Option<StoreError>, step: Result<T>) -> T {
     step.unwrap_or_else(|error| {
         failed.get_or_insert(error);

@@ -1,4 +1,4 @@
-//! What follows elsewhere from what happened to deliveries.
+//! The consequences that events of deliveries have elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -84,8 +84,8 @@ fn ids(deliveries: &[i64]) -> String {
     json!(deliveries).to_string()
 }
 
-/// Whether the event, which is written, says what became of an attempt whose answer was lost. What waits to be sent again is in
-/// doubt, too, and evidence that it was taken ends that.
+/// Whether the event, which is written, says what became of an attempt whose answer was lost. A delivery that waits to be
+/// sent again is in doubt, too, and evidence that it was taken ends that.
 const fn ends_doubt(step: &Step<'_>) -> bool {
     match step.delivery.life.state {
         DeliveryState::Unknown => true,

@@ -1,9 +1,10 @@
 //! The life of a delivery in the database: who writes how a delivery stands, and all that follows from it.
 //!
-//! Whoever learns that something happened selects the deliveries, locks them, and says which event it was ([`Step`]). [`apply`]
-//! asks [`advance`] what follows, writes it, and carries the consequences: doubts that begin or end, messages that are not settled any more,
-//! times of sending, follow-ups that are owed. Two statements elsewhere write a state without asking, because they are the fast
-//! paths of every message: `LEASE` of a claim and `SENT` of an answer. A test holds them to [`advance`].
+//! The code that learns of an event selects the deliveries, locks them, and says which event it was ([`Step`]). [`apply`]
+//! asks [`advance`] what follows, writes it, and carries the consequences: doubts that begin or end, messages that are not
+//! settled any more, times of sending, follow-ups that are owed. Two statements elsewhere write a state without asking,
+//! because they are the fast paths of every message: `LEASE` of a claim and `SENT` of an answer. A test holds them to
+//! [`advance`].
 
 mod consequences;
 #[cfg(test)]
@@ -62,7 +63,7 @@ impl Standing {
 
 const CORRUPT: StoreError = StoreError::Corrupt { table: "deliveries", column: "state" };
 
-/// What becomes of the reason that a delivery has.
+/// The effect on the reason that a delivery has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason<'a> {
     /// It stays.
@@ -87,11 +88,11 @@ pub(crate) struct Step<'a> {
     pub(crate) settled_by: Resolution,
     /// Claims to count.
     pub(crate) claims: u8,
-    /// What the answer to an attempt adds.
+    /// The addition that the answer to an attempt makes.
     pub(crate) answer: Option<Answer<'a>>,
 }
 
-/// What the answer to an attempt writes: only for the attempt that the delivery has.
+/// The values that the answer to an attempt writes. They are written only for the attempt that the delivery has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer<'a> {
     pub(crate) lease_token: i64,
@@ -156,7 +157,8 @@ pub(crate) const fn counts_as_lost(state: DeliveryState) -> bool {
     !state.reached() && !state.waiting()
 }
 
-/// Writes what follows from these events, at most one for each delivery, and all that comes of it; gives how many rows changed.
+/// Writes what follows from these events, at most one for each delivery, with all its consequences. Returns how many rows
+/// changed.
 ///
 /// The rows of the deliveries are locked by the caller, who read how they stand under that lock. Behind them, this takes the locks
 /// of messages (and, if a phone rang late, of its alert).

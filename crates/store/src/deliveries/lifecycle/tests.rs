@@ -108,7 +108,7 @@ async fn ends(f: &Fixture) -> BTreeMap<i64, End> {
     ends.into_iter().map(|end| (end.id, end)).collect()
 }
 
-/// As whoever learns of the event would say it.
+/// As the code that learns of the event would say it.
 fn step(delivery: Standing, event: DeliveryEvent) -> Step<'static> {
     use DeliveryEvent as E;
     let mut step = Step::new(delivery, event, NOW).because("after");
@@ -215,7 +215,7 @@ async fn the_fast_paths_write_what_the_table_says(
         assert_eq!(ends[id].life(), advance(*before, DeliveryEvent::Claimed), "{before:?}");
     }
     for (id, before) in sent {
-        // What is not under way by this lease is left to `apply`.
+        // A delivery that is not under way by this lease is left to `apply`.
         let under_way = before.state == DeliveryState::Sending;
         let after = if under_way { advance(*before, DeliveryEvent::Accepted) } else { *before };
         assert_eq!(ends[id].life(), after, "{before:?}");

@@ -39,7 +39,7 @@ pub(crate) const APPLY: Sql = sql!(
      WHERE deliveries.id = {int(j, 0)} AND deliveries.state = j.value ->> 1 AND deliveries.lease_token = {int(j, 3)}"
 );
 
-/// What deliveries that move alike have in common.
+/// The values that deliveries with the same move have in common.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Move<'a> {
     before: Life,

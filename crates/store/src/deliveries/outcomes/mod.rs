@@ -26,16 +26,16 @@ use crate::engine::lock::{self, ProviderIds};
 use crate::engine::sql::sql;
 use crate::{Result, Store};
 
-/// What came of one attempt.
+/// The result of one attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finished {
     /// The delivery.
     pub id: DeliveryId,
     /// The fence: a write with another token than the row's changes nothing.
     pub lease_token: i64,
-    /// What is to be done.
+    /// The decision about the delivery.
     pub decision: Decision,
-    /// What the provider calls its parts, where it took it.
+    /// The provider's names for its parts, if the provider took it.
     pub provider_ids: Vec<ProviderId>,
     /// Segments that were sent.
     pub segments: u8,
@@ -43,7 +43,7 @@ pub struct Finished {
     pub at: Timestamp,
 }
 
-/// What a batch changed.
+/// The changes that a batch made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FinishedCounts {
     /// Rows that moved.
@@ -54,7 +54,7 @@ pub struct FinishedCounts {
     pub joined: u64,
 }
 
-/// What [`Store::record`] wrote.
+/// The rows that [`Store::record`] wrote.
 #[derive(Debug)]
 pub struct Recorded {
     /// Of the results.
@@ -80,7 +80,8 @@ impl Storing {
     /// Once they are stored.
     ///
     /// # Errors
-    /// If the database fails; none of them may be acknowledged then.
+    ///
+    /// Returns a [`crate::StoreError`] if the database fails. Then the caller may acknowledge none of them.
     pub async fn stored(self) -> Result<ReceiptCounts> {
         match self.0 {
             Stored::Already(counts) => Ok(counts),
@@ -130,18 +131,22 @@ impl Store {
     /// Writes a batch in one transaction and joins receipts that came early. `gateway` is the one that all were handed to.
     ///
     /// # Errors
-    /// What the database says; nothing of the batch is written then.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read. Then nothing of the batch is written.
     pub async fn finish(&self, gateway: &str, batch: &[Finished]) -> Result<FinishedCounts> {
         Ok(self.record(gateway, batch, &Arc::default()).await?.finished)
     }
 
-    /// Writes what came of submits, and then receipts, so that a receipt that came right after its answer finds it: on SQLite in
-    /// one transaction, which waits for the disk once; on PostgreSQL in two, of which the second is written by whoever awaits the
-    /// receipts, while the next results are written here. (One would not do there: both take [`ProviderIds`], the second perhaps
-    /// alone.)
+    /// Writes the results of submits, and then receipts, so that a receipt that came right after its answer finds it. On
+    /// SQLite this is one transaction, which waits for the disk once. On PostgreSQL it is two: the task that awaits the
+    /// receipts writes the second, while the next results are written here. (One would not do there: both take
+    /// [`ProviderIds`], the second perhaps alone.)
     ///
     /// # Errors
-    /// If the database fails; nothing of either is written then, and no receipt may be acknowledged.
+    ///
+    /// Returns a [`crate::StoreError`] if the database fails. Then nothing of either is written, and the caller may
+    /// acknowledge no receipt.
     pub async fn record(
         &self,
         gateway: &str,
@@ -170,7 +175,7 @@ impl Store {
     /// A transaction in which what came of submits is written.
     async fn finish_in(&self, gateway: &str, results: &[Finished]) -> Result<(Tx, FinishedCounts)> {
         if let Some(sent) = Sent::of(results) {
-            // Before the transaction, in which everybody waits for SQLite's one writer.
+            // Before the transaction, in which all other writers wait for SQLite's one writer.
             let parameters = sent.parameters();
             let mut tx = self.db.begin().await?;
             ProviderIds::Write.take(&mut tx, gateway).await?;
@@ -190,9 +195,9 @@ impl Store {
 /// How a batch settles what was in doubt before it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settling {
-    /// What is written down of a doubt that it settles.
+    /// The resolution that is written down of a doubt that the answer settles.
     pub(crate) how: Resolution,
-    /// When it is written; the time of each answer where it is not told.
+    /// The moment at which it is written; the time of each answer if there is none.
     pub(crate) at: Option<Timestamp>,
 }
 
@@ -247,7 +252,7 @@ pub(crate) async fn finish_each(
     Ok(FinishedCounts { applied, fenced: batch.len() as u64 - applied.min(batch.len() as u64), joined })
 }
 
-/// What an answer comes to.
+/// The step that an answer leads to.
 fn step<'a>(
     delivery: Standing,
     gateway: &'a str,
@@ -299,7 +304,7 @@ fn submitted<'a>(row: &CurrentRow, finished: &'a Finished) -> impl Iterator<Item
         .map(move |(part, name)| json!([name.0, id, part, parts, organisation, finished.at.as_millis()]))
 }
 
-/// Notes what the provider calls deliveries, and joins receipts that came before; gives how many.
+/// Notes the provider's names for deliveries, and joins receipts that came before. Returns how many.
 async fn submit(tx: &mut Tx, gateway: &str, rows: Vec<Value>, deferred: &mut DeferredEffects) -> Result<u64> {
     if rows.is_empty() {
         return Ok(0);

@@ -14,11 +14,11 @@ use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::json_object::object;
 use crate::engine::lock;
 
-/// What the common case, an SMS that was taken in one part, writes; `$1` is `{"id": time}`. Whether every row was under this
-/// lease is told by how many were changed.
+/// Writes the common case, an SMS that was taken in one part; `$1` is `{"id": time}`. The number of changed rows tells
+/// whether every row was under this lease.
 ///
-/// `state || ''` keeps PostgreSQL from reading all that is being sent, by its index, and comparing each row with the whole batch:
-/// where nothing was ever counted it expects a single row of the lease there, and finds a thousand.
+/// `state || ''` keeps PostgreSQL from reading all that is being sent, by its index, and comparing each row with the whole
+/// batch. If nothing was ever counted, PostgreSQL expects a single row of the lease there, and finds a thousand.
 pub(crate) const SENT: Sql = Sql::each(
     "UPDATE deliveries SET state = 'sent', settle_at = NULL, segments = $3, sent_at = j.value, reason = NULL,
          changed_at = j.value
@@ -49,7 +49,7 @@ pub(super) struct Sent<'a> {
     names: Vec<(&'a str, i64)>,
 }
 
-/// What its statements take.
+/// The parameters of its statements.
 pub(super) struct Parameters {
     /// Of all deliveries, as a JSON array.
     ids: String,
@@ -97,7 +97,7 @@ impl<'a> Sent<'a> {
         }
     }
 
-    /// Writes them without reading a row first; `None` where a row is not what its attempt left: nothing may be committed then.
+    /// Writes them without reading a row first. `None` if a row is not what its attempt left: nothing may be committed then.
     pub(super) async fn write(
         &self,
         tx: &mut Tx,

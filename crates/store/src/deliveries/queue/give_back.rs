@@ -1,4 +1,4 @@
-//! Giving back what a claim leased that nobody got to see: its commit was not answered.
+//! Gives back what a claim leased that no caller got to see: its commit was not answered.
 
 use klaroen_domain::decide::Decision;
 use klaroen_domain::id::DeliveryId;
@@ -19,11 +19,15 @@ const OF_CLAIM: Sql = Sql::new(
 );
 
 impl Store {
-    /// Puts back into the queue what the claim with this token leased, in time or when it counts as lost already; gives how
-    /// many that was. Only for whoever made the claim, once it has ended without an answer: nothing of it was handed over.
+    /// Puts the deliveries that the claim with this token leased back into the queue, in time or when it counts as lost
+    /// already. Returns how many that was. Only for the caller that made the claim, once it has ended without an answer:
+    /// nothing of it was handed over.
     ///
     /// # Errors
-    /// What the database says; it is to be tried again then, where it may work later.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read. The caller tries again then, if the same call may
+    /// work later.
     pub async fn give_back(&self, gateway: &str, lease_token: i64, now: Timestamp) -> Result<u64> {
         let mut tx = self.db.begin().await?;
         // The server may still be at its commit.

@@ -25,7 +25,8 @@ pub use share::{Part, Role, Roles, SLOTS, Scan};
 pub use turns::Turns;
 use turns::claim_lane;
 
-/// What a gateway handed over is left to others for so long; then it may have it again, because they may be gone.
+/// A gateway that handed a delivery over leaves it to others for this time. Then it may have it again, because the others may
+/// be gone.
 const RELUCTANCE: Duration = Duration::from_secs(2);
 
 /// A delivery under lease.
@@ -39,13 +40,13 @@ pub struct Claimed {
     pub lease_token: i64,
     /// Steps taken on the retry ladder before this attempt.
     pub retries: u32,
-    /// Claims before this one: more than `retries` where it was put back for no fault of its own.
+    /// Claims before this one: more than `retries` if the delivery was put back for no fault of its own.
     pub claims: u32,
-    /// Where to; `None` where the stored number does not open, which is a fault to be reported.
+    /// The phone number. `None` if the stored number does not open, which is a fault to be reported.
     pub phone: Option<PhoneNumber>,
 }
 
-/// What to claim.
+/// The deliveries to claim.
 #[derive(Clone, Debug)]
 pub struct ClaimRequest<'a> {
     /// For which connection.
@@ -67,19 +68,19 @@ pub fn lease_token() -> i64 {
     i64::from_ne_bytes(rand::rng().next_u64().to_ne_bytes())
 }
 
-/// Why a claim gave nothing.
+/// Why a claim returned nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// Nothing is leased.
     #[error("{0}")]
     NotMade(#[from] StoreError),
-    /// Whether it was committed is not known. What it leased would become `unknown` in time, although nobody has it:
-    /// [`Store::give_back`].
+    /// Whether it was committed is not known. The deliveries that it leased would become `unknown` in time, although no
+    /// worker has them: [`Store::give_back`].
     #[error("it is not known whether it was committed: {0}")]
     InDoubt(#[source] StoreError),
 }
 
-/// What a claim gave.
+/// The result of a claim.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Claim {
     /// Leased, in the order in which they are to leave.
@@ -91,11 +92,11 @@ pub struct Claim {
 }
 
 /// Messages that are open and have something due, first lane first. `$2` is the gateway, which may have refused a message for
-/// everybody.
+/// all recipients.
 ///
-/// `OFFSET 0` keeps PostgreSQL from making a join of it: it takes the queue for next to empty, as it is at most times, and would
-/// read the whole of an alert to learn that there is something. `ORDER BY` is for the opposite: where all was queued when it last
-/// looked, it would walk through the table from its beginning, past more and more that has left.
+/// `OFFSET 0` keeps PostgreSQL from making a join of it: it takes the queue for next to empty, as it is at most times, and
+/// would read the whole of an alert to learn that there is something. `ORDER BY` is for the opposite: if all was queued when
+/// it last looked, it would walk through the table from its beginning, past more and more that has left.
 pub(crate) const DUE: Sql = Sql::new(
     "SELECT m.id, m.lane, m.priority, m.gateway IS NOT NULL FROM messages m
      WHERE NOT m.settled AND m.open AND m.expires_at > $1 AND (m.gateway IS NULL OR m.gateway = $2)
@@ -110,8 +111,8 @@ const NEXT_DUE: Sql = Sql::new(
      WHERE NOT m.settled AND m.open AND m.expires_at > $1 AND (m.gateway IS NULL OR m.gateway = $2)
        AND NOT EXISTS (SELECT 1 FROM message_refusals r WHERE r.message_id = m.id AND r.gateway = $2)",
 );
-/// What a message has due, `$3` at most, as one JSON value: a row each would be most of the work of a claim. Columns: id,
-/// retries, claims, for whom the number is sealed, the sealed number, whether they opted out.
+/// The due deliveries of a message, `$3` at most, as one JSON value, because a row for each would be most of the work of a
+/// claim. Columns: id, retries, claims, for whom the number is sealed, the sealed number, whether the person opted out.
 ///
 /// A number is the participant's, and sealed for them, or the delivery's own, and sealed for the recipient. A participant who was
 /// erased, or whose number was changed since the match, has no number here: the number that was matched, and checked for an
@@ -172,7 +173,9 @@ impl Store {
     /// before this one left.
     ///
     /// # Errors
-    /// [`ClaimError`]; `turns` is as before.
+    ///
+    /// Returns [`ClaimError::NotMade`] if nothing is leased, or [`ClaimError::InDoubt`] if it is not known whether the claim
+    /// was committed. `turns` is as before then.
     pub async fn claim(&self, request: &ClaimRequest<'_>, turns: &mut Turns) -> Result<Claim, ClaimError> {
         if self.may_be_due(request).await?
             && let Some(claim) = self.lease_due(request, &mut Whose::All, turns).await?
@@ -189,7 +192,9 @@ impl Store {
     /// part changes.
     ///
     /// # Errors
-    /// [`ClaimError`]; `scan` and `turns` are as before, so that what was looked at is looked at again.
+    ///
+    /// Returns [`ClaimError::NotMade`] if nothing is leased, or [`ClaimError::InDoubt`] if it is not known whether the claim
+    /// was committed. `scan` and `turns` are as before then, so that what was looked at is looked at again.
     pub async fn claim_part(
         &self,
         request: &ClaimRequest<'_>,
@@ -208,7 +213,7 @@ impl Store {
                 return Ok(claim);
             }
             if part.takes_by_itself() && !scan.has_ended() {
-                // What was looked at was not ours; there is more.
+                // The rows that were looked at were not ours; there are more.
                 return Ok(Claim { next_due: Some(request.now), ..Claim::default() });
             }
         }
@@ -252,7 +257,7 @@ impl Store {
         }
         tx.commit().await.map_err(ClaimError::InDoubt)?;
         *turns = turned;
-        // The numbers are opened after it: nobody waits for the writer meanwhile.
+        // The numbers are opened after it, so that no other claim waits for the writer meanwhile.
         let claimed = taken.leased.iter().map(|leased| self.claimed(request.lease_token, leased)).collect();
         Ok(Some(Claim { claimed, suppressed: taken.suppressed, next_due: None }))
     }
@@ -284,7 +289,7 @@ struct Leased {
     sealed_for: Uuid,
 }
 
-/// What a claim takes out of the queue.
+/// The deliveries that a claim takes out of the queue.
 #[derive(Default)]
 struct Taken {
     /// In the order in which they are to leave.
@@ -360,7 +365,7 @@ async fn lease(tx: &mut Tx, request: &ClaimRequest<'_>, leased: &[Leased], suppr
     Ok(())
 }
 
-/// Takes out of the queue whom nothing may be sent to. What this claim has locked is locked already.
+/// Takes deliveries to people who may be sent nothing out of the queue. The rows of this claim are locked already.
 async fn suppress(tx: &mut Tx, ids: &[i64], now: Timestamp) -> Result<()> {
     let deliveries = Standing::take(tx, ids).await?;
     let steps = deliveries.into_iter().map(|delivery| {

@@ -1,8 +1,8 @@
 //! Claiming for a gateway that may take a part of what is due: some countries, some priorities, a share.
 //!
-//! Which deliveries are whose is said by numbers alone, so that several processes share without a word: a delivery lies in one
-//! of [`SLOTS`] slots by its id. What does not belong to a gateway must neither hide what does nor be read again by each
-//! claim, so a claim goes on where the one before it stopped, a bounded number of rows at a time.
+//! Numbers alone say which gateway a delivery belongs to, so that several processes share without a word: a delivery lies in
+//! one of [`SLOTS`] slots by its id. Deliveries of other gateways must neither hide a gateway's own nor be read again by each
+//! claim, so a claim goes on from the place at which the one before it stopped, a bounded number of rows at a time.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -19,24 +19,24 @@ use crate::{Result, Store};
 
 /// Slots that deliveries fall into: [`Role::Own`] names a range of them.
 pub const SLOTS: u16 = 10_000;
-/// What a gateway has not claimed so long after it was due, others of its tier may.
+/// Other gateways of the tier may take a delivery that its gateway has not claimed this long after it was due.
 const LATE: Duration = Duration::from_secs(1);
 /// Rows of others are looked at again this often: they may have become late, and ids do not commit in their order.
 const REVISIT: Duration = Duration::from_secs(1);
 /// Rows that one statement looks at, at the least.
 const WINDOW: usize = 1_000;
-/// The same for each that is wanted, at the most: as many as it took lately. What is late is all ours, and looking at more of it
+/// The same for each that is wanted, at the most: as many as it took lately. Late rows are all ours, and looking at more of them
 /// than is wanted is most of the work of a claim.
 const SPREAD: usize = 4;
 /// Statements of one claim that find too little.
 const WINDOWS: u32 = 4;
 
-/// What a gateway may take of a kind of delivery.
+/// The deliveries of one kind that a gateway may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Nothing.
     Nothing,
-    /// What another gateway could not take.
+    /// Deliveries that another gateway could not take.
     Handed,
     /// That, and what its owner leaves lying.
     Beside,
@@ -93,7 +93,7 @@ impl Role {
     }
 }
 
-/// What a gateway may take of messages of one priority.
+/// The deliveries that a gateway may take of messages of one priority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roles {
     /// Of the numbers of these countries.
@@ -109,12 +109,12 @@ impl Roles {
     }
 }
 
-/// What a gateway may take, by the priority of the message.
+/// The deliveries that a gateway may take, by the priority of the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Where a life is in danger.
+    /// The roles for messages about a life in danger.
     pub life_threatening: Roles,
-    /// What is urgent.
+    /// The roles for urgent messages.
     pub urgent: Roles,
     /// The rest.
     pub normal: Roles,
@@ -147,7 +147,7 @@ impl Part {
     }
 }
 
-/// What one channel's claims have looked at: up to where, of each message.
+/// The place up to which one channel's claims have looked at each message.
 #[derive(Clone, Debug, Default)]
 pub struct Scan(HashMap<Uuid, Place>);
 
@@ -169,11 +169,11 @@ impl Scan {
         self.0.values().all(|place| place.ended)
     }
 
-    /// Forgets messages that have nothing due, and begins passes anew that have come to their end. One that is to be revisited later
-    /// goes on where it ended meanwhile: of an alert that is still being written, there is more by now.
+    /// Forgets messages that have nothing due, and begins passes anew that have come to their end. A pass that is to be
+    /// revisited later goes on meanwhile from its end: an alert that is still being written has more rows by now.
     pub(super) fn begin(&mut self, due: &[DueMessage], now: Timestamp) {
         let places = std::mem::take(&mut self.0);
-        // What is for this gateway alone is not looked for here.
+        // Deliveries for this gateway alone are not looked for here.
         for (message, ..) in due.iter().filter(|(.., pinned)| !pinned) {
             let known = places.get(message);
             let going_on = known.filter(|place| !place.ended || now.since(place.began) < REVISIT);
@@ -251,8 +251,8 @@ pub(crate) const SHARE: Sql = Sql::each(
          (SELECT due_at FROM f ORDER BY due_at DESC, id DESC LIMIT 1), (SELECT id FROM f ORDER BY due_at DESC, id DESC LIMIT 1)
      )::text",
 );
-/// What other gateways could not take, by an index of its own: few rows at most times. Two texts for the reasons of
-/// `CANDIDATES`.
+/// The deliveries that other gateways could not take, by an index of its own: few rows at most times. Two texts for the
+/// reasons of `CANDIDATES`.
 pub(crate) const HANDED: Sql = Sql::each(
     "SELECT json_group_array(json_array(d.id, d.retries, d.attempt, lower(hex(COALESCE(d.participant_id, d.recipient))),
          lower(hex(d.sealed)), d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient)))
@@ -274,7 +274,7 @@ pub(crate) const HANDED: Sql = Sql::each(
          (d.lane > 0 AND EXISTS (SELECT 1 FROM opt_outs o WHERE o.recipient = d.recipient))::int)), '[]')::text
      FROM d",
 );
-/// What some gateway handed over, and what no other gateway than `$1` may take. Few messages are open.
+/// The deliveries that some gateway handed over, and those that no other gateway than `$1` may take. Few messages are open.
 const ANY_FOR: Sql = Sql::new(
     "SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 'queued' AND handed_by IS NOT NULL)
          OR EXISTS (SELECT 1 FROM messages WHERE NOT settled AND gateway = $1)",
@@ -303,7 +303,7 @@ impl Store {
             sqlx::query_scalar(ANY_FOR.of(d)).bind(gateway).fetch_one(pool).await?))
     }
 
-    /// When the next delivery that is not due yet will be. What is due and was not taken is not ours.
+    /// When the next delivery that is not due yet will be. A delivery that is due and was not taken is not ours.
     pub(super) async fn next_due_after(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         let next: Option<i64> = on_db!(read self.db, pool, d =>
             sqlx::query_scalar(NEXT_AFTER.of(d)).bind(now.as_millis()).fetch_one(pool).await?);
@@ -363,7 +363,7 @@ pub(super) async fn candidates(
     for text in &texts {
         rows.extend(serde_json::from_str::<Found<'_>>(text).map_err(|_| corrupt("id"))?.0);
     }
-    // What both statements found is there once.
+    // A row that both statements found is there once.
     rows.sort_unstable_by_key(|row| row.0);
     rows.dedup_by_key(|row| row.0);
     let more = wanted == 0;

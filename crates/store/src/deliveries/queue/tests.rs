@@ -86,7 +86,7 @@ impl Sending {
         }
     }
 
-    /// How many of each message a claim gives.
+    /// How many of each message a claim returns.
     async fn claim(&mut self, limit: u32) -> BTreeMap<MessageId, usize> {
         let mut by_message = BTreeMap::new();
         for claimed in self.try_claim(limit, lease_token()).await.unwrap().claimed {

@@ -9,8 +9,8 @@ use super::{Candidates, ClaimRequest, DueMessage, Leased, Taken, Whose, all_cand
 use crate::Result;
 use crate::engine::db::Tx;
 
-/// What one channel's claims remember of turns: the message of each lane that was the last to get more than others. A slow
-/// gateway claims one delivery at a time: without it, the oldest message would have every one.
+/// The turns that one channel's claims remember: the message of each lane that was the last to get more than others. A slow
+/// gateway claims one delivery at a time. Without this memory, the oldest message would have every one.
 #[derive(Clone, Debug, Default)]
 pub struct Turns(BTreeMap<i64, Uuid>);
 
@@ -48,8 +48,8 @@ impl Turns {
     }
 }
 
-/// Shares what is left of the limit among the messages of one lane, in turns, until it is used up or they are empty. What the
-/// claim suppressed takes no share.
+/// Shares the rest of the limit among the messages of one lane, in turns, until it is used up or they are empty. The
+/// deliveries that the claim suppressed take no share.
 pub(super) async fn claim_lane(
     tx: &mut Tx,
     request: &ClaimRequest<'_>,
@@ -76,7 +76,7 @@ pub(super) async fn claim_lane(
                 turns.0.insert(number, *id);
             }
             let (rows, more) = match whose {
-                // Whatever a gateway's part is, what nobody else may take is its own.
+                // Whatever a gateway's part is, the deliveries that no other gateway may take are its own.
                 Whose::Part(part, scan) if !pinned => {
                     share::candidates(tx, request, part, scan, (*id, priority), share).await?
                 }

@@ -14,9 +14,9 @@ use crate::{Result, StoreError};
 /// A receipt may be this much older than its submit by our clocks.
 const CLOCKS_DIFFER: Duration = Duration::from_mins(1);
 
-/// What the submits are that a batch of receipts names, as one JSON value: a row each would be most of the work. `$1` is the
-/// provider ids. Columns: which of them, the delivery, part, time of the submit, whose phone (the first 8 bytes of its hash),
-/// the state.
+/// The submits that a batch of receipts names, as one JSON value, because a row for each would be most of the work. `$1` is
+/// the provider ids. Columns: which of them, the delivery, part, time of the submit, whose phone (the first 8 bytes of its
+/// hash), the state.
 ///
 /// `CROSS JOIN` keeps the order in SQLite: left to itself it reads every submit of the gateway and looks each one up in the
 /// batch, so that a receipt costs more the more was ever sent. `OFFSET 0` is the same for PostgreSQL.

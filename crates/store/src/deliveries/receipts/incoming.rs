@@ -12,13 +12,13 @@ use crate::engine::seal::{Keys, Recipient};
 pub struct IncomingReceipt {
     /// The provider's id, canonical.
     pub provider_id: ProviderId,
-    /// Our reference, where the provider echoes it: joins without the id.
+    /// Our reference, if the provider echoes it: joins without the id.
     pub delivery: Option<DeliveryId>,
-    /// What it says.
+    /// The status that the receipt reports.
     pub status: ReceiptStatus,
-    /// Error code, where there is one.
+    /// Error code, if there is one.
     pub error: Option<String>,
-    /// Whose phone, where the receipt names it.
+    /// Whose phone, if the receipt names it.
     pub recipient: Option<Recipient>,
     /// As it came, without addresses and text.
     pub raw: String,
@@ -27,7 +27,7 @@ pub struct IncomingReceipt {
 }
 
 impl IncomingReceipt {
-    /// What a gateway read, as it is kept: the phone by its hash.
+    /// Turns a receipt that a gateway read into the form that is kept: the phone by its hash.
     #[must_use]
     pub fn of(receipt: Receipt, keys: &Keys, received_at: Timestamp) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl IncomingReceipt {
     }
 }
 
-/// What a receipt says about a part of a delivery.
+/// The content of a receipt about a part of a delivery.
 #[derive(Clone, Debug)]
 pub(crate) struct PartReceipt {
     pub(crate) delivery: i64,

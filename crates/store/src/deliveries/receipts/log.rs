@@ -40,7 +40,7 @@ const INSERT: Sql = Sql::each(
      FROM json_array_elements($1::json) AS j(value)",
 );
 
-/// What a batch adds to the log.
+/// The rows that a batch adds to the log.
 #[derive(Default)]
 pub(super) struct Log<'a> {
     /// By status; each with its delivery.
@@ -52,14 +52,14 @@ pub(super) struct Log<'a> {
 impl<'a> Log<'a> {
     /// A receipt about a delivery that was found by the provider's id.
     pub(super) fn found(&mut self, receipt: &'a IncomingReceipt, delivery: i64) {
-        // What names no phone is kept so.
+        // A receipt that names no phone is kept so.
         if receipt.recipient.is_none() {
             return self.other(receipt, Some(delivery));
         }
         self.found.entry(receipt.status.as_str()).or_default().push((delivery, receipt));
     }
 
-    /// Any other, with the id of the delivery or test that it is about, where that is known.
+    /// Any other, with the id of the delivery or test that it is about, if that is known.
     pub(super) fn other(&mut self, receipt: &IncomingReceipt, about: Option<i64>) {
         self.others.push(json!([
             receipt.provider_id.0,
@@ -81,7 +81,7 @@ impl<'a> Log<'a> {
             }));
             let written = on_tx!(&mut *tx, conn, d => sqlx::query(INSERT_FOUND.of(d))
                 .bind(rows).bind(gateway).bind(status).execute(conn).await?.rows_affected());
-            // A delivery is never deleted by itself; none of the batch is acknowledged where one has gone.
+            // A delivery is never deleted by itself. If one has gone, none of the batch is acknowledged.
             if written != receipts.len() as u64 {
                 return Err(StoreError::Corrupt { table: "deliveries", column: "id" });
             }

@@ -1,4 +1,4 @@
-//! Receipts: stored as they came, merged by `advance`, parked where their delivery is not known yet.
+//! Receipts: stored as they came, merged by `advance`, parked if their delivery is not known yet.
 
 mod correlate;
 pub(crate) mod incoming;
@@ -29,7 +29,7 @@ use crate::engine::lock::{self, ProviderIds};
 use crate::gateways::gateway_tests;
 use crate::{Result, Store, StoreError};
 
-/// What a batch of receipts did.
+/// The changes that a batch of receipts made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReceiptCounts {
     /// Belonged to a delivery.
@@ -64,7 +64,9 @@ impl Store {
     /// Stores a batch and moves the deliveries, in one transaction. Of a long message every part must be delivered.
     ///
     /// # Errors
-    /// What the database says; nothing of the batch is stored then, and no receipt may be acknowledged.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read. Then nothing of the batch is stored, and the caller may acknowledge no receipt.
     pub async fn store_receipts(&self, gateway: &str, batch: &[IncomingReceipt]) -> Result<ReceiptCounts> {
         let mut tx = self.db.begin().await?;
         let mut deferred = DeferredEffects::default();
@@ -127,7 +129,7 @@ pub(crate) async fn store(
             joined += 1;
             continue;
         }
-        // The delivery tells the phone, where there is one: see `apply`.
+        // The delivery tells the phone, if there is one: see `apply`.
         if let (None, Some(Failure::OPTED_OUT), Some(phone)) =
             (owner, receipt.error.as_deref(), receipt.recipient)
         {
@@ -153,7 +155,7 @@ pub(crate) async fn store(
     Ok(ReceiptCounts { joined, parked: batch.len() as u64 - joined, moved })
 }
 
-/// Moves deliveries by what their receipts say; gives how many moved.
+/// Moves deliveries by what their receipts say. Returns how many moved.
 pub(crate) async fn apply(
     tx: &mut Tx,
     receipts: &[PartReceipt],
@@ -197,7 +199,7 @@ pub(crate) async fn apply(
     Ok(moved)
 }
 
-/// Notes what the receipts say of single parts and gives what the parts say together. Long messages are the exception, so
+/// Notes what the receipts say of single parts and returns what the parts say together. Long messages are the exception, so
 /// this asks row by row.
 async fn merged_parts(
     tx: &mut Tx,
@@ -220,8 +222,8 @@ async fn merged_parts(
     Ok(merge_parts(&parts.into_values().collect::<Vec<_>>()))
 }
 
-/// Joins receipts that came before the answer to their submit; gives how many. `submissions` gives the JSON of the insert, which
-/// is made only if something is parked.
+/// Joins receipts that came before the answer to their submit. Returns how many. `submissions` returns the JSON of the
+/// insert, which is made only if something is parked.
 pub(crate) async fn join_parked(
     tx: &mut Tx,
     gateway: &str,

@@ -77,7 +77,7 @@ pub(super) async fn take(
         .collect()
 }
 
-/// Gives parked receipts `(receipt, delivery)` their delivery.
+/// Assigns parked receipts `(receipt, delivery)` to their delivery.
 pub(crate) async fn unpark(tx: &mut Tx, owners: &[(i64, i64)]) -> Result<()> {
     if owners.is_empty() {
         return Ok(());

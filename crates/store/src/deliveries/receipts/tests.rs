@@ -99,7 +99,7 @@ async fn a_receipt_that_comes_while_the_end_is_written_waits_for_it() {
     let f = Fixture::new(Engine::Postgres).await;
     let Db::Postgres { pool, .. } = &f.store.db else { panic!("this is about PostgreSQL") };
     let (alert, receipts) = lost(&f, pool).await;
-    // What ending an alert comes to, where nobody was reached.
+    // The result of ending an alert, if no recipient was reached.
     let mut ending = pool.begin().await.unwrap();
     sqlx::query("UPDATE alerts SET state = 'ended' WHERE id = $1")
         .bind(alert.0)

@@ -49,7 +49,7 @@ impl std::fmt::Debug for StoreOptions {
     }
 }
 
-/// What the address of a database names.
+/// The database that an address names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// A SQLite file; which one stands in the address.
@@ -65,7 +65,8 @@ impl Address {
     /// Understands an address without using it. The error never shows the address.
     ///
     /// # Errors
-    /// [`StoreError::BadUrl`].
+    ///
+    /// Returns [`StoreError::BadUrl`] if the address is not understood.
     pub fn of(url: &str) -> Result<Self> {
         match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("sqlite") => Ok(Self::Sqlite),
@@ -88,11 +89,14 @@ const PROBE: Sql = Sql::new(
 );
 
 impl Store {
-    /// Opens the database and migrates it; SQLite's file is made where there is none. Where several processes open a
-    /// PostgreSQL at once, one of them migrates and the others wait.
+    /// Opens the database and migrates it. SQLite's file is made if there is none. If several processes open a PostgreSQL at
+    /// once, one of them migrates and the others wait.
     ///
     /// # Errors
-    /// [`StoreError::BadUrl`], [`StoreError::NewerSchema`], [`StoreError::WrongKey`], or what the database says.
+    ///
+    /// Returns [`StoreError::BadUrl`] if the address is not understood, [`StoreError::NewerSchema`] if the schema is newer
+    /// than this program, [`StoreError::Migration`] if a migration fails, [`StoreError::WrongKey`] if the key file does not
+    /// belong to this database, or another [`StoreError`] if the database does not answer or refuses a statement.
     pub async fn open(options: &StoreOptions) -> Result<Self> {
         let db = match Address::of(&options.url)? {
             Address::Sqlite => sqlite::open(options).await?,
@@ -124,7 +128,8 @@ impl Store {
     /// Writes and commits something: the only proof that the database can be written.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn probe_write(&self, now: Timestamp) -> Result<()> {
         let value = now.as_millis().to_be_bytes().to_vec();
         on_db!(write self.db, pool, d => sqlx::query(PROBE.of(d)).bind(value).execute(pool).await?.rows_affected());

@@ -21,14 +21,14 @@ const REACHED_WITHIN: Duration = Duration::from_secs(10);
 /// A connection whose statement was given up, or whose server has vanished, is not waited for.
 const RETURNED_WITHIN: Duration = Duration::from_secs(3);
 
-/// What every connection is told. A statement or a transaction that hangs must not hold locks or its connection for ever;
-/// what it wanted is tried again. `jit`: compiling costs more than any statement here runs. A server whose default is not to
-/// wait for the disk is overruled: an answered request is stored.
+/// The settings that every connection sends first. A statement or a transaction that hangs must not hold locks or its
+/// connection for ever; its work is tried again. `jit`: compiling costs more than any statement here runs. A server whose
+/// default is not to wait for the disk is overruled, because an answered request must be stored.
 ///
-/// `enable_seqscan` and `random_page_cost`: every statement of the sending path looks rows up by an index, whatever PostgreSQL
-/// knows of the tables. It knows nothing of a new database, and it keeps the plan of a prepared statement that it made while a
-/// table was empty or small: reading the whole of it for each receipt of a batch is the best plan then, and takes seconds
-/// once an alert has filled it. Where no index fits, a table is read all the same.
+/// `enable_seqscan` and `random_page_cost`: every statement of the sending path looks rows up by an index, whatever
+/// PostgreSQL knows of the tables. It knows nothing of a new database, and it keeps the plan of a prepared statement that it
+/// made while a table was empty or small: reading the whole of it for each receipt of a batch is the best plan then, and
+/// takes seconds once an alert has filled it. If no index fits, a table is read all the same.
 const SESSION: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s'; SET jit = off;
     SET enable_seqscan = off; SET random_page_cost = 1.1; SET idle_in_transaction_session_timeout = '30s';
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
@@ -77,7 +77,7 @@ fn parse(url: &str) -> Result<PgConnectOptions> {
     })
 }
 
-/// What may be shown of an address.
+/// Returns the part of an address that may be shown.
 pub(super) fn shown(url: &str) -> Result<String> {
     let options = parse(url)?;
     let database = options.get_database().unwrap_or(options.get_username());
@@ -85,7 +85,7 @@ pub(super) fn shown(url: &str) -> Result<String> {
     Ok(format!("postgres://{}@{host}:{}/{database}", options.get_username(), options.get_port()))
 }
 
-/// On a connection of its own, where a statement may take its time; an advisory lock lets one process do it.
+/// On a connection of its own, on which a statement may take its time. An advisory lock lets one process do it.
 async fn migrate(connect: &PgConnectOptions) -> Result<()> {
     let reached = timeout(REACHED_WITHIN, connect.connect()).await;
     let mut connection = reached.unwrap_or_else(|_| Err(vanished()))?;

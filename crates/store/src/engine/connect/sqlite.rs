@@ -9,13 +9,13 @@ use super::migrations;
 use crate::engine::db::Db;
 use crate::{Result, StoreError, StoreOptions};
 
-/// In KiB, as SQLite takes it: what a writer has read stays good, because nobody else writes.
+/// In KiB, as SQLite takes it. The pages that a writer has read stay good, because no other connection writes.
 const WRITER_CACHE: &str = "-65536";
 /// Each reader forgets its pages at the next commit of the writer, so there is no use in many; eight readers of a large alert
 /// took half a gigabyte.
 const READER_CACHE: &str = "-4096";
 
-/// Opens the file, makes it where there is none, and migrates it.
+/// Opens the file, makes it if there is none, and migrates it.
 pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
     let bad_url = || {
         StoreError::BadUrl(

@@ -1,5 +1,5 @@
 //! Test messages of gateways: who asked for one, how far it came, how long it took. A worker that feeds the gateway hands it
-//! over once; one that dies meanwhile leaves a test in doubt, which nobody sends again.
+//! over once; one that dies meanwhile leaves a test in doubt, which no worker sends again.
 
 mod upkeep;
 
@@ -36,13 +36,13 @@ pub struct GatewayTest {
     pub number: i64,
     /// The gateway's name.
     pub gateway: String,
-    /// Whether it is the one of its day, which nobody asked for.
+    /// Whether it is the one of its day, which no operator asked for.
     pub daily: bool,
     /// Who asked: `key:<id>`, `cli` or `system`.
     pub requested_by: String,
     /// Whose key it was.
     pub organisation: Option<OrganisationId>,
-    /// Where it stands.
+    /// The state of the test.
     pub state: TestState,
     /// Whether a receipt is expected that has not come.
     pub awaits_receipt: bool,
@@ -56,9 +56,9 @@ pub struct GatewayTest {
     pub answered_at: Option<Timestamp>,
     /// When the receipt came that settled it.
     pub receipt_at: Option<Timestamp>,
-    /// The provider's code or a word of ours, where it failed.
+    /// The provider's code or a word of ours, if it failed.
     pub code: Option<String>,
-    /// For the operator, where it failed.
+    /// For the operator, if it failed.
     pub detail: Option<String>,
 }
 
@@ -83,7 +83,7 @@ impl GatewayTest {
     }
 }
 
-/// What came of asking for a test.
+/// The result of asking for a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TestRequest {
     /// It is waiting for a worker.
@@ -97,7 +97,7 @@ pub enum TestRequest {
     },
 }
 
-/// What came of the test of a day.
+/// The result for the test of a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DailyTest {
     /// It is waiting for a worker now.
@@ -108,7 +108,7 @@ pub enum DailyTest {
     UnderWay,
 }
 
-/// A test to be handed over now, by nobody else.
+/// A test to be handed over now, by no other worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClaimedTest {
     /// Its id.
@@ -124,11 +124,11 @@ pub struct ClaimedTest {
 pub struct TestAnswer {
     /// `Accepted`, `Refused` or `Unknown`.
     pub state: TestState,
-    /// What the provider calls it.
+    /// The provider's name for the message.
     pub provider_id: Option<ProviderId>,
     /// Whether a receipt is to come.
     pub awaits_receipt: bool,
-    /// Code and detail, where it was not accepted.
+    /// Code and detail, if it was not accepted.
     pub failure: Option<(String, String)>,
 }
 
@@ -242,7 +242,9 @@ impl Store {
     /// know.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn request_gateway_test(
         &self,
         organisation: OrganisationId,
@@ -257,7 +259,7 @@ impl Store {
         if insert(&mut tx, id, gateway, None, Some(organisation), actor, now).await? == 0 {
             return Ok(TestRequest::UnderWay);
         }
-        // Counted after the other question: that somebody else is at it says more than that there were many.
+        // Counted after the other question: that another test is under way says more than that there were many.
         if recent >= i64::from(TESTS_PER_HOUR) {
             let free = oldest.map_or(now, Timestamp::from_millis).plus(WINDOW);
             return Ok(TestRequest::TooMany { wait: free.since(now) });
@@ -274,7 +276,8 @@ impl Store {
     /// Asks for the test of `day`, once over all processes.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn request_daily_test(&self, gateway: &str, day: &str, now: Timestamp) -> Result<DailyTest> {
         let mut tx = self.db.begin().await?;
         let id = GatewayTestId::generate();
@@ -290,10 +293,11 @@ impl Store {
         Ok(result)
     }
 
-    /// Takes a test that waits, for one connection; nobody else gets it. `until`: when it counts as lost.
+    /// Takes a test that waits, for one connection; no other gets it. `until`: when it counts as lost.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn claim_gateway_test(
         &self,
         channel: &ChannelName,
@@ -310,11 +314,12 @@ impl Store {
         Ok(id.map(|id| ClaimedTest { id: GatewayTestId(id), number, lease_token }))
     }
 
-    /// Notes that a test leaves now, and not when it was claimed, and for which phone; `false` where it is lost by now and may
+    /// Notes that a test leaves now, and not when it was claimed, and for which phone; `false` if it is lost by now and may
     /// not leave.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn begin_gateway_test(
         &self,
         test: &ClaimedTest,
@@ -328,20 +333,22 @@ impl Store {
         Ok(ours > 0)
     }
 
-    /// Gives a test back that has not left: another connection may take it.
+    /// Puts back a test that has not left: another connection may take it.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn release_gateway_test(&self, test: &ClaimedTest) -> Result<()> {
         on_db!(write self.db, pool, d => sqlx::query(RELEASE.of(d))
             .bind(test.number).bind(test.lease_token).execute(pool).await?.rows_affected());
         Ok(())
     }
 
-    /// Writes down how handing a test over ended, in time or late; `false` where it is not this attempt's.
+    /// Writes down how handing a test over ended, in time or late; `false` if it is not this attempt's.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn finish_gateway_test(
         &self,
         number: i64,
@@ -361,7 +368,9 @@ impl Store {
     /// The tests of a gateway, newest first.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, or [`StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn list_gateway_tests(&self, gateway: &str, page: &PageRequest) -> Result<Page<GatewayTest>> {
         let before = page.after_number()?.unwrap_or(i64::MAX);
         let rows: Vec<Row> = on_db!(read self.db, pool, d => sqlx::query_as(NEWEST_FIRST.of(d))
@@ -373,7 +382,9 @@ impl Store {
     /// One test.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn gateway_test(&self, gateway: &str, id: GatewayTestId) -> Result<Option<GatewayTest>> {
         let row: Option<Row> = on_db!(read self.db, pool, d => sqlx::query_as(GET.of(d))
             .bind(gateway).bind(id.0).fetch_optional(pool).await?);
@@ -383,7 +394,9 @@ impl Store {
     /// Of each gateway the newest test that has come to an end.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn latest_gateway_tests(&self) -> Result<Vec<GatewayTest>> {
         let rows: Vec<Row> =
             on_db!(read self.db, pool, d => sqlx::query_as(LATEST.of(d)).fetch_all(pool).await?);

@@ -173,7 +173,7 @@ async fn a_receipt_about_another_phone_or_from_before_the_test_is_not_its_own(
         assert!(f.finish(&claimed, &accepted("p"), NOW).await);
     }
     let about = |n| Some(f.store.keys.recipient(&phone(n)));
-    // A provider that uses its ids again: what is somebody else's under the same id.
+    // A provider that uses its ids again: the same id then belongs to another message.
     let another =
         IncomingReceipt { recipient: about(2), ..receipt("p", None, ReceiptStatus::Delivered, NOW) };
     let before = receipt("p", None, ReceiptStatus::Delivered, NOW.minus(2 * LEASE));

@@ -1,4 +1,4 @@
-//! What time and receipts bring about for the tests of gateways.
+//! The changes that time and receipts make to the tests of gateways.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::engine::db::{Sql, Tx, on_db, on_tx};
 use crate::engine::hex;
 use crate::{Result, Store, StoreError};
 
-/// A test that no worker takes in this time did not leave: somebody is waiting for it, and one that leaves in the middle of the
-/// night after an outage tells nobody anything.
+/// A test that no worker takes in this time did not leave: an operator is waiting for it, and one that leaves in the middle of the
+/// night after an outage tells no operator anything.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 /// A receipt that takes longer is no good to an alert.
 const RECEIPT: Duration = Duration::from_mins(10);
-/// How long tests are kept: as long as somebody may ask when a gateway last worked.
+/// How long tests are kept: as long as an operator may ask when a gateway last worked.
 pub(crate) const KEEP_TESTS: Duration = Duration::from_hours(24 * 400);
 
 const ANY_OPEN: Sql = Sql::new(
@@ -98,7 +98,7 @@ const SETTLE: Sql = Sql::each(
 pub(crate) type Found = (usize, i64);
 
 /// Which receipts of a batch are about tests: by our reference, and for those in `unowned` by what the provider calls it. Asks
-/// nothing where neither can be.
+/// nothing if neither can be.
 pub(crate) async fn find(
     tx: &mut Tx,
     gateway: &str,
@@ -164,10 +164,12 @@ pub(crate) async fn settle(
 
 impl Store {
     /// Brings tests on that wait: joins receipts that came before the answer, and ends those whose time is over. Costs one look
-    /// where nothing waits.
+    /// if nothing waits.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn tend_gateway_tests(&self, now: Timestamp) -> Result<()> {
         let open: bool =
             on_db!(read self.db, pool, d => sqlx::query_scalar(ANY_OPEN.of(d)).fetch_one(pool).await?);
@@ -194,10 +196,12 @@ impl Store {
         tx.commit().await
     }
 
-    /// Tests of the last days that failed and that nobody was told of: each is given once, to one process.
+    /// Tests of the last days that failed and that no operator was told of: each is returned once, to one process.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
+    /// a stored row cannot be read.
     pub async fn failed_gateway_tests(&self, now: Timestamp) -> Result<Vec<GatewayTest>> {
         let recent = now.minus(Duration::from_hours(48)).as_millis();
         let any: bool = on_db!(read self.db, pool, d =>

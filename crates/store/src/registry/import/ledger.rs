@@ -1,9 +1,9 @@
-//! What a file has said so far: what an import remembers from one batch to the next, so that the rows of one registration need
-//! not stand together. Eight bytes a registration; nothing in it tells who anybody is.
+//! The facts that an import remembers of its file from one batch to the next, so that the rows of one registration need not
+//! stand together. Eight bytes a registration; nothing in it tells who a participant is.
 //!
 //! A file says all places, groups and the name of whom it names, but only its end tells what it does not say. So nothing is
 //! taken from a registration before: what a batch does not say stays, is noted as unseen, and is taken away at the end unless
-//! a later batch says it. An alert that goes out meanwhile, or an import that breaks off, misses nobody.
+//! a later batch says it. An alert that goes out meanwhile, or an import that breaks off, misses no participant.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -34,7 +34,7 @@ pub struct Counts {
     pub unchanged: u64,
 }
 
-/// What one file has said so far.
+/// The facts that one file has said so far.
 pub struct Ledger {
     pub(super) dry_run: bool,
     /// How many places a registration may have.
@@ -47,12 +47,12 @@ pub struct Ledger {
     by_number: HashSet<u64>,
     unseen: HashMap<u64, Unseen>,
     unseen_max: usize,
-    /// In a dry run, where the registry does not say what earlier batches said.
+    /// In a dry run, in which the registry does not say what earlier batches said.
     told: HashSet<u64>,
     counts: Counts,
 }
 
-/// What the file has not said of a registration so far.
+/// The parts of a registration that the file has not said so far.
 #[derive(Clone, Debug)]
 pub(super) struct Unseen {
     pub(super) id: ParticipantId,
@@ -88,12 +88,12 @@ pub(super) enum Fact<'a> {
     Places(usize),
 }
 
-/// What a draft came to, to be noted once the batch is committed.
+/// The result of a draft, to be noted once the batch is committed.
 #[derive(Debug)]
 pub(super) struct Note {
     pub(super) key: u64,
     pub(super) imported: Imported,
-    /// What is unseen of it from now on.
+    /// The parts of it that are unseen from now on.
     pub(super) unseen: Option<Unseen>,
     /// The key of the registration that it means by its number, if that has an `external_id`.
     pub(super) by_number: Option<u64>,
@@ -131,7 +131,7 @@ impl Ledger {
         self.dry_run
     }
 
-    /// What the file did so far.
+    /// The changes that the file made so far.
     #[must_use]
     pub const fn counts(&self) -> Counts {
         self.counts
@@ -190,7 +190,7 @@ impl Ledger {
         self.told.contains(&self.hasher.hash_one((key, fact)))
     }
 
-    /// Whether an earlier batch of a dry run gave this number to a registration with an `external_id`.
+    /// Whether an earlier batch of a dry run assigned this number to a registration with an `external_id`.
     pub(super) fn was_told_with_id(&self, number: Recipient) -> bool {
         self.told.contains(&self.with_id(number))
     }
@@ -205,7 +205,7 @@ impl Ledger {
         (1..=self.places_max).take_while(told).count()
     }
 
-    /// What a dry run has to remember of the first draft with a key.
+    /// The facts that a dry run has to remember of the first draft with a key.
     pub(super) fn to_tell(&self, key: u64, prepared: &Prepared<'_>) -> Vec<u64> {
         if !self.dry_run {
             return Vec::new();

@@ -9,14 +9,15 @@ pub(super) struct Merged {
     pub(super) draft: ParticipantDraft,
     /// Whether it says more than before.
     pub(super) changed: bool,
-    /// What was said for the first time in this file.
+    /// The facts that were said for the first time in this file.
     pub(super) said: Vec<u64>,
     /// Places of the addition that are too many.
     pub(super) too_many: Vec<usize>,
 }
 
-/// What `draft` says, with what is kept of `stored` until the end of the file, and what that is. `None` where it is nothing, or
-/// so much that places would pile up: imports that break off one after the other must not.
+/// Returns the content of `draft` together with the parts of `stored` that are kept until the end of the file, and those
+/// parts. `None` if nothing is kept, or if so much is kept that places would pile up: imports that break off one after the
+/// other must not.
 pub(super) fn keep(
     ledger: &Ledger,
     stored: &ParticipantDraft,
@@ -82,8 +83,8 @@ pub(super) fn add(
     merged
 }
 
-/// `stored` without what the file did not say; `None` where that is nothing. Its name stays if it is no longer the one that was
-/// unseen, and its last place too: somebody else has changed it, or the others, meanwhile.
+/// `stored` without what the file did not say; `None` if that is nothing. Its name stays if it is no longer the one that was
+/// unseen, and its last place too: another writer has changed it, or the others, meanwhile.
 pub(super) fn without(
     ledger: &Ledger,
     stored: &ParticipantDraft,

@@ -43,7 +43,7 @@ const EXISTING: Sql = sql!(
 /// Registrations of which one transaction takes what the file did not say.
 const REMOVED_AT_ONCE: usize = 1_000;
 
-/// What became of one draft.
+/// The result for one draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Imported {
     /// A new participant.
@@ -62,7 +62,7 @@ pub enum Imported {
     NamedByNumber,
 }
 
-/// What became of one draft of a file.
+/// The result for one draft of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The draft as a whole.
@@ -79,11 +79,14 @@ impl From<Imported> for Answer {
 
 impl Store {
     /// Creates or updates a batch, all in one transaction, behind which others wait. The key is `external_id`, else the phone
-    /// number; the later of two with the same key counts, if number and kind are the same. What a draft does not say, an `external_id` or a pause, stays as
-    /// it is. `dry_run` answers the same and writes nothing. The result has the order of the batch.
+    /// number; the later of two with the same key counts, if number and kind are the same. A field that a draft does not
+    /// contain, an `external_id` or a pause, stays as it is. `dry_run` answers the same and writes nothing. The result has
+    /// the order of the batch.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Unsealable`] if a sealed value does not open.
     pub async fn import_participants(
         &self,
         organisation: OrganisationId,
@@ -101,7 +104,9 @@ impl Store {
     /// the same call may be made again; at the end of the file comes [`Store::finish_import`].
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Unsealable`] if a sealed value does not open.
     pub async fn import_batch(
         &self,
         organisation: OrganisationId,
@@ -130,7 +135,10 @@ impl Store {
     /// there are more.
     ///
     /// # Errors
-    /// What the database says; the same call may be made again.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Unsealable`] if a sealed value does not open. The caller may make
+    /// the same call again.
     pub async fn finish_import(
         &self,
         organisation: OrganisationId,
@@ -148,7 +156,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Gives the registrations that had something to take away.
+    /// Returns the registrations that had something to take away.
     async fn take_away(
         &self,
         organisation: OrganisationId,
@@ -220,7 +228,8 @@ impl Store {
     /// Writes the audit entry of a whole import.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn audit_import(
         &self,
         organisation: OrganisationId,

@@ -1,5 +1,5 @@
-//! What an import does to the registry: decided for the whole batch, draft by draft as if each were written before the
-//! next is looked at. Pure.
+//! The changes that an import makes to the registry. They are decided for the whole batch, draft by draft as if each were
+//! written before the next is looked at. Pure.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ pub(super) struct Registered {
     pub(super) recipient: Recipient,
     pub(super) fingerprint: [u8; 16],
     pub(super) paused_until: Option<Timestamp>,
-    /// All that it says, where that may be needed.
+    /// All that it says, if that may be needed.
     pub(super) stored: Option<ParticipantDraft>,
 }
 
@@ -36,7 +36,7 @@ struct Target {
     new: bool,
     /// How this batch named it.
     named: Option<Named>,
-    /// What is to be written.
+    /// The content to write.
     content: Option<Content>,
 }
 
@@ -120,7 +120,7 @@ struct Planner<'a> {
     /// Every target that has, or had, the number.
     by_recipient: HashMap<Recipient, Vec<usize>>,
     notes: Vec<Note>,
-    /// What the drafts that were taken say of what no two with one key may say differently.
+    /// The facts of the drafts that were taken, on which no two drafts with one key may differ.
     taken: HashMap<u64, (Recipient, ParticipantKind)>,
     /// Registrations more that may be noted as not seen whole.
     room: usize,
@@ -201,7 +201,7 @@ impl<'a> Planner<'a> {
             || self.external_key(at).is_some_and(|key| self.ledger.has(key))
     }
 
-    /// Whether an earlier batch of a dry run gave it another number.
+    /// Whether an earlier batch of a dry run assigned it another number.
     fn was_moved(&self, at: usize) -> bool {
         let number = self.ledger.number(self.targets[at].now.recipient);
         self.ledger.dry_run
@@ -271,7 +271,7 @@ impl<'a> Planner<'a> {
             note.unseen = Some(Unseen { id: before.id, facts });
         }
         note.imported = match is_same(&now) {
-            // An earlier try made it, of which nobody could say whether it was committed.
+            // An earlier try made it, of which the importer could not say whether it was committed.
             true if before.id == prepared.id => Imported::Created,
             true => Imported::Unchanged,
             false => Imported::Updated,

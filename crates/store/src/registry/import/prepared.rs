@@ -31,7 +31,7 @@ struct Part {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prepared<'a> {
     pub(super) draft: &'a ParticipantDraft,
-    /// What it becomes if it is new.
+    /// The id that it gets if it is new.
     pub(super) id: ParticipantId,
     /// Who rings.
     pub(super) recipient: Recipient,
@@ -73,7 +73,7 @@ impl Part {
 }
 
 impl ImportBatch<'_> {
-    /// What it was made of.
+    /// The draft that it was made of.
     #[must_use]
     pub fn drafts(&self) -> &[ParticipantDraft] {
         &self.drafts

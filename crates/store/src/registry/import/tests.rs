@@ -257,7 +257,7 @@ async fn a_batch_that_was_committed_and_is_tried_again_tells_the_same(
     let f = Fixture::new(engine).await;
     let batch = f.store.prepare_import(vec![external(1, "a"), draft(2)], false);
     for _ in 0..2 {
-        // Nobody told the importer of the commit: it noted nothing.
+        // The importer was not told of the commit: it noted nothing.
         let mut ledger = Ledger::new(5, false);
         let answers = f.store.import_batch(f.organisation, &batch, &mut ledger, NOW).await.unwrap();
         assert_eq!(answers, [Created.into(), Created.into()]);

@@ -36,7 +36,8 @@ const ERASE: Sql =
     Sql::new("DELETE FROM participants WHERE organisation_id = $1 AND id = $2 RETURNING recipient");
 const SAME_NUMBER: Sql =
     Sql::new("SELECT id FROM participants WHERE organisation_id = $1 AND recipient = $2 ORDER BY id LIMIT 1");
-/// What has not left, and what has a number of its own. In the order of the ids, as everybody locks deliveries.
+/// The deliveries that have not left, and those that have a number of their own. In the order of the ids, as all code locks
+/// deliveries.
 const OF_RECIPIENT: Sql = sql!(
     "SELECT id, state, in_doubt FROM deliveries
      WHERE organisation_id = $1 AND recipient = $2 AND (state = 'queued' OR phone IS NOT NULL) ORDER BY id {lock}"
@@ -54,13 +55,13 @@ const HAND_OVER: Sql = Sql::new(
 pub struct Place {
     /// Home, work, shop, …
     pub label: String,
-    /// Where it is.
+    /// The location of the place.
     pub location: Point,
-    /// When alerts are wanted; always where there are none.
+    /// When alerts are wanted; always if there are none.
     pub hours: Option<WeeklyHours>,
 }
 
-/// How and when somebody agreed to get alerts.
+/// How and when the participant agreed to get alerts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Consent {
     /// When.
@@ -69,14 +70,14 @@ pub struct Consent {
     pub method: String,
 }
 
-/// What a registration says: for making one, and for replacing one.
+/// The content of a registration, for making one and for replacing one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParticipantDraft {
     /// Resident or business.
     pub kind: ParticipantKind,
     /// Name, if given.
     pub name: Option<String>,
-    /// Where the SMS goes.
+    /// The number to which the SMS goes.
     pub phone: PhoneNumber,
     /// Of automatic texts.
     pub language: Language,
@@ -97,7 +98,7 @@ pub struct ParticipantDraft {
 pub struct Participant {
     /// Its id.
     pub id: ParticipantId,
-    /// What it says.
+    /// The content of the registration.
     pub draft: ParticipantDraft,
     /// Whether the number has opted out.
     pub opted_out: bool,
@@ -120,7 +121,9 @@ impl Store {
     /// Enrols a participant.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement. The inner [`Refused`]
+    /// says why the registration was not written.
     pub async fn create_participant(
         &self,
         organisation: OrganisationId,
@@ -146,7 +149,10 @@ impl Store {
     /// undone. It holds the registry of the organisation until it is replaced or dropped.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement,
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read, or [`crate::StoreError::Unsealable`] if a sealed
+    /// value does not open.
     pub async fn take_participant(
         &self,
         organisation: OrganisationId,
@@ -158,11 +164,13 @@ impl Store {
         Ok(participant.map(|participant| TakenParticipant { store: self, tx, organisation, participant }))
     }
 
-    /// Erases a participant: what is queued for it is suppressed, or, where the number has another registration in the
+    /// Erases a participant: what is queued for it is suppressed, or, if the number has another registration in the
     /// organisation, becomes that one's; an opt-out of its number stays.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement, or
+    /// [`crate::StoreError::Corrupt`] if a stored row cannot be read.
     pub async fn erase_participant(
         &self,
         organisation: OrganisationId,
@@ -198,7 +206,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Checks and writes one registration; gives whether its number has opted out.
+    /// Checks and writes one registration; returns whether its number has opted out.
     async fn write_one(
         &self,
         tx: &mut Tx,
@@ -228,7 +236,7 @@ impl Store {
     }
 }
 
-/// A registration that nobody else changes.
+/// A registration that no other transaction changes.
 pub struct TakenParticipant<'a> {
     store: &'a Store,
     tx: Tx,
@@ -237,7 +245,7 @@ pub struct TakenParticipant<'a> {
 }
 
 impl TakenParticipant<'_> {
-    /// What it says now.
+    /// The registration as it is now.
     #[must_use]
     pub const fn draft(&self) -> &ParticipantDraft {
         &self.participant.draft
@@ -246,7 +254,9 @@ impl TakenParticipant<'_> {
     /// Replaces what it says.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement. The inner [`Refused`]
+    /// says why the registration was not written.
     pub async fn replace(
         mut self,
         draft: &ParticipantDraft,
@@ -297,7 +307,7 @@ fn as_kept(draft: &ParticipantDraft) -> ParticipantDraft {
     ParticipantDraft { groups, ..draft.clone() }
 }
 
-/// What the audit log says of a registration: nothing that tells who it is.
+/// The audit log's detail of a registration: nothing that tells who it is.
 fn audit_detail(draft: &ParticipantDraft) -> serde_json::Value {
     json!({ "kind": draft.kind.as_str(), "places": draft.places.len(), "groups": draft.groups.len() })
 }

@@ -55,7 +55,9 @@ impl Store {
     /// One participant.
     ///
     /// # Errors
-    /// What the database says.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
+    /// stored row cannot be read, or [`StoreError::Unsealable`] if a sealed value does not open.
     pub async fn participant(
         &self,
         organisation: OrganisationId,
@@ -69,7 +71,10 @@ impl Store {
     /// All participants, oldest first; or those with this number.
     ///
     /// # Errors
-    /// What the database says, or a bad cursor.
+    ///
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, [`StoreError::Corrupt`] if a stored row cannot be read, or
+    /// [`StoreError::Unsealable`] if a sealed value does not open.
     pub async fn list_participants(
         &self,
         organisation: OrganisationId,

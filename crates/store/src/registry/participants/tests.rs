@@ -11,7 +11,7 @@ use rstest::rstest;
 const OPT_OUT: Sql = Sql::new("INSERT INTO opt_outs (recipient, opted_out_at) VALUES ($1, 0)");
 const PLACES: Sql =
     Sql::new("SELECT record, opted_out FROM places WHERE participant_id = $1 ORDER BY position");
-/// What the match reads, and the opt-out.
+/// The columns that the match reads, and the opt-out.
 type Copies = (Vec<u8>, bool);
 
 const COUNTRIES: Sql = Sql::new("SELECT country FROM participants ORDER BY country");
@@ -35,7 +35,7 @@ async fn get(f: &Fixture, id: ParticipantId) -> Option<Participant> {
     f.store.participant(f.organisation, id).await.unwrap()
 }
 
-/// As somebody does who changes a registration.
+/// As an operator does who changes a registration.
 async fn replace(
     f: &Fixture,
     id: ParticipantId,
@@ -156,7 +156,7 @@ async fn a_change_undoes_nothing_that_was_written_meanwhile(
     let f = Fixture::new(engine).await;
     let registered = ParticipantDraft { external_id: Some("a".into()), ..draft(1) };
     let made = enrol(&f, &registered).await;
-    // An import that gives a new number comes while the name is changed: both hold, in whatever order.
+    // An import that sets a new number comes while the name is changed: both hold, in whatever order.
     let moved = ParticipantDraft { phone: phone(2), ..registered };
     let taken = f.store.take_participant(f.organisation, made.id).await.unwrap().unwrap();
     let (store, organisation) = (f.store.clone(), f.organisation);

@@ -29,7 +29,7 @@ pub(crate) struct Write<'a> {
     pub(crate) id: ParticipantId,
     /// Whether there is nothing to replace.
     pub(crate) new: bool,
-    /// What it says.
+    /// The content of the registration.
     pub(crate) draft: &'a ParticipantDraft,
     /// The caller's own key: an import without one leaves what is there.
     pub(crate) external_id: Option<&'a str>,
@@ -37,9 +37,9 @@ pub(crate) struct Write<'a> {
     pub(crate) paused_until: Option<Timestamp>,
     /// Who rings.
     pub(crate) recipient: Recipient,
-    /// What [`fingerprint`] gave.
+    /// The value that [`fingerprint`] returned.
     pub(crate) fingerprint: [u8; 16],
-    /// Its rows, where they were made before.
+    /// Its rows, if they were made before.
     pub(crate) rows: Option<&'a Rows>,
 }
 
@@ -120,7 +120,7 @@ async fn clear(tx: &mut Tx, statement: Sql, organisation: OrganisationId, ids: &
     Ok(())
 }
 
-/// As the column has it: empty where it cannot be told.
+/// As the column has it: empty if it cannot be told.
 pub(crate) fn country(phone: &PhoneNumber) -> String {
     phone.country().map_or_else(String::new, |country| country.code().to_owned())
 }

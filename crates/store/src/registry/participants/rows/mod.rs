@@ -1,7 +1,7 @@
 //! The rows of registrations, made ready for an engine, and written many to a statement.
 //!
-//! SQLite takes them as values. Reading them out of JSON took its one writer as long as inserting them, and whoever wants to send
-//! waits for that writer. PostgreSQL, where each value travels, takes one JSON text for each table.
+//! SQLite takes them as values. Reading them out of JSON took its one writer as long as inserting them, and a worker that
+//! wants to send waits for that writer. PostgreSQL, to which each value travels, takes one JSON text for each table.
 
 mod texts;
 mod values;
@@ -21,7 +21,8 @@ use crate::engine::db::{Dialect, Tx};
 use crate::engine::seal::Keys;
 use crate::matching::match_record::Record;
 
-/// What the statements of both engines have in common; a macro, because a constant cannot be put together from others.
+/// The text that the statements of both engines have in common. It is a macro, because a constant cannot be put together from
+/// others.
 macro_rules! common {
     (participants) => {
         "INSERT INTO participants (id, organisation_id, kind, name, phone, recipient, language, external_id, paused_until,
@@ -46,7 +47,7 @@ macro_rules! common {
 }
 use common;
 
-/// What of the rows of a registration can be made before its transaction, of which most is sealing.
+/// The part of the rows of a registration that can be made before its transaction. Most of that work is sealing.
 #[derive(Clone, Debug)]
 pub(crate) enum Rows {
     /// For SQLite.

@@ -18,7 +18,7 @@ use crate::registry::participants::Place;
 use crate::registry::participants::sealed::{seal_name, seal_phone};
 use crate::registry::participants::write::{Write, country, to_json};
 
-// Nobody else writes meanwhile, so this is as good as asking in the insert, where it would cost twice as much.
+// No other transaction writes meanwhile, so this is as good as asking in the insert, which would cost twice as much.
 const OPTED_OUT: &str =
     "SELECT recipient FROM opt_outs WHERE recipient IN (SELECT unhex(value) FROM json_each($1))";
 
@@ -26,7 +26,7 @@ const OPTED_OUT: &str =
 /// statements prepared. Beyond 64 a row costs the same.
 const ROWS_OF_A_STATEMENT: [usize; 3] = [64, 8, 1];
 
-/// What is to be made for the rows of a registration; the rest is bound as it stands.
+/// The values that are made for the rows of a registration. The rest is bound as it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Values {
     name: Option<Vec<u8>>,
