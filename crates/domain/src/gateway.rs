@@ -12,7 +12,7 @@ words! {
         Up = "up",
         /// It takes messages, slower than it could: its provider asked for that.
         Throttled = "throttled",
-        /// Something is wrong with it (no answers, errors, late receipts). Other gateways go first, and it is used if there are none.
+        /// Something is wrong with it (no answers, errors, late receipts). Others go first, and it is used if there are none.
         Suspect = "suspect",
         /// After a pause one message finds out whether it works again.
         Probing = "probing",

@@ -31,7 +31,7 @@ impl Encoding {
 /// One character that was replaced by one that GSM 7-bit has.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Replacement {
-    /// Position in the text as received, counted in characters from 0; of a letter written as letter and accent, that of the letter.
+    /// Position in the text as received, counted in characters from 0; of a letter written as letter and accent, the letter's.
     pub position: usize,
     /// The character as received.
     pub from: char,
