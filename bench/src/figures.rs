@@ -24,9 +24,9 @@ pub struct Report {
     pub degraded: Vec<Degraded>,
     pub scale: Vec<Scale>,
     pub gateways: Vec<Gateway>,
-    /// What could not be measured here, because something is not installed.
+    /// The parts that could not be measured here, because something is not installed.
     pub left_out: Vec<String>,
-    /// What went wrong: somebody was lost, rang twice or was counted wrongly, or a program ended or took too long.
+    /// The failures: a recipient was lost, rang twice or was counted wrongly, or a program ended or took too long.
     pub failed: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ impl Report {
         self.left_out.push(line);
     }
 
-    /// What was measured, or nothing and why; what fails does not end the bench.
+    /// Returns the figures that were measured, or nothing and why; a failure does not end the bench.
     pub fn take<T: Default>(&mut self, what: impl Display, measured: Result<T>) -> (T, bool) {
         match measured {
             Ok(figures) => (figures, false),
@@ -57,7 +57,7 @@ impl Report {
     }
 }
 
-/// What it was measured on.
+/// The machine that it was measured on.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Machine {
     pub cores: usize,

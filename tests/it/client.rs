@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::program::{Installation, PATIENCE, Program};
 
-/// Where the first neighbourhood is; the others lie some 14 km east of one another.
+/// The place of the first neighbourhood; the others lie some 14 km east of one another.
 const FIRST: (f64, f64) = (52.09, 5.12);
 const APART_DEGREES: f64 = 0.2;
 
@@ -77,7 +77,7 @@ impl Client {
         let response = request.send().await.map_err(|_| Unanswered)?;
         let status = response.status();
         let body = response.bytes().await.map_err(|_| Unanswered)?;
-        // What is answered is whole: a connection that broke off was seen above.
+        // An answer is whole: a connection that broke off was seen above.
         Ok((status, if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() }))
     }
 

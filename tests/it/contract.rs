@@ -1,4 +1,4 @@
-//! What holds for every answer of the API: checked at each one that any test gets.
+//! The rules that hold for every answer of the API: checked at each one that any test gets.
 
 mod schema;
 

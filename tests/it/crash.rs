@@ -17,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 use crate::client::Client;
 use crate::program::{Installation, Program};
 
-/// What a test begins with.
+/// The stage that a test begins with.
 struct Stage {
     smsc: Smsc,
     installation: Installation,

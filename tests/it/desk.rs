@@ -88,7 +88,7 @@ impl Desk {
     }
 }
 
-/// What came back.
+/// The answer that came back.
 pub struct Answer {
     asked: String,
     pub status: u16,

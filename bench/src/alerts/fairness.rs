@@ -89,7 +89,7 @@ async fn small_alert(operator: &Api, smsc: &mut SmscProcess, town: u32, nth: usi
     }
 }
 
-/// What was cancelled comes to an end, and no phone rang twice for it, nor one of the hamlet for a third time.
+/// A cancelled alert comes to an end, and no phone rang twice for it, nor one of the hamlet for a third time.
 async fn nothing_twice(operator: &Api, smsc: &mut SmscProcess, alert: &str, town: u32) -> Result<()> {
     let began = Instant::now();
     loop {

@@ -44,7 +44,7 @@ impl Process {
         self.child.id()
     }
 
-    /// What it wrote so far.
+    /// The text that it wrote so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }

@@ -139,7 +139,8 @@ pub trait SmsGateway: Send + Sync {
     /// Verifies token, address and signature over the raw bytes, then parses. Pure.
     ///
     /// # Errors
-    /// [`CallbackError`]; the caller answers with its [`CallbackError::status`].
+    /// Returns a [`CallbackError`] if the gateway has no callbacks, a check fails, or the body cannot be read. The caller answers
+    /// with its [`CallbackError::status`].
     fn parse_callback(&self, _callback: &RawCallback<'_>) -> Result<VerifiedCallback, CallbackError> {
         Err(CallbackError::NotSupported)
     }

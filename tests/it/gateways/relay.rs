@@ -1,4 +1,4 @@
-//! What stands between a provider and the service: it passes callbacks on, byte by byte, or keeps them for a test to send.
+//! Stands between a provider and the service: it passes callbacks on, byte by byte, or keeps them for a test to send.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ pub struct Recorded {
     pub body: Vec<u8>,
 }
 
-/// What the service said.
+/// The answer of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     pub status: u16,

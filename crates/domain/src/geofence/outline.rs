@@ -110,7 +110,7 @@ impl Outline {
                     return Position::Boundary;
                 }
             } else if (a.y > at.y) != (b.y > at.y) {
-                // The ray to the east meets the edge where the point is to its left (edge going north).
+                // The ray to the east meets the edge if the point is to its left (edge going north).
                 inside ^= (side == Orientation::CounterClockwise) == (b.y > a.y);
             }
         }

@@ -1,6 +1,6 @@
 //! Whether the rings of one polygon are simple: a sweep over their corners from west to east (Shamos and Hoey 1976).
 //!
-//! It takes n log n steps whatever the shape, where boxes or a grid degrade to n² on ten thousand slanted lines, and
+//! It takes n log n steps whatever the shape, while boxes or a grid degrade to n² on ten thousand slanted lines, and
 //! it needs no tolerance: all predicates are exact.
 
 use std::cmp::Ordering;

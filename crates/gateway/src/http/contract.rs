@@ -49,10 +49,11 @@ pub(crate) trait Contract: Send + Sync {
         CALLBACK_BYTES_MAX
     }
 
-    /// Verifies the signature where the provider signs; `url` is the public one. Gives what is unique to the request.
+    /// Verifies the signature if the provider signs; `url` is the public one. Returns what is unique to the request.
     ///
     /// # Errors
-    /// [`CallbackError::Signature`] or [`CallbackError::Expired`].
+    /// Returns [`CallbackError::Signature`] if the signature is missing or wrong, and [`CallbackError::Expired`] if its time is
+    /// over or has not come.
     fn authenticate(&self, _callback: &RawCallback<'_>, _url: &str) -> Result<Option<String>, CallbackError> {
         Ok(None)
     }
@@ -120,7 +121,7 @@ pub(crate) trait HttpConfig {
     /// The adapter. `country` is where numbers without a country code belong. Reads the files of secrets.
     ///
     /// # Errors
-    /// All that is wrong with the configuration.
+    /// Returns every fault of the configuration.
     fn contract(&self, country: Country) -> Result<Box<dyn Contract>, Vec<ConfigFault>>;
 }
 

@@ -135,7 +135,7 @@ impl SmppConfig {
     /// The password, from its key or its file.
     ///
     /// # Errors
-    /// [`PasswordError`].
+    /// Returns a [`PasswordError`] if neither or both keys are set, or the file cannot be read.
     pub fn read_password(&self) -> Result<SecretString, PasswordError> {
         match (&self.password, &self.password_file) {
             (Some(password), None) => Ok(password.clone()),
@@ -150,7 +150,7 @@ impl SmppConfig {
     /// TLS of the connection; `None` if it has none. Reads `tls_ca_file`.
     ///
     /// # Errors
-    /// A server name that no certificate can have, or a file of authorities that cannot be used.
+    /// Returns a [`ConfigFault`] if no certificate can have the server name, or the file of authorities cannot be used.
     pub(super) fn tls_settings(&self) -> Result<Option<Tls>, ConfigFault> {
         let name = self.tls_server_name.as_ref().unwrap_or(&self.host);
         self.tls.then(|| tls::settings(name, self.tls_ca_file.as_deref())).transpose()

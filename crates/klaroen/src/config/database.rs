@@ -75,7 +75,7 @@ impl CheckedDatabase {
     /// database engine makes next to it get the same permissions. A server looks after its files itself.
     ///
     /// # Errors
-    /// Returns the error of the file system if the file cannot be made or its permissions cannot be set.
+    /// Returns the error of the file system if the file cannot be made.
     pub fn make_private(&self) -> std::io::Result<()> {
         let Some(path) = self.file() else { return Ok(()) };
         let mut options = std::fs::OpenOptions::new();

@@ -216,11 +216,11 @@ impl HttpProvider {
         self.state.with_records(|records| records.find(search)).into_iter().map(Kept::from).collect()
     }
 
-    /// A handset sends an SMS. Resolves with the HTTP status of the first answer; where that is not what the contract
-    /// wants the SMS is sent again by itself.
+    /// A handset sends an SMS. Resolves with the HTTP status of the first answer; if that is not what the contract
+    /// wants, the SMS is sent again by itself.
     ///
     /// # Errors
-    /// [`InboundFailure`].
+    /// Returns an [`InboundFailure`] if there is no URL for it, the queue of callbacks is full, or the first call is not answered.
     pub async fn send_inbound(&self, from: &str, to: &str, text: &str) -> Result<u16, InboundFailure> {
         let [from, to] = [from, to].map(|address| address.trim_start_matches('+'));
         let state = &self.state;

@@ -24,7 +24,7 @@ pub struct Client {
     sequence: u32,
 }
 
-/// What a client saw in a run.
+/// The PDUs that a client saw in a run.
 #[derive(Default)]
 pub struct Seen {
     /// Number of the message to its status and message id.

@@ -9,7 +9,7 @@ use super::specimen::{Specimen, belgian_sms, sms, sms_of};
 use super::specimens;
 use crate::sms::OutboundSms;
 
-/// What goes out for one message.
+/// Sends one message, and returns the request that goes out for it.
 async fn sent(specimen: &Specimen, more: &Value, sms: &OutboundSms) -> Seen {
     let accepted = specimen.accepted();
     let provider = Provider::start([Reply::json(accepted.status, &accepted.body)]).await;

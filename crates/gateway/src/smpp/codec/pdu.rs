@@ -42,10 +42,10 @@ pub(in crate::smpp) struct Unframed {
     pub sequence_number: u32,
 }
 
-/// The PDU that `octets` begin with: its header and its length. `None` where it is not whole yet.
+/// The PDU that `octets` begin with: its header and its length. `None` if it is not whole yet.
 ///
 /// # Errors
-/// [`Unframed`].
+/// Returns [`Unframed`] if `octets` do not begin with a PDU.
 pub(in crate::smpp) fn next(octets: &[u8]) -> Result<Option<(Header, usize)>, Unframed> {
     let word = |at: usize| octets.get(at..at + 4).and_then(|w| w.try_into().ok()).map(u32::from_be_bytes);
     let Some(length) = word(0).map(|length| usize::try_from(length).unwrap_or(usize::MAX)) else {

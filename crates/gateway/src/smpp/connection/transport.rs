@@ -109,7 +109,7 @@ impl Transport {
     /// Hands every whole PDU that came to `take`, until it has an end to tell.
     ///
     /// # Errors
-    /// [`Unframed`], after which nothing more can be read.
+    /// Returns [`Unframed`] if the octets are no PDU; after it nothing more can be read.
     pub(in crate::smpp) fn take_all<E>(
         &mut self,
         mut take: impl FnMut(Header, &[u8]) -> Option<E>,
