@@ -35,7 +35,7 @@ fn alert_at(latitude: f64) -> Value {
     })
 }
 
-/// An alert for everybody in the town.
+/// An alert for all people in the town.
 pub fn alert() -> Value {
     alert_at(LATITUDE)
 }

@@ -63,7 +63,7 @@ pub struct Machine {
     pub cores: usize,
     pub processor: String,
     pub memory_mib: u64,
-    /// The type of file system that databases are on (`ext4`, `tmpfs`), where it is known.
+    /// The type of file system that databases are on (`ext4`, `tmpfs`), if it is known.
     pub file_system: Option<String>,
 }
 
@@ -181,7 +181,7 @@ pub struct TwoAlerts {
     pub second_ms: f64,
 }
 
-/// A small alert alone and beside a large one, on one database.
+/// A small alert alone and next to a large one, on one database.
 #[derive(Clone, Debug, Serialize)]
 pub struct Fairness {
     pub database: &'static str,
@@ -199,7 +199,7 @@ pub struct FairnessRun {
     pub beside_ms: f64,
 }
 
-/// A good gateway alone and beside two in trouble, on one database.
+/// A good gateway alone and next to two in trouble, on one database.
 #[derive(Clone, Debug, Serialize)]
 pub struct Degraded {
     pub database: &'static str,

@@ -284,7 +284,7 @@ fn address_in(log: &str) -> Option<SocketAddr> {
 mod tests {
     use super::*;
 
-    /// The program beside this test: `target/<profile>/klaroen`.
+    /// The program next to this test: `target/<profile>/klaroen`.
     fn built_program() -> PathBuf {
         let test = std::env::current_exe().unwrap();
         let folder = test.parent().and_then(Path::parent).unwrap();

@@ -58,7 +58,7 @@ impl Client {
         Self { http: plain_http(patience), url, operator, admin }
     }
 
-    /// The status of `/readyz`, `/livez`; `None` where nobody answers.
+    /// The status of `/readyz`, `/livez`; `None` if nothing answers.
     pub async fn status(&self, path: &str) -> Option<StatusCode> {
         let request = self.request(Method::GET, path, "");
         request.send().await.ok().map(|response| response.status())
@@ -232,13 +232,13 @@ fn check_sums(alert: &Value) {
     }
 }
 
-/// How many deliveries of message `n` are in these states; none where there is no such message.
+/// How many deliveries of message `n` are in these states; none if there is no such message.
 pub fn count(alert: &Value, n: usize, states: &[&str]) -> u64 {
     let counts = &alert["messages"][n]["counts"];
     states.iter().map(|state| counts[state].as_u64().unwrap_or(0)).sum()
 }
 
-/// An incident with an alert to everybody in a neighbourhood.
+/// An incident with an alert to every participant in a neighbourhood.
 pub fn incident(reference: &str, neighbourhood: usize, priority: &str) -> Value {
     let centre = json!({ "latitude": FIRST.0, "longitude": longitude(neighbourhood) });
     json!({

@@ -1,4 +1,4 @@
-//! `kill -9` at random moments: nobody is lost, and nobody is rung twice unseen.
+//! `kill -9` at random moments: no recipient is lost, and no phone rings twice unseen.
 //!
 //! The program runs as a child process with a database of its own; the message centre runs in the test, outlives it and
 //! remembers every ring. The moments are drawn from a seed; what is under way then is up to the machine.

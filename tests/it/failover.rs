@@ -80,7 +80,7 @@ impl Fault {
     }
 }
 
-/// Nobody rang twice but those who are shown as sent again in doubt; everybody else rang once. Gives how many are or were in
+/// Nobody rang twice but those who are shown as sent again in doubt; everybody else rang once. Returns how many are or were in
 /// doubt, as is shown.
 async fn check_rings(stage: &Stage, alert: AlertId, people: u32) -> u64 {
     let rings = stage.rings();
@@ -102,7 +102,7 @@ async fn check_rings(stage: &Stage, alert: AlertId, people: u32) -> u64 {
     doubts
 }
 
-/// Small alerts until one goes through the first gateway alone; each rings everybody once.
+/// Small alerts until one goes through the first gateway alone; each rings every recipient once.
 async fn until_it_is_back(stage: &Stage) {
     stage.leap(PAUSE).await;
     for _ in 0..TRIES {

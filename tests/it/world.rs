@@ -164,7 +164,7 @@ impl World {
         self.store.claim(&request, &mut Turns::default()).await.unwrap()
     }
 
-    /// Claims everything that is due and has it accepted; gives the numbers that it went to.
+    /// Claims everything that is due and has it accepted; returns the numbers that it went to.
     pub async fn send_all(&self) -> Vec<PhoneNumber> {
         let mut numbers = Vec::new();
         loop {

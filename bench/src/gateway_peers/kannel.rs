@@ -144,7 +144,7 @@ impl Kannel {
     }
 }
 
-/// Debian has them in `/usr/sbin`, which is not in everybody's path.
+/// Debian has them in `/usr/sbin`, which is not in every user's path.
 fn installed(program: &str) -> Option<PathBuf> {
     let folders = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
     folders.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.exists())

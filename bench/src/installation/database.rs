@@ -53,7 +53,7 @@ impl<'a> Databases<'a> {
         }
     }
 
-    /// The private server, where there is one.
+    /// The private server, if there is one.
     pub const fn server(&self) -> Option<&'a PostgresServer> {
         match self {
             Self::Sqlite(_) => None,
@@ -70,7 +70,7 @@ impl<'a> Databases<'a> {
         Ok(self.named(name))
     }
 
-    /// A copy of a database that nobody has open. One of that name that a failed run left goes.
+    /// A copy of a database that no process has open. One of that name that a failed run left goes.
     pub async fn copy(&self, from: &Database, name: &str) -> Result<Database> {
         self.discard(name).await?;
         match self {
@@ -86,7 +86,7 @@ impl<'a> Databases<'a> {
         Ok(self.named(name))
     }
 
-    /// Throws a database away, where there is one.
+    /// Throws a database away, if there is one.
     pub async fn discard(&self, name: &str) -> Result<()> {
         match self {
             Self::Sqlite(directory) => {

@@ -142,7 +142,7 @@ impl Drop for Kannel {
     }
 }
 
-/// Debian has them in `/usr/sbin`, which is not in everybody's path.
+/// Debian has them in `/usr/sbin`, which is not in every user's path.
 fn installed(program: &str) -> PathBuf {
     let folders = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
     let found = folders.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.exists());

@@ -20,7 +20,7 @@ const LOCK: &str = "SELECT a.id FROM alerts a JOIN incidents i ON i.id = a.incid
      FOR NO KEY UPDATE OF a";
 const WRITTEN: &str = "SELECT count(*) FROM deliveries WHERE alert_id = $1";
 
-/// Kills the dispatcher that writes the alert, between two pages. Gives how many deliveries there were.
+/// Kills the dispatcher that writes the alert, between two pages. Returns how many deliveries there were.
 async fn kill_between_pages(cluster: &mut Cluster) -> usize {
     let mut connection = PgConnection::connect(&cluster.server.url()).await.unwrap();
     let deadline = Instant::now() + PATIENCE;

@@ -250,7 +250,7 @@ impl Cluster {
     }
 }
 
-/// How many binds a worker has up; `None` where it does not answer.
+/// How many binds a worker has up; `None` if it does not answer.
 async fn binds_up(worker: &Client) -> Option<usize> {
     let metrics = worker.metrics().await?;
     let lines = metrics.lines().filter(|line| line.starts_with("klaroen_gateway_up{"));

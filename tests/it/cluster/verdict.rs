@@ -46,7 +46,7 @@ fn rings(cluster: &Cluster) -> HashMap<(String, String), u32> {
 /// The deliveries that stay in doubt in the end: the phone, and how often it rang.
 type Doubts = Vec<(String, u32)>;
 
-/// Everybody whom an alert asked rang once, or is shown to be in doubt. Gives who is in doubt, and how many ever were.
+/// Every recipient of an alert rang once, or is shown to be in doubt. Returns who is in doubt, and how many ever were.
 async fn check_alert(
     client: &Client,
     numbers: &HashMap<String, String>,
@@ -94,7 +94,7 @@ const fn doubts_most(cut: usize) -> usize {
     cut * (WINDOW + CLAIM)
 }
 
-/// Waits for quiet and checks everything, after binds were cut off so many times.
+/// Waits for quiet and checks everything, after `cut` binds were cut off.
 #[expect(clippy::print_stderr, reason = "how many there were tells more than that they were few enough")]
 pub async fn check(cluster: &mut Cluster, large: &[(Report, usize)], small: &[Report], cut: usize) {
     cluster.all_run();

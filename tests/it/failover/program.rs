@@ -52,7 +52,7 @@ pub async fn installation(
     installation
 }
 
-/// Reports an incident in a neighbourhood; gives its alert.
+/// Reports an incident in a neighbourhood; returns its alert.
 pub async fn raise(client: &Client, reference: &str, neighbourhood: usize) -> String {
     let body = incident(reference, neighbourhood, "urgent");
     let (status, taken) = client.post("/v1/incidents", reference, &body).await.unwrap();

@@ -93,7 +93,7 @@ impl State {
     }
 }
 
-/// One request; `None` where the connection ends before.
+/// One request; `None` if the connection ends before.
 async fn read(stream: &mut TcpStream) -> Option<Recorded> {
     let mut bytes = Vec::new();
     let end = loop {

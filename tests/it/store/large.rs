@@ -67,7 +67,7 @@ async fn a_large_alert_is_stopped_with_its_first_page_and_cancelled_to_the_last(
     assert_eq!((counts[&S::Cancelled], counts[&S::Queued]), (PAGE as u64, 500));
     assert!(world.claim(10).await.claimed.is_empty(), "what is behind the page does not leave");
     assert_eq!(audited(&world, "alert.cancelled").await.unwrap(), json!({ "unsent": null }));
-    // The process died here: the sweep of a worker does the rest, and the request tells, where it comes to it.
+    // The process died here: the sweep of a worker does the rest, and the request tells, if it comes to it.
     assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().cancelled, 500);
     assert_eq!(world.count(alert, 0, S::Cancelled).await, MANY as u64);
     go_on(&world, alert, &changed).await;

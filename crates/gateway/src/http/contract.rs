@@ -34,7 +34,7 @@ pub(crate) trait Contract: Send + Sync {
     /// asked about redirects, 429, 502 and 504.
     fn outcomes(&self, batch: &[OutboundSms], answer: &Answer) -> Option<Vec<SubmitOutcome>>;
 
-    /// The request that asks what became of a message; `None` where the provider cannot be asked.
+    /// The request that asks what became of a message; `None` if the provider cannot be asked.
     fn question(&self, _sms: &OutboundSms, _since: Timestamp) -> Option<Call> {
         None
     }
@@ -179,7 +179,7 @@ impl Faults {
         self.0.extend(sender_fault(sender).map(|reason| ConfigFault::new("sender", reason)));
     }
 
-    /// How many messages one request may have, where the provider takes `most`.
+    /// How many messages one request may have, if the provider takes `most`.
     pub(super) fn batch_max(&mut self, wanted: Option<u16>, most: u16) -> u16 {
         let size = wanted.unwrap_or(most);
         if !(1..=most).contains(&size) {

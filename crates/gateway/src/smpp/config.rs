@@ -50,7 +50,7 @@ pub struct SmppConfig {
     /// PEM file with the only authorities to trust; without it those of the public web.
     #[serde(default)]
     pub tls_ca_file: Option<PathBuf>,
-    /// The name in the provider's certificate, where it is not `host`.
+    /// The name in the provider's certificate, if it is not `host`.
     #[serde(default)]
     pub tls_server_name: Option<String>,
     /// Sent in the bind; empty for nearly all providers.
@@ -62,10 +62,10 @@ pub struct SmppConfig {
     /// The `data_coding` of a GSM 7-bit text: 0, the SMSC default alphabet. Few providers want another.
     #[serde(default)]
     pub data_coding_gsm7: u8,
-    /// Type of number of the sender, where the derived one (1, 3 or 5) is refused.
+    /// Type of number of the sender, if the derived one (1, 3 or 5) is refused.
     #[serde(default)]
     pub sender_ton: Option<u8>,
-    /// Numbering plan of the sender, where the derived one (1 or 0) is refused.
+    /// Numbering plan of the sender, if the derived one (1 or 0) is refused.
     #[serde(default)]
     pub sender_npi: Option<u8>,
     /// How the ids of submit answers and of receipts relate.

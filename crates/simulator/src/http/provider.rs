@@ -45,7 +45,7 @@ struct Listening {
 pub struct Kept {
     /// The provider's id.
     pub id: String,
-    /// The sender's own reference, where the contract has one and it was given.
+    /// The sender's own reference, if the contract has one and it was given.
     pub reference: Option<String>,
     /// The sender.
     pub from: String,
@@ -174,7 +174,7 @@ impl HttpProvider {
         self.state.stats()
     }
 
-    /// Waits until so many messages were taken since the start, in order to change what goes wrong then.
+    /// Waits until this number of messages was taken since the start, in order to change what goes wrong then.
     pub async fn until_taken(&self, messages: u64) {
         let mut taken = self.state.taken.subscribe();
         // The state lives as long as this, and with it the other end.

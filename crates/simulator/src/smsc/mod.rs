@@ -130,7 +130,7 @@ impl Smsc {
         }
     }
 
-    /// Waits until so many messages were taken since the start, in order to change what goes wrong then.
+    /// Waits until this number of messages was taken since the start, in order to change what goes wrong then.
     pub async fn until_taken(&self, messages: u64) {
         let mut taken = self.core.taken.subscribe();
         // The core lives as long as this, and with it the other end.

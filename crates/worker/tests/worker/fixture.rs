@@ -408,7 +408,7 @@ impl Running {
         self.shutdown.cancel();
     }
 
-    /// Stops the worker; gives the deliveries that were submitted and not looked at yet.
+    /// Stops the worker; returns the deliveries that were submitted and not looked at yet.
     pub async fn stop(mut self) -> Vec<DeliveryId> {
         self.shutdown.cancel();
         tokio::time::timeout(2 * PATIENCE, self.task)

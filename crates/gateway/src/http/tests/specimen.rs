@@ -38,12 +38,12 @@ pub(crate) struct Specimen {
     /// The request that the adapter makes.
     pub(crate) request: Request,
     pub(crate) cases: Vec<Case>,
-    /// Several messages in one request, where the contract has it: two messages, the second refused.
+    /// Several messages in one request, if the contract has it: two messages, the second refused.
     pub(crate) batch: Option<Case>,
     /// Each question, an answer to it, and the meaning of the answer.
     pub(crate) questions: Vec<(&'static str, &'static str, StatusAnswer)>,
     pub(crate) callbacks: Vec<Callback>,
-    /// Signs a callback, where the provider does.
+    /// Signs a callback, if the provider does.
     pub(crate) sign: Option<fn(&mut Called)>,
     /// A callback with a status that is in no table, and its meaning.
     pub(crate) unknown_status: (Callback, ReceiptStatus),

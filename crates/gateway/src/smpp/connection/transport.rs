@@ -132,7 +132,7 @@ impl Transport {
         end
     }
 
-    /// Reads on what has come already, without waiting; `false` where there is nothing.
+    /// Reads on what has come already, without waiting; `false` if there is nothing.
     pub(in crate::smpp) fn receive_now(&mut self) -> bool {
         // Without the runtime's budget, which would end this early.
         let receive = std::future::poll_fn(|cx| self.poll_receive(cx));

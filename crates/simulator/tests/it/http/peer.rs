@@ -46,7 +46,7 @@ impl Answer {
     }
 }
 
-/// Writes a request and reads all there is until the provider closes; `None` where it closes without a word.
+/// Writes a request and reads all there is until the provider closes; `None` if it closes without a word.
 pub async fn exchange(provider: &HttpProvider, request: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(provider.addr()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
