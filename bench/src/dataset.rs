@@ -21,7 +21,7 @@ const HOURS_EVERY: u32 = 10;
 const HOURS: &str = "Mo-Fr 00:00-24:00; Sa-Su 00:00-24:00";
 const TEXT: &str = "Burgeralert: let op een grijze bestelbus met gebroken achterruit. Gezien? Antwoord op dit bericht of bel 112.";
 
-/// What is sent, one segment.
+/// The text that is sent, one segment.
 pub const fn text() -> &'static str {
     TEXT
 }
@@ -35,7 +35,7 @@ fn alert_at(latitude: f64) -> Value {
     })
 }
 
-/// An alert for everybody in the town.
+/// An alert for all people in the town.
 pub fn alert() -> Value {
     alert_at(LATITUDE)
 }

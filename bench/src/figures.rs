@@ -24,9 +24,9 @@ pub struct Report {
     pub degraded: Vec<Degraded>,
     pub scale: Vec<Scale>,
     pub gateways: Vec<Gateway>,
-    /// What could not be measured here, because something is not installed.
+    /// The parts that could not be measured here, because something is not installed.
     pub left_out: Vec<String>,
-    /// What went wrong: somebody was lost, rang twice or was counted wrongly, or a program ended or took too long.
+    /// The failures: a recipient was lost, rang twice or was counted wrongly, or a program ended or took too long.
     pub failed: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ impl Report {
         self.left_out.push(line);
     }
 
-    /// What was measured, or nothing and why; what fails does not end the bench.
+    /// Returns the figures that were measured, or nothing and why; a failure does not end the bench.
     pub fn take<T: Default>(&mut self, what: impl Display, measured: Result<T>) -> (T, bool) {
         match measured {
             Ok(figures) => (figures, false),
@@ -57,13 +57,13 @@ impl Report {
     }
 }
 
-/// What it was measured on.
+/// The machine that it was measured on.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Machine {
     pub cores: usize,
     pub processor: String,
     pub memory_mib: u64,
-    /// The type of file system that databases are on (`ext4`, `tmpfs`), where it is known.
+    /// The type of file system that databases are on (`ext4`, `tmpfs`), if it is known.
     pub file_system: Option<String>,
 }
 
@@ -181,7 +181,7 @@ pub struct TwoAlerts {
     pub second_ms: f64,
 }
 
-/// A small alert alone and beside a large one, on one database.
+/// A small alert alone and next to a large one, on one database.
 #[derive(Clone, Debug, Serialize)]
 pub struct Fairness {
     pub database: &'static str,
@@ -199,7 +199,7 @@ pub struct FairnessRun {
     pub beside_ms: f64,
 }
 
-/// A good gateway alone and beside two in trouble, on one database.
+/// A good gateway alone and next to two in trouble, on one database.
 #[derive(Clone, Debug, Serialize)]
 pub struct Degraded {
     pub database: &'static str,

@@ -1,4 +1,4 @@
-//! What else brings messages to an SMSC: Kannel, and as the ceiling a bare client.
+//! The other ways to bring messages to an SMSC: Kannel, and as the ceiling a bare client.
 
 pub mod bare_smpp;
 pub mod kannel;

@@ -28,7 +28,7 @@ const IMPORT_PATIENCE: Duration = Duration::from_mins(20);
 /// The line of the log that tells the address.
 const SERVING: &str = "\"message\":\"serving\"";
 
-/// Where messages go: an SMSC, as a table of the configuration has it.
+/// The SMSC to which messages go, as a table of the configuration has it.
 #[derive(Clone, Copy, Debug)]
 pub struct GatewayTable {
     pub name: &'static str,
@@ -44,7 +44,7 @@ impl GatewayTable {
     }
 }
 
-/// What a process does.
+/// The role of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Serve,
@@ -75,7 +75,7 @@ impl Role {
 pub struct Subject<'a> {
     /// The file of its program.
     pub program: &'a Path,
-    /// What it keeps its data in.
+    /// The databases in which it keeps its data.
     pub databases: &'a Databases<'a>,
 }
 
@@ -94,7 +94,7 @@ pub struct Serving {
     pub address: SocketAddr,
 }
 
-/// What `klaroen participants import` did.
+/// The result of `klaroen participants import`.
 #[derive(Clone, Copy, Debug)]
 pub struct Imported {
     pub created: u64,
@@ -153,7 +153,7 @@ impl Installation {
         let pid = child.id().unwrap_or_default();
         let ended = tokio::time::timeout(IMPORT_PATIENCE, child.wait_with_output());
         tokio::pin!(ended);
-        // What a process used can be read only while it is there.
+        // The usage of a process can be read only while it is there.
         let (mut cpu_seconds, mut peak_memory_mib) = (0.0, 0.0);
         let output = loop {
             tokio::select! {
@@ -284,7 +284,7 @@ fn address_in(log: &str) -> Option<SocketAddr> {
 mod tests {
     use super::*;
 
-    /// The program beside this test: `target/<profile>/klaroen`.
+    /// The program next to this test: `target/<profile>/klaroen`.
     fn built_program() -> PathBuf {
         let test = std::env::current_exe().unwrap();
         let folder = test.parent().and_then(Path::parent).unwrap();

@@ -1,4 +1,4 @@
-//! What it is measured on.
+//! The machine that it is measured on.
 
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What this machine does, beside the peers that one would use otherwise, in one run: `make bench`.
+//! The figures of this machine, next to the peers that one would use otherwise, in one run: `make bench`.
 //!
 //! Klaroen is measured as an administrator runs it, by its own program in processes of their own; the peers and the
 //! simulated SMSC are processes, too.
@@ -28,7 +28,7 @@ use tracing_subscriber::EnvFilter;
 use crate::plan::BenchArgs;
 use crate::processes::smsc;
 
-/// What goes wrong, and nothing of the libraries that would print numbers, texts or statements. The simulated SMSC hangs up
+/// Logs the failures, and nothing of the libraries that would print numbers, texts or statements. The simulated SMSC hangs up
 /// when it is told good-bye, which is nothing to warn of.
 const LOG: &str = "warn,klaroen_gateway=error,rusmpp=off,sqlx=warn,sqlx_postgres::options=off";
 

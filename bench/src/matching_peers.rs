@@ -15,7 +15,7 @@ use crate::plan::{Part, Plan};
 use crate::processes::postgres_server::PostgresServer;
 use anyhow::Result;
 
-/// What everybody is asked, and what is right.
+/// The questions that every contestant is asked, and the right answers.
 struct Questions {
     shapes: Vec<Shape>,
     places: u32,
@@ -54,7 +54,7 @@ pub async fn run(plan: &Plan, server: Option<&PostgresServer>, report: &mut Repo
     Ok(())
 }
 
-/// Whoever can be asked who is inside.
+/// Opens every contestant that can be asked who is inside.
 async fn open_contestants<'a>(
     plan: &Plan,
     sqlite: &'a Databases<'a>,

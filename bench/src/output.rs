@@ -15,6 +15,6 @@ pub fn result(line: impl Display) -> Result<()> {
 
 /// Tells the person at the terminal something.
 pub fn note(line: impl Display) {
-    // Nobody is left to be told that telling failed.
+    // No reader is left who could be told that telling failed.
     drop(writeln!(io::stderr().lock(), "{line}"));
 }

@@ -1,4 +1,4 @@
-//! What is asked for at the command line, and what is measured then.
+//! The parts that the command line asks for, and what is measured then.
 
 use std::path::PathBuf;
 
@@ -72,7 +72,7 @@ pub struct BenchArgs {
     pub as_smsc: bool,
 }
 
-/// What can be measured by itself.
+/// A part that can be measured by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
     /// Who is inside a geofence
@@ -99,7 +99,7 @@ pub enum Part {
     Bare,
 }
 
-/// What is measured, nothing left open.
+/// The measurements of a run, nothing left open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The program that is measured, if it is not the one beside this program.

@@ -21,7 +21,7 @@ use crate::{import, machine, matching_peers, output, report, timing};
 /// Of one run of the bare client.
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// Exit status 1 where anything failed; what is not installed is no failure.
+/// Exit status 1 if anything failed; what is not installed is no failure.
 pub async fn measure(plan: &Plan) -> Result<ExitCode> {
     if cfg!(debug_assertions) {
         output::note("This is a debug build: the figures say little. Use `make bench`.");
@@ -70,7 +70,7 @@ pub async fn measure(plan: &Plan) -> Result<ExitCode> {
     Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The private server, where anything needs one.
+/// The private server, if anything needs one.
 async fn server(plan: &Plan, report: &mut Report) -> Option<PostgresServer> {
     if !plan.needs_server() {
         return None;

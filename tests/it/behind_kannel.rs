@@ -1,4 +1,4 @@
-//! Debian's Kannel between us and a message centre, and the same alert without it: everybody rings once, every receipt comes
+//! Debian's Kannel between us and a message centre, and the same alert without it: every phone rings once, every receipt comes
 //! back, replies and STOP come in.
 
 mod boxes;

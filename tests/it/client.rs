@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::program::{Installation, PATIENCE, Program};
 
-/// Where the first neighbourhood is; the others lie some 14 km east of one another.
+/// The place of the first neighbourhood; the others lie some 14 km east of one another.
 const FIRST: (f64, f64) = (52.09, 5.12);
 const APART_DEGREES: f64 = 0.2;
 
@@ -58,7 +58,7 @@ impl Client {
         Self { http: plain_http(patience), url, operator, admin }
     }
 
-    /// The status of `/readyz`, `/livez`; `None` where nobody answers.
+    /// The status of `/readyz`, `/livez`; `None` if nothing answers.
     pub async fn status(&self, path: &str) -> Option<StatusCode> {
         let request = self.request(Method::GET, path, "");
         request.send().await.ok().map(|response| response.status())
@@ -77,7 +77,7 @@ impl Client {
         let response = request.send().await.map_err(|_| Unanswered)?;
         let status = response.status();
         let body = response.bytes().await.map_err(|_| Unanswered)?;
-        // What is answered is whole: a connection that broke off was seen above.
+        // An answer is whole: a connection that broke off was seen above.
         Ok((status, if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() }))
     }
 
@@ -232,13 +232,13 @@ fn check_sums(alert: &Value) {
     }
 }
 
-/// How many deliveries of message `n` are in these states; none where there is no such message.
+/// How many deliveries of message `n` are in these states; none if there is no such message.
 pub fn count(alert: &Value, n: usize, states: &[&str]) -> u64 {
     let counts = &alert["messages"][n]["counts"];
     states.iter().map(|state| counts[state].as_u64().unwrap_or(0)).sum()
 }
 
-/// An incident with an alert to everybody in a neighbourhood.
+/// An incident with an alert to every participant in a neighbourhood.
 pub fn incident(reference: &str, neighbourhood: usize, priority: &str) -> Value {
     let centre = json!({ "latitude": FIRST.0, "longitude": longitude(neighbourhood) });
     json!({

@@ -1,4 +1,4 @@
-//! What holds for every answer of the API: checked at each one that any test gets.
+//! The rules that hold for every answer of the API: checked at each one that any test gets.
 
 mod schema;
 
@@ -52,7 +52,7 @@ pub fn operation(method: &str, path: &str) -> Option<Operation> {
     fitting.into_iter().find(|o| o.path == meant && o.method == method)
 }
 
-/// Panics where an answer breaks what holds for all of them.
+/// Panics if an answer breaks what holds for all of them.
 #[track_caller]
 pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &[u8]) {
     let answer = format!("{method} {path} → {status}");

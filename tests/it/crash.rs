@@ -1,4 +1,4 @@
-//! `kill -9` at random moments: nobody is lost, and nobody is rung twice unseen.
+//! `kill -9` at random moments: no recipient is lost, and no phone rings twice unseen.
 //!
 //! The program runs as a child process with a database of its own; the message centre runs in the test, outlives it and
 //! remembers every ring. The moments are drawn from a seed; what is under way then is up to the machine.
@@ -17,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 use crate::client::Client;
 use crate::program::{Installation, Program};
 
-/// What a test begins with.
+/// The stage that a test begins with.
 struct Stage {
     smsc: Smsc,
     installation: Installation,

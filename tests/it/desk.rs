@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::contract;
 use crate::service::PATIENCE;
 
-/// Somebody who calls the API.
+/// A client of the API.
 #[derive(Clone)]
 pub struct Desk {
     http: Client,
@@ -88,7 +88,7 @@ impl Desk {
     }
 }
 
-/// What came back.
+/// The answer that came back.
 pub struct Answer {
     asked: String,
     pub status: u16,
@@ -101,14 +101,14 @@ impl Answer {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// The body, where the status is as expected; null where there is none.
+    /// The body, if the status is as expected; null if there is none.
     #[track_caller]
     pub fn ok(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}: {}", self.asked, self.text());
         if self.body.is_empty() { Value::Null } else { serde_json::from_slice(&self.body).unwrap() }
     }
 
-    /// The pointers of the fields that were refused, where the status is as expected.
+    /// The pointers of the fields that were refused, if the status is as expected.
     #[track_caller]
     pub fn refused(&self, status: u16) -> Vec<String> {
         let problem = self.ok(status);

@@ -25,7 +25,7 @@ use crate::sizes::failover::{BEFORE, PEOPLE};
 const ALL_WITHIN_M: f64 = 10_000.0;
 /// In which what is not in doubt goes out by the second gateway, on top of what sending it takes.
 const TAKE_OVER: Duration = Duration::from_secs(10);
-/// What a busy machine may take longer for the rest than it took for the beginning.
+/// How many times as long a busy machine may take for the rest as it took for the beginning.
 const SLOWER: u32 = 3;
 /// Who gets the alert that shows that the first gateway is back.
 const FEW: u32 = 200;
@@ -80,7 +80,7 @@ impl Fault {
     }
 }
 
-/// Nobody rang twice but those who are shown as sent again in doubt; everybody else rang once. Gives how many are or were in
+/// Nobody rang twice but those who are shown as sent again in doubt; everybody else rang once. Returns how many are or were in
 /// doubt, as is shown.
 async fn check_rings(stage: &Stage, alert: AlertId, people: u32) -> u64 {
     let rings = stage.rings();
@@ -102,7 +102,7 @@ async fn check_rings(stage: &Stage, alert: AlertId, people: u32) -> u64 {
     doubts
 }
 
-/// Small alerts until one goes through the first gateway alone; each rings everybody once.
+/// Small alerts until one goes through the first gateway alone; each rings every recipient once.
 async fn until_it_is_back(stage: &Stage) {
     stage.leap(PAUSE).await;
     for _ in 0..TRIES {
@@ -139,7 +139,7 @@ async fn the_second_gateway_takes_over_and_the_first_comes_back(
     fault.begin(&stage).await;
     let rest = began.elapsed() * (people - before) / before;
 
-    // What is under way at a provider that does not answer is not known to be in doubt before the time-out.
+    // A message under way at a provider that does not answer is not known to be in doubt before the time-out.
     let hanging = if fault == Fault::Hangs { WINDOW } else { 0 };
     let out =
         |view: &_| in_states(view, 0, &[S::Queued]) == 0 && in_states(view, 0, &[S::Sending]) <= hanging;
@@ -151,7 +151,7 @@ async fn the_second_gateway_takes_over_and_the_first_comes_back(
         // The policy for lost answers sends them again, by the second gateway.
         stage.leap(RECEIPT_WAIT).await;
     }
-    // Where a life is in danger nothing stays in doubt: no message tries the gateway that hangs while the other one works.
+    // If a life is in danger nothing stays in doubt: no message tries the gateway that hangs while the other one works.
     let done = |view: &_| {
         let unknown = in_states(view, 0, &[S::Unknown]);
         in_states(view, 0, &[S::Delivered]) + unknown == u64::from(people)

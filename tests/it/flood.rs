@@ -40,7 +40,7 @@ async fn receipts_that_come_all_at_once_and_never_again_are_all_stored(
     }
     service.stop().await;
     smsc.shutdown().await;
-    // What is acknowledged is committed.
+    // An acknowledged SMS or receipt is committed.
     let stats = smsc.stats();
     assert_eq!((stats.deliveries_sent, stats.deliveries_acknowledged), (3 * people, 3 * people));
 }

@@ -37,7 +37,7 @@ impl Door {
         format!("http://{}", self.address())
     }
 
-    /// Where a provider calls back; `kind` is `receipts` or `inbound`.
+    /// The address at which a provider calls back; `kind` is `receipts` or `inbound`.
     pub fn callback(&self, gateway: &str, kind: &str) -> String {
         format!("{}/v1/gateways/{gateway}/{TOKEN}/{kind}", self.url())
     }

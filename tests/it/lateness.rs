@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 const EVERY: Duration = Duration::from_millis(5);
-/// What no timer of this process sees: the turns of other processes, and the way between them.
+/// The lateness that no timer of this process sees: the turns of other processes, and the way between them.
 const UNSEEN_MS: u64 = 20;
 
 /// Measures by how much a timer rings late at worst, until it is dropped.

@@ -98,7 +98,7 @@ async fn a_provider_that_misbehaves_loses_nobody_and_rings_nobody_twice(
     let alert = world.alert_all().await;
     service.wake.notify_waiters();
     let view = until(&world, alert, |v| {
-        // What is in doubt is settled by the receipt about its phone, a few seconds later; what never reached the
+        // The receipt about its phone settles a delivery in doubt, a few seconds later; one that never reached the
         // provider stays in doubt for all to see.
         in_states(v, 0, &[S::Queued, S::Sending, S::Sent]) == 0
             && in_states(v, 0, &[S::Delivered]) == smsc.total_rings()
@@ -231,8 +231,8 @@ async fn a_citizens_text_that_looks_like_a_receipt_stays_a_reply() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_alert_does_not_hold_up_a_later_small_one() {
-    /// What was leased of the large one when the small one came: a claim is what the rate brings in 20 ms, or in up to 100 where
-    /// claims take long, and the next one begins when half of it is left.
+    /// The deliveries that were leased of the large one when the small one came: a claim is what the rate brings in 20 ms, or in
+    /// up to 100 if claims take long, and the next one begins when half of it is left.
     const LEASED: u64 = 300 / 10 * 3 / 2;
     const SMALL: &str = "Let op: vermist meisje, gele jas.";
     let world = world(Engine::Sqlite, 3_000).await;

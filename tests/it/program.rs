@@ -15,12 +15,12 @@ use serde_json::Value;
 
 /// Longer than anything takes: a wait that ends here has failed.
 pub const PATIENCE: Duration = Duration::from_mins(1);
-/// Lines of a program's log that are shown where a test fails.
+/// Lines of a program's log that are shown if a test fails.
 const LOG_LINES: usize = 100;
 /// How every phone number of these tests begins, and how many digits follow.
 const NUMBER: (&str, usize) = ("31610", 6);
 
-/// The program beside this test: `target/<profile>/klaroen`.
+/// The program next to this test: `target/<profile>/klaroen`.
 fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
@@ -72,7 +72,7 @@ impl Installation {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// Enrols everybody in a CSV file.
+    /// Enrols every participant in a CSV file.
     pub fn import(&self, csv: &str) {
         self.write("people.csv", csv);
         let rows = csv.lines().count() - 1;
@@ -81,7 +81,7 @@ impl Installation {
         assert_eq!((&report["created"], &report["rejected"]), (&rows.into(), &0.into()), "{report}");
     }
 
-    /// Runs a command to its end; gives its standard output.
+    /// Runs a command to its end; returns its standard output.
     pub fn run(&self, arguments: &[&str], succeeds: bool) -> String {
         let output = self.output("klaroen.toml", arguments);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -249,7 +249,7 @@ impl Drop for Program {
     }
 }
 
-/// Reads to the end; tells the address once; gives whether no line holds a phone number.
+/// Reads to the end; tells the address once; returns whether no line holds a phone number.
 fn read_log(lines: impl BufRead, kept: &Mutex<VecDeque<String>>, found: &mpsc::Sender<String>) -> bool {
     let mut clean = true;
     for line in lines.lines() {

@@ -1,4 +1,4 @@
-//! What `serve` refuses to start on, and how it ends when it is asked to.
+//! The reasons on which `serve` refuses to start, and how it ends when it is asked to.
 
 use std::collections::HashMap;
 use std::process::Output;

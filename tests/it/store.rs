@@ -1,4 +1,4 @@
-//! What every database must do, whatever engine it runs on.
+//! The duties of every database, whatever engine it runs on.
 
 mod alerts;
 mod doubts;

@@ -1,4 +1,4 @@
-//! What the tests begin with: a database in a temporary directory, a clock that stands still, an organisation, people.
+//! The world that the tests begin with: a database in a temporary directory, a clock that stands still, an organisation, people.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub const DOM: (f64, f64) = (52.0907, 5.1214);
 pub struct World {
     pub store: Store,
     pub engine: Engine,
-    /// Where the database is.
+    /// The URL of the database.
     pub url: String,
     pub clock: Arc<ManualClock>,
     pub organisation: OrganisationId,
@@ -164,7 +164,7 @@ impl World {
         self.store.claim(&request, &mut Turns::default()).await.unwrap()
     }
 
-    /// Claims everything that is due and has it accepted; gives the numbers that it went to.
+    /// Claims everything that is due and has it accepted; returns the numbers that it went to.
     pub async fn send_all(&self) -> Vec<PhoneNumber> {
         let mut numbers = Vec::new();
         loop {

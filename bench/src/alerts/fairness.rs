@@ -1,4 +1,4 @@
-//! A small alert beside a large one of the same priority, through a gateway whose contract allows no more than so much.
+//! A small alert next to a large one of the same priority, through a gateway whose contract allows no more than so much.
 
 use anyhow::{Result, bail};
 use std::time::Duration;
@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_mins(5);
 const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Measures a small alert alone and beside one for `large` recipients, which is cancelled then.
+/// Measures a small alert alone and next to one for `large` recipients, which is cancelled then.
 pub async fn run(subject: Subject<'_>, large: u32, runs: u32, smsc: &SmscConfig) -> Result<Vec<FairnessRun>> {
     let prepared = Prepared::make(subject, large, SMALL).await?;
     let mut done = Vec::new();
@@ -89,7 +89,7 @@ async fn small_alert(operator: &Api, smsc: &mut SmscProcess, town: u32, nth: usi
     }
 }
 
-/// What was cancelled comes to an end, and no phone rang twice for it, nor one of the hamlet for a third time.
+/// A cancelled alert comes to an end, and no phone rang twice for it, nor one of the hamlet for a third time.
 async fn nothing_twice(operator: &Api, smsc: &mut SmscProcess, alert: &str, town: u32) -> Result<()> {
     let began = Instant::now();
     loop {

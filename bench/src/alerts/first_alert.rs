@@ -63,7 +63,7 @@ async fn once(program: &Path, server: &PostgresServer, smsc: &SmscConfig) -> Res
     Ok(TwoAlerts { first_ms, second_ms })
 }
 
-/// The `nth` alert for everybody, until its last receipt is stored; gives the time from the `POST` to the last submit.
+/// The `nth` alert for all people, until its last receipt is stored; returns the time from the `POST` to the last submit.
 async fn alert(operator: &Api, serving: &mut Serving, smsc: &mut SmscProcess, nth: u64) -> Result<f64> {
     let posted = Instant::now();
     let alert = run::post(operator, &dataset::incident()).await?;

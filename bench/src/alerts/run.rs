@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const PREVIEW_SAMPLES: u32 = 5;
 
-/// Runs one alert for everybody in the town.
+/// Runs one alert for all people in the town.
 pub async fn run(prepared: &Prepared<'_>, smsc: &SmscConfig, recipients: u32) -> Result<AlertRun> {
     let database = prepared.copy().await?;
     let mut smsc = SmscProcess::start(smsc).await?;
@@ -65,7 +65,7 @@ pub fn operator(prepared: &Prepared<'_>, serving: &Serving) -> Result<Api> {
     Api::new(format!("http://{}", serving.address), prepared.installation.operator_key.clone())
 }
 
-/// Reports an incident; gives its alert.
+/// Reports an incident; returns its alert.
 pub async fn post(operator: &Api, incident: &serde_json::Value) -> Result<String> {
     let answer = operator.post("/v1/incidents", incident).await?;
     let alert = answer["alerts"][0]["id"].as_str();

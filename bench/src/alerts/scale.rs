@@ -15,7 +15,7 @@ use crate::output;
 use crate::processes::smsc::SmscProcess;
 use crate::timing::{self, millis};
 
-/// What the dispatcher may need at most, 150 MB, in MiB.
+/// The memory that the dispatcher may need at most, 150 MB, in MiB.
 pub const DISPATCHER_MIB_MAX: f64 = 150e6 / (1_024.0 * 1_024.0);
 /// A million takes three minutes where nothing else is going on.
 const LIMIT: Duration = Duration::from_mins(40);

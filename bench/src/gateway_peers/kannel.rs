@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_mins(5);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const PASSWORD: &str = "bench";
 
-/// Where Kannel keeps what it was given and has not passed on.
+/// The place in which Kannel keeps the messages that it took and has not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
     /// In memory, which is its default: what waits is lost with the process.
@@ -74,7 +74,7 @@ async fn once(store: Store, messages: u32, smsc: &SmscConfig) -> Result<GatewayR
     let receiver = Receiver::start().await?;
     let before = kannel.cpu_seconds();
     if let Err(failure) = (Feed { to: kannel.sendsms, receipts: receiver.address }).send(messages).await {
-        // Where it broke, that says more.
+        // If one of its programs broke, the error of that program says more.
         kannel.smsbox.still_runs()?;
         kannel.bearerbox.still_runs()?;
         return Err(failure);
@@ -144,7 +144,7 @@ impl Kannel {
     }
 }
 
-/// Debian has them in `/usr/sbin`, which is not in everybody's path.
+/// Debian has them in `/usr/sbin`, which is not in every user's path.
 fn installed(program: &str) -> Option<PathBuf> {
     let folders = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
     folders.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.exists())

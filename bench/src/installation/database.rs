@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::processes::postgres_server::PostgresServer;
 
-/// What Klaroen keeps its data in.
+/// The engine in which Klaroen keeps its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
@@ -33,7 +33,7 @@ pub struct Database {
     pub name: String,
 }
 
-/// Where databases are made.
+/// The place in which databases are made.
 pub enum Databases<'a> {
     Sqlite(TempDir),
     Postgres(&'a PostgresServer),
@@ -53,7 +53,7 @@ impl<'a> Databases<'a> {
         }
     }
 
-    /// The private server, where there is one.
+    /// The private server, if there is one.
     pub const fn server(&self) -> Option<&'a PostgresServer> {
         match self {
             Self::Sqlite(_) => None,
@@ -70,7 +70,7 @@ impl<'a> Databases<'a> {
         Ok(self.named(name))
     }
 
-    /// A copy of a database that nobody has open. One of that name that a failed run left goes.
+    /// A copy of a database that no process has open. One of that name that a failed run left goes.
     pub async fn copy(&self, from: &Database, name: &str) -> Result<Database> {
         self.discard(name).await?;
         match self {
@@ -86,7 +86,7 @@ impl<'a> Databases<'a> {
         Ok(self.named(name))
     }
 
-    /// Throws a database away, where there is one.
+    /// Throws a database away, if there is one.
     pub async fn discard(&self, name: &str) -> Result<()> {
         match self {
             Self::Sqlite(directory) => {
@@ -94,7 +94,7 @@ impl<'a> Databases<'a> {
                 for suffix in ["", "-wal", "-shm"] {
                     let mut path = path.clone().into_os_string();
                     path.push(suffix);
-                    // What is not there needs no removing, and the directory goes in the end.
+                    // A file that is not there needs no removing, and the directory goes in the end.
                     drop(std::fs::remove_file(path));
                 }
                 Ok(())
@@ -105,7 +105,7 @@ impl<'a> Databases<'a> {
         }
     }
 
-    /// What the engine does by itself after a while: statistics, and marking pages as visible to all.
+    /// Does the work that the engine does by itself after a while: statistics, and marking pages as visible to all.
     pub async fn settle(&self, database: &Database) -> Result<()> {
         match self {
             Self::Sqlite(_) => Ok(()),

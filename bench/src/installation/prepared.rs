@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 /// The name of a copy.
 const RUN: &str = "run";
 
-/// A town in a database that nobody has open.
+/// A town in a database that no process has open.
 pub struct Prepared<'a> {
     databases: &'a Databases<'a>,
     town: Database,

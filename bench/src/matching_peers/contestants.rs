@@ -1,5 +1,5 @@
 //! How long it takes to find who is inside: `Store::match_geofence`, which the dispatcher calls for a preview as for an alert.
-//! What is measured is the whole list of recipients in the program, one for each number, hours and pauses looked at.
+//! The bench measures the whole list of recipients in the program, one for each number, hours and pauses looked at.
 
 use anyhow::{Context, Result, anyhow};
 use std::time::Duration;

@@ -149,7 +149,7 @@ pub fn is_installed() -> bool {
     binaries().is_some()
 }
 
-/// Where `initdb` and `postgres` are: what `pg_config` says, else the newest that Debian has installed.
+/// The directory of `initdb` and `postgres`: the one that `pg_config` says, else the newest that Debian has installed.
 fn binaries() -> Option<PathBuf> {
     let named = Command::new("pg_config").arg("--bindir").output().ok();
     let named = named.map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));

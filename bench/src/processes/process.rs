@@ -44,12 +44,12 @@ impl Process {
         self.child.id()
     }
 
-    /// What it wrote so far.
+    /// The text that it wrote so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Fails where it has ended by itself, with the end of its log.
+    /// Fails if it has ended by itself, with the end of its log.
     pub fn still_runs(&mut self) -> Result<()> {
         match self.child.try_wait().context(self.name)? {
             None => Ok(()),

@@ -43,7 +43,7 @@ pub fn config(receipt_window: u32) -> SmscConfig {
     }
 }
 
-/// What the SMSC counted. The two processes share no clock that both could name, so moments travel as their age.
+/// The counts of the SMSC. The two processes share no clock that both could name, so moments travel as their age.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Counters {
     pub binds: u64,
@@ -98,7 +98,7 @@ impl Rang {
     }
 }
 
-/// What an SMSC can be asked.
+/// A question to an SMSC.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Question {
     Counters,
@@ -166,7 +166,7 @@ impl SmscProcess {
         Ok(serde_json::from_str(&self.next_line().await?)?)
     }
 
-    /// What it counted so far.
+    /// The counts of the SMSC so far.
     pub async fn counters(&mut self) -> Result<Counters> {
         self.ask(Question::Counters).await
     }

@@ -1,4 +1,4 @@
-//! What a process used: CPU seconds and its peak memory, from `/proc` (proc(5)). `None` where there is no such thing.
+//! The usage of a process: CPU seconds and its peak memory, from `/proc` (proc(5)). `None` if there is no such thing.
 
 use std::path::PathBuf;
 

@@ -88,7 +88,7 @@ pub fn first_alert(figures: &[FirstAlert]) -> Table {
     table(title, figures, |f| f.database.to_owned(), |f| (f.failed, &f.runs), &rows)
 }
 
-/// A small alert beside a large one.
+/// A small alert next to a large one.
 pub fn fairness(figures: &[Fairness]) -> Table {
     let rows: [Row<FairnessRun>; 3] = [
         ("alone: POST to last submit, ms", |r| Some(r.alone_ms)),
@@ -107,7 +107,7 @@ pub fn fairness(figures: &[Fairness]) -> Table {
     table(title, figures, |f| f.database.to_owned(), |f| (f.failed, &f.runs), &rows)
 }
 
-/// A good gateway beside two in trouble.
+/// A good gateway next to two in trouble.
 pub fn degraded(figures: &[Degraded]) -> Table {
     #[expect(clippy::cast_precision_loss, reason = "a few hundred")]
     let rows: [Row<DegradedRun>; 6] = [

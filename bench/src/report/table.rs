@@ -51,7 +51,7 @@ pub fn count(number: impl Into<u64>) -> String {
     text
 }
 
-/// A rate or a number of seconds or mebibytes, in as many digits as it deserves; `-` where there is none.
+/// A rate or a number of seconds or mebibytes, in as many digits as it deserves; `-` if there is none.
 pub fn number(value: Option<f64>) -> String {
     match value {
         None => "-".into(),

@@ -1,4 +1,4 @@
-//! What is computed for every alert and every recipient: `cargo bench -p klaroen-domain`.
+//! The computations that run for every alert and every recipient: `cargo bench -p klaroen-domain`.
 
 use std::hint::black_box;
 
@@ -85,7 +85,7 @@ fn contains(c: &mut Criterion) {
     group.finish();
 }
 
-/// What a polygon costs at the edge: read, looked at for every mistake, and read again from the library.
+/// The cost of a polygon at the edge: read, looked at for every mistake, and read again from the library.
 fn parse(c: &mut Criterion) {
     let mut group = c.benchmark_group("polygon");
     for corners in [200, 10_000] {

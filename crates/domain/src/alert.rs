@@ -45,7 +45,7 @@ pub struct UnknownWord;
 pub(crate) use words;
 
 words! {
-    /// Where an alert stands.
+    /// The state of an alert.
     AlertState {
         /// Written down, not sent.
         Draft = "draft",
@@ -76,15 +76,15 @@ words! {
 }
 
 words! {
-    /// What a message is for.
+    /// The purpose of a message.
     MessageKind {
         /// The call to look out.
         Start = "start",
-        /// A correction or addition to those who were reached.
+        /// A correction or addition to the people who were reached.
         Update = "update",
-        /// The outcome, to those who were reached.
+        /// The outcome, to the people who were reached.
         End = "end",
-        /// The withdrawal of a wrong alert, to those who were reached.
+        /// The withdrawal of a wrong alert, to the people who were reached.
         Retract = "retract",
         /// An automatic answer to one participant's SMS (opt-out confirmed, help, alert over).
         Service = "service",
@@ -92,13 +92,13 @@ words! {
 }
 
 words! {
-    /// What came of an incident.
+    /// The outcome of an incident.
     Outcome {
         /// The person or vehicle was found.
         Found = "found",
-        /// Somebody was arrested.
+        /// A person was arrested.
         Arrested = "arrested",
-        /// Nobody was found.
+        /// The person or vehicle was not found.
         NotFound = "not_found",
         /// There was no incident.
         FalseAlarm = "false_alarm",
@@ -108,7 +108,7 @@ words! {
 }
 
 words! {
-    /// Whom an incident's description is about.
+    /// The subject of an incident's description.
     SubjectKind {
         /// A person.
         Person = "person",
@@ -135,7 +135,7 @@ pub const fn lane(kind: MessageKind, priority: Priority) -> i64 {
 ///
 /// An end message makes every earlier text useless, a withdrawal among them. An alert that was cancelled or withdrawn asks
 /// and corrects no more. An alert that expired closes nothing: its messages have expiries of their own, and an update to
-/// those who were asked stays useful.
+/// the people who were asked stays useful.
 #[must_use]
 pub const fn closed_kinds(state: AlertState) -> &'static [MessageKind] {
     match state {
@@ -159,7 +159,7 @@ impl Priority {
     }
 }
 
-/// What an operator or the clock does to an alert.
+/// An action of an operator or of the clock on an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AlertEvent {
     /// Sent without a second person.
@@ -170,7 +170,7 @@ pub enum AlertEvent {
     Approve,
     /// The second person does not.
     Reject,
-    /// A text to those reached; more people; both need an alert that is running.
+    /// A text to the people reached; more people; both need an alert that is running.
     Change,
     /// Closed with an end message.
     End,
@@ -190,13 +190,13 @@ pub struct NotPossible {
     pub state: AlertState,
 }
 
-/// What follows from `event` in `state`.
+/// Returns the state that follows from `event` in `state`.
 ///
-/// An alert that expired or was cancelled can still be ended or withdrawn: those who were
+/// An alert that expired or was cancelled can still be ended or withdrawn: the people who were
 /// reached are owed an outcome, and half an hour of looking out is often longer than the expiry.
 ///
 /// # Errors
-/// [`NotPossible`] where the event makes no sense in this state.
+/// Returns [`NotPossible`] if the event makes no sense in this state.
 pub const fn advance(state: AlertState, event: AlertEvent) -> Result<AlertState, NotPossible> {
     use AlertEvent as E;
     use AlertState as S;

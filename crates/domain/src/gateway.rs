@@ -12,7 +12,7 @@ words! {
         Up = "up",
         /// It takes messages, slower than it could: its provider asked for that.
         Throttled = "throttled",
-        /// Something is wrong with it (no answers, errors, late receipts): others go first, and it is used where there are none.
+        /// Something is wrong with it (no answers, errors, late receipts). Others go first, and it is used if there are none.
         Suspect = "suspect",
         /// After a pause one message finds out whether it works again.
         Probing = "probing",
@@ -26,7 +26,7 @@ words! {
 }
 
 words! {
-    /// Where the test message of a gateway stands.
+    /// The state of a gateway's test message.
     TestState {
         /// Waits for a worker that feeds the gateway.
         Requested = "requested",
@@ -48,7 +48,7 @@ words! {
 }
 
 impl TestState {
-    /// What a receipt makes of it. What was delivered stays so; a receipt that comes late still counts.
+    /// Returns the state after a receipt. A delivered test stays delivered; a receipt that comes late still counts.
     #[must_use]
     pub fn after(self, receipt: ReceiptStatus) -> Self {
         match (self, receipt) {

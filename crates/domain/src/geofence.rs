@@ -38,7 +38,7 @@ enum Shape {
 pub struct GeofenceError {
     /// JSON pointer below the shape, such as `/coordinates/0/3`; empty for the shape as a whole.
     pub pointer: String,
-    /// What is wrong and what would be right.
+    /// The mistake, and what would be right.
     pub detail: String,
 }
 
@@ -46,7 +46,7 @@ impl Geofence {
     /// A circle. `radius_m` is metres on the ground, 10 to 50,000.
     ///
     /// # Errors
-    /// Where the radius is not in range; the pointer is `/radius_m`.
+    /// Returns an error if the radius is not in range; its pointer is `/radius_m`.
     pub fn circle(center: Point, radius_m: f64) -> Result<Self, GeofenceError> {
         Ok(Self { shapes: vec![Shape::Circle(Circle::new(center, radius_m)?)] })
     }
@@ -55,14 +55,14 @@ impl Geofence {
     /// point in any of them is inside. A third number (height) of a position is ignored.
     ///
     /// # Errors
-    /// Everything that is wrong with it, at most [`ERRORS_MAX`].
+    /// Returns every mistake in the geometry, at most [`ERRORS_MAX`].
     pub fn from_geojson(geometry: &Value) -> Result<Self, Vec<GeofenceError>> {
         let outlines = validate::parse(geometry)?;
         Ok(Self { shapes: outlines.into_iter().map(Shape::Outline).collect() })
     }
 
     /// A geometry that [`Geofence::from_geojson`] took before, such as an area of the library: read without looking for
-    /// mistakes again, which costs far more than reading. `None` where it is no Polygon or `MultiPolygon` at all.
+    /// mistakes again, which costs far more than reading. `None` if it is no Polygon or `MultiPolygon` at all.
     #[must_use]
     pub fn from_validated(geometry: &Value) -> Option<Self> {
         frozen::read_geojson(geometry).map(|shapes| Self { shapes })
@@ -80,7 +80,7 @@ impl Geofence {
         frozen::write(&self.shapes)
     }
 
-    /// Reads what [`Geofence::to_json`] wrote; `None` where it did not.
+    /// Reads the JSON that [`Geofence::to_json`] wrote; `None` for any other.
     #[must_use]
     pub fn from_json(json: &Value) -> Option<Self> {
         frozen::read(json).map(|shapes| Self { shapes })
@@ -185,14 +185,14 @@ impl Shape {
 }
 
 /// An edge is a straight line of longitude and latitude (RFC 7946 §3.1.1), not the shortest way over the ground: over
-/// half the earth that one may lead across a pole. Over so many degrees they part by some metres.
+/// half the earth that one may lead across a pole. Over 0.1° they part by some metres.
 const STRAIGHT_DEG: f64 = 0.1;
 
 fn coord(point: &Point) -> Coord {
     Coord { x: point.longitude(), y: point.latitude() }
 }
 
-/// The nearest point of an edge, and how far it is on a plane where a degree of longitude is as long as at `from`.
+/// The nearest point of an edge, and how far it is on a plane on which a degree of longitude is as long as at `from`.
 fn squared_degrees(from: &Point, [a, b]: [Coord; 2]) -> (f64, Coord) {
     let narrow = from.latitude().to_radians().cos();
     let plane = |c: Coord| Coord { x: (c.x - from.longitude()) * narrow, y: c.y - from.latitude() };
@@ -322,7 +322,7 @@ mod tests {
         // Half of 180° × 1° at the equator, a degree being 111.32 and 110.57 km.
         let along_the_equator = area(json!([[0, 0], [0, 1], [180, 0], [0, 0]]));
         assert!((along_the_equator / 1_107_800.0 - 1.0).abs() < 0.001, "{along_the_equator}");
-        // As many slices of 1° × 1° beside each other as it is wide.
+        // As many slices of 1° × 1° next to each other as it is wide.
         let slice = area(json!([[0, 52], [1, 52], [1, 53], [0, 53], [0, 52]]));
         let row = area(json!([[0, 52], [120, 52], [120, 53], [0, 53], [0, 52]]));
         assert!((row / (slice * 120.0) - 1.0).abs() < 1e-6, "{row} of {slice}");

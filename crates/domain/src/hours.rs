@@ -28,7 +28,7 @@ impl FromStr for Zone {
     type Err = HoursError;
 
     /// # Errors
-    /// Where the tz database does not know the name.
+    /// Returns [`HoursError`] if the tz database does not know the name.
     fn from_str(name: &str) -> Result<Self, HoursError> {
         match TimeZone::get(name) {
             Ok(zone) if !zone.is_unknown() => Ok(Self(zone)),
@@ -40,7 +40,7 @@ impl FromStr for Zone {
     }
 }
 
-/// What is wrong with the hours.
+/// The mistake in the hours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct HoursError(pub String);
@@ -59,7 +59,7 @@ fn minute_of_day(wall: DateTime) -> u16 {
     part(wall.hour()) * 60 + part(wall.minute())
 }
 
-/// What the wall clock of `zone` shows at `at`.
+/// Returns the date and time on the wall clock of `zone` at `at`.
 fn wall_clock(at: Timestamp, zone: &Zone) -> DateTime {
     let end_of_time = if at.as_millis() < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
     zone.0.to_datetime(jiff::Timestamp::from_millisecond(at.as_millis()).unwrap_or(end_of_time))
@@ -110,7 +110,7 @@ impl WeeklyHours {
 /// A span of every day, such as the quiet hours `22:00-07:00`; may pass midnight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DailySpan {
-    /// Minutes of the day; `end` (exclusive) runs past 1,440 where the span passes midnight.
+    /// Minutes of the day; `end` (exclusive) runs past 1,440 if the span passes midnight.
     start: u16,
     end: u16,
 }

@@ -1,5 +1,5 @@
 //! Identifiers. Public ones are UUID version 7 (RFC 9562 §5.7), so that they sort by age;
-//! a delivery, of which there are many, is a 64-bit integer given by the database.
+//! a delivery, of which there are many, is a 64-bit integer that the database assigns.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -49,7 +49,7 @@ uuid_id! {
     PlaceId,
     /// A named circle of participants.
     GroupId,
-    /// What was reported.
+    /// The event that was reported.
     IncidentId,
     /// The call to participants about an incident.
     AlertId,
@@ -63,13 +63,13 @@ uuid_id! {
     GatewayTestId,
 }
 
-/// One message to one participant; given by the database.
+/// One message to one participant; assigned by the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DeliveryId(pub i64);
 
 impl DeliveryId {
-    /// What stands for a delivery where a gateway is tested: `number` (from 1) below zero, where no delivery is.
+    /// Stands for a delivery when a gateway is tested: `number` (from 1) below zero, where no delivery is.
     #[must_use]
     pub const fn of_test(number: i64) -> Self {
         Self(number.saturating_neg())

@@ -1,4 +1,4 @@
-//! What a provider tells about messages, in its own time: receipts and SMS that came in. Gateways make it, the store keeps it.
+//! Events that a provider tells in its own time: receipts and SMS that came in. Gateways make them, the store keeps them.
 
 use crate::id::DeliveryId;
 use crate::outcome::{ProviderId, ReceiptStatus};
@@ -19,11 +19,11 @@ impl ClientReference {
         Self(format!("{:016x}", delivery.0))
     }
 
-    /// The delivery that it is of; `None` where it is not one of ours (providers echo what others sent, too).
+    /// The delivery that it is of; `None` if it is not one of ours (providers echo what others sent, too).
     #[must_use]
     pub fn delivery(&self) -> Option<DeliveryId> {
         let ours = self.0.len() == 16 && self.0.bytes().all(|byte| byte.is_ascii_hexdigit());
-        // Those of tests are below zero.
+        // The ids of tests are below zero.
         ours.then(|| u64::from_str_radix(&self.0, 16).ok()).flatten().map(|id| DeliveryId(id.cast_signed()))
     }
 }
@@ -33,13 +33,13 @@ impl ClientReference {
 pub struct Receipt {
     /// The provider's id, canonical as in [`crate::outcome::SubmitOutcome::Accepted`].
     pub provider_id: ProviderId,
-    /// Our reference, where the provider echoes it.
+    /// Our reference, if the provider echoes it.
     pub reference: Option<ClientReference>,
-    /// What it says.
+    /// The status that the receipt reports.
     pub status: ReceiptStatus,
-    /// Network or provider error code, where there is one.
+    /// Network or provider error code, if there is one.
     pub error: Option<String>,
-    /// The phone that it is about, where the receipt names it.
+    /// The phone that it is about, if the receipt names it.
     pub recipient: Option<PhoneNumber>,
     /// The receipt as it came, without addresses and message text: `id`, `stat`, `err`, dates.
     pub raw: String,
@@ -48,7 +48,7 @@ pub struct Receipt {
 /// An SMS that came in. `Debug` shows neither number nor text.
 #[derive(Clone)]
 pub struct InboundSms {
-    /// Identifies it for the provider, so that a repetition is known; made from the content where the provider gives none.
+    /// Identifies it for the provider, so that a repetition is known; made from the content if the provider sends no id.
     pub dedupe_key: String,
     /// The sender as the provider writes it.
     pub from: String,

@@ -1,14 +1,14 @@
-//! What a participant's SMS asks for: out, in, help, or something for the operator.
+//! The request in a participant's SMS: out, in, help, or something for the operator.
 //!
-//! A text is a keyword only where nothing else is in it but thanks and politeness, so that "Stop. Thank you" opts out and
-//! "STOP die dief" reaches the operator. Missing a keyword costs an operator a glance; seeing one where there is none
+//! A text is a keyword only if nothing else is in it but thanks and politeness, so that "Stop. Thank you" opts out and
+//! "STOP die dief" reaches the operator. Missing a keyword costs an operator a glance; seeing one that is not there
 //! silences a witness.
 
 use unicode_normalization::UnicodeNormalization;
 
 use crate::text::equivalents::is_invisible;
 
-/// What an inbound text is.
+/// The meaning of an inbound text that is a keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Keyword {
     /// STOP and its kin: opt out.
@@ -19,7 +19,7 @@ pub enum Keyword {
     Help,
 }
 
-/// The keywords, in lower case. The English ones for stopping are those at which providers block a sender by themselves:
+/// The keywords, in lower case. The English ones for stopping are the ones at which providers block a sender by themselves:
 /// were they not ours as well, we would go on sending to a number that the provider refuses.
 const KEYWORDS: &[(&str, Keyword)] = &[
     ("stop", Keyword::Stop),
@@ -90,7 +90,7 @@ const POLITENESS: &[&[&str]] = &[
 /// More words than a keyword with greetings and thanks has: beyond it a text is not looked at.
 const WORDS_MAX: usize = 12;
 
-/// The keyword that a text consists of; `None` where it is a message for the operator.
+/// The keyword that a text consists of; `None` if it is a message for the operator.
 ///
 /// Case, punctuation, emoji and the width of letters do not matter; a repeated keyword is one, two that contradict each
 /// other are none.
@@ -113,7 +113,7 @@ pub fn classify(text: &str) -> Option<Keyword> {
     found
 }
 
-/// The words in lower case, without anything between them; `None` where there are too many.
+/// The words in lower case, without anything between them; `None` if there are too many.
 fn words(text: &str) -> Option<Vec<String>> {
     let mut words = vec![String::new()];
     // Compatibility forms turn full-width and other styled letters into plain ones.
@@ -267,7 +267,7 @@ mod tests {
             at in any::<proptest::sample::Index>(),
             keyword in proptest::sample::select(KEYWORDS),
         ) {
-            // No word of the tables but "thx" and "tnx" has an x, and those are polite.
+            // No word of the tables but "thx" and "tnx" has an x, and these two are polite.
             prop_assume!(words.iter().any(|word| word != "thx" && word != "tnx"));
             words.insert(at.index(words.len() + 1), keyword.0.to_owned());
             prop_assert_eq!(classify(&words.join(" ")), None);

@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct ProviderId(pub String);
 
-/// What came of one submit. There is no bare error: each case says what is known.
+/// The outcome of one submit. There is no bare error: each case says what is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubmitOutcome {
     /// The provider took it: one id per part, in order.
     Accepted {
-        /// One per part that the provider names; a provider that splits for us gives one.
+        /// One per part that the provider names; a provider that splits for us returns one.
         provider_ids: Vec<ProviderId>,
         /// Segments that were sent.
         segments: u8,
     },
     /// The provider says that it did not take it, and to come back later.
     Throttled {
-        /// The provider's own wish, where it has one.
+        /// The provider's own wish, if it has one.
         retry_after: Option<Duration>,
     },
     /// Certainly not taken: refused connection, DNS, TLS, a contract "try later".
@@ -36,7 +36,7 @@ pub enum SubmitOutcome {
 /// Why something failed, in a form that is safe to log: no number, no text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Whom the failure concerns.
+    /// The extent of the failure.
     pub scope: Scope,
     /// The provider's code or a short word of ours, such as `0x0000000B` or `timeout`.
     pub code: String,
@@ -56,18 +56,18 @@ impl Failure {
     }
 }
 
-/// Whom a failure concerns.
+/// The extent of a failure: one recipient, one message, or the whole gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// This number cannot be reached: only this delivery fails.
     Recipient,
-    /// The text or sender is refused for everybody.
+    /// The text or sender is refused for every recipient.
     Message,
-    /// Nobody gets anything through this gateway: bad password, no credit, blocked sender.
+    /// No message gets through this gateway: bad password, no credit, blocked sender.
     Gateway,
 }
 
-/// What a receipt says of a message, independent of the provider.
+/// The status that a receipt reports of a message, independent of the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReceiptStatus {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::UnknownWord;
 
-/// What a participant is.
+/// The kind of a participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ParticipantKind {

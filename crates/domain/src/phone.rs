@@ -13,7 +13,7 @@ pub use self::country::{Country, CountryError};
 pub use self::error::PhoneError;
 use crate::text::equivalents::is_invisible;
 
-/// A mobile number in E.164. `Debug` and `Display` mask it; only [`PhoneNumber::expose`] gives the digits.
+/// A mobile number in E.164. `Debug` and `Display` mask it; only [`PhoneNumber::expose`] returns the digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PhoneNumber(String);
 
@@ -21,7 +21,7 @@ impl PhoneNumber {
     /// Reads a number as people write it (`06-12345678`, `0031 6 …`, `+31 (0)6 …`, `31 6 …`).
     ///
     /// # Errors
-    /// Where it is no mobile number of `country`.
+    /// Returns [`PhoneError`] if the text is no mobile number of `country`.
     pub fn parse(text: &str, country: Country) -> Result<Self, PhoneError> {
         let dialled = dialled(text).ok_or(PhoneError::NotANumber)?;
         let number = read(&dialled, country).map_err(|error| match error {
@@ -73,7 +73,7 @@ impl PhoneNumber {
         self.0.trim_start_matches('+')
     }
 
-    /// The country whose number it is, by its code and, where several share one (+1, +44), by its digits; `None` where that
+    /// The country whose number it is, by its code and, if several share one (+1, +44), by its digits; `None` if that
     /// cannot be told.
     #[must_use]
     pub fn country(&self) -> Option<Country> {
@@ -105,7 +105,7 @@ impl fmt::Display for PhoneNumber {
 /// The longest text that is looked at: E.164 has 15 digits, and people put much between them.
 const TEXT_CHARS_MAX: usize = 40;
 
-/// What would be dialled: digits, after a plus sign where a country code comes first. `None` for a text with anything but
+/// The digits that would be dialled, after a plus sign if a country code comes first. `None` for a text with anything but
 /// ASCII digits and what people put between them; digits of other scripts are more often a trick than a number.
 fn dialled(text: &str) -> Option<String> {
     let text = text.trim();
@@ -129,8 +129,8 @@ fn dialled(text: &str) -> Option<String> {
     dialled.contains(|ch: char| ch.is_ascii_digit()).then_some(dialled)
 }
 
-/// The one call of the parser. It applies the trunk prefix of the country it is given to foreign numbers as well, so it is
-/// given none where the number names its own.
+/// The one call of the parser. The parser applies the trunk prefix of its country to foreign numbers as well, so it gets
+/// no country if the number names its own.
 fn read(dialled: &str, country: Country) -> Result<phonenumber::PhoneNumber, ParseError> {
     let default = (!dialled.starts_with('+')).then_some(country.0);
     phonenumber::parse(default, dialled)
@@ -147,8 +147,8 @@ fn e164(number: &phonenumber::PhoneNumber, national: &str) -> String {
     format!("+{}{national}", number.code().value())
 }
 
-/// The region that a number belongs to among those that share its country code (+1, +44), the first where the library, which
-/// leaves leading zeros out of account, finds none for a number that has some (Italy and the Vatican).
+/// The region that a number belongs to among the regions that share its country code (+1, +44). It is the first of them if
+/// the library, which leaves leading zeros out of account, finds none for a number that has some (Italy and the Vatican).
 fn region(number: &phonenumber::PhoneNumber) -> Option<&'static Metadata> {
     number.metadata(&DATABASE).or_else(|| {
         let has_zeros = number.national().zeros() > 0;
@@ -158,7 +158,7 @@ fn region(number: &phonenumber::PhoneNumber) -> Option<&'static Metadata> {
 }
 
 /// The kind of number. The library leaves leading zeros out of account, and so would take `+31 000 6 …` for a
-/// mobile number; where there are any, the number itself has to match.
+/// mobile number; if there are any, the number itself has to match.
 fn type_of(region: &Metadata, number: &phonenumber::PhoneNumber, national: &str) -> Type {
     let descriptors = region.descriptors();
     if number.national().zeros() == 0 {
@@ -176,7 +176,7 @@ fn check_type(kind: Type, national: &str, country: Country) -> Result<(), PhoneE
     match kind {
         // The library does not tell machine numbers from phones.
         Type::Mobile if country == Country::NL && national.starts_with("97") => Err(PhoneError::Machine),
-        // In North America nobody can tell the two apart by the number.
+        // In North America the number does not tell the two apart.
         Type::Mobile | Type::FixedLineOrMobile => Ok(()),
         Type::TollFree => Err(PhoneError::TollFree),
         Type::PremiumRate => Err(PhoneError::PremiumRate),

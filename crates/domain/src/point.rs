@@ -1,7 +1,7 @@
 //! Points on the ground: WGS84, and RD New (EPSG:28992) which becomes WGS84.
 //!
 //! Latitudes and longitudes of the Netherlands do not overlap, and neither do x and y of RD New, so the usual
-//! slips (swapped numbers, kilometres for metres) are recognised and named instead of placing somebody at sea.
+//! slips (swapped numbers, kilometres for metres) are recognised and named instead of placing a person at sea.
 
 use std::sync::LazyLock;
 
@@ -12,7 +12,7 @@ use proj4rs::Proj;
 /// The resolution of `places.cell`: cells of some 0.1 km², 200 m from centre to corner.
 pub const CELL_RESOLUTION: Resolution = Resolution::Nine;
 
-/// RD New (EPSG:28992) with the seven-parameter datum shift: right to 0.1 m, where a plain ellipsoid is off by 100 m.
+/// RD New (EPSG:28992) with the seven-parameter datum shift: right to 0.1 m, while a plain ellipsoid is off by 100 m.
 const RD_NEW: &str = "+proj=sterea +lat_0=52.1561605555556 +lon_0=5.38763888888889 +k=0.9999079 +x_0=155000 \
     +y_0=463000 +ellps=bessel +towgs84=565.4171,50.3319,465.5524,-0.398957388243134,0.343987817378283,\
     -1.87740163998045,4.0725 +units=m +no_defs";
@@ -31,7 +31,7 @@ pub struct Point {
     longitude: f64,
 }
 
-/// Why two numbers are not a point. The texts hold no coordinates: a place may be somebody's home.
+/// The reason why two numbers are not a point. The texts hold no coordinates: a place may be a person's home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PointError {
     /// NaN or infinite.
@@ -69,7 +69,7 @@ pub enum PointError {
 }
 
 impl PointError {
-    /// The member of a point that is wrong, or `None` where it is the pair.
+    /// The member of a point that is wrong, or `None` if it is the pair.
     #[must_use]
     pub const fn member(&self) -> Option<&'static str> {
         match self {
@@ -87,7 +87,7 @@ impl Point {
     /// From degrees.
     ///
     /// # Errors
-    /// Where a number is not finite or out of range, or latitude and longitude are likely swapped.
+    /// Returns [`PointError`] if a number is not finite or out of range, or if latitude and longitude are likely swapped.
     pub fn wgs84(latitude: f64, longitude: f64) -> Result<Self, PointError> {
         require_finite("latitude", latitude)?;
         require_finite("longitude", longitude)?;
@@ -106,7 +106,7 @@ impl Point {
     /// From metres in RD New (EPSG:28992); the edges of the grid belong to it.
     ///
     /// # Errors
-    /// Where the numbers are outside the grid, swapped, or likely kilometres.
+    /// Returns [`PointError`] if a number is not finite or outside the grid, or if they are swapped or likely kilometres.
     pub fn rd_new(x: f64, y: f64) -> Result<Self, PointError> {
         require_finite("rd_x", x)?;
         require_finite("rd_y", y)?;
@@ -163,7 +163,7 @@ const fn require_finite(member: &'static str, value: f64) -> Result<(), PointErr
     if value.is_finite() { Ok(()) } else { Err(PointError::NotFinite { member }) }
 }
 
-/// What is wrong with a pair that is not on the grid.
+/// Names the mistake in a pair that is not on the grid.
 fn rd_error(x: f64, y: f64) -> PointError {
     if in_grid(y, x) {
         PointError::RdSwapped

@@ -16,7 +16,7 @@ pub enum Role {
     Auditor,
 }
 
-/// What a request wants to do.
+/// The action that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
     /// See incidents, alerts, deliveries and replies.

@@ -31,11 +31,11 @@ impl Encoding {
 /// One character that was replaced by one that GSM 7-bit has.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Replacement {
-    /// Position in the text as given, counted in characters from 0; of a letter written as letter and accent, that of the letter.
+    /// Position in the text as received, counted in characters from 0; of a letter written as letter and accent, the letter's.
     pub position: usize,
-    /// The character as given.
+    /// The character as received.
     pub from: char,
-    /// What stands there now: empty where an invisible character was dropped.
+    /// The text that stands there now: empty if an invisible character was dropped.
     pub to: String,
 }
 
@@ -64,28 +64,28 @@ pub enum TextError {
     Control {
         /// The character.
         code: char,
-        /// Position in the text as given, counted in characters from 0.
+        /// Position in the text as received, counted in characters from 0.
         position: usize,
     },
     /// More segments than allowed.
     #[error("the text takes {segments} segments; {max} are allowed")]
     TooLong {
-        /// What it takes.
+        /// The number of segments that the text takes.
         segments: usize,
-        /// What is allowed.
+        /// The number of segments that is allowed.
         max: u8,
     },
 }
 
 impl MessageText {
-    /// Trims and normalises the text, replaces what has an equivalent in GSM 7-bit where that makes the whole text fit it,
-    /// chooses the alphabet and counts segments. Parsing what came out gives the same, with nothing replaced.
+    /// Trims and normalises the text, replaces characters by their equivalents in GSM 7-bit if that makes the whole text fit it,
+    /// chooses the alphabet and counts segments. Parsing the result again returns the same, with nothing replaced.
     ///
-    /// Where a single character has no equivalent the text goes as UCS-2 and stays as written: see
+    /// If a single character has no equivalent, the text goes as UCS-2 and stays as written: see
     /// [`MessageText::unreplaceable`].
     ///
     /// # Errors
-    /// [`TextError`].
+    /// Returns [`TextError`] if the text is empty, has a control character, or takes more than `max_segments`.
     pub fn parse(raw: &str, max_segments: u8) -> Result<Self, TextError> {
         let normalised = normal::normalise(raw)?;
         let given = normal::trim(&normalised);
@@ -126,7 +126,7 @@ impl MessageText {
         self.encoding
     }
 
-    /// How many SMS it takes: the number of [`MessageText::parts`], and 255 where a stored text had more than an SMS can count.
+    /// How many SMS it takes: the number of [`MessageText::parts`], and 255 if a stored text had more than an SMS can count.
     #[must_use]
     pub fn segments(&self) -> u8 {
         u8::try_from(self.part_ends.len()).unwrap_or(u8::MAX)
@@ -138,7 +138,7 @@ impl MessageText {
         self.units
     }
 
-    /// What was replaced, in order.
+    /// The characters that were replaced, in order.
     #[must_use]
     pub fn replaced(&self) -> &[Replacement] {
         &self.replaced
@@ -156,7 +156,7 @@ impl MessageText {
         found
     }
 
-    /// The segments, as slices of the text; one where it fits 160 septets or 70 units, else parts of at most 153 or 67.
+    /// The segments, as slices of the text; one if it fits 160 septets or 70 units, else parts of at most 153 or 67.
     /// No escape pair and no surrogate pair is split.
     #[must_use]
     pub fn parts(&self) -> Vec<&str> {
@@ -188,7 +188,7 @@ fn fits_or_has_equivalent(ch: char) -> bool {
     gsm7::septets(ch).is_some() || equivalents::equivalent(ch).is_some()
 }
 
-/// The text in GSM 7-bit and what was replaced for it; `None` where a character has no equivalent.
+/// The text in GSM 7-bit and what was replaced for it; `None` if a character has no equivalent.
 fn replace(given: &[normal::Placed]) -> Option<(String, Vec<Replacement>)> {
     if !given.iter().all(|(_, ch)| fits_or_has_equivalent(*ch)) {
         return None;
@@ -333,7 +333,7 @@ mod tests {
                 if parts.len() > 1 {
                     let max = split::part_max(message.encoding());
                     prop_assert!(sizes.iter().all(|size| *size <= max), "{:?}", sizes);
-                    // Nothing is wasted but a unit where a pair would have been split.
+                    // Nothing is wasted but a unit if a pair would have been split.
                     prop_assert!(sizes[..sizes.len() - 1].iter().all(|size| *size >= max - 1), "{:?}", sizes);
                 }
             }

@@ -35,7 +35,7 @@ impl Timestamp {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// How long after `earlier` this is; zero where it is not after it.
+    /// How long after `earlier` this is; zero if it is not after it.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -44,7 +44,7 @@ impl Timestamp {
     /// Reads RFC 3339 with an offset, such as `2026-11-23T16:00:00+01:00`.
     ///
     /// # Errors
-    /// Where the text is something else, or has no offset.
+    /// Returns [`TimestampError`] if the text is something else, or has no offset.
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
         text.parse::<jiff::Timestamp>().map(|t| Self(t.as_millisecond())).map_err(|_| TimestampError)
     }
@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Where `now` comes from. The only place that reads the wall clock is [`SystemClock`].
+/// The source of `now`. The only place that reads the wall clock is [`SystemClock`].
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The present moment.
     fn now(&self) -> Timestamp;

@@ -74,7 +74,7 @@ fn offsets() -> impl Strategy<Value = Vec<(f64, f64)>> {
     prop::collection::vec((-1.1..1.1_f64, -1.1..1.1_f64), 150)
 }
 
-/// The cover leaves nobody out, and says `inside` only of what is inside.
+/// The cover leaves no point of the shape out, and says `inside` only of points that are inside.
 fn cover_is_right(fence: &Geofence, points: impl Iterator<Item = Point>) -> Result<(), TestCaseError> {
     let cover = fence.cover();
     prop_assert!(cover.ranges.windows(2).all(|w| w[0].last < w[1].first));
@@ -158,7 +158,7 @@ proptest! {
     }
 }
 
-/// A cell right at the rim is where a cover goes wrong: look at many points close to it.
+/// A cover goes wrong at a cell right at the rim: look at many points close to it.
 #[test]
 fn the_rim_of_a_circle_is_covered_metre_by_metre() {
     let center = Point::wgs84(52.3702, 4.8952).unwrap();

@@ -177,7 +177,7 @@ impl GatewayConfig {
         }
     }
 
-    /// The host that it connects to, where that is configured: a provider over HTTP has a usual address.
+    /// The host that it connects to, if that is configured: a provider over HTTP has a usual address.
     #[must_use]
     pub fn host(&self) -> Option<&str> {
         match self {

@@ -19,7 +19,7 @@ use crate::sms::{Capabilities, Channel};
 /// without a country code belong. Needs a tokio runtime.
 ///
 /// # Errors
-/// [`ConnectError`].
+/// Returns a [`ConnectError`] if the configuration is wrong, there is no such channel, or the password cannot be read.
 pub fn connect(
     config: &GatewayConfig,
     channel: u16,
@@ -52,7 +52,7 @@ pub fn connect(
 /// The capabilities of a gateway as it is configured. Needs no connection and no runtime.
 ///
 /// # Errors
-/// [`ConnectError::Config`].
+/// Returns [`ConnectError::Config`] if the configuration is wrong.
 pub fn capabilities(config: &GatewayConfig) -> Result<Capabilities, ConnectError> {
     match config {
         GatewayConfig::Smpp(_) => Ok(smpp::CAPABILITIES),
@@ -67,7 +67,7 @@ pub fn capabilities(config: &GatewayConfig) -> Result<Capabilities, ConnectError
 /// `country` is where numbers without a country code belong.
 ///
 /// # Errors
-/// [`ConnectError::Config`].
+/// Returns [`ConnectError::Config`] if the configuration is wrong.
 pub fn callbacks(config: &GatewayConfig, country: Country) -> Result<Option<Callbacks>, ConnectError> {
     config.over_http().map(|http| Callbacks::of(http, country)).transpose()
 }

@@ -38,7 +38,7 @@ pub struct Capabilities {
     pub inbound: bool,
     /// Segments that one message may have.
     pub max_segments: u8,
-    /// Messages that one [`SmsGateway::submit_batch`] hands over in one request; 0 where each goes by itself.
+    /// Messages that one [`SmsGateway::submit_batch`] hands over in one request; 0 if each goes by itself.
     pub batch_max: u16,
     /// Each segment of a message goes by itself and takes a place of its own in the window.
     pub window_of_segments: bool,
@@ -120,7 +120,7 @@ pub trait SmsGateway: Send + Sync {
         text.segments()
     }
 
-    /// Whether two messages may go in one request, where there are batches. Messages of which each goes with the first all
+    /// Whether two messages may go in one request, if there are batches. Messages of which each goes with the first all
     /// go together.
     fn together(&self, _a: &OutboundSms, _b: &OutboundSms) -> bool {
         true
@@ -139,7 +139,8 @@ pub trait SmsGateway: Send + Sync {
     /// Verifies token, address and signature over the raw bytes, then parses. Pure.
     ///
     /// # Errors
-    /// [`CallbackError`]; the caller answers with its [`CallbackError::status`].
+    /// Returns a [`CallbackError`] if the gateway has no callbacks, a check fails, or the body cannot be read. The caller answers
+    /// with its [`CallbackError::status`].
     fn parse_callback(&self, _callback: &RawCallback<'_>) -> Result<VerifiedCallback, CallbackError> {
         Err(CallbackError::NotSupported)
     }

@@ -16,10 +16,10 @@ use crate::commands::simulate::http::HttpArgs;
 use crate::config::Source;
 use crate::demo::DemoArgs;
 
-/// Citizen alert dispatch by SMS: an incident, a geofence, and everybody in it is asked to look out.
+/// Citizen alert dispatch by SMS: an incident, a geofence, and every participant in it is asked to look out.
 ///
-/// Results go to standard output, everything else to standard error. The exit status is 0 where the command did what it
-/// says, 1 where it did not, and 2 where it was not understood.
+/// Results go to standard output, everything else to standard error. The exit status is 0 if the command did what it
+/// says, 1 if it did not, and 2 if it was not understood.
 #[derive(Debug, Parser)]
 #[command(name = "klaroen", version, propagate_version = true, after_help = "Start with: klaroen demo")]
 pub struct Cli {
@@ -48,7 +48,7 @@ pub enum Command {
     /// Look at the whole configuration and tell everything that is wrong with it. Opens no port and no database.
     #[command(after_help = "Example:\n  klaroen --config klaroen.toml check-config")]
     CheckConfig,
-    /// Bring the database to the form that this version needs, and make a SQLite file where there is none. `serve`,
+    /// Bring the database to the form that this version needs, and make a SQLite file if there is none. `serve`,
     /// `dispatcher` and `worker` do so too.
     #[command(after_help = "Example:\n  klaroen --config klaroen.toml migrate")]
     Migrate,
@@ -132,14 +132,14 @@ pub enum KeyCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum ParticipantsCommand {
-    /// Enrol or update everybody in a CSV file. Good rows are written whatever becomes of the others.
+    /// Enrol or update every participant in a CSV file. Good rows are written whatever becomes of the others.
     ///
     /// A file says all places of whom it names: what it does not name of them is gone at its end. Who is not in it stays. Rows
     /// of one participant may stand anywhere; together they take the least time. Sort a file in which the rows of more than
     /// 200,000 people stand apart: of those beyond it a place is gone until its row is read. Into a SQLite file it is faster while
     /// no `klaroen serve` runs on it.
     ///
-    /// The result is printed as JSON on standard output, rejected rows on standard error. The exit status is 1 where a
+    /// The result is printed as JSON on standard output, rejected rows on standard error. The exit status is 1 if a
     /// row was rejected, so that a script notices. Ctrl-C finishes what is under way and tells what was done (exit status
     /// 130); a second one ends at once. An import that ended early is run again: rows that are there already are left alone.
     #[command(
@@ -179,8 +179,8 @@ pub enum SimulateCommand {
     /// close_before_taking, close_after_taking.
     ///
     /// The contract "http": POST /messages with "Authorization: Bearer SECRET" and {"from", "to", "text", "reference",
-    /// "callback", "validity_seconds"} gives 201 {"id", "status", "parts"} or {"error": {"code", "message"}};
-    /// GET /messages?reference=… gives {"messages": [{"id", "reference", "to", "status", "parts"}]}, GET /balance {"balance"}.
+    /// "callback", "validity_seconds"} returns 201 {"id", "status", "parts"} or {"error": {"code", "message"}};
+    /// GET /messages?reference=… returns {"messages": [{"id", "reference", "to", "status", "parts"}]}, GET /balance {"balance"}.
     /// Receipts are POST {"id", "reference", "to", "status", "error", "at"}, SMS from phones POST {"id", "from", "to", "text", "at"}.
     #[command(
         after_help = "Examples:\n  klaroen simulate http --contract twilio --listen 127.0.0.1:0 --secret test_key \\\n    \

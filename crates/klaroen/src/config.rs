@@ -1,7 +1,7 @@
 //! The configuration: defaults that are part of the program, a TOML file, and the environment, in this order.
 //!
-//! [`load`] reads and types it; [`check::check`] looks at what the values mean (files, addresses, time zones) and gives
-//! what the program runs on. Both collect every fault instead of stopping at the first.
+//! [`load`] reads and types it; [`check::check`] looks at what the values mean (files, addresses, time zones) and returns
+//! the settings that the program runs on. Both collect every fault instead of stopping at the first.
 
 mod auto_reply_texts;
 pub mod check;
@@ -24,7 +24,7 @@ pub use sections::{Database, Http, Logging, Secrets, Sending, Worker};
 /// Every key with its default and what it means.
 pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
 
-/// What was configured, typed.
+/// The configured settings, typed.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `[database]`
@@ -64,9 +64,9 @@ impl std::fmt::Display for Faults {
 pub enum Source {
     /// The one that was named: it has to be there.
     Named(PathBuf),
-    /// `klaroen.toml` where Klaroen is started, if there is one.
+    /// `klaroen.toml` in the directory in which Klaroen is started, if there is one.
     Usual,
-    /// None: for the demo, which must not depend on where they are started.
+    /// None: for the demo, which must not depend on the directory in which it is started.
     Nothing,
 }
 
@@ -75,7 +75,7 @@ const USUAL_FILE: &str = "klaroen.toml";
 /// Reads the configuration from `source` and the environment `variables`.
 ///
 /// # Errors
-/// Everything that is wrong with its form: TOML, unknown sections and keys, types.
+/// Returns every fault of its form: TOML that cannot be read, unknown sections and keys, values of a wrong type.
 pub fn load(source: &Source, variables: impl Iterator<Item = (String, String)>) -> Result<Settings, Faults> {
     let one = |fault: String| Faults(vec![fault]);
     let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));

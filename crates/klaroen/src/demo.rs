@@ -44,7 +44,7 @@ const START_TEXT: &str = "Burgeralert Klarendam: vermist jongetje, 6 jaar, blauw
 const END_TEXT: &str =
     "Burgeralert Klarendam: het jongetje is veilig teruggevonden. Dank voor het uitkijken.";
 
-/// What some people answer; the last ones of the list opt out.
+/// Answers of some people; the last people of the list opt out.
 const SIGHTINGS: [&str; 4] = [
     "Net gezien bij de speeltuin, loopt richting de kade",
     "Jongetje met rode rugzak bij bakkerij aan de haven",
@@ -157,7 +157,7 @@ fn smsc_is_done(smsc: &Smsc) -> bool {
     stats.pending == 0 && stats.deliveries_acknowledged == stats.deliveries_sent
 }
 
-/// Some people answer, some opt out; gives the numbers of those.
+/// Some people answer, some opt out; returns the numbers of the people who opt out.
 async fn answer_back(stage: &Stage, alert: &str) -> Result<Vec<String>, Failure> {
     let mut reached: Vec<String> = checks::rings(&stage.smsc, START_TEXT).into_keys().collect();
     reached.sort();
@@ -175,7 +175,7 @@ async fn answer_back(stage: &Stage, alert: &str) -> Result<Vec<String>, Failure>
     Ok(opted_out)
 }
 
-/// Whoever opts out gets one confirmation; the end message comes after it.
+/// A person who opts out gets one confirmation; the end message comes after it.
 async fn wait_for_confirmations(smsc: &Smsc, opted_out: &[String]) {
     let began = Instant::now();
     while opted_out.iter().any(|number| smsc.rings_of(number).len() < 2) && began.elapsed() < PATIENCE {

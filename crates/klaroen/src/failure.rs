@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-/// One line that says what failed and why. Made from any error by `?`, or with [`Because::because`] where the error
+/// One line that says what failed and why. Made from any error by `?`, or with [`Because::because`] if the error
 /// alone would not say what was being done.
 #[derive(Debug)]
 pub struct Failure(String);

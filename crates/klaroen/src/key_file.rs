@@ -42,7 +42,7 @@ pub enum KeyFileError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What is wrong, without its content.
+        /// The mistake, without the file's content.
         reason: &'static str,
     },
     /// The file system says no.
@@ -50,7 +50,7 @@ pub enum KeyFileError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// The error of the file system.
         source: std::io::Error,
     },
 }
@@ -58,7 +58,7 @@ pub enum KeyFileError {
 /// Writes a new key file that only its owner may read.
 ///
 /// # Errors
-/// [`KeyFileError::Exists`], [`KeyFileError::Io`].
+/// Returns [`KeyFileError::Exists`] if the file is there already, and [`KeyFileError::Io`] if it cannot be written.
 pub fn create(path: &Path) -> Result<(), KeyFileError> {
     let io = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.to_owned()),
@@ -76,7 +76,7 @@ pub fn create(path: &Path) -> Result<(), KeyFileError> {
 /// Reads the keys.
 ///
 /// # Errors
-/// [`KeyFileError`].
+/// Returns a [`KeyFileError`] if the file is missing, others may read it, it holds no keys of this version, or reading fails.
 pub fn read(path: &Path) -> Result<Keys, KeyFileError> {
     let io = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::NotFound => KeyFileError::Missing(path.to_owned()),
@@ -127,7 +127,7 @@ fn parse(text: &str) -> Result<Keys, &'static str> {
         }
     }
     let (sealing, hashing) = sealing.zip(hashing).ok_or("a key is missing")?;
-    // The keys of a template, or of somebody who filled the file by hand.
+    // The keys of a template, or of an operator who filled the file by hand.
     if sealing == hashing || [sealing, hashing].iter().any(|key| key.iter().all(|byte| *byte == key[0])) {
         return Err("its keys are not random");
     }

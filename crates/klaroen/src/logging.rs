@@ -34,12 +34,12 @@ pub fn start(format: LogFormat, level: &str) -> Result<(), tracing_subscriber::f
     Ok(())
 }
 
-/// The directives of the configuration and those that always hold.
+/// The directives of the configuration and the ones that always hold.
 pub fn filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
     EnvFilter::builder().parse(format!("{level},{QUIET}"))
 }
 
-/// Panics say where, not what: a panic's text may hold a value, and values may be a person's.
+/// Panics say the place, not the cause: a panic's text may hold a value, and values may be a person's.
 pub fn tell_panics_without_their_text() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();

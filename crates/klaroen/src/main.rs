@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         }
     };
     let ended = runtime.block_on(run(cli));
-    // What still runs here lost its chance to end well (a second Ctrl-C): it is not waited for.
+    // Work that still runs here lost its chance to end well (a second Ctrl-C): it is not waited for.
     runtime.shutdown_background();
     ended.unwrap_or_else(|failure| {
         output::note(format_args!("klaroen: {failure}"));

@@ -14,6 +14,6 @@ pub fn result(line: impl std::fmt::Display) -> Result<(), Failure> {
 
 /// Tells the person at the terminal something.
 pub fn note(line: impl std::fmt::Display) {
-    // Nobody is left to be told that telling failed.
+    // No reader is left who could be told that telling failed.
     drop(writeln!(io::stderr().lock(), "{line}"));
 }

@@ -32,8 +32,8 @@ use crate::config::check::CONNECTIONS_MAX;
 use crate::failure::{Because, Failure, chain};
 use crate::service::sharing::Sharing;
 
-/// What a shutdown gives to messages that are under way: an SMSC under load may take tens of seconds to answer, and
-/// systemd kills after 90.
+/// The time that a shutdown leaves to messages that are under way: an SMSC under load may take tens of seconds to answer,
+/// and systemd kills after 90.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(30);
 /// Repetitions of a request come within minutes; a day is what clients are promised.
 const KEEP_IDEMPOTENCY: Duration = Duration::from_hours(24);
@@ -43,7 +43,7 @@ const KEEP_PARKED_RECEIPTS: Duration = Duration::from_hours(7 * 24);
 const KEEP_RECEIPTS: Duration = Duration::from_hours(24 * 90);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// What a process runs.
+/// The parts that a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parts {
     /// Takes alerts and sends them.
@@ -54,7 +54,7 @@ pub enum Parts {
     Worker,
 }
 
-/// What runs.
+/// The running parts.
 pub struct Service {
     address: SocketAddr,
     store: Store,
@@ -82,7 +82,7 @@ impl Service {
         let store =
             Store::open(&checked.database.options(checked.keys.clone())).await.because(&checked.database)?;
         if lock.is_some() {
-            // The lock says that nobody else sends: what was under way at a crash is settled now, not when leases run out.
+            // The lock says that no other process sends: what was under way at a crash is settled now, not when leases run out.
             store.release_all_channels().await?;
         }
         let listen = if parts == Parts::Worker { checked.worker.listen } else { checked.http.listen };
@@ -122,7 +122,7 @@ impl Service {
         Ok(Self { address, store, sharing, ready, shutdown, parts, _upkeep: upkeep, _lock: lock })
     }
 
-    /// Where requests are answered.
+    /// The address on which requests are answered.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
@@ -177,7 +177,7 @@ fn take_file(checked: &Checked, parts: Parts) -> Result<Option<DatabaseLock>, Fa
 }
 
 /// A dispatcher stops before its worker, which sends until the last request was answered and its deliveries are written.
-/// Beside a worker that is alone the operations (health, numbers) stop last.
+/// Next to a worker that is alone the operations (health, numbers) stop last.
 fn run_parts(
     listener: TcpListener,
     dispatcher: Dispatcher,
@@ -231,7 +231,7 @@ fn dispatcher_settings(checked: &Checked, rules: MatchRules) -> Result<Dispatche
     })
 }
 
-/// What reads the callbacks of the gateways; nothing is connected for it.
+/// Makes the readers of the gateways' callbacks; nothing is connected for it.
 fn callbacks(checked: &Checked) -> Result<CallbackGateways, Failure> {
     let sending = &checked.sending;
     let texts = Arc::new(sending.texts.clone());
@@ -293,7 +293,7 @@ fn of_channels(channels: &[ChannelHealth]) -> GatewayHealth {
     }
 }
 
-/// What all gateways may send together in a second; 0 where one has no limit.
+/// The segments that all gateways may send together in a second; 0 if one has no limit.
 fn segments_per_second(gateways: &[GatewayConfig]) -> f64 {
     let limits = gateways.iter().map(GatewayConfig::segments_per_second);
     if limits.clone().any(|limit| limit == 0) { 0.0 } else { limits.map(f64::from).sum() }

@@ -33,7 +33,7 @@ pub struct Faults {
 
     /// Share of submits at which the connection drops and the message is not taken.
     pub close_before_taking: f64,
-    /// Share of submits at which the connection drops although the message was taken: it rings, and nobody is told.
+    /// Share of submits at which the connection drops although the message was taken: it rings, and the client is not told.
     pub close_after_taking: f64,
     /// Share of submits that are taken, ring and are never answered.
     pub lost_response: f64,
@@ -151,7 +151,7 @@ pub enum FaultsError {
 }
 
 impl Faults {
-    /// Whether these faults can be: for configuration that somebody wrote. An SMSC that is given others all the same
+    /// Whether these faults can be: for configuration that a person wrote. An SMSC that is given others all the same
     /// reads a share below 0 as never, above 1 as always, and a range the wrong way round as its first number.
     ///
     /// # Errors

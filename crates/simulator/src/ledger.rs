@@ -18,13 +18,13 @@ const NONE: u32 = u32::MAX;
 /// One ring of one handset. `Debug` does not show its text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ring {
-    /// The whole text, parts joined; empty where texts are not recorded.
+    /// The whole text, parts joined; empty if texts are not recorded.
     pub text: Arc<str>,
     /// When it rang, in the time of the runtime.
     pub at: Instant,
     /// Counts the rings of all handsets, from 1.
     pub order: u64,
-    /// How long the message had been valid from its submit, where it said so.
+    /// How long the message had been valid from its submit, if it said so.
     pub validity: Option<Duration>,
     /// The `data_coding` of its (last) part.
     pub data_coding: u8,

@@ -62,7 +62,7 @@ pub(crate) struct Part {
     pub number: u8,
 }
 
-/// The header of a short message with one, and what follows it; `None` where the header is longer than the message.
+/// The header of a short message with one, and what follows it; `None` if the header is longer than the message.
 pub(crate) fn split_header(message: &[u8]) -> Option<(Option<Part>, &[u8])> {
     let (&length, rest) = message.split_first()?;
     let (mut header, body) = rest.split_at_checked(usize::from(length))?;

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Connection};
 /// Longer than any start or stop of a small server takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What a cluster is started with: small, and without waiting for the disk, which these tests do not pull out.
+/// The settings of a cluster: small, and without waiting for the disk, which these tests do not pull out.
 const SETTINGS: [&str; 8] = [
     "fsync=off",
     "full_page_writes=off",
@@ -66,7 +66,7 @@ impl Owner {
     }
 }
 
-/// Where the server's programs are: `pg_config` knows, or Debian's usual place.
+/// The directory of the server's programs: `pg_config` knows it, or it is Debian's usual place.
 ///
 /// # Panics
 /// When there are none of version 15 or later.

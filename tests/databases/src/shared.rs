@@ -192,7 +192,7 @@ pub(crate) fn directory() -> PathBuf {
 fn lock_file(owner: Owner, path: &Path) -> File {
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).open(path).expect("a file can be made");
-    // Whoever made it: another user of the same directory may lock it too.
+    // The file may have another maker: another user of the same directory may lock it too.
     let _ = file.set_permissions(std::fs::Permissions::from_mode(0o666));
     owner.own(path);
     file

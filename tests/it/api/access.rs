@@ -144,7 +144,7 @@ async fn without_a_key_that_works_there_is_nothing(
     room.close().await;
 }
 
-/// What an organisation has: the paths to all of it.
+/// The belongings of an organisation: the paths to all of it.
 async fn belongings(room: &ControlRoom) -> Vec<(Role, &'static str, String, Value)> {
     let (admin, operator) = (room.admin(), room.operator());
     let person = json!({

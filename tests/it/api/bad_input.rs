@@ -1,4 +1,4 @@
-//! What is wrong is refused whole, with every wrong field named, and nothing is written.
+//! Wrong input is refused whole, with every wrong field named, and nothing is written.
 
 use klaroen_test_databases::Engine;
 use rstest::rstest;

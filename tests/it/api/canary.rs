@@ -17,12 +17,12 @@ use crate::control_room::{ControlRoom, circle, incident};
 use crate::desk::Answer;
 use crate::service::SENDER;
 
-/// What every way to write the number ends in.
+/// The end of every way to write the number.
 const DIGITS: &str = "687654321";
 /// In every name and text.
 const WORD: &str = "kanarie";
 
-/// What the program lets through at its most talkative; the directives at the end always hold there.
+/// The log filter of the program at its most talkative; the directives at the end always hold there.
 const FILTER: &str = "trace,rusmpp=off,sqlx=warn";
 
 /// Whether a text gives the canary away: as people write it, as bytes that were printed, or in hexadecimal.

@@ -207,7 +207,7 @@ async fn replies_come_under_their_alert_and_the_stream_shows_them(
     );
     events.until("counts", |data| data["replies"] == json!({"total": 1, "new": 0})).await;
 
-    // Whoever comes back gets what was missed, and not what was seen.
+    // A client that comes back gets what was missed, and not what was seen.
     room.smsc.send_inbound("31611000004", SENDER, "Nu op het station").await.unwrap();
     let mut again = operator.watch(&alert, Some(&id)).await;
     let (_, next) = again.until("reply", |_| true).await;

@@ -159,7 +159,7 @@ async fn readiness_is_that_of_the_gateways_and_the_database(
     )
     .await;
     assert_eq!(probe.get("/livez").await.ok(200), json!({"status": "alive"}));
-    // What comes in is taken all the same: it waits for the gateway.
+    // A new alert is taken all the same: it waits for the gateway.
     room.operator().post("/v1/incidents", &incident(&circle(500.0))).await.ok(201);
     room.close().await;
 

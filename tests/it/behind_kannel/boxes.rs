@@ -12,12 +12,12 @@ use klaroen_simulator::Smsc;
 use crate::front::Door;
 use crate::service::PATIENCE;
 
-/// Whom `sendsms` lets in.
+/// The user whom `sendsms` lets in.
 pub const USERNAME: &str = "klaroen";
 pub const PASSWORD: &str = "geheim";
 /// Whose phone rings before anybody's in the tests.
 pub const FIRST: &str = "31600000001";
-/// What the page for operators says about replies, with the addresses of its example.
+/// The page for operators, with what it says about replies and the addresses of its example.
 const PAGE: &str = include_str!("../../../docs/gateways.md");
 const EXAMPLE: &str = "http://127.0.0.1:8080/v1/gateways/kannel/TOKEN/inbound";
 /// Runs a program until the test is gone, however it goes: then its end of the pipe is closed.
@@ -96,7 +96,7 @@ impl Kannel {
         }
     }
 
-    /// What both wrote.
+    /// The logs of both.
     pub fn logs(&self) -> String {
         let log = |name: &str| std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
         format!("bearerbox: {}\nsmsbox: {}", log("bearerbox.log"), log("smsbox.log"))
@@ -142,7 +142,7 @@ impl Drop for Kannel {
     }
 }
 
-/// Debian has them in `/usr/sbin`, which is not in everybody's path.
+/// Debian has them in `/usr/sbin`, which is not in every user's path.
 fn installed(program: &str) -> PathBuf {
     let folders = ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"];
     let found = folders.iter().map(|folder| Path::new(folder).join(program)).find(|path| path.exists());
@@ -170,7 +170,7 @@ fn reply_service() -> &'static str {
     group
 }
 
-/// What is not said here is Kannel's default; the queues are larger than any alert of the test.
+/// Every setting that is not here is Kannel's default; the queues are larger than any alert of the test.
 fn configuration(ports: Ports, replies: &str) -> String {
     let Ports { admin, smsbox, sendsms, smsc } = ports;
     format!(

@@ -20,7 +20,7 @@ const LOCK: &str = "SELECT a.id FROM alerts a JOIN incidents i ON i.id = a.incid
      FOR NO KEY UPDATE OF a";
 const WRITTEN: &str = "SELECT count(*) FROM deliveries WHERE alert_id = $1";
 
-/// Kills the dispatcher that writes the alert, between two pages. Gives how many deliveries there were.
+/// Kills the dispatcher that writes the alert, between two pages. Returns how many deliveries there were.
 async fn kill_between_pages(cluster: &mut Cluster) -> usize {
     let mut connection = PgConnection::connect(&cluster.server.url()).await.unwrap();
     let deadline = Instant::now() + PATIENCE;
@@ -54,7 +54,7 @@ async fn an_alert_whose_dispatcher_is_killed_between_two_pages_is_written_out_an
     let answer = answer.await.unwrap();
     assert!(answer.is_err(), "it was answered before it was written: {written} of {PEOPLE}, {answer:?}");
 
-    // What a client does that got no answer. The others go on with what is there; nothing is begun anew.
+    // A client that got no answer does this. The others go on with what is there; nothing is begun anew.
     let large = report(&cluster, REFERENCE, 0).await;
     let (status, again) =
         cluster.client().post("/v1/incidents", REFERENCE, &incident(REFERENCE, 0, "urgent")).await.unwrap();

@@ -85,7 +85,7 @@ impl Reporter {
         Self { stop, task }
     }
 
-    /// What was taken.
+    /// Returns the reports that were taken.
     pub async fn stop(self) -> Vec<Report> {
         self.stop.cancel();
         self.task.await.unwrap()

@@ -13,24 +13,24 @@ use crate::client::{Client, registry};
 use crate::lateness::Lateness;
 use crate::program::{Installation, PATIENCE, Program};
 
-/// What all binds of the gateway may send in a second.
+/// The segments that all binds of the gateway may send in a second.
 pub const RATE: u64 = 450;
 /// One for each worker.
 pub const BINDS: usize = 3;
 /// Messages in flight on each of them: twice what the rate and the slowest answers make.
 pub const WINDOW: usize = 20;
-/// What one bind leases ahead at the most, where claims take long: what all of the rate brings in 100 ms (`HANDOVER_MOST` in the
-/// worker's demand), and half as much that is left of the claim before.
+/// The messages that one bind leases ahead at the most, if claims take long: what all of the rate brings in 100 ms
+/// (`HANDOVER_MOST` in the worker's demand), and half as much that is left of the claim before.
 pub const CLAIM: usize = 67;
 /// Who is asked by each of the small alerts that come in all the time: neighbourhood 1.
 pub const FEW: usize = 5;
 /// A request that takes longer is made again.
 const REQUEST: Duration = Duration::from_secs(10);
 
-/// Where the dispatchers answer at the moment.
+/// The addresses at which the dispatchers answer at the moment.
 pub type Addresses = Arc<Mutex<Vec<String>>>;
 
-/// What a test plays on.
+/// The stage of a test.
 pub struct Cluster {
     pub server: Server,
     pub smsc: Smsc,
@@ -250,7 +250,7 @@ impl Cluster {
     }
 }
 
-/// How many binds a worker has up; `None` where it does not answer.
+/// How many binds a worker has up; `None` if it does not answer.
 async fn binds_up(worker: &Client) -> Option<usize> {
     let metrics = worker.metrics().await?;
     let lines = metrics.lines().filter(|line| line.starts_with("klaroen_gateway_up{"));

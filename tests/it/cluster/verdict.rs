@@ -1,4 +1,4 @@
-//! What has to hold at the end.
+//! The conditions that have to hold at the end.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ async fn quiet(client: &Client, alert: &str) {
     let mut deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let view = client.alert(alert).await;
-        // What was handed over still needs its receipt, and what is in doubt its receipt or the end of the wait for it.
+        // A delivery that was handed over still needs its receipt, and one in doubt its receipt or the end of the wait for it.
         let doubts = view["messages"][0]["doubts"]["open"].as_u64().unwrap();
         let left = 2 * count(&view, 0, &["queued", "sending"]) + count(&view, 0, &["sent"]) + doubts;
         if left == 0 {
@@ -43,10 +43,10 @@ fn rings(cluster: &Cluster) -> HashMap<(String, String), u32> {
     rings
 }
 
-/// What stays in doubt in the end: the phone, and how often it rang.
+/// The deliveries that stay in doubt in the end: the phone, and how often it rang.
 type Doubts = Vec<(String, u32)>;
 
-/// Everybody whom an alert asked rang once, or is shown to be in doubt. Gives who is in doubt, and how many ever were.
+/// Every recipient of an alert rang once, or is shown to be in doubt. Returns who is in doubt, and how many ever were.
 async fn check_alert(
     client: &Client,
     numbers: &HashMap<String, String>,
@@ -89,12 +89,12 @@ fn did_not_ring(doubts: &Doubts) {
     }
 }
 
-/// What stays in doubt at most where so many binds were cut off: of each what it had in flight and what it had leased to send next.
+/// The most that stays in doubt if `cut` binds were cut off: of each what it had in flight and what it had leased to send next.
 const fn doubts_most(cut: usize) -> usize {
     cut * (WINDOW + CLAIM)
 }
 
-/// Waits for quiet and checks everything, after binds were cut off so many times.
+/// Waits for quiet and checks everything, after `cut` binds were cut off.
 #[expect(clippy::print_stderr, reason = "how many there were tells more than that they were few enough")]
 pub async fn check(cluster: &mut Cluster, large: &[(Report, usize)], small: &[Report], cut: usize) {
     cluster.all_run();

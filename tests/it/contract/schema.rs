@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// Where `value` is not as `schema` says.
+/// The places at which `value` is not as `schema` says.
 pub fn violations(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     Walk { document, wrong: &mut wrong }.value(schema, value, "");

@@ -86,7 +86,7 @@ async fn until_quiet(client: &Client, alert: &str) -> HashMap<String, Pair> {
     pairs
 }
 
-/// What rang and what is told about it.
+/// Checks which messages rang, and what is told about them.
 fn check(pair: &Pair, number: &str, smsc: &Smsc) {
     let rings = smsc.rings_of(number);
     let rang: Vec<&str> = rings.iter().map(|ring| if &*ring.text == END { "end" } else { "start" }).collect();

@@ -37,7 +37,7 @@ async fn between_pages(client: &Client, reference: &str, answer: &Answer) {
     }
 }
 
-/// What a client does that got no answer: the same request again, with the same key.
+/// Does what a client does that got no answer: the same request again, with the same key.
 async fn report_again(client: &Client, reference: &str) -> Value {
     let (status, taken) = report(client, reference).await.unwrap().unwrap();
     assert_eq!(status, StatusCode::CREATED, "{taken}");

@@ -92,7 +92,7 @@ async fn kill_urgent(seed: u64) {
         for delivery in &deliveries {
             let settled = ["delivered", "undelivered", "unknown"].contains(&delivery.state.as_str());
             assert!(settled, "{delivery:?}");
-            // What stays in doubt did not ring: the receipt of what rang waited for the next bind.
+            // A delivery that stays in doubt did not ring: the receipt of one that rang waited for the next bind.
             let rang = witness.rang(&stage.smsc, delivery);
             assert_eq!(rang, delivery.state == "delivered", "{delivery:?}");
             assert_eq!(delivery.attempts, 1, "nothing was put back: {delivery:?}");

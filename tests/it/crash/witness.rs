@@ -17,7 +17,7 @@ pub struct Witness {
     pub in_doubt: HashSet<String>,
 }
 
-/// Where a delivery cannot stand whose phone rang.
+/// The states in which no delivery can be whose phone rang.
 const DID_NOT_LEAVE: [&str; 5] = ["failed", "cancelled", "suppressed", "expired", "undelivered"];
 
 impl Witness {
@@ -25,7 +25,7 @@ impl Witness {
         Self { alert, numbers, rings_max, in_doubt: HashSet::new() }
     }
 
-    /// What has to hold at every moment.
+    /// Checks the conditions that have to hold at every moment.
     pub async fn look(&mut self, client: &Client, smsc: &Smsc) {
         // Rings are counted before and after: what rang before was claimed, what is delivered rang.
         let before = smsc.ring_counts();
@@ -75,7 +75,7 @@ impl Witness {
         client.deliveries(&self.alert).await
     }
 
-    /// What has to hold about the rings of the recipients. Gives how many rang more than once.
+    /// Checks the conditions on the rings of the recipients. Returns how many rang more than once.
     pub fn check_rings(&self, smsc: &Smsc, deliveries: &[Delivery]) -> usize {
         let rings = smsc.ring_counts();
         let mut repeated = 0;

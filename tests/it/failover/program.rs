@@ -16,7 +16,7 @@ pub const BEFORE: u64 = 900;
 /// In neighbourhood 1, whom the alerts ask that show whether the first gateway is back.
 pub const FEW: usize = 200;
 pub const WINDOW: u64 = 50;
-/// Where no delivery may ever stand: it would be lost to failover.
+/// The states in which no delivery may ever be: it would be lost to failover.
 const LOST: [&str; 4] = ["failed", "expired", "cancelled", "suppressed"];
 
 pub async fn message_centre(seed: u64) -> Smsc {
@@ -52,7 +52,7 @@ pub async fn installation(
     installation
 }
 
-/// Reports an incident in a neighbourhood; gives its alert.
+/// Reports an incident in a neighbourhood; returns its alert.
 pub async fn raise(client: &Client, reference: &str, neighbourhood: usize) -> String {
     let body = incident(reference, neighbourhood, "urgent");
     let (status, taken) = client.post("/v1/incidents", reference, &body).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_message_centre_that_goes_away_hands_over_and_takes_up_again(
     assert!(second.total_rings() > 0);
 
     first.listen_again().await.unwrap();
-    // What rang before the connection was gone is reported through the next one.
+    // A ring before the connection was gone is reported through the next one.
     let reported = |alert: &serde_json::Value| {
         count(alert, 0, &["delivered", "unknown"]) == PEOPLE as u64
             && count(alert, 0, &["delivered"]) == first.total_rings() + second.total_rings()

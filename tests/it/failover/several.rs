@@ -77,7 +77,7 @@ impl Site {
         }
     }
 
-    /// Small alerts until one goes through the first gateway alone; each rings everybody once.
+    /// Small alerts until one goes through the first gateway alone; each rings every recipient once.
     async fn until_first_is_back(&self) {
         let deadline = Instant::now() + PATIENCE;
         for n in 0.. {
@@ -95,7 +95,7 @@ impl Site {
         }
     }
 
-    /// Everybody rang as often as is shown: once, or not at all where that is not known.
+    /// Every recipient rang as often as is shown: once, or not at all if that is not known.
     async fn check(&self, alert: &str, reference: &str, doubts_most: u64) {
         let reported = |alert: &Value| {
             count(alert, 0, &["delivered", "unknown"]) == PEOPLE as u64

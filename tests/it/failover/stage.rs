@@ -29,11 +29,11 @@ use crate::world::World;
 
 /// Requests under way at the first gateway.
 pub const WINDOW: u64 = 20;
-/// What is left at least of a lease that is renewed in time: of 4 s, each second.
+/// The least that is left of a lease that is renewed in time: of 4 s, each second.
 const KEPT: Duration = Duration::from_millis(2_500);
 /// How long the first gateway is waited for. Longer than any silence that health overlooks.
 const RESPONSE_TIMEOUT_S: u64 = 6;
-/// Where no delivery may ever stand: it would be lost to failover.
+/// The states in which no delivery may ever be: it would be lost to failover.
 const LOST: [S; 4] = [S::Failed, S::Expired, S::Cancelled, S::Suppressed];
 
 pub struct Stage {

@@ -7,7 +7,7 @@ use klaroen_domain::time::{Clock, SystemClock, Timestamp};
 
 /// Short enough for leases to be renewed on the way.
 pub const STEP: Duration = Duration::from_secs(1);
-/// What those who were woken get to do their work after a step.
+/// The time that tasks which were woken get to do their work after a step.
 const BREATH: Duration = Duration::from_millis(40);
 
 /// The machine's clock, that can be ahead of it.

@@ -60,7 +60,7 @@ struct Lost {
 impl Lost {
     async fn open(engine: Engine, contract: Contract, priority: Priority, faults: HttpFaults) -> Self {
         let clock = Arc::new(Leaping::default());
-        // What befalls a request here befalls one message.
+        // Every fault of a request here befalls one message.
         let alone = contract == Contract::Infobip;
         let keys = if alone { json!({"batch_max": 1}) } else { json!({}) };
         let site =

@@ -1,4 +1,4 @@
-//! What stands between a provider and the service: it passes callbacks on, byte by byte, or keeps them for a test to send.
+//! Stands between a provider and the service: it passes callbacks on, byte by byte, or keeps them for a test to send.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ pub struct Recorded {
     pub body: Vec<u8>,
 }
 
-/// What the service said.
+/// The answer of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     pub status: u16,
@@ -93,7 +93,7 @@ impl State {
     }
 }
 
-/// One request; `None` where the connection ends before.
+/// One request; `None` if the connection ends before.
 async fn read(stream: &mut TcpStream) -> Option<Recorded> {
     let mut bytes = Vec::new();
     let end = loop {

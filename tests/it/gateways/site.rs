@@ -25,9 +25,9 @@ use crate::world::{Answers, World, phone};
 
 /// The unguessable part of the callback addresses.
 pub const TOKEN: &str = "token-0123456789-abcdef";
-/// Where test messages go.
+/// The number to which test messages go.
 pub const TEST_NUMBER: &str = "+31687654321";
-/// What shows who we are.
+/// The secret that shows who we are.
 pub const SECRET: &str = "secret-of-the-account";
 
 /// A database with people, the provider, the worker, and the dispatcher behind its public address.

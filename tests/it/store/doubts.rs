@@ -318,7 +318,7 @@ async fn a_lost_lease_is_a_doubt_too_and_a_second_loss_is_a_second_one(
     let delivery = deliveries(&world, alert, None).await.remove(0);
     assert_eq!((delivery.in_doubt, delivery.settled_by), (true, Some(Resolution::PolicyHold)));
     assert_eq!(told(&world).await.values().sum::<usize>(), 2);
-    // What is held and then heard of is settled by its receipt.
+    // A delivery that is held and then heard of is settled by its receipt.
     let receipt = IncomingReceipt {
         provider_id: ProviderId("x".into()),
         delivery: Some(delivery.id),

@@ -45,7 +45,7 @@ async fn go_on(world: &World, alert: AlertId, changed: &Changed) {
     world.store.continue_change(alert, changed, world.now(), || {}).await.unwrap();
 }
 
-/// What the audit log says of the newest `action`.
+/// The detail in the audit log of the newest `action`.
 async fn audited(world: &World, action: &str) -> Option<Value> {
     let page = PageRequest { limit: 100, cursor: None };
     let log = world.store.list_audit(world.organisation, &page).await.unwrap().items;
@@ -67,7 +67,7 @@ async fn a_large_alert_is_stopped_with_its_first_page_and_cancelled_to_the_last(
     assert_eq!((counts[&S::Cancelled], counts[&S::Queued]), (PAGE as u64, 500));
     assert!(world.claim(10).await.claimed.is_empty(), "what is behind the page does not leave");
     assert_eq!(audited(&world, "alert.cancelled").await.unwrap(), json!({ "unsent": null }));
-    // The process died here: the sweep of a worker does the rest, and the request tells, where it comes to it.
+    // The process died here: the sweep of a worker does the rest, and the request tells, if it comes to it.
     assert_eq!(world.store.sweep(GRACE, world.now()).await.unwrap().cancelled, 500);
     assert_eq!(world.count(alert, 0, S::Cancelled).await, MANY as u64);
     go_on(&world, alert, &changed).await;
@@ -124,7 +124,7 @@ async fn a_fan_out_is_cut_off_when_its_last_page_is_old_not_when_its_alert_is(
     assert!(world.store.open_fanouts(just_before).await.unwrap().is_empty());
     let written = world.view(alert).await.messages[0].recipients;
     assert!((taken.recipients + 1..MANY as u64).contains(&written), "{written}");
-    // Whoever goes on begins where it was left, and ends with all.
+    // The process that goes on begins where it was left, and ends with all.
     let much_later = later.plus(Duration::from_mins(1));
     assert_eq!(world.store.open_fanouts(much_later).await.unwrap(), [alert]);
     world.store.continue_fanout(alert, &world.rules, much_later, || {}).await.unwrap();

@@ -1,4 +1,4 @@
-//! Messages that a gateway refuses for everybody.
+//! Messages that a gateway refuses for every recipient.
 
 use std::time::Duration;
 

@@ -29,7 +29,7 @@ async fn receive(world: &World, from: &PhoneNumber, text: &str, keyword: Option<
     world.store.store_reply(&reply(world, from, text, keyword), &Answers).await.unwrap()
 }
 
-/// Claims and accepts what is due; gives the numbers and texts.
+/// Claims and accepts what is due; returns the numbers and texts.
 async fn outgoing(world: &World) -> Vec<(PhoneNumber, String)> {
     let mut out = Vec::new();
     for claimed in world.claim(500).await.claimed {

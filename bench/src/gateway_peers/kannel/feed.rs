@@ -19,7 +19,7 @@ const CONNECTIONS: u32 = 32;
 const RECONNECTS_MAX: u32 = 3;
 const ANSWER_BYTES_MAX: usize = 4_096;
 
-/// Where messages go, and where their receipts shall go.
+/// The address to which messages go, and the address to which their receipts shall go.
 #[derive(Clone, Copy, Debug)]
 pub struct Feed {
     pub to: SocketAddr,

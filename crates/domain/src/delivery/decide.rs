@@ -1,4 +1,4 @@
-//! What to do about the outcome of one submit: the retry ladder and the policy for lost ones.
+//! Decides about the outcome of one submit: the retry ladder and the policy for lost ones.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub const RETRY_LADDER: [Duration; 5] = [
 /// How long a gateway that refused us as a whole is left alone, at the least.
 pub const GATEWAY_PAUSE: Duration = Duration::from_mins(1);
 
-/// What [`decide`] needs to know beside the outcome.
+/// The facts that [`decide`] needs besides the outcome.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SubmitContext {
     /// The present moment.
@@ -29,13 +29,13 @@ pub struct SubmitContext {
     pub expires_at: Timestamp,
     /// How often it was tried before this time.
     pub retries: u32,
-    /// Spreads retries: a number in `-1.0..=1.0`, where 1 is 20 % later.
+    /// Spreads retries: a number in `-1.0..=1.0`; 1 is 20 % later.
     pub jitter: f64,
     /// Decides how long a lost submit waits to be settled.
     pub priority: Priority,
 }
 
-/// What is to be done with the delivery (and, in one case, the gateway).
+/// The next step for the delivery (and, in one case, for the gateway).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     /// It is `sent`.
@@ -58,14 +58,14 @@ pub enum Decision {
     PauseGateway {
         /// Not before.
         due_at: Timestamp,
-        /// What the operator is told.
+        /// The failure as the operator is told it.
         failure: Failure,
     },
     /// Back into the queue for another gateway, which may have it at once; this one is to leave it alone for a while.
     HandOver {
         /// Not before.
         due_at: Timestamp,
-        /// Why this gateway did not take it, where it said.
+        /// The reason why this gateway did not take it, if it said one.
         code: Option<String>,
     },
     /// There is no time left for another try.
@@ -73,7 +73,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// What happens to the delivery.
+    /// The event that the decision is for the delivery.
     #[must_use]
     pub const fn event(&self) -> DeliveryEvent {
         match self {
@@ -95,7 +95,7 @@ pub fn backoff(retries: u32, jitter: f64) -> Duration {
     RETRY_LADDER[step].mul_f64(1.0 + 0.2 * jitter.clamp(-1.0, 1.0))
 }
 
-/// What to do about `outcome`: total, no I/O.
+/// Decides about `outcome`: total, no I/O.
 #[must_use]
 pub fn decide(outcome: &SubmitOutcome, context: &SubmitContext) -> Decision {
     let put_back = |wait: Duration, spent: bool| {
@@ -125,8 +125,8 @@ pub fn decide(outcome: &SubmitOutcome, context: &SubmitContext) -> Decision {
     }
 }
 
-/// What to do about `outcome` where another gateway can take the message: what was certainly not taken goes to it at once and
-/// costs no attempt. Everything else is as [`decide`] says: what is in doubt never changes gateways here.
+/// Decides about `outcome` if another gateway can take the message. A message that was certainly not taken goes to it at once
+/// and costs no attempt. Everything else is as [`decide`] says: a message in doubt never changes gateways here.
 #[must_use]
 pub fn hand_over(outcome: &SubmitOutcome, context: &SubmitContext) -> Decision {
     let code = match outcome {
@@ -142,7 +142,7 @@ pub fn hand_over(outcome: &SubmitOutcome, context: &SubmitContext) -> Decision {
     }
 }
 
-/// What the policy says about a submit that nothing settled.
+/// The policy's answer about a submit that nothing settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Settlement {
     /// Send it once more.
@@ -152,7 +152,7 @@ pub enum Settlement {
 }
 
 impl Settlement {
-    /// What happens to the delivery.
+    /// The event that the settlement is for the delivery.
     #[must_use]
     pub const fn event(self) -> DeliveryEvent {
         match self {
@@ -162,7 +162,7 @@ impl Settlement {
     }
 }
 
-/// A second ring is better than none only where a life depends on it, only once, and only
+/// A second ring is better than none only if a life depends on it, only once, and only
 /// while the alert runs.
 #[must_use]
 pub const fn settle(priority: Priority, resent_before: bool, alert_is_running: bool) -> Settlement {

@@ -1,4 +1,4 @@
-//! What may follow what: [`advance`], and the table that tests it.
+//! The order in which states may follow each other: [`advance`], and the table that tests it.
 
 use super::DeliveryState;
 use crate::outcome::ReceiptStatus;
@@ -26,7 +26,7 @@ impl Life {
     };
 }
 
-/// What can happen to a delivery.
+/// An event in the life of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeliveryEvent {
     /// A worker leased it for submitting.
@@ -88,7 +88,7 @@ impl DeliveryEvent {
     ];
 }
 
-/// What follows from `event` in `life`: total, and the same life if the event says nothing new.
+/// Returns the life that follows from `event` in `life`: total, and the same life if the event says nothing new.
 ///
 /// A receipt is evidence about the handset and outranks what we believed: `Delivered` is taken from every state and never
 /// left. A final failure after `Delivered` is noise.
@@ -130,7 +130,7 @@ pub const fn advance(life: Life, event: DeliveryEvent) -> Life {
     Life { state, in_doubt }
 }
 
-/// `state`, unless an earlier attempt may have rung: then nobody knows that it did not.
+/// Returns `state`, unless an earlier attempt may have rung: then it is not known that the phone did not ring.
 const fn unless_in_doubt(life: Life, state: DeliveryState) -> DeliveryState {
     if life.in_doubt { DeliveryState::Unknown } else { state }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::outcome::ReceiptStatus;
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
@@ -28,7 +28,7 @@ pub enum DeliveryState {
     Undelivered,
     /// The provider or network refused this number.
     Failed,
-    /// It may have been taken; nobody knows yet, or ever will.
+    /// The provider may have taken it; it is not known yet, or never will be.
     Unknown,
     /// The alert was over before it left.
     Expired,
@@ -74,7 +74,7 @@ impl DeliveryState {
         }
     }
 
-    /// Whether the phone has rung, or may have: those who get the end message.
+    /// Whether the phone has rung, or may have: these recipients get the end message.
     ///
     /// `NoReceipt` belongs here: the provider took the message. `Undelivered` does not.
     #[must_use]
@@ -107,9 +107,9 @@ impl std::str::FromStr for DeliveryState {
     }
 }
 
-/// What the receipts of a message's parts say together: it rang only when every part is there, and it is lost when one is.
+/// Joins the receipts of a message's parts: it rang only when every part is there, and it is lost when one is.
 ///
-/// `None` stands for a part without a receipt; the result is `None` where nothing is known.
+/// `None` stands for a part without a receipt; the result is `None` if nothing is known.
 #[must_use]
 pub fn merge_parts(parts: &[Option<ReceiptStatus>]) -> Option<ReceiptStatus> {
     use ReceiptStatus::{Delivered, Undelivered, Underway, Unknown};

@@ -1,5 +1,5 @@
-//! Straight lines through the Earth: whether two points are nearer to each other than so many metres on the ground, at a
-//! tenth of what the geodesic between them costs.
+//! Straight lines through the Earth: whether two points are nearer to each other than a number of metres on the ground, at
+//! a tenth of what the geodesic between them costs.
 
 use crate::point::Point;
 
@@ -61,7 +61,7 @@ impl Reach {
         Self { center: Geocentric::of(center), within2: within * within, beyond2: beyond * beyond }
     }
 
-    /// Whether `point` is within it; `None` where it is too near to the line to say.
+    /// Whether `point` is within it; `None` if it is too near to the line to say.
     pub(super) fn holds(&self, point: &Point) -> Option<bool> {
         let chord2 = self.center.chord2(&Geocentric::of(point));
         if chord2 <= self.within2 {

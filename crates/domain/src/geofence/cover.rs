@@ -14,10 +14,10 @@ use super::circle::Circle;
 use super::outline::{Bounds, Outline, Position};
 use crate::point::CELL_RESOLUTION;
 
-/// Where more cells than this straddle the boundary, they are not split further: a country's outline would take
+/// If more cells than this straddle the boundary, they are not split further: a country's outline would take
 /// more look-ups than it saves rows.
 const SPLIT_CELLS_MAX: usize = 4_000;
-/// Nor where the edges near each of them add up to more than this and eight times the shape's own: ten thousand
+/// Nor are they split if the edges near each of them add up to more than this and eight times the shape's own: ten thousand
 /// corners that all lie close together (a saw-tooth) would take a quarter of a second.
 const SPLIT_EDGES_MAX: usize = 250_000;
 
@@ -180,7 +180,7 @@ impl Node {
 enum Relation {
     Outside,
     Inside,
-    /// With the edges that are near, or `None` where all of them still are.
+    /// With the edges that are near, or `None` if all of them still are.
     Straddles(Option<Rc<[u32]>>),
 }
 
@@ -250,7 +250,7 @@ fn bounds_of_disc(center: LatLng, radius_rad: f64) -> Bounds {
     const SLACK_DEG: f64 = 1e-9;
     let (lat, lon) = (center.lat(), center.lng());
     let high = radius_rad.to_degrees() + SLACK_DEG;
-    // NaN where the disc holds a pole.
+    // NaN if the disc holds a pole.
     let wide = (radius_rad.sin() / center.lat_radians().cos()).asin().to_degrees() + SLACK_DEG;
     let fits = lat.abs() + high < 90.0 && lon.abs() + wide <= 180.0;
     let (west, east) = if fits { (lon - wide, lon + wide) } else { (-180.0, 180.0) };

@@ -5,7 +5,7 @@
 
 use geo::{Coord, GeoNum, Kernel, Orientation};
 
-/// Where a point lies relative to an [`Outline`].
+/// The position of a point relative to an [`Outline`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Position {
     Inside,
@@ -21,7 +21,7 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// The smallest box around `coords`; inside out where there are none.
+    /// The smallest box around `coords`; inside out if there are none.
     pub(super) fn around(coords: impl Iterator<Item = Coord>) -> Self {
         let (low, high) = (f64::NEG_INFINITY, f64::INFINITY);
         let empty = Self { min: Coord { x: high, y: high }, max: Coord { x: low, y: low } };
@@ -88,7 +88,7 @@ impl Outline {
         &self.bounds
     }
 
-    /// Where `at` lies: even-odd over all rings, so their direction does not matter; exact predicates.
+    /// Returns the position of `at`: even-odd over all rings, so their direction does not matter; exact predicates.
     pub(super) fn locate(&self, at: Coord) -> Position {
         if !self.bounds.holds(at) {
             return Position::Outside;
@@ -110,15 +110,15 @@ impl Outline {
                     return Position::Boundary;
                 }
             } else if (a.y > at.y) != (b.y > at.y) {
-                // The ray to the east meets the edge where the point is to its left (edge going north).
+                // The ray to the east meets the edge if the point is to its left (edge going north).
                 inside ^= (side == Orientation::CounterClockwise) == (b.y > a.y);
             }
         }
         if inside { Position::Inside } else { Position::Outside }
     }
 
-    /// Cuts latitude into so many bands that an edge stands in few of them: a saw-tooth of tall edges would else
-    /// take edges × bands of memory.
+    /// Cuts latitude into enough bands that an edge stands in few of them, and at most 1,024: a saw-tooth of tall edges would
+    /// else take edges × bands of memory.
     fn index_by_latitude(&mut self) {
         let height = self.bounds.max.y - self.bounds.min.y;
         let mut bands = (self.edges.len() / 4).clamp(1, 1024);

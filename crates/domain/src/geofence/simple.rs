@@ -1,6 +1,6 @@
 //! Whether the rings of one polygon are simple: a sweep over their corners from west to east (Shamos and Hoey 1976).
 //!
-//! It takes n log n steps whatever the shape, where boxes or a grid degrade to n² on ten thousand slanted lines, and
+//! It takes n log n steps whatever the shape, while boxes or a grid degrade to n² on ten thousand slanted lines, and
 //! it needs no tolerance: all predicates are exact.
 
 use std::cmp::Ordering;
@@ -23,7 +23,7 @@ pub(super) struct Clash {
     pub(super) second: Edge,
 }
 
-/// What the sweep saw of rings that are simple.
+/// The findings of the sweep over rings that are simple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Simple {
     /// Two rings touch in a point. That is allowed, but then one may pass into the other through a corner.
@@ -42,7 +42,7 @@ struct Segment {
 /// Rings must be closed and without repeated positions. Different rings may touch in points.
 ///
 /// # Errors
-/// The first clash from the west.
+/// Returns the first clash from the west, if edges cross or run along each other, or a ring touches itself.
 pub(super) fn check(rings: &[Vec<Coord>]) -> Result<Simple, Clash> {
     let segments = segments(rings);
     let mut events: Vec<(Coord, usize)> =
@@ -87,7 +87,7 @@ impl Sweep<'_> {
         self.neighbours_keep_apart(after)
     }
 
-    /// What may come together in one corner: two edges of a ring, and other rings.
+    /// Checks one corner. Two edges of a ring may come together in it, and other rings.
     fn meet(&mut self, ends: &[(Coord, usize)], through: &[usize]) -> Result<(), Clash> {
         let ring = |i: usize| self.segments[i].edge.ring;
         let mut by_ring: Vec<usize> = ends.iter().map(|e| e.1).collect();

@@ -17,13 +17,13 @@ pub const VERTICES_MAX: usize = 10_000;
 pub const RINGS_MAX: usize = 50;
 /// Polygons of a `MultiPolygon`.
 pub const POLYGONS_MAX: usize = 20;
-/// After so many errors the rest is not worth reading.
+/// After this number of errors the rest is not worth reading.
 pub const ERRORS_MAX: usize = 20;
 
 /// Reads a geometry.
 ///
 /// # Errors
-/// What is wrong with it: at most [`ERRORS_MAX`], with pointers below the geometry.
+/// Returns every mistake in the geometry, at most [`ERRORS_MAX`], with pointers below the geometry.
 pub(super) fn parse(geometry: &Value) -> Result<Vec<Outline>, Vec<GeofenceError>> {
     let polygons = polygons(geometry).map_err(|error| vec![error])?;
     within_limits(&polygons).map_err(|error| vec![error])?;
@@ -209,7 +209,7 @@ fn spans_half_the_earth(polygons: &[Vec<Ring>], errors: &mut Vec<GeofenceError>)
     }
 }
 
-/// A polygon of rings that are simple, with the holes where holes belong.
+/// A polygon of rings that are simple, with its holes inside its outline.
 fn outline(rings: &[Ring]) -> Result<Outline, GeofenceError> {
     let coords: Vec<Vec<Coord>> = rings.iter().map(|r| r.coords.clone()).collect();
     let simple = simple::check(&coords).map_err(|clash| describe(rings, clash))?;
@@ -232,7 +232,7 @@ fn outline(rings: &[Ring]) -> Result<Outline, GeofenceError> {
     Ok(Outline::new(coords))
 }
 
-/// The first corner, or the start of the first edge whose middle, lies so relative to `other`. Middles matter where
+/// The first corner, or the start of the first edge whose middle, lies so relative to `other`. Middles matter if
 /// a ring's corners all stand on the other's boundary.
 fn find(ring: &[Coord], probes: usize, other: &Outline, wanted: Position) -> Option<usize> {
     ring.windows(2).take(probes).position(|edge| {

@@ -14,7 +14,7 @@ impl FromStr for DailyTime {
     type Err = HoursError;
 
     /// # Errors
-    /// Where it is not `00:00` to `23:59`.
+    /// Returns [`HoursError`] if the text is not a time from `00:00` to `23:59`.
     fn from_str(text: &str) -> Result<Self, HoursError> {
         match parse::read_time(text) {
             Ok(minute) if minute < DAY => Ok(Self(minute)),
@@ -38,7 +38,7 @@ pub struct Today {
 }
 
 impl Today {
-    /// What the wall clock of `zone` shows at `at`.
+    /// Returns the time on the wall clock of `zone` at `at`.
     #[must_use]
     pub fn at(at: Timestamp, zone: &Zone) -> Self {
         let wall = wall_clock(at, zone);

@@ -15,7 +15,7 @@ impl FromStr for WeeklyHours {
     type Err = HoursError;
 
     /// # Errors
-    /// Names the part that is wrong and what would be right.
+    /// Returns [`HoursError`] if a part cannot be read. It names the part that is wrong and what would be right.
     fn from_str(text: &str) -> Result<Self, HoursError> {
         if text.len() > LENGTH_MAX {
             return Err(HoursError(format!("hours are at most {LENGTH_MAX} characters long")));
@@ -36,7 +36,7 @@ impl FromStr for DailySpan {
     type Err = HoursError;
 
     /// # Errors
-    /// Names the part that is wrong.
+    /// Returns [`HoursError`] if a part cannot be read. It names the part that is wrong.
     fn from_str(text: &str) -> Result<Self, HoursError> {
         let (start, end) = read_span(text.trim())?;
         Ok(Self { start, end })
@@ -99,7 +99,7 @@ fn read_day(text: &str) -> Result<usize, HoursError> {
     })
 }
 
-/// Minutes of the day; the end runs past 1,440 where the span passes midnight.
+/// Minutes of the day; the end runs past 1,440 if the span passes midnight.
 fn read_span(text: &str) -> Result<(u16, u16), HoursError> {
     let Some((start, end)) = text.split_once(['-', '–']) else {
         return Err(HoursError(format!("{} is not a span of time such as 08:00-18:00", quoted(text))));

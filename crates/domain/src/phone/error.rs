@@ -1,4 +1,4 @@
-//! What is wrong with a number, in words that do not repeat it.
+//! The mistake in a number, in words that do not repeat it.
 
 use std::cmp::Ordering;
 
@@ -48,16 +48,16 @@ pub enum PhoneError {
     /// A company number, a pager, an internet telephone and the like.
     #[error("this kind of number gets no SMS: give a mobile number")]
     OtherType,
-    /// A number for machines, 097 in the Netherlands: nobody reads what is sent there.
+    /// A number for machines, 097 in the Netherlands: no person reads what is sent there.
     #[error("a machine number (097) has nobody to read an SMS: give the mobile number of a person")]
     Machine,
-    /// A number of a country other than the given one, which is accepted.
+    /// A number of a country other than the accepted one.
     #[error("a number of another country: only mobile numbers of {0} get alerts")]
     OtherCountry(Country),
 }
 
 impl PhoneError {
-    /// What is most likely wrong with a number that the country does not have.
+    /// Names the most likely mistake in a number that the country does not have.
     pub(super) fn misdialled(national: &str, country: Country) -> Self {
         let Some(example) = mobile_example(country) else {
             return Self::Invalid(country);

@@ -52,7 +52,7 @@ const EQUIVALENTS: &[(char, &str)] = &[
     ('\u{feff}', ""),
 ];
 
-/// What stands for a character in GSM 7-bit: empty for an invisible one, `None` where nothing does.
+/// The equivalent of a character in GSM 7-bit: empty for an invisible one, `None` if there is none.
 pub(crate) fn equivalent(ch: char) -> Option<&'static str> {
     let found = EQUIVALENTS.binary_search_by_key(&ch, |(from, _)| *from).ok()?;
     Some(EQUIVALENTS[found].1)

@@ -57,7 +57,7 @@ const CODES: [u8; 'Ω' as usize + 1] = {
     codes
 };
 
-/// The code of a character with [`EXTENDED`] set where it needs the escape; [`ABSENT`] where there is none.
+/// The code of a character with [`EXTENDED`] set if it needs the escape; [`ABSENT`] if there is none.
 fn code_of(ch: char) -> u8 {
     match ch {
         '€' => EXTENDED | 0x65,
@@ -65,7 +65,7 @@ fn code_of(ch: char) -> u8 {
     }
 }
 
-/// How many septets a character takes: 1, or 2 for one of the extension table; `None` where it is in neither table.
+/// How many septets a character takes: 1, or 2 for one of the extension table; `None` if it is in neither table.
 #[must_use]
 pub fn septets(ch: char) -> Option<u8> {
     match code_of(ch) {
@@ -75,7 +75,7 @@ pub fn septets(ch: char) -> Option<u8> {
     }
 }
 
-/// One octet per septet, extension characters as 0x1B and their code; `None` where a character is in neither table.
+/// One octet per septet, extension characters as 0x1B and their code; `None` if a character is in neither table.
 #[must_use]
 pub fn encode(text: &str) -> Option<Vec<u8>> {
     let mut septets = Vec::with_capacity(text.len());
@@ -114,7 +114,7 @@ fn default(octet: u8) -> char {
     DEFAULT.get(usize::from(octet)).copied().unwrap_or('?')
 }
 
-/// The character of the extension table, or what stands for it where the table has none.
+/// The character of the extension table, or what stands for it if the table has none.
 fn extended(octet: u8) -> char {
     EXTENSION.iter().find(|(code, _)| *code == octet).map_or_else(|| default(octet), |(_, ch)| *ch)
 }

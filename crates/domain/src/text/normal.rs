@@ -5,7 +5,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use super::TextError;
 
-/// A character and where it stood in the text as given, counted in characters from 0.
+/// A character and its place in the text as received, counted in characters from 0.
 pub(super) type Placed = (usize, char);
 
 /// The characters of `raw` in Unicode NFC, CR LF and CR as LF, tab as a space.
@@ -13,7 +13,7 @@ pub(super) type Placed = (usize, char);
 /// A phone keyboard or a word processor may write `ë` as `e` and U+0308: that must not cost a text its alphabet.
 ///
 /// # Errors
-/// [`TextError::Control`] where there is any other control character.
+/// Returns [`TextError::Control`] if there is any other control character.
 pub(super) fn normalise(raw: &str) -> Result<Vec<Placed>, TextError> {
     let mut chars: Vec<Placed> = Vec::with_capacity(raw.len());
     let mut cluster = String::new();
@@ -41,7 +41,7 @@ pub(super) fn normalise(raw: &str) -> Result<Vec<Placed>, TextError> {
     Ok(chars)
 }
 
-/// Whether normalisation can never join the character with those before it (UAX #15, stable code points).
+/// Whether normalisation can never join the character with the ones before it (UAX #15, stable code points).
 fn starts_cluster(ch: char) -> bool {
     // Nothing below the combining marks joins anything.
     ch < '\u{300}'
@@ -67,7 +67,7 @@ pub(super) fn trim(chars: &[Placed]) -> &[Placed] {
     &chars[first..=last]
 }
 
-/// Other invisible characters may belong to an emoji beside them and stay.
+/// Other invisible characters may belong to an emoji next to them and stay.
 fn is_padding(ch: char) -> bool {
     ch.is_whitespace() || matches!(ch, '\u{200b}' | '\u{feff}')
 }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     proptest! {
-        /// Going by clusters, which keeps the places, must give what normalising the whole gives.
+        /// Going by clusters, which keeps the places, must return what normalising the whole returns.
         #[test]
         fn clusters_compose_as_the_whole_does(raw in "[a-eA-E \u{300}-\u{330}\u{1100}-\u{1112}\u{1161}-\u{1175}\u{11a8}-\u{11c2}\u{2126}-\u{212b}\u{900}-\u{9ff}\u{958}\u{344}]{0,30}") {
             let whole: String = raw.nfc().collect();

@@ -1,8 +1,8 @@
-//! Where a text is cut into segments (3GPP TS 23.040 §9.2.3.24.1 for the room that the concatenation header takes).
+//! Cuts a text into segments (3GPP TS 23.040 §9.2.3.24.1 for the room that the concatenation header takes).
 
 use super::{Encoding, gsm7};
 
-/// What one SMS holds, in units of the alphabet: 140 octets are 160 septets or 70 units of 16 bits.
+/// The size of one SMS, in units of the alphabet: 140 octets are 160 septets or 70 units of 16 bits.
 const fn single_max(encoding: Encoding) -> usize {
     match encoding {
         Encoding::Gsm7 => 160,
@@ -10,7 +10,7 @@ const fn single_max(encoding: Encoding) -> usize {
     }
 }
 
-/// What a part holds beside the 6 octets of a concatenation header with an 8-bit reference.
+/// The size of a part besides the 6 octets of a concatenation header with an 8-bit reference.
 pub(super) const fn part_max(encoding: Encoding) -> usize {
     match encoding {
         Encoding::Gsm7 => 153,
@@ -18,7 +18,7 @@ pub(super) const fn part_max(encoding: Encoding) -> usize {
     }
 }
 
-/// What a character takes: septets, or units of 16 bits. A character that the alphabet lacks counts as one: there is none in
+/// The size of a character: septets, or units of 16 bits. A character that the alphabet lacks counts as one: there is none in
 /// a text whose alphabet was chosen by its characters.
 fn units(ch: char, encoding: Encoding) -> usize {
     match encoding {
@@ -27,14 +27,14 @@ fn units(ch: char, encoding: Encoding) -> usize {
     }
 }
 
-/// What a text takes in all.
+/// The size of a whole text, in the units of the alphabet.
 pub(super) fn total_units(text: &str, encoding: Encoding) -> usize {
     text.chars().map(|ch| units(ch, encoding)).sum()
 }
 
 /// The byte offsets at which the parts end; the last is the length of the text, and there is always one.
 ///
-/// The parts are filled one after another, so a part ends a unit early where the next character takes two: the number of
+/// The parts are filled one after another, so a part ends a unit early if the next character takes two: the number of
 /// parts cannot be had by dividing.
 pub(super) fn part_ends(text: &str, encoding: Encoding) -> Vec<usize> {
     let mut ends = Vec::new();

@@ -23,7 +23,7 @@ impl std::fmt::Debug for Callbacks {
 
 impl Callbacks {
     /// # Errors
-    /// [`ConnectError::Config`].
+    /// Returns [`ConnectError::Config`] if the configuration is wrong.
     pub(crate) fn of(config: &dyn HttpConfig, country: Country) -> Result<Self, ConnectError> {
         Ok(Self {
             contract: config.contract(country).map_err(ConnectError::Config)?,
@@ -55,10 +55,11 @@ impl Callbacks {
         self.gate.is_open()
     }
 
-    /// Whether somebody who calls from `peer` with this token is heard: to be asked before anything of the body is read.
+    /// Whether a caller from `peer` with this token is heard: to be asked before anything of the body is read.
     ///
     /// # Errors
-    /// [`CallbackError::NotSupported`], `Token` or `Address`.
+    /// Returns [`CallbackError::NotSupported`] if the gateway takes no callbacks, `Token` if the token is not ours, and `Address`
+    /// if `peer` is not an address of the provider.
     pub fn admit(&self, token: &str, peer: IpAddr) -> Result<(), CallbackError> {
         self.gate.admit(token, peer)
     }
@@ -72,7 +73,8 @@ impl Callbacks {
     /// Verifies token, address and signature over the raw bytes, then parses. Pure.
     ///
     /// # Errors
-    /// [`CallbackError`]; the caller answers with its [`CallbackError::status`].
+    /// Returns a [`CallbackError`] if the gateway has no callbacks, a check fails, or the body cannot be read. The caller answers
+    /// with its [`CallbackError::status`].
     pub fn parse(&self, callback: &RawCallback<'_>) -> Result<VerifiedCallback, CallbackError> {
         self.admit(callback.token, callback.peer)?;
         if callback.body.len() + callback.path_and_query.len() > self.bytes_max() {

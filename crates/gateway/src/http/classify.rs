@@ -18,9 +18,9 @@ pub(super) enum Meaning {
     Recipient,
     /// This number, which stopped messages at the provider.
     OptedOut,
-    /// This text or sender, for everybody.
+    /// This text or sender, for every recipient.
     Message,
-    /// Nobody gets anything: key, credit, account.
+    /// No recipient gets anything: key, credit, account.
     Gateway,
 }
 

@@ -1,4 +1,4 @@
-//! One request and its answer, and, where there is none, whether the request had left.
+//! One request and its answer, and, if there is none, whether the request had left.
 
 use std::error::Error;
 use std::io;
@@ -67,7 +67,7 @@ pub(crate) struct Answer {
     pub(super) status: u16,
     /// Capped.
     pub(super) retry_after: Option<Duration>,
-    /// `None` where it did not arrive whole, or was too large.
+    /// `None` if it did not arrive whole, or was too large.
     pub(super) body: Option<Vec<u8>>,
 }
 
@@ -145,7 +145,7 @@ impl Client {
     }
 }
 
-/// `None` where an address or a header cannot be written, which configuration checks keep from happening.
+/// `None` if an address or a header cannot be written, which configuration checks keep from happening.
 fn request(call: Call) -> Option<Request> {
     let mut headers = HeaderMap::new();
     for (name, value) in call.headers {
@@ -170,7 +170,7 @@ async fn answer(response: Response, end: Instant) -> Answer {
     Answer { status, retry_after, body }
 }
 
-/// `None` where it breaks off or is too large.
+/// `None` if it breaks off or is too large.
 async fn whole(mut response: Response) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {

@@ -34,7 +34,7 @@ pub(crate) trait Contract: Send + Sync {
     /// asked about redirects, 429, 502 and 504.
     fn outcomes(&self, batch: &[OutboundSms], answer: &Answer) -> Option<Vec<SubmitOutcome>>;
 
-    /// The request that asks what became of a message; `None` where the provider cannot be asked.
+    /// The request that asks what became of a message; `None` if the provider cannot be asked.
     fn question(&self, _sms: &OutboundSms, _since: Timestamp) -> Option<Call> {
         None
     }
@@ -49,10 +49,11 @@ pub(crate) trait Contract: Send + Sync {
         CALLBACK_BYTES_MAX
     }
 
-    /// Verifies the signature where the provider signs; `url` is the public one. Gives what is unique to the request.
+    /// Verifies the signature if the provider signs; `url` is the public one. Returns what is unique to the request.
     ///
     /// # Errors
-    /// [`CallbackError::Signature`] or [`CallbackError::Expired`].
+    /// Returns [`CallbackError::Signature`] if the signature is missing or wrong, and [`CallbackError::Expired`] if its time is
+    /// over or has not come.
     fn authenticate(&self, _callback: &RawCallback<'_>, _url: &str) -> Result<Option<String>, CallbackError> {
         Ok(None)
     }
@@ -120,7 +121,7 @@ pub(crate) trait HttpConfig {
     /// The adapter. `country` is where numbers without a country code belong. Reads the files of secrets.
     ///
     /// # Errors
-    /// All that is wrong with the configuration.
+    /// Returns every fault of the configuration.
     fn contract(&self, country: Country) -> Result<Box<dyn Contract>, Vec<ConfigFault>>;
 }
 
@@ -178,7 +179,7 @@ impl Faults {
         self.0.extend(sender_fault(sender).map(|reason| ConfigFault::new("sender", reason)));
     }
 
-    /// How many messages one request may have, where the provider takes `most`.
+    /// How many messages one request may have, if the provider takes `most`.
     pub(super) fn batch_max(&mut self, wanted: Option<u16>, most: u16) -> u16 {
         let size = wanted.unwrap_or(most);
         if !(1..=most).contains(&size) {

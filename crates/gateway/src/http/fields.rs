@@ -99,7 +99,7 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// The scalar at a JSON pointer (RFC 6901), where it is not empty.
+/// The scalar at a JSON pointer (RFC 6901), if it is not empty.
 pub(super) fn at(value: &Value, pointer: &str) -> Option<String> {
     scalar(value.pointer(pointer)?).filter(|text| !text.is_empty())
 }
@@ -138,7 +138,7 @@ pub(super) struct ReceiptParts<'a> {
 }
 
 impl ReceiptParts<'_> {
-    /// `None` where it names no message.
+    /// `None` if it names no message.
     pub(super) fn event(self, country: Country) -> Option<GatewayEvent> {
         let id = self.id.or(self.reference)?;
         let reference = self.reference.map(|text| ClientReference(text.to_owned()));

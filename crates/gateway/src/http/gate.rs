@@ -17,7 +17,7 @@ pub(super) struct Gate {
 
 impl Gate {
     /// # Errors
-    /// The first [`ConfigFault`] of the keys for callbacks.
+    /// Returns the first [`ConfigFault`] of the keys for callbacks, if one of them is wrong.
     pub(super) fn new(routing: &Routing) -> Result<Self, ConfigFault> {
         Ok(Self {
             tokens: routing.callback_tokens()?,
@@ -32,7 +32,8 @@ impl Gate {
     }
 
     /// # Errors
-    /// [`CallbackError::NotSupported`], `Token` or `Address`.
+    /// Returns [`CallbackError::NotSupported`] if the gateway takes no callbacks, `Token` if the token is not ours, and `Address`
+    /// if `peer` is not an address of the provider.
     pub(super) fn admit(&self, token: &str, peer: IpAddr) -> Result<(), CallbackError> {
         if !self.is_open() {
             return Err(CallbackError::NotSupported);

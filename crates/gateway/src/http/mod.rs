@@ -52,7 +52,7 @@ struct HttpGateway {
 /// Makes it ready. There is nothing to connect: it is up from the start, and connections come with the messages.
 ///
 /// # Errors
-/// [`ConnectError`].
+/// Returns a [`ConnectError`] if the configuration is wrong.
 pub(crate) fn connect(config: &dyn HttpConfig, country: Country) -> Result<Channel, ConnectError> {
     let one = |fault| ConnectError::Config(vec![fault]);
     let (sender, events) = mpsc::channel(1);

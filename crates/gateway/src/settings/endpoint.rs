@@ -14,7 +14,7 @@ use super::tls;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
-    /// The provider's address, where it is not the usual one: another region, a proxy, a test.
+    /// The provider's address, if it is not the usual one: another region, a proxy, a test.
     #[serde(default)]
     pub base_url: Option<String>,
     /// Requests in flight: as many connections are kept while there is work.
@@ -40,7 +40,7 @@ impl Default for Endpoint {
 }
 
 impl Endpoint {
-    /// The keys, which stand beside those of the type.
+    /// The keys, which stand next to those of the type.
     pub(super) const KEYS: [&'static str; 4] = ["base_url", "window", "response_timeout_s", "tls_ca_file"];
 
     /// 200 requests a second at a round trip of 100 ms, and few enough for any provider.

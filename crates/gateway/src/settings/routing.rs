@@ -39,7 +39,7 @@ pub struct Routing {
     /// Priorities of alerts that it may get (`life_threatening`, `urgent`, `normal`); empty: all.
     #[serde(default)]
     pub priorities: Vec<Priority>,
-    /// Another sender for the numbers of a country, where the usual one is not allowed: `{ BE = "8850" }`.
+    /// Another sender for the numbers of a country, if the usual one is not allowed: `{ BE = "8850" }`.
     #[serde(default)]
     pub senders: BTreeMap<String, String>,
     /// The unguessable part of the callback URLs. During a change two, divided by a blank: the first goes to the provider,
@@ -84,7 +84,7 @@ impl Default for Routing {
 }
 
 impl Routing {
-    /// The keys, which stand beside those of the type.
+    /// The keys, which stand next to those of the type.
     pub(super) const KEYS: [&'static str; 11] = [
         "priority",
         "weight",
@@ -171,7 +171,7 @@ impl Routing {
         Ok(Some(time))
     }
 
-    /// The tokens that are accepted, the one for the provider first; none where callbacks are off.
+    /// The tokens that are accepted, the one for the provider first; none if callbacks are off.
     ///
     /// # Errors
     /// A [`ConfigFault`] if a token is too short or there are more than two. It does not quote the token.
@@ -228,7 +228,7 @@ impl Routing {
         })
     }
 
-    /// The address for receipts of the gateway `name`, where one is to be told to the provider.
+    /// The address for receipts of the gateway `name`, if one is to be told to the provider.
     ///
     /// # Errors
     /// A [`ConfigFault`] of the token or of the address.

@@ -50,7 +50,7 @@ pub struct SmppConfig {
     /// PEM file with the only authorities to trust; without it those of the public web.
     #[serde(default)]
     pub tls_ca_file: Option<PathBuf>,
-    /// The name in the provider's certificate, where it is not `host`.
+    /// The name in the provider's certificate, if it is not `host`.
     #[serde(default)]
     pub tls_server_name: Option<String>,
     /// Sent in the bind; empty for nearly all providers.
@@ -62,10 +62,10 @@ pub struct SmppConfig {
     /// The `data_coding` of a GSM 7-bit text: 0, the SMSC default alphabet. Few providers want another.
     #[serde(default)]
     pub data_coding_gsm7: u8,
-    /// Type of number of the sender, where the derived one (1, 3 or 5) is refused.
+    /// Type of number of the sender, if the derived one (1, 3 or 5) is refused.
     #[serde(default)]
     pub sender_ton: Option<u8>,
-    /// Numbering plan of the sender, where the derived one (1 or 0) is refused.
+    /// Numbering plan of the sender, if the derived one (1 or 0) is refused.
     #[serde(default)]
     pub sender_npi: Option<u8>,
     /// How the ids of submit answers and of receipts relate.
@@ -135,7 +135,7 @@ impl SmppConfig {
     /// The password, from its key or its file.
     ///
     /// # Errors
-    /// [`PasswordError`].
+    /// Returns a [`PasswordError`] if neither or both keys are set, or the file cannot be read.
     pub fn read_password(&self) -> Result<SecretString, PasswordError> {
         match (&self.password, &self.password_file) {
             (Some(password), None) => Ok(password.clone()),
@@ -150,7 +150,7 @@ impl SmppConfig {
     /// TLS of the connection; `None` if it has none. Reads `tls_ca_file`.
     ///
     /// # Errors
-    /// A server name that no certificate can have, or a file of authorities that cannot be used.
+    /// Returns a [`ConfigFault`] if no certificate can have the server name, or the file of authorities cannot be used.
     pub(super) fn tls_settings(&self) -> Result<Option<Tls>, ConfigFault> {
         let name = self.tls_server_name.as_ref().unwrap_or(&self.host);
         self.tls.then(|| tls::settings(name, self.tls_ca_file.as_deref())).transpose()

@@ -30,7 +30,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// Reads of what came before the connection ended: more than any window, and an end where the peer goes on sending.
 const REST_READS_MAX: usize = 100;
 
-/// The connection of the moment, where there is one.
+/// The connection of the moment, if there is one.
 #[derive(Clone, Default)]
 pub(super) struct Slot(Arc<Mutex<Option<Arc<Bound>>>>);
 

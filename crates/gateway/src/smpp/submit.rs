@@ -46,7 +46,7 @@ const ALPHANUMERIC: Kind = (5, 0);
 /// Writes the messages of one gateway.
 pub(super) struct Composer {
     config: Arc<SmppConfig>,
-    /// `service_type` and the source address; `None` where the sender does not fit.
+    /// `service_type` and the source address; `None` if the sender does not fit.
     sources: Senders<Option<Vec<u8>>>,
     /// The latest texts in octets. All recipients of a message share the text itself, so it is known by its place.
     texts: Mutex<VecDeque<Arc<Text>>>,

@@ -18,7 +18,7 @@ pub(crate) struct Tls {
 /// Settings that expect a certificate for `name`, from the authorities in `ca_file`.
 ///
 /// # Errors
-/// A name that no certificate can have, or a file of authorities that cannot be used.
+/// Returns a [`ConfigFault`] if no certificate can have the name, or the file of authorities cannot be used.
 pub(super) fn settings(name: &str, ca_file: Option<&Path>) -> Result<Tls, ConfigFault> {
     let server_name = ServerName::try_from(name.to_owned()).map_err(|_| {
         ConfigFault::new("tls_server_name", "(or host) is not a name that a certificate can have")

@@ -78,7 +78,7 @@ pub use klaroen_domain::incoming::REPLAY_WINDOW_S;
 pub struct CallbackAnswer {
     /// HTTP status.
     pub status: u16,
-    /// `Content-Type`, where there is a body.
+    /// `Content-Type`, if there is a body.
     pub content_type: Option<Cow<'static, str>>,
     /// The body: some providers send it to the phone as an SMS.
     pub body: Cow<'static, str>,

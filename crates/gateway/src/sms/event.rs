@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 pub enum GatewayEvent {
     /// The fate of a message.
     Receipt(Receipt),
-    /// An SMS from somebody.
+    /// An SMS from a person.
     Inbound(InboundSms),
     /// The answer to a submit whose caller had given up waiting: it still settles the attempt.
     LateAnswer {

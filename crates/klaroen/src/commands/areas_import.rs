@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::failure::{Because, Failure};
 use crate::output;
 
-/// What is imported.
+/// The file to import and its organisation.
 #[derive(Debug, Args)]
 pub struct AreasArgs {
     /// Code of the organisation.

@@ -15,7 +15,7 @@ use crate::output;
 
 const NAME_LENGTH_MAX: usize = 100;
 
-/// What is made.
+/// The API key to make.
 #[derive(Debug, Args)]
 pub struct KeyArgs {
     /// Code of the organisation.
@@ -24,7 +24,7 @@ pub struct KeyArgs {
     /// operator (runs alerts), approver, admin (registry and keys) or auditor.
     #[arg(long)]
     pub role: Role,
-    /// What lists call it; its role where nothing is said.
+    /// Name in lists; the role by default.
     #[arg(long)]
     pub name: Option<String>,
     /// How long it works: 12h, 90d, 52w. Without it until it is revoked.

@@ -13,7 +13,7 @@ use crate::output;
 const CODE_LENGTH_MAX: usize = 63;
 const NAME_LENGTH_MAX: usize = 200;
 
-/// What is made.
+/// The organisation to make.
 #[derive(Debug, Args)]
 pub struct OrganisationArgs {
     /// Short name for the command line: lower-case letters, digits and hyphens.

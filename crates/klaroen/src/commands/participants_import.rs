@@ -26,7 +26,7 @@ use crate::service::lock::DatabaseLock;
 /// Some hundreds of rows.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// What is imported.
+/// The file to import and its organisation.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// Code of the organisation.
@@ -39,7 +39,7 @@ pub struct ImportArgs {
     pub file: PathBuf,
 }
 
-/// Imports a file, prints the counts, and tells which rows were left out. Exit status 1 where there were any; 128 and the number
+/// Imports a file, prints the counts, and tells which rows were left out. Exit status 1 if there were any; 128 and the number
 /// of the signal that ended it, as a shell has it.
 pub async fn run(settings: &Settings, args: &ImportArgs) -> CommandResult {
     let country: Country = settings.sending.country.parse().because("configuration: [sending] country")?;
@@ -98,7 +98,7 @@ fn ended_by(signal: &str) -> ExitCode {
     ExitCode::from(if signal == "SIGTERM" { 128 + 15 } else { 128 + 2 })
 }
 
-/// Breaks off where it is told to: who ends at the end of the file has read all of it.
+/// Breaks off when it is told to: an import at the end of the file has read all of it.
 fn until<T: Send>(
     stop: &CancellationToken,
     chunks: impl Stream<Item = io::Result<T>> + Send,
@@ -116,7 +116,7 @@ fn show(bar: &ProgressBar, progress: Progress) {
     bar.set_message(format!("{} rows ({rate:.0}/s), {} rejected", progress.rows, progress.rejected));
 }
 
-/// What was done before it ended, and why it did.
+/// Tells what was done before it ended, and why it did.
 fn told(Broken { error, report }: Broken, file: &Path, signal: Option<&str>) -> CommandResult {
     if let ImportError::Header(faults) = &error {
         for fault in faults {

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A bar for so many bytes, with `beside` next to it (a template of indicatif). Draws nothing where there is no terminal.
+/// A bar for a number of bytes, with `beside` next to it (a template of indicatif). Draws nothing if there is no terminal.
 pub fn bar(bytes: u64, beside: &str) -> ProgressBar {
     let target = if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()

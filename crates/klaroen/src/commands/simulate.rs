@@ -18,16 +18,16 @@ use super::CommandResult;
 use crate::failure::Because;
 use crate::output;
 
-/// What the simulated SMSC is like. A share is a fraction from 0 to 1.
+/// The properties of the simulated SMSC. A share is a fraction from 0 to 1.
 #[derive(Debug, Args)]
 pub struct SmscArgs {
-    /// Where to listen; port 0 takes a free one.
+    /// Address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:2775")]
     listen: SocketAddr,
     /// Two runs with one seed and the same messages fare alike.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Stop by itself after so many seconds.
+    /// Stop by itself after this number of seconds.
     #[arg(long = "for", value_name = "SECONDS")]
     seconds: Option<u64>,
     /// Only this account may bind; without it any may.
@@ -39,7 +39,7 @@ pub struct SmscArgs {
     /// Share of phones that answer when they ring.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     replies: f64,
-    /// What they answer.
+    /// Text of their answers.
     #[arg(long, value_name = "TEXT", default_value = "Gezien bij het station")]
     reply_text: String,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! What Klaroen answers by itself, in the participant's language. Each text is one SMS in the GSM alphabet.
+//! The texts that Klaroen answers by itself, in the participant's language. Each text is one SMS in the GSM alphabet.
 
 use klaroen_domain::participant::Language;
 use klaroen_domain::text::{Encoding, MessageText};
@@ -61,7 +61,7 @@ impl ServiceTexts {
     /// The texts of a service called `service`.
     ///
     /// # Errors
-    /// [`NameTooLong`].
+    /// Returns [`NameTooLong`] if a text with this name in it is not one SMS in the GSM alphabet.
     pub fn new(service: &str) -> Result<Self, NameTooLong> {
         let fill = |(reply, language, text): &(AutoReply, Language, &str)| {
             let text = MessageText::parse(&text.replace("{service}", service), 1).map_err(|_| NameTooLong)?;

@@ -1,4 +1,4 @@
-//! What the values of a configuration mean: parsed once, here, and trusted by everything that runs on them.
+//! The meaning of the values of a configuration: parsed once, here, and trusted by everything that runs on them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::auto_reply_texts::ServiceTexts;
 use super::{CheckedDatabase, Faults, Http, Sending, Settings, Worker};
 use crate::{key_file, logging};
 
-/// What `serve` runs on.
+/// The settings that `serve` runs on.
 #[derive(Debug)]
 pub struct Checked {
     pub database: CheckedDatabase,
@@ -47,7 +47,7 @@ pub const CONNECTIONS_MAX: u32 = 512;
 /// Looks at everything that `serve`, `dispatcher` and `worker` need: addresses, files, hours, gateways.
 ///
 /// # Errors
-/// Everything that is wrong.
+/// Returns every fault in these values.
 pub fn check(mut settings: Settings) -> Result<Checked, Faults> {
     let mut faults = Vec::new();
     let database = CheckedDatabase::of(&settings.database).map_err(|found| faults.extend(found)).ok();
@@ -75,7 +75,7 @@ pub fn check(mut settings: Settings) -> Result<Checked, Faults> {
 /// The database and its keys: all that the commands need that only write to it.
 ///
 /// # Errors
-/// What is wrong with `[database]` or `[secrets]`.
+/// Returns every fault in `[database]` and `[secrets]`.
 pub fn check_database(settings: &Settings) -> Result<(CheckedDatabase, Keys), Faults> {
     let mut faults = Vec::new();
     let database = CheckedDatabase::of(&settings.database).map_err(|found| faults.extend(found)).ok();

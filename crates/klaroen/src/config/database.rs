@@ -9,10 +9,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::Database;
 
-/// PostgreSQL has 100 for everybody unless it is told otherwise.
+/// PostgreSQL has 100 for all its clients unless it is told otherwise.
 const CONNECTIONS_MAX: u32 = 100;
 
-/// Where everything is kept. `Debug` and `Display` show no password.
+/// The database that keeps everything. `Debug` and `Display` show no password.
 #[derive(Clone, Debug)]
 pub struct CheckedDatabase {
     place: Place,
@@ -33,7 +33,7 @@ impl CheckedDatabase {
     /// Looks at `[database]`; every fault begins with its key.
     ///
     /// # Errors
-    /// All that is wrong.
+    /// Returns every fault in `[database]`.
     pub fn of(database: &Database) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
         let place = place(database.url.expose_secret());
@@ -55,7 +55,7 @@ impl CheckedDatabase {
         }
     }
 
-    /// The file, where it is one: it serves one process.
+    /// The path of the file, if the database is one: it serves one process.
     pub fn file(&self) -> Option<&Path> {
         match &self.place {
             Place::File(path) => Some(path),
@@ -71,11 +71,11 @@ impl CheckedDatabase {
         options
     }
 
-    /// Makes the file where there is none, for its owner only: the location of places stands in it in plain. What the
-    /// database engine makes beside it gets the same permissions. A server looks after its files itself.
+    /// Makes the file if there is none, for its owner only: the location of places stands in it in plain. The files that the
+    /// database engine makes next to it get the same permissions. A server looks after its files itself.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Returns the error of the file system if the file cannot be made.
     pub fn make_private(&self) -> std::io::Result<()> {
         let Some(path) = self.file() else { return Ok(()) };
         let mut options = std::fs::OpenOptions::new();
@@ -122,7 +122,7 @@ fn file(url: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// The content of the file without its line end; none where none is named.
+/// The content of the file without its line end; none if no file is named.
 fn password(path: &Path) -> Result<Option<SecretString>, String> {
     if path.as_os_str().is_empty() {
         return Ok(None);

@@ -4,7 +4,7 @@ use config::Value;
 
 const PREFIX: &str = "KLAROEN__";
 
-/// Keys of a gateway whose value is text even where it looks like a number. Everything else is read as TOML reads it.
+/// Keys of a gateway whose value is text even if it looks like a number. Everything else is read as TOML reads it.
 const TEXT_KEYS: [&str; 15] = [
     "name",
     "username",
@@ -34,7 +34,7 @@ pub fn variables() -> impl Iterator<Item = (String, String)> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// What the variables override: paths as the configuration has them (`http.listen`, `gateways[0].host`) and values.
+/// The overrides by the variables: paths as the configuration has them (`http.listen`, `gateways[0].host`) and values.
 pub fn overrides(
     variables: impl Iterator<Item = (String, String)>,
     faults: &mut Vec<String>,

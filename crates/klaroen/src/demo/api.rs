@@ -1,4 +1,4 @@
-//! A small client of Klaroen's own API: the demo uses what everybody uses.
+//! A small client of Klaroen's own API: the demo uses what every client uses.
 
 use std::time::Duration;
 

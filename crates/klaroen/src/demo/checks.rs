@@ -1,4 +1,4 @@
-//! What the demo proves: the counts of Klaroen against the SMSC's own memory of every ring.
+//! The proof of the demo: the counts of Klaroen against the SMSC's own memory of every ring.
 
 use std::collections::HashMap;
 
@@ -9,9 +9,9 @@ use super::progress::Standing;
 /// One thing that has to hold, and whether it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// What has to hold.
+    /// The condition that has to hold.
     pub what: &'static str,
-    /// What was counted, where it does not.
+    /// The count, if the condition does not hold.
     pub fault: Option<String>,
 }
 
@@ -26,15 +26,15 @@ pub fn rings(smsc: &Smsc, text: &str) -> HashMap<String, u32> {
         .collect()
 }
 
-/// What the checks look at. Numbers are digits without a plus sign.
+/// The evidence that the checks look at. Numbers are digits without a plus sign.
 pub struct Evidence<'a> {
-    /// Those who live in the neighbourhood.
+    /// The people who live in the neighbourhood.
     pub alerted: &'a [String],
     /// Rings with the start text.
     pub started: &'a HashMap<String, u32>,
     /// Rings with the end text.
     pub ended: &'a HashMap<String, u32>,
-    /// Those who sent STOP.
+    /// The people who sent STOP.
     pub opted_out: &'a [String],
     /// The start message as Klaroen counts it.
     pub start: Standing,

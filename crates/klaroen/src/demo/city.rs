@@ -25,7 +25,7 @@ const NEIGHBOURHOODS: [Neighbourhood; 6] = [
     Neighbourhood { code: "KD06", name: "Bedrijvenpark", column: 2, row: 1, share: 0.08 },
 ];
 
-/// Where the alert of the demo goes.
+/// The neighbourhood to which the alert of the demo goes.
 pub const ALERTED: (&str, &str) = ("KD01", "Havenkwartier");
 
 const SOUTH: f64 = 52.54;
@@ -39,7 +39,7 @@ impl Neighbourhood {
     }
 }
 
-/// The middle of the neighbourhood that is alerted: where the incident is.
+/// The middle of the neighbourhood that is alerted: the place of the incident.
 pub fn incident_location() -> Value {
     let (south, west) = NEIGHBOURHOODS[0].south_west();
     json!({"latitude": south + STEP.0 / 2.0, "longitude": west + STEP.1 / 2.0})
@@ -66,11 +66,11 @@ pub fn areas() -> Value {
 pub struct Registry {
     /// For the import.
     pub csv: String,
-    /// Numbers (E.164) of those inside [`ALERTED`].
+    /// Numbers (E.164) of the people inside [`ALERTED`].
     pub alerted: Vec<String>,
 }
 
-/// Everybody, the same for the same seed. No number leaves this machine: the only gateway is on 127.0.0.1.
+/// All people of the city, the same for the same seed. No number leaves this machine: the only gateway is on 127.0.0.1.
 pub fn registry(people: u32, seed: u64) -> Registry {
     let mut random = StdRng::seed_from_u64(seed);
     let mut csv =
@@ -79,7 +79,7 @@ pub fn registry(people: u32, seed: u64) -> Registry {
     for number in 0..people {
         let home = draw(&mut random);
         let (south, west) = home.south_west();
-        // Not on the very border, so that rounding in the CSV moves nobody to the neighbours.
+        // Not on the very border, so that rounding in the CSV moves no person to the neighbours.
         let latitude = south + STEP.0 * random.random_range(0.01..0.99);
         let longitude = west + STEP.1 * random.random_range(0.01..0.99);
         let business = home.code == "KD06" || random.random_bool(0.05);

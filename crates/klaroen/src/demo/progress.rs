@@ -1,4 +1,4 @@
-//! What the person at the terminal sees while an alert runs: two bars, or a line each second where there is no terminal.
+//! The view of the person at the terminal while an alert runs: two bars, or a line each second if there is no terminal.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::output;
 /// How far the message of an alert is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Everybody that it is for.
+    /// The number of all its recipients.
     pub recipients: u64,
     /// Handed to the gateway, whatever became of it.
     pub submitted: u64,
@@ -85,7 +85,7 @@ impl Progress {
         Self { bars, told: now, before: Standing::default(), started: now }
     }
 
-    /// Shows where it stands.
+    /// Shows how far it is.
     pub fn show(&mut self, standing: Standing) {
         if let Some((submitted, delivered)) = &self.bars {
             submitted.set_position(standing.submitted);

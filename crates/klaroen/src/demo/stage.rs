@@ -1,4 +1,4 @@
-//! What the demo plays on: a directory that goes away, an SMSC, a server, and a registry.
+//! The stage of the demo: a directory that goes away, an SMSC, a server, and a registry.
 
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ pub struct Stage {
     pub operator_key: String,
     pub admin_key: String,
     pub base: String,
-    /// Numbers of those in the alerted neighbourhood, digits only.
+    /// Numbers of the people in the alerted neighbourhood, digits only.
     pub alerted: Vec<String>,
     service: Service,
     /// Removed when it is dropped.

@@ -1,4 +1,4 @@
-//! What the demo says: the replies, the summary, and how to do it yourself.
+//! The words of the demo: the replies, the summary, and how to do it yourself.
 
 use klaroen_domain::time::Timestamp;
 use serde_json::Value;

@@ -12,7 +12,7 @@ impl TemporaryDirectory {
     /// Makes one.
     ///
     /// # Errors
-    /// If there is no place to make it in. One that is there already is never taken.
+    /// Returns the error of the file system if it cannot be made. One that is there already is never taken.
     pub fn new() -> io::Result<Self> {
         let path = std::env::temp_dir().join(format!("klaroen-demo-{}", Uuid::new_v4().simple()));
         let mut builder = std::fs::DirBuilder::new();
@@ -22,7 +22,7 @@ impl TemporaryDirectory {
         Ok(Self(path))
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -30,7 +30,7 @@ impl TemporaryDirectory {
 
 impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
-        // Nobody is left who could do something about a file that stays.
+        // No caller is left that could do something about a file that stays.
         drop(std::fs::remove_dir_all(&self.0));
     }
 }

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Somebody who looks whether the lock is held holds it meanwhile.
+/// A process that looks whether the lock is held holds it meanwhile.
 const LOOK: Duration = Duration::from_millis(20);
 const TRIES: u32 = 3;
 
@@ -18,7 +18,7 @@ pub struct DatabaseLock {
 /// Why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Somebody else serves this database.
+    /// Another process serves this database.
     #[error("another `klaroen serve` runs on this database (it holds {}); stop it first", .0.display())]
     Held(PathBuf),
     /// The file system says no.
@@ -26,16 +26,16 @@ pub enum LockError {
     Io {
         /// The lock file.
         path: PathBuf,
-        /// What it says.
+        /// The error of the file system.
         source: std::io::Error,
     },
 }
 
 impl DatabaseLock {
-    /// Takes the lock file beside `database`: `klaroen.db.lock`. The file stays when the lock is gone; only the lock counts.
+    /// Takes the lock file next to `database`: `klaroen.db.lock`. The file stays when the lock is gone; only the lock counts.
     ///
     /// # Errors
-    /// [`LockError`].
+    /// Returns [`LockError::Held`] if another process has the lock, and [`LockError::Io`] if the lock file cannot be used.
     pub fn take(database: &Path) -> Result<Self, LockError> {
         let path = Self::path(database);
         let io = |source| LockError::Io { path: path.clone(), source };
@@ -54,7 +54,7 @@ impl DatabaseLock {
         Err(LockError::Held(path))
     }
 
-    /// Whether somebody holds it, as far as can be told: it counts as held where the lock file cannot be looked at.
+    /// Whether a process holds it, as far as can be told: it counts as held if the lock file cannot be looked at.
     pub fn is_held(database: &Path) -> bool {
         match File::open(Self::path(database)) {
             // Shared, so that two who look do not see each other.
@@ -64,7 +64,7 @@ impl DatabaseLock {
     }
 
     fn path(database: &Path) -> PathBuf {
-        // By whatever name somebody calls it.
+        // By whatever name a caller calls it.
         let database = database.canonicalize().unwrap_or_else(|_| database.to_owned());
         let mut name = database.into_os_string();
         name.push(".lock");
@@ -103,7 +103,7 @@ mod tests {
         assert!(matches!(DatabaseLock::take(&other_name), Err(LockError::Held(_))));
         drop(held);
         assert!(!DatabaseLock::is_held(&other_name));
-        // Root may read every file, so the name is made one that nobody can open.
+        // Root may read every file, so the name is made one that no user can open.
         let unreadable = dir.path().join("x".repeat(255));
         assert!(DatabaseLock::is_held(&unreadable));
     }

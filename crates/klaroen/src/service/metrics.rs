@@ -11,13 +11,13 @@ use crate::failure::Failure;
 /// One for the process, because numbers are counted without a handle; the tests start several services.
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Folds what was recorded into histograms, so that a service that nobody asks for its numbers does not keep them all.
+/// Folds what was recorded into histograms, so that a service whose numbers are never asked for does not keep them all.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// From a look-up to the deadline of a request, in seconds.
 const REQUEST_SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
 
-/// Where numbers go, and the task that looks after them.
+/// The recorder of numbers, and the task that looks after them.
 pub fn recorder() -> Result<(PrometheusHandle, AbortOnDropHandle<()>), Failure> {
     let handle = if let Some(handle) = RECORDER.get() {
         handle.clone()

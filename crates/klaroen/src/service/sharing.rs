@@ -1,4 +1,4 @@
-//! What a process does because others share its database: it wakes them, is woken by them, and goes by the database's clock.
+//! The duties of a process whose database others share: it wakes them, is woken by them, and goes by the database's clock.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub struct Sharing {
 }
 
 impl Sharing {
-    /// Where nobody shares the database, one process tells itself, by its own clock.
+    /// If no other process shares the database, one process tells itself, by its own clock.
     pub async fn start(store: &Store, parts: Parts) -> Result<Self, Failure> {
         let wake = Arc::new(Notify::new());
         if !store.is_shared() {

@@ -111,7 +111,7 @@ fn make<'a>(state: &ProviderState, events: impl Iterator<Item = &'a Event>) -> O
     state.with_context(|context| state.wire.receipts(&reports, context))
 }
 
-/// The status and the body of the answer; `None` where none came in time.
+/// The status and the body of the answer; `None` if none came in time.
 async fn call(state: &ProviderState, client: &HttpClient, callback: Callback) -> Option<(u16, Bytes)> {
     let mut request = Request::builder().method(callback.method).uri(&callback.url);
     for (name, value) in &callback.headers {

@@ -35,7 +35,7 @@ struct FromHandset {
     text: String,
 }
 
-/// The answer to a request to the simulator itself; `None` where it is for the provider.
+/// The answer to a request to the simulator itself; `None` if it is for the provider.
 pub(crate) fn handle(state: &ProviderState, request: &Request<'_>) -> Option<Reply> {
     let route = request.path.strip_prefix("/simulator/")?;
     let done = match (request.method, route) {

@@ -94,7 +94,7 @@ impl ProviderState {
         self.call(Job::new(events, done));
     }
 
-    /// Puts a job into the queue, or drops and counts it where that is full.
+    /// Puts a job into the queue, or drops and counts it if that is full.
     pub(crate) fn call(&self, job: Job) {
         if job.is_empty() {
             return;

@@ -67,7 +67,7 @@ pub struct HttpFaults {
     pub duplicate_receipt: f64,
     /// Share of messages whose receipt comes, and was answered, before the answer to their submit.
     pub early_receipt: f64,
-    /// Share of messages whose final receipt is followed by the older "sent", where the contract has that.
+    /// Share of messages whose final receipt is followed by the older "sent", if the contract has that.
     pub reordered_receipt: f64,
 
     /// Whether look-ups are answered with a 503 that is not of the contract. Default no.
@@ -175,7 +175,7 @@ impl HttpFaults {
         }
     }
 
-    /// Whether these faults can be: for configuration that somebody wrote.
+    /// Whether these faults can be: for configuration that a person wrote.
     ///
     /// # Errors
     /// [`FaultsError`], naming the first member that is wrong; the internal error goes by its name at an SMSC, `queue_full`.

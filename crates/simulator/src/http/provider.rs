@@ -45,7 +45,7 @@ struct Listening {
 pub struct Kept {
     /// The provider's id.
     pub id: String,
-    /// The sender's own reference, where the contract has one and it was given.
+    /// The sender's own reference, if the contract has one and it was given.
     pub reference: Option<String>,
     /// The sender.
     pub from: String,
@@ -174,7 +174,7 @@ impl HttpProvider {
         self.state.stats()
     }
 
-    /// Waits until so many messages were taken since the start, in order to change what goes wrong then.
+    /// Waits until this number of messages was taken since the start, in order to change what goes wrong then.
     pub async fn until_taken(&self, messages: u64) {
         let mut taken = self.state.taken.subscribe();
         // The state lives as long as this, and with it the other end.
@@ -216,11 +216,11 @@ impl HttpProvider {
         self.state.with_records(|records| records.find(search)).into_iter().map(Kept::from).collect()
     }
 
-    /// A handset sends an SMS. Resolves with the HTTP status of the first answer; where that is not what the contract
-    /// wants the SMS is sent again by itself.
+    /// A handset sends an SMS. Resolves with the HTTP status of the first answer; if that is not what the contract
+    /// wants, the SMS is sent again by itself.
     ///
     /// # Errors
-    /// [`InboundFailure`].
+    /// Returns an [`InboundFailure`] if there is no URL for it, the queue of callbacks is full, or the first call is not answered.
     pub async fn send_inbound(&self, from: &str, to: &str, text: &str) -> Result<u16, InboundFailure> {
         let [from, to] = [from, to].map(|address| address.trim_start_matches('+'));
         let state = &self.state;

@@ -70,7 +70,7 @@ pub(crate) struct SmscCore {
     pub config: SmscConfig,
     pub faults: watch::Sender<Arc<Faults>>,
     pub counters: Counters,
-    /// Messages taken so far, for whoever waits for so many.
+    /// Messages taken so far, for a caller who waits for a number of them.
     pub taken: watch::Sender<u64>,
     pub agenda: Agenda<Task>,
     /// The accounts of all connections that can receive, one entry a connection.
@@ -291,7 +291,7 @@ impl SmscCore {
         self.enqueue(account, Delivery { content, attempts: 0, answered: None });
     }
 
-    /// Puts something into the queue of an account, or drops and counts it where that is full.
+    /// Puts something into the queue of an account, or drops and counts it if that is full.
     pub(crate) fn enqueue(&self, account: &Account, delivery: Delivery) {
         if !account.push(delivery) {
             count(&self.counters.deliveries_dropped);

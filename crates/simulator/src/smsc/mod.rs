@@ -130,7 +130,7 @@ impl Smsc {
         }
     }
 
-    /// Waits until so many messages were taken since the start, in order to change what goes wrong then.
+    /// Waits until this number of messages was taken since the start, in order to change what goes wrong then.
     pub async fn until_taken(&self, messages: u64) {
         let mut taken = self.core.taken.subscribe();
         // The core lives as long as this, and with it the other end.
@@ -167,11 +167,11 @@ impl Smsc {
         self.stats().submits
     }
 
-    /// A handset sends an SMS: a `deliver_sm` to any connection that can receive, waiting for one to bind where there is
-    /// none. Resolves with the `command_status` of the first answer; where that is an error the SMS is sent again by itself.
+    /// A handset sends an SMS: a `deliver_sm` to any connection that can receive, waiting for one to bind if there is
+    /// none. Resolves with the `command_status` of the first answer; if that is an error, the SMS is sent again by itself.
     ///
     /// # Errors
-    /// [`InboundError`].
+    /// Returns an [`InboundError`] if an address is wrong, no receiver binds in time, its queue is full, or it does not answer.
     pub async fn send_inbound(&self, from: &str, to: &str, text: &str) -> Result<u32, InboundError> {
         let [from, to] = [from, to].map(|address| address.trim_start_matches('+'));
         if wire::address(from).is_none() || wire::address(to).is_none() {

@@ -8,7 +8,7 @@ use jiff::civil::DateTime;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotATime;
 
-/// How long from `now_ms` (milliseconds since the epoch) a message is valid; `None` where nothing is asked, zero where
+/// How long from `now_ms` (milliseconds since the epoch) a message is valid; `None` if nothing is asked, zero if
 /// the time is over. Relative years and months count 365 and 30 days.
 pub(crate) fn validity(field: &str, now_ms: i64) -> Result<Option<Duration>, NotATime> {
     if field.is_empty() {

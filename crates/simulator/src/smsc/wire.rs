@@ -51,7 +51,7 @@ impl Header {
     /// Octets of a header.
     pub(crate) const LENGTH: usize = 16;
 
-    /// The header that `octets` begin with; `None` where they are fewer than [`Self::LENGTH`].
+    /// The header that `octets` begin with; `None` if they are fewer than [`Self::LENGTH`].
     pub(crate) fn read(octets: &[u8]) -> Option<Self> {
         let (words, _) = octets.get(..Self::LENGTH)?.as_chunks::<4>();
         let &[length, command_id, _, sequence] = words else { return None };
@@ -125,7 +125,7 @@ fn receipt_id(id: u64, faults: &Faults) -> String {
     }
 }
 
-/// The `deliver_sm` of something that waits for a receiver; `None` where an address has more than 20 characters.
+/// The `deliver_sm` of something that waits for a receiver; `None` if an address has more than 20 characters.
 pub(crate) fn deliver(content: &Content, faults: &Faults) -> Option<Pdu> {
     let mut deliver = match content {
         Content::Receipt(receipt) => receipt_pdu(receipt, faults),
@@ -142,7 +142,7 @@ pub(crate) fn deliver(content: &Content, faults: &Faults) -> Option<Pdu> {
     Some(deliver.into())
 }
 
-/// An address as it stands in a PDU; `None` where it has more than 20 characters or one that is not ASCII.
+/// An address as it stands in a PDU; `None` if it has more than 20 characters or one that is not ASCII.
 pub(crate) fn address(text: &str) -> Option<COctetString<1, 21>> {
     COctetString::from_string(text.to_owned()).ok()
 }

@@ -24,7 +24,7 @@ pub struct Client {
     sequence: u32,
 }
 
-/// What a client saw in a run.
+/// The PDUs that a client saw in a run.
 #[derive(Default)]
 pub struct Seen {
     /// Number of the message to its status and message id.
@@ -110,7 +110,7 @@ impl Client {
         self.framed.send(command).await.unwrap();
     }
 
-    /// The next PDU; `None` where the connection ends, or nothing comes any more.
+    /// The next PDU; `None` if the connection ends, or nothing comes any more.
     pub async fn next(&mut self) -> Option<Command> {
         timeout(QUIET, self.framed.next()).await.ok().flatten().and_then(Result::ok)
     }

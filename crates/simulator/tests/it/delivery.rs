@@ -82,7 +82,7 @@ async fn receipts_wait_for_the_next_receiver_of_the_same_account() {
     assert_eq!(stranger.bind(CommandId::BindReceiver, "stranger", "").await, 0);
     assert!(stranger.is_quiet_for(Duration::from_secs(10)).await);
 
-    // What one connection leaves unanswered goes to the next, and first.
+    // An SMS that one connection leaves unanswered goes to the next, and first.
     let mut receiver = Client::connect(&smsc).await;
     assert_eq!(receiver.bind(CommandId::BindReceiver, "klaroen", "").await, 0);
     let (sequence, first) = receiver.delivery().await;

@@ -1,4 +1,4 @@
-//! What the provider tells us by itself.
+//! The events that the provider tells us by itself.
 
 use std::sync::Arc;
 

@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What the gateway answers to its `n`th message, from 0.
+/// The gateway's answer to its `n`th message, from 0.
 pub type Script = Arc<dyn Fn(u32) -> BoxFuture<'static, SubmitOutcome> + Send + Sync>;
 
 pub fn accepted(n: u32) -> SubmitOutcome {
@@ -115,7 +115,7 @@ impl SmsGateway for Scripted {
     }
 }
 
-/// What a gateway answers to the messages of a request.
+/// A gateway's answers to the messages of a request.
 pub type BatchScript = Box<dyn Fn(&[OutboundSms]) -> Vec<SubmitOutcome> + Send + Sync>;
 
 /// How a gateway answers a request of one or several messages, and which it takes together.
@@ -408,7 +408,7 @@ impl Running {
         self.shutdown.cancel();
     }
 
-    /// Stops the worker; gives the deliveries that were submitted and not looked at yet.
+    /// Stops the worker; returns the deliveries that were submitted and not looked at yet.
     pub async fn stop(mut self) -> Vec<DeliveryId> {
         self.shutdown.cancel();
         tokio::time::timeout(2 * PATIENCE, self.task)

@@ -60,7 +60,7 @@ impl Team {
         Self { providers, shutdown, task }
     }
 
-    /// Stops the worker; gives what each gateway was handed.
+    /// Stops the worker; returns what each gateway was handed.
     async fn stop(self) -> Vec<Vec<OutboundSms>> {
         self.shutdown.cancel();
         tokio::time::timeout(2 * PATIENCE, self.task).await.expect("it ends").unwrap().unwrap();

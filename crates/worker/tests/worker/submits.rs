@@ -1,4 +1,4 @@
-//! What becomes of messages when the provider answers this or that.
+//! The fate of messages when the provider answers this or that.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ async fn a_message_that_is_refused_for_everybody_fails_as_one() {
         world.store.alert(world.organisation, world.alert).await.unwrap().unwrap().messages.remove(0);
     let shown: Vec<_> = message.refused.iter().map(|r| (&*r.gateway, &*r.code)).collect();
     assert_eq!(shown, [("main", "scripted")]);
-    // What was leased when it was believed is refused once more each, and nothing is leased after it.
+    // Deliveries that were leased when it was believed are refused once more each, and nothing is leased after it.
     let distinct: HashSet<_> = submitted.iter().collect();
     assert_eq!(distinct.len(), submitted.len());
     assert!(submitted.len() < 400, "{}", submitted.len());

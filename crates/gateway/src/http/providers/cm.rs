@@ -149,7 +149,7 @@ impl Contract for Cm {
                     Some(accepted(reference, parts.unwrap_or_else(|| sms.text.segments())))
                 }
                 Some(own) if own != "0" => Some(refused(CODES, Refusal::of(answer, own))),
-                // Nothing about this one: the code of the whole, where that is a refusal of all.
+                // Nothing about this one: the code of the whole, if that is a refusal of all.
                 _ if !matches!(code.as_str(), "0" | "201") => {
                     Some(refused(CODES, Refusal::of(answer, &code)))
                 }

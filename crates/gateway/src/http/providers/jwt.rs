@@ -30,10 +30,11 @@ struct Claims {
     payload_hash: Option<String>,
 }
 
-/// Verifies the request that `callback` is, called at `url`, and gives the id of the token, which comes once.
+/// Verifies the request that `callback` is, called at `url`, and returns the id of the token, which comes once.
 ///
 /// # Errors
-/// [`CallbackError::Signature`]; [`CallbackError::Expired`] where the signature is right and its time is not.
+/// Returns [`CallbackError::Signature`] if the signature is missing or wrong, and [`CallbackError::Expired`] if it is right and
+/// its time is not.
 pub(in crate::http) fn verify(
     token: &str,
     key: &str,

@@ -65,7 +65,7 @@ pub struct KannelConfig {
     /// The path of `sendsms`.
     #[serde(default = "sendsms")]
     pub path: String,
-    /// The `smsc-id` to route to, where it is not Kannel's to choose.
+    /// The `smsc-id` to route to, if it is not Kannel's to choose.
     #[serde(default)]
     pub smsc: Option<String>,
     /// Address of Kannel, such as `http://127.0.0.1:13013`. The password is in the address of each request: use it on one machine or

@@ -1,4 +1,4 @@
-//! What the cases of every adapter have to have, and what follows from them for texts of all kinds.
+//! The properties that the cases of every adapter must have, and what follows from them for texts of all kinds.
 
 use klaroen_domain::outcome::ReceiptStatus::{Delivered, Undelivered};
 use klaroen_domain::outcome::{Scope, SubmitOutcome};

@@ -1,4 +1,4 @@
-//! What one provider has and the others have not.
+//! The details that one provider has and the others have not.
 
 use std::sync::Arc;
 

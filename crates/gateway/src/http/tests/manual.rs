@@ -43,7 +43,7 @@ fn the_tables_say_what_the_adapters_say() {
     for (page, text) in [("README.md", README), ("docs/gateways.md", MANUAL)] {
         let (_, table) = text.split_once("| asked about lost answers |").unwrap();
         let lines = table.lines().skip(2).take_while(|line| line.starts_with("| `"));
-        // What a page adds of its own stands in the last column.
+        // A page's own additions stand in the last column.
         let told = lines.map(|line| line.split_inclusive('|').take(8).collect::<String>());
         assert_eq!(told.collect::<BTreeSet<_>>(), rows, "{page}");
     }

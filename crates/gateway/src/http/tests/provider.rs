@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What is said to one request.
+/// The reply to one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
     /// A whole answer.
@@ -135,7 +135,7 @@ impl Provider {
         self.state.lock().unwrap().connections
     }
 
-    /// What it was told. A reply that was not asked for, and a request without a reply, fail the test.
+    /// Returns the requests that it saw. A reply that was not asked for, and a request without a reply, fail the test.
     pub(crate) async fn finish(mut self) -> Vec<Seen> {
         self.finished = true;
         self.stop.cancel();

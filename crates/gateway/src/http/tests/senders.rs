@@ -9,7 +9,7 @@ use super::specimen::{Specimen, belgian_sms, sms, sms_of};
 use super::specimens;
 use crate::sms::OutboundSms;
 
-/// What goes out for one message.
+/// Sends one message, and returns the request that goes out for it.
 async fn sent(specimen: &Specimen, more: &Value, sms: &OutboundSms) -> Seen {
     let accepted = specimen.accepted();
     let provider = Provider::start([Reply::json(accepted.status, &accepted.body)]).await;
@@ -72,7 +72,7 @@ async fn a_batch_of_two_countries_says_who_sends_each() {
         let written = bodies.concat();
         let at = |text: &str| written.find(text).unwrap_or_else(|| panic!("{}: {text}", specimen.kind));
         assert!(at("\"1000\"") < at("\"8850\""), "{}: {written}", specimen.kind);
-        // Each message stands beside its sender, and before that of the other.
+        // Each message stands next to its sender, and before that of the other.
         let (dutch, belgian) = (at("31612345678"), at("32470123456"));
         assert!(dutch < belgian && (requests == 1 || bodies[0].contains("31612345678")), "{written}");
     }

@@ -1,4 +1,4 @@
-//! What an adapter is tried with: its configuration, and its contract as data.
+//! The material that an adapter is tried with: its configuration, and its contract as data.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -35,17 +35,17 @@ pub(crate) struct Specimen {
     pub(crate) keys: Value,
     /// Neither may stand in a log, or in a failure.
     pub(crate) secrets: &'static [&'static str],
-    /// What a request is.
+    /// The request that the adapter makes.
     pub(crate) request: Request,
     pub(crate) cases: Vec<Case>,
-    /// Several messages in one request, where the contract has it: two messages, the second refused.
+    /// Several messages in one request, if the contract has it: two messages, the second refused.
     pub(crate) batch: Option<Case>,
-    /// What a question is and what answers to it say.
+    /// Each question, an answer to it, and the meaning of the answer.
     pub(crate) questions: Vec<(&'static str, &'static str, StatusAnswer)>,
     pub(crate) callbacks: Vec<Callback>,
-    /// Signs a callback, where the provider does.
+    /// Signs a callback, if the provider does.
     pub(crate) sign: Option<fn(&mut Called)>,
-    /// What a status means that is in no table.
+    /// A callback with a status that is in no table, and its meaning.
     pub(crate) unknown_status: (Callback, ReceiptStatus),
 }
 

@@ -1,4 +1,4 @@
-//! What goes wrong below the contract: alike for every adapter.
+//! The faults below the contract: alike for every adapter.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +80,7 @@ async fn what_is_no_answer_of_the_contract_is_in_doubt_or_a_no_and_never_accepte
     }
 }
 
-/// What is right but for its size: read within the limit, and in doubt beyond it.
+/// An answer that is right but for its size: read within the limit, and in doubt beyond it.
 #[tokio::test]
 async fn an_answer_is_read_up_to_its_limit() {
     for specimen in specimens() {

@@ -11,7 +11,7 @@ const LATIN1: u8 = 0x03;
 /// UCS-2, big endian.
 const UCS2: u8 = 0x08;
 
-/// The `data_coding` and octets of each part, in order; `None` where a character is not in the alphabet that the text
+/// The `data_coding` and octets of each part, in order; `None` if a character is not in the alphabet that the text
 /// claims, which a parsed text cannot have.
 ///
 /// If the provider's default alphabet is Latin-1, a text that Latin-1 lacks a character of (the euro sign, Greek capitals)

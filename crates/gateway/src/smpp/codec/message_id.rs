@@ -11,12 +11,12 @@ use crate::smpp::config::MessageIdFormat;
 /// SMPP 3.4 §5.2.23: 64 characters and a terminator; a longer id is literal, so that conversion stays cheap.
 const ID_LEN_MAX: usize = 64;
 
-/// The id of a `submit_sm_resp`; `None` where it is empty.
+/// The id of a `submit_sm_resp`; `None` if it is empty.
 pub(crate) fn of_submit(raw: &str, format: MessageIdFormat) -> Option<ProviderId> {
     canonical(raw, format == MessageIdFormat::HexDecimal, format)
 }
 
-/// The id of a receipt; `None` where it is empty.
+/// The id of a receipt; `None` if it is empty.
 pub(crate) fn of_receipt(raw: &str, format: MessageIdFormat) -> Option<ProviderId> {
     canonical(raw, format == MessageIdFormat::DecimalHex, format)
 }

@@ -42,10 +42,10 @@ pub(in crate::smpp) struct Unframed {
     pub sequence_number: u32,
 }
 
-/// The PDU that `octets` begin with: its header and its length. `None` where it is not whole yet.
+/// The PDU that `octets` begin with: its header and its length. `None` if it is not whole yet.
 ///
 /// # Errors
-/// [`Unframed`].
+/// Returns [`Unframed`] if `octets` do not begin with a PDU.
 pub(in crate::smpp) fn next(octets: &[u8]) -> Result<Option<(Header, usize)>, Unframed> {
     let word = |at: usize| octets.get(at..at + 4).and_then(|w| w.try_into().ok()).map(u32::from_be_bytes);
     let Some(length) = word(0).map(|length| usize::try_from(length).unwrap_or(usize::MAX)) else {
@@ -90,7 +90,7 @@ pub(in crate::smpp) fn put_header(
     out.put_u32(sequence_number);
 }
 
-/// The message id of a `submit_sm_resp` body (SMPP 3.4 §4.4.2); empty where there is none.
+/// The message id of a `submit_sm_resp` body (SMPP 3.4 §4.4.2); empty if there is none.
 pub(in crate::smpp) fn message_id(mut body: &[u8]) -> Cow<'_, str> {
     c_string(&mut body, 65)
 }
@@ -118,7 +118,7 @@ pub(in crate::smpp) struct DeliverSm<'a> {
 
 impl<'a> DeliverSm<'a> {
     /// Reads a body: the mandatory parameters in their order, then the optional ones that are known here and have their length.
-    /// `None` where it ends before its text does.
+    /// `None` if it ends before its text does.
     pub(in crate::smpp) fn read(mut body: &'a [u8]) -> Option<Self> {
         let body = &mut body;
         c_string(body, 6); // service_type

@@ -36,7 +36,7 @@ impl Ladder {
     }
 }
 
-/// The next wait after so many answers in a row that the bind is still held; `None` where it will not be free soon.
+/// The next wait after so many answers in a row that the bind is still held; `None` if it will not be free soon.
 pub(in crate::smpp) fn while_held(answers: usize, jitter: f64) -> Option<Duration> {
     WHILE_HELD.get(answers).map(|wait| wait.mul_f64(1.0 + 0.25 * jitter))
 }

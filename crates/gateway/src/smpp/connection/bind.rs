@@ -34,7 +34,7 @@ enum Step {
 /// Binds. What came behind the answer stays in the transport.
 ///
 /// # Errors
-/// [`NotBound`].
+/// Returns [`NotBound`] if the provider refuses us, the bind of the account is held, or the bind may work later.
 pub(in crate::smpp) async fn bind(
     transport: &mut Transport,
     config: &SmppConfig,

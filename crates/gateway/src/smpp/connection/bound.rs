@@ -59,7 +59,7 @@ struct Inner {
     worn_out: bool,
     lost: bool,
     pending: PendingResponses,
-    /// Sequence numbers of our latest `deliver_sm_resp`: the SMSC's count, which runs beside ours.
+    /// Sequence numbers of our latest `deliver_sm_resp`: the SMSC's count, which runs next to ours.
     answered: VecDeque<u32>,
     /// Inbound SMS whose answer is on its way out, with the position where it ends.
     thanked: VecDeque<(u64, Acknowledged)>,

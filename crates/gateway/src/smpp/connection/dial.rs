@@ -37,7 +37,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 /// Connects.
 ///
 /// # Errors
-/// DNS, TCP and TLS alike: nothing was sent that an SMSC would understand.
+/// Returns an error of DNS, TCP or TLS alike: nothing was sent that an SMSC would understand.
 pub(in crate::smpp) async fn dial(config: &SmppConfig, tls: Option<&Tls>) -> io::Result<Box<dyn Wire>> {
     let lookup = tokio::net::lookup_host((config.host.as_str(), config.port));
     let addresses: Vec<_> = within(LOOKUP_TIMEOUT, lookup).await?.take(ADDRESSES_MAX).collect();

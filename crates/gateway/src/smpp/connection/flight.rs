@@ -114,7 +114,7 @@ impl Flight {
 }
 
 impl Progress {
-    /// Answers the caller once no part is open; gives the outcome where it comes too late for that.
+    /// Answers the caller once no part is open; returns the outcome if it comes too late for that.
     fn conclude(&mut self) -> Option<SubmitOutcome> {
         if self.parts.iter().any(|part| matches!(part, Part::Open)) {
             return None;

@@ -109,7 +109,7 @@ impl Transport {
     /// Hands every whole PDU that came to `take`, until it has an end to tell.
     ///
     /// # Errors
-    /// [`Unframed`], after which nothing more can be read.
+    /// Returns [`Unframed`] if the octets are no PDU; after it nothing more can be read.
     pub(in crate::smpp) fn take_all<E>(
         &mut self,
         mut take: impl FnMut(Header, &[u8]) -> Option<E>,
@@ -132,7 +132,7 @@ impl Transport {
         end
     }
 
-    /// Reads on what has come already, without waiting; `false` where there is nothing.
+    /// Reads on what has come already, without waiting; `false` if there is nothing.
     pub(in crate::smpp) fn receive_now(&mut self) -> bool {
         // Without the runtime's budget, which would end this early.
         let receive = std::future::poll_fn(|cx| self.poll_receive(cx));

@@ -58,7 +58,7 @@ impl Joiner {
         Self { alphabet, open: HashMap::new() }
     }
 
-    /// Takes a part; gives the whole where this was the last one, and a partial one that had to give way.
+    /// Takes a part; returns the whole if this was the last one, and a partial one that had to give way.
     pub(in crate::smpp) fn add(&mut self, part: Part, sequence_number: u32, now: Instant) -> Vec<Joined> {
         let mut done = Vec::new();
         let key = (part.from.clone(), part.to.clone(), part.reference, part.total);

@@ -90,7 +90,7 @@ impl<'a> Fields<'a> {
         fields
     }
 
-    /// The value of a key, where it has one.
+    /// The value of a key, if it has one.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         KEYS.iter().position(|k| *k == key).and_then(|i| self.0[i].as_deref())
     }
@@ -112,7 +112,7 @@ impl<'a> Fields<'a> {
             && self.get("stat").is_some_and(|word| STATES.iter().any(|(prefix, _)| starts_with(word, prefix)))
     }
 
-    /// The error code, where there is one; `000` says that there is none.
+    /// The error code, if there is one; `000` says that there is none.
     pub(crate) fn error(&self) -> Option<&str> {
         self.get("err").filter(|code| !code.bytes().all(|b| b == b'0'))
     }

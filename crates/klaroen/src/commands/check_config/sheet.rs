@@ -1,4 +1,4 @@
-//! What each gateway can do and cannot, in words: asked of the adapter itself.
+//! The sheet of what each gateway can do and cannot, in words: asked of the adapter itself.
 
 use klaroen_domain::alert::Priority;
 use klaroen_domain::phone::Country;
@@ -10,7 +10,7 @@ use klaroen_gateway::{Callbacks, Capabilities, ConnectError, callbacks, capabili
 pub struct Sheet {
     name: String,
     words: [String; ROWS.len()],
-    /// Why no receipts come, where none do.
+    /// The reason why no receipts come, if none do.
     pub no_receipts: Option<&'static str>,
 }
 
@@ -29,7 +29,7 @@ const ROWS: [&str; 11] = [
 ];
 
 /// # Errors
-/// Where the adapter cannot be made, which the check of the configuration finds before.
+/// Returns [`ConnectError`] if the adapter cannot be made, which the check of the configuration finds before.
 pub fn of(gateway: &GatewayConfig, country: Country) -> Result<Sheet, ConnectError> {
     let can = capabilities(gateway)?;
     let callbacks = callbacks(gateway, country)?;
@@ -112,7 +112,7 @@ fn rate(gateway: &GatewayConfig) -> String {
     format!("{segments}, {windows}{window} at once")
 }
 
-/// `None` where they come.
+/// `None` if they come.
 fn why_no_receipts(
     gateway: &GatewayConfig,
     can: Capabilities,
@@ -129,7 +129,7 @@ fn why_no_receipts(
     }
 }
 
-/// `None` where they come.
+/// `None` if they come.
 fn why_no_replies(
     gateway: &GatewayConfig,
     can: Capabilities,

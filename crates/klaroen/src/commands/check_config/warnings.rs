@@ -1,4 +1,4 @@
-//! What is allowed, and would be missed one day.
+//! Warnings about settings that are allowed, and would be missed one day.
 
 use klaroen_domain::alert::Priority;
 use klaroen_domain::phone::Country;
@@ -40,7 +40,7 @@ fn no_failover(gateways: &[GatewayConfig]) -> Option<String> {
     }
 }
 
-/// Where it leads: a host, or the usual address of the type.
+/// The destination of the gateway: a host, or the usual address of the type.
 fn place(gateway: &GatewayConfig) -> &str {
     gateway.host().unwrap_or(gateway.type_name())
 }

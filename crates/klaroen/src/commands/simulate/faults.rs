@@ -3,7 +3,7 @@
 use clap::Args;
 use klaroen_simulator::Faults;
 
-/// What goes wrong. Everything is off without its flag.
+/// The faults of the simulated SMSC. Everything is off without its flag.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Faults (a SHARE is a fraction from 0 to 1)")]
 pub struct FaultArgs {

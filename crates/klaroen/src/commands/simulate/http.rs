@@ -13,19 +13,19 @@ use crate::commands::CommandResult;
 use crate::failure::Because;
 use crate::output;
 
-/// What the simulated provider is like. A share is a fraction from 0 to 1.
+/// The properties of the simulated provider. A share is a fraction from 0 to 1.
 #[derive(Debug, Args)]
 pub struct HttpArgs {
     /// Whose contract it speaks: twilio, infobip, or http (plain JSON).
     #[arg(long, value_name = "NAME")]
     contract: Contract,
-    /// Where to listen; port 0 takes a free one, which is printed.
+    /// Address to listen on; port 0 takes a free one, which is printed.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8099")]
     listen: SocketAddr,
     /// Two runs with one seed and the same messages fare alike.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Stop by itself after so many seconds.
+    /// Stop by itself after this number of seconds.
     #[arg(long = "for", value_name = "SECONDS")]
     seconds: Option<u64>,
     /// Parts that are sent before the balance is gone; without end if not given. PUT /simulator/balance tops it up.
@@ -34,7 +34,7 @@ pub struct HttpArgs {
     /// Share of phones that answer when they ring.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     replies: f64,
-    /// What they answer.
+    /// Text of their answers.
     #[arg(long, value_name = "TEXT", default_value = "Gezien bij het station")]
     reply_text: String,
     /// Keep the text of every ring, for GET /simulator/rings; it takes memory for as long as it runs.
@@ -63,10 +63,10 @@ struct AccountArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Callbacks (http: URLs)")]
 struct CallbackArgs {
-    /// Where receipts go, of messages that name no URL themselves.
+    /// URL for the receipts of messages that name no URL themselves.
     #[arg(long, value_name = "URL")]
     receipts_url: Option<String>,
-    /// Where SMS from phones go.
+    /// URL for SMS from phones.
     #[arg(long, value_name = "URL")]
     inbound_url: Option<String>,
     /// Milliseconds that stand for a minute of the contract's schedule of repetitions.

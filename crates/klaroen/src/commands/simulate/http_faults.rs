@@ -5,7 +5,7 @@ use klaroen_simulator::HttpFaults;
 
 use super::faults::parse_range;
 
-/// What goes wrong. Everything is off without its flag; PUT /simulator/faults changes it at run time.
+/// The faults of the simulated provider. Everything is off without its flag; PUT /simulator/faults changes it at run time.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Faults (a SHARE is a fraction from 0 to 1)")]
 pub struct HttpFaultArgs {
@@ -39,7 +39,7 @@ pub struct HttpFaultArgs {
     /// Submits that are throttled: 429, or the contract's own word.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     throttled: f64,
-    /// Write a Retry-After of so many seconds into throttled answers.
+    /// Write a Retry-After of this number of seconds into throttled answers.
     #[arg(long, value_name = "SECONDS")]
     retry_after: Option<u32>,
     /// Submits that are answered with the contract's internal error, and not taken.

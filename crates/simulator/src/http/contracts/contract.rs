@@ -23,13 +23,13 @@ pub(crate) trait Wire: Send + Sync {
     fn found(&self, _search: &Search, _found: &[Found], _context: &Context<'_>) -> Reply {
         Reply::text(404, "")
     }
-    /// The receipt that says `stage`; `None` where the contract has none, or nowhere to send it to.
+    /// The receipt that says `stage`; `None` if the contract has none, or nowhere to send it to.
     fn receipt(&self, report: &Report<'_>, context: &Context<'_>) -> Option<Callback>;
     /// Several receipts that go to one URL in one call; one of them where the contract calls for each.
     fn receipts(&self, reports: &[Report<'_>], context: &Context<'_>) -> Option<Callback> {
         self.receipt(reports.first()?, context)
     }
-    /// An SMS from a handset; `None` where the contract has none, or nowhere to send it to.
+    /// An SMS from a handset; `None` if the contract has none, or nowhere to send it to.
     fn inbound(&self, inbound: &Inbound, context: &Context<'_>) -> Option<Callback>;
     /// The text in the answer to an inbound callback that the contract sends to the handset, and bills.
     fn spoken(&self, _answer: &[u8]) -> Option<String> {

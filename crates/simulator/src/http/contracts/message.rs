@@ -14,7 +14,7 @@ pub(crate) struct Message {
     pub to_written: Box<str>,
     pub text: Arc<str>,
     pub reference: Option<Box<str>>,
-    /// The URL for its receipts, where the request named one.
+    /// The URL for its receipts, if the request named one.
     pub receipt_url: Option<Arc<str>>,
     /// The stages that are reported, as bits of [`Stage::bit`].
     pub reported: u8,

@@ -23,7 +23,7 @@ pub(crate) struct Job {
     pub attempts: u32,
     /// Told when the first attempt at every one was answered; who waits sees the end where they are dropped.
     pub done: Vec<oneshot::Sender<()>>,
-    /// Told the status of the first answer, or `None` where there was none.
+    /// Told the status of the first answer, or `None` if there was none.
     pub answered: Option<oneshot::Sender<Option<u16>>>,
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct ProviderState {
     pub(super) balance: Mutex<Option<u64>>,
     pub(super) script: Mutex<VecDeque<Mishap>>,
     stats: Mutex<HttpStats>,
-    /// Messages taken so far, for whoever waits for so many.
+    /// Messages taken so far, for a caller who waits for a number of them.
     pub taken: watch::Sender<u64>,
     ledger: Mutex<Ledger>,
     records: Mutex<Records>,

@@ -97,7 +97,7 @@ impl Records {
         }
     }
 
-    /// The newest messages that match, oldest first; none where nothing is asked for. An id is the provider's or a reference.
+    /// The newest messages that match, oldest first; none if nothing is asked for. An id is the provider's or a reference.
     pub(crate) fn find(&self, search: &Search) -> Vec<Found> {
         let ns = if let Some(id) = &search.id {
             match self.by_id.get(id.as_str()) {

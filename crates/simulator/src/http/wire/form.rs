@@ -23,7 +23,7 @@ impl Form {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_slice())
     }
 
-    /// The first field of that name, as text; `None` where it is missing or empty.
+    /// The first field of that name, as text; `None` if it is missing or empty.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.octets(name).filter(|value| !value.is_empty()).map(|value| String::from_utf8_lossy(value).into())
     }

@@ -18,7 +18,7 @@ pub(crate) struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// A header, empty where it is missing or not text.
+    /// A header, empty if it is missing or not text.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }

@@ -19,7 +19,7 @@ fn faults(change: impl FnOnce(&mut HttpFaults)) -> HttpFaults {
     faults
 }
 
-/// The status of each of 200 submits to different numbers, 0 where the connection dropped.
+/// The status of each of 200 submits to different numbers, 0 if the connection dropped.
 async fn statuses(provider: &HttpProvider) -> Vec<u16> {
     let mut statuses = Vec::new();
     for i in 0..200 {

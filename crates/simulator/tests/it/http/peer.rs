@@ -31,7 +31,7 @@ pub async fn called(contract: Contract, faults: HttpFaults) -> (HttpProvider, Se
     (HttpProvider::start(config).await.unwrap(), service)
 }
 
-/// What came back on a connection until it was closed, or was silent.
+/// The answer on a connection until it was closed, or was silent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
@@ -46,7 +46,7 @@ impl Answer {
     }
 }
 
-/// Writes a request and reads all there is until the provider closes; `None` where it closes without a word.
+/// Writes a request and reads all there is until the provider closes; `None` if it closes without a word.
 pub async fn exchange(provider: &HttpProvider, request: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(provider.addr()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -141,7 +141,7 @@ impl Service {
         }
     }
 
-    /// What the next callbacks are answered with, in turn.
+    /// Sets the answers to the next callbacks, in turn.
     pub fn answer(&self, answers: &[(u16, &'static str)]) {
         self.answers.lock().unwrap().extend(answers);
     }

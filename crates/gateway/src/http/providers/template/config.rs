@@ -82,7 +82,7 @@ pub struct TemplateConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerRules {
-    /// HTTP statuses of an acceptance; any 2xx where it is empty.
+    /// HTTP statuses of an acceptance; any 2xx if it is empty.
     #[serde(default)]
     pub success_status: Vec<u16>,
     /// The pointer to the list of entries of a batch, in the order of the messages.
@@ -160,7 +160,7 @@ pub struct InboundRules {
     pub to: Option<String>,
     /// The text.
     pub text: String,
-    /// When it was sent: tells apart two messages with the same text, where there is no id.
+    /// When it was sent: tells apart two messages with the same text, if there is no id.
     #[serde(default)]
     pub time: Option<String>,
 }

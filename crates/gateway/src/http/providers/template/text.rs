@@ -68,7 +68,7 @@ pub(super) struct Template {
 
 impl Template {
     /// # Errors
-    /// The first placeholder that is not among `names`.
+    /// Returns the first placeholder that is not among `names`.
     pub(super) fn parse(text: &str, names: &[&'static str], escape: Escape) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = text;

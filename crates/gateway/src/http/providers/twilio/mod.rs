@@ -103,7 +103,7 @@ pub struct TwilioConfig {
     /// A file with the token.
     #[serde(default)]
     pub auth_token_file: Option<PathBuf>,
-    /// The key that signs callbacks with HMAC-SHA256 instead, where one is set up in the account.
+    /// The key that signs callbacks with HMAC-SHA256 instead, if one is set up in the account.
     #[serde(default)]
     pub shared_key: Option<SecretString>,
     /// A file with that key.

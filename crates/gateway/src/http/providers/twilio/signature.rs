@@ -17,10 +17,10 @@ use crate::http::fields::{hex, pairs, query};
 use crate::sms::{CallbackError, RawCallback};
 
 /// Verifies the signature of a request to `url`. Twilio signs with HMAC-SHA1 and the account's token; a request that says
-/// HMAC-SHA256 is signed with the shared key, and refused where there is none.
+/// HMAC-SHA256 is signed with the shared key, and refused if there is none.
 ///
 /// # Errors
-/// [`CallbackError::Signature`].
+/// Returns [`CallbackError::Signature`] if the signature is missing or wrong.
 pub(in crate::http) fn verify(
     callback: &RawCallback<'_>,
     url: &str,

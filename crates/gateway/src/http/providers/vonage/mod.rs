@@ -251,7 +251,7 @@ impl Contract for Vonage {
     }
 }
 
-/// Our reference and, where there are several, how many parts it has: their receipts do not say.
+/// Our reference and, if there are several, how many parts it has: their receipts do not say.
 fn reference(sms: &OutboundSms) -> String {
     let reference = ClientReference::of(sms.delivery).0;
     match sms.text.segments() {

@@ -32,10 +32,11 @@ pub enum SignatureMethod {
     Sha512,
 }
 
-/// Verifies `sig` and the time, and gives what is unique to the request.
+/// Verifies `sig` and the time, and returns what is unique to the request.
 ///
 /// # Errors
-/// [`CallbackError::Signature`]; [`CallbackError::Expired`] where it is right and its time is not.
+/// Returns [`CallbackError::Signature`] if `sig` is missing or wrong, and [`CallbackError::Expired`] if it is right and its time
+/// is not.
 pub(in crate::http) fn verify(
     fields: &Fields,
     secret: &SecretString,
