@@ -1,8 +1,9 @@
-//! Every route: one line each. Router, permissions, time-outs, `Allow`, the description of the API and the test of every role
-//! come from this table.
+//! All routes: one line each. The router, the permissions, the time-outs, `Allow`, the description of the API and the test of
+//! every role come from this table.
 //!
-//! A line has who may call, how long it may take, and the handler. Method and path stand in the `utoipa::path` attribute of the
-//! handler and nowhere else; callbacks are not described, so theirs stand here.
+//! A line has the permission, the time-out and the handler. The `utoipa::path` attribute of the handler has the method and the
+//! path, which stand nowhere else. Callbacks are not described, so the table has their paths. To add a call, write its handler
+//! in `http` of its resource, and a line here.
 
 use axum::Router;
 use axum::http::Method;
