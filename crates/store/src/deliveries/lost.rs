@@ -27,8 +27,8 @@ pub(crate) const LOST: Sql = sql!(
 /// Deliveries that are due for the policy, locked: after their time, and if the provider can be asked, once it was asked in vain
 /// or no worker asks (`$3`). Deliveries that another transaction settles at this moment are passed over.
 const UNSETTLED: Sql = sql!(
-    "SELECT d.id, d.state, d.in_doubt, m.priority, m.expires_at > $1 AND m.open AND m.kind NOT IN ('end', 'retract')
-     FROM deliveries d JOIN messages m ON m.id = d.message_id
+    "SELECT d.id, d.state, d.in_doubt, m.priority, m.expires_at > $1 AND COALESCE(a.state = 'active', TRUE)
+     FROM deliveries d JOIN messages m ON m.id = d.message_id LEFT JOIN alerts a ON a.id = d.alert_id
      WHERE d.state = 'unknown' AND d.settle_at IS NOT NULL AND d.settle_at <= $1
          AND (d.settle_at <= $3 OR NOT EXISTS (
              SELECT 1 FROM doubts x JOIN channels c ON c.gateway = x.gateway AND c.can_be_asked
@@ -38,8 +38,7 @@ const UNSETTLED: Sql = sql!(
 
 /// A row of [`LOST`]: id, state, in doubt, priority.
 type LostRow = (i64, String, bool, String);
-/// A row of [`UNSETTLED`]: the same, and whether it may be sent once more. A closing word, which the recipient may have heard
-/// already, may not.
+/// A row of [`UNSETTLED`]: the same, and whether its alert runs.
 type UnsettledRow = (i64, String, bool, String, bool);
 
 /// Puts in doubt the deliveries that a channel had in flight or, without a channel, all that have outlived their lease.

@@ -65,7 +65,8 @@ pub(crate) const QUEUED: Sql = sql!(
 );
 const SERVICE_MESSAGE: Sql = Sql::new(
     "SELECT id FROM messages
-     WHERE kind = 'service' AND organisation_id = $1 AND text = $2 AND alert_id IS NULL AND lane = 0 AND created_at > $3
+     WHERE kind = 'service' AND organisation_id = $1 AND text = $2 AND alert_id IS NULL AND gateway IS NULL AND lane = 0
+         AND created_at > $3
      ORDER BY id DESC LIMIT 1",
 );
 const QUEUE_ANSWER: Sql = Sql::new(

@@ -225,12 +225,9 @@ pub(crate) async fn finish_each(
     let late = rows.iter().filter(|row| settling.how == Resolution::LateAnswer && row.state == "unknown");
     let back = late.filter(|row| by_id.get(&row.id).is_some_and(|finished| goes_back(&finished.decision)));
     let asked = doubts::asked(tx, &back.map(|row| row.id).collect::<Vec<_>>()).await?;
+    // In the order of all transactions: refusals, sent times and joined receipts lock the same messages one after the other.
     lock::messages_of(tx, &ids).await?;
-    let refused: Vec<_> = rows.iter().filter_map(|row| refused_for_all(row, by_id.get(&row.id)?)).collect();
-    if !refused.is_empty() {
-        // Refusals lock their messages one by one.
-        lock::messages_of(tx, &ids).await?;
-    }
+    let refused = rows.iter().filter_map(|row| refused_for_all(row, by_id.get(&row.id)?)).collect();
     let heard = refusals::hear(tx, gateway, refused).await?;
     let (mut steps, mut submissions) = (Vec::with_capacity(rows.len()), Vec::new());
     for row in rows.iter().filter(|row| !asked.contains(&row.id)) {
