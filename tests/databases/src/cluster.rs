@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection};
 
@@ -117,9 +118,22 @@ pub(crate) fn url(sockets: &Path, database: &str) -> String {
     format!("postgres://klaroen@localhost/{database}?host={}", sockets.display())
 }
 
-/// A connection to a server that runs.
+/// What a server answers that listens already and reads its files still.
+const STARTING_UP: &str = "57P03";
+
+/// A connection to a server that runs, or that has just been started.
 pub(crate) async fn connect(url: &str) -> PgConnection {
-    PgConnection::connect(url).await.expect("the server takes connections")
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let error = match PgConnection::connect(url).await {
+            Ok(connection) => return connection,
+            Err(error) => error,
+        };
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        assert_eq!(code.as_deref(), Some(STARTING_UP), "the server takes connections: {error}");
+        assert!(Instant::now() < deadline, "the server starts in time: {error}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Runs statements; gives up when the server does not take them in time.
