@@ -22,9 +22,9 @@ use self::boxes::{FIRST, Kannel, PASSWORD, USERNAME};
 use crate::front::{Door, TOKEN};
 use crate::pipeline::world;
 use crate::service::{PATIENCE, SENDER, Service, in_states, smsc, until};
+use crate::sizes::PEOPLE_BEHIND_KANNEL as PEOPLE;
 use crate::world::{World, phone, text};
 
-const PEOPLE: u64 = 2_000;
 /// A second alert, to some hundred. Letters outside the alphabet of SMS: it goes out as UCS-2.
 const NEXT: &str = "Let op ✓ Łódź";
 const NEAR_M: f64 = 10.05;

@@ -92,6 +92,13 @@ impl World {
         participants
     }
 
+    /// The same people in one transaction.
+    pub async fn import(&self, count: usize) {
+        let drafts: Vec<_> = (0..count).map(|n| draft(n, at_metres_east(5.0 * n as f64))).collect();
+        let imported = self.store.import_participants(self.organisation, &drafts, false, self.now());
+        imported.await.unwrap();
+    }
+
     pub async fn enrol_one(&self, draft: &ParticipantDraft) -> Participant {
         self.store
             .create_participant(self.organisation, draft, Actor::CommandLine, self.now())

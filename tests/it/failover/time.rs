@@ -7,6 +7,8 @@ use klaroen_domain::time::{Clock, SystemClock, Timestamp};
 
 /// Short enough for leases to be renewed on the way.
 pub const STEP: Duration = Duration::from_secs(1);
+/// The least that is left of a lease that is renewed in time: of 4 s, each second.
+pub const KEPT: Duration = Duration::from_millis(2_500);
 /// The time that tasks which were woken get to do their work after a step.
 const BREATH: Duration = Duration::from_millis(40);
 

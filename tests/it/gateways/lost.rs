@@ -2,16 +2,16 @@
 //! how.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use klaroen_domain::alert::Priority;
 use klaroen_domain::delivery::DeliveryState as S;
 use klaroen_domain::id::AlertId;
-use klaroen_domain::time::{Clock, SystemClock, Timestamp};
+use klaroen_domain::time::Clock;
 use klaroen_simulator::{Contract, HttpFaults, Mishap};
 use klaroen_store::PageRequest;
 use klaroen_store::alerts::AlertView;
+use klaroen_store::channels::ChannelName;
 use klaroen_store::deliveries::DeliveryView;
 use klaroen_store::doubts::{DoubtCounts, Resolution};
 use klaroen_test_databases::Engine;
@@ -19,9 +19,10 @@ use rstest::rstest;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::digits;
 use super::site::Site;
-use super::{digits, eventually};
 use crate::control_room::recorder;
+use crate::failover::time::{Ahead, KEPT, STEP};
 use crate::service::{PATIENCE, in_states, until};
 
 const PEOPLE: usize = 30;
@@ -29,42 +30,26 @@ const PEOPLE: usize = 30;
 const TAKEN: usize = 10;
 /// Of these it did not.
 const NOT_TAKEN: usize = 8;
-/// Longer than a poll of whoever asks: a provider that hears nothing for so long is asked nothing at this time of the clock.
-const QUIET: Duration = Duration::from_millis(1_400);
-
-/// The system's clock, which a test can put forward.
-#[derive(Debug, Default)]
-struct Leaping {
-    ahead_ms: AtomicU64,
-}
-
-impl Leaping {
-    fn leap(&self, time: Duration) {
-        self.ahead_ms.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
-    }
-}
-
-impl Clock for Leaping {
-    fn now(&self) -> Timestamp {
-        SystemClock.now().plus(Duration::from_millis(self.ahead_ms.load(Ordering::SeqCst)))
-    }
-}
+/// How often what goes on by itself is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// Seconds that pass at most until everything is settled.
+const SECONDS_MOST: u32 = 600;
 
 /// A site of whose alert the first answers are lost.
 struct Lost {
     site: Site,
-    clock: Arc<Leaping>,
+    time: Arc<Ahead>,
     alert: AlertId,
 }
 
 impl Lost {
     async fn open(engine: Engine, contract: Contract, priority: Priority, faults: HttpFaults) -> Self {
-        let clock = Arc::new(Leaping::default());
+        let time = Arc::new(Ahead::default());
         // Every fault of a request here befalls one message.
         let alone = contract == Contract::Infobip;
         let keys = if alone { json!({"batch_max": 1}) } else { json!({}) };
         let site =
-            Site::open_with(engine, contract, PEOPLE, faults, Arc::clone(&clock) as Arc<dyn Clock>, &keys)
+            Site::open_with(engine, contract, PEOPLE, faults, Arc::clone(&time) as Arc<dyn Clock>, &keys)
                 .await;
         site.provider.order(Mishap::CloseAfterTaking, TAKEN);
         site.provider.order(Mishap::CloseBeforeTaking, NOT_TAKEN);
@@ -74,28 +59,41 @@ impl Lost {
         site.service.wake.notify_waiters();
         let view = until(&site.world, alert, |v| in_states(v, 0, &[S::Queued, S::Sending]) == 0).await;
         assert_eq!(view.messages[0].doubts.total(), (TAKEN + NOT_TAKEN) as u64);
-        Self { site, clock, alert }
+        Self { site, time, alert }
     }
 
-    /// Puts the clock forward, each time that nothing more happens at the present time, until it is as wanted.
+    /// Lets a second pass whenever nothing more happens in the present one, until it is as wanted.
     async fn until(&self, wanted: impl Fn(&AlertView) -> bool) -> AlertView {
-        self.clock.leap(Duration::from_secs(31));
-        let deadline = Instant::now() + 2 * PATIENCE;
-        let (mut requests, mut since) = (0, Instant::now());
+        let (mut requests, mut seconds) = (0, 0);
         loop {
             let view = self.site.world.view(self.alert).await;
             if wanted(&view) {
                 return view;
             }
-            assert!(Instant::now() < deadline, "{view:#?}");
-            let seen = self.site.provider.stats().requests;
-            if seen != requests {
-                (requests, since) = (seen, Instant::now());
-            } else if since.elapsed() > QUIET {
-                self.clock.leap(Duration::from_secs(6));
-                since = Instant::now();
+            assert!(seconds < SECONDS_MOST, "{view:#?}");
+            let before = std::mem::replace(&mut requests, self.site.provider.stats().requests);
+            if requests == before {
+                self.step().await;
+                seconds += 1;
+            } else {
+                tokio::time::sleep(LOOK).await;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Lets a second pass, and waits until the connection is kept.
+    async fn step(&self) {
+        self.time.step(STEP).await;
+        let name = ChannelName { gateway: "main".into(), channel: 0 };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = self.time.now();
+            let held = self.site.world.store.channel_held_until(&name, now).await.unwrap();
+            if held.is_some_and(|until| until >= now.plus(KEPT)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the connection is not kept: {held:?}");
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -123,7 +121,7 @@ fn counts(settled: &[(Resolution, usize)]) -> DoubtCounts {
 }
 
 #[rstest]
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn look_ups_settle_lost_answers_and_nobody_rings_twice(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
     #[values(Contract::Twilio, Contract::Infobip)] contract: Contract,
@@ -141,21 +139,20 @@ async fn look_ups_settle_lost_answers_and_nobody_rings_twice(
     assert!(by(Resolution::LookupFound).all(|d| d.state == S::Delivered), "{deliveries:#?}");
     assert!(by(Resolution::LookupNotFound).all(|d| d.state == S::Sent && d.attempts == 2));
     assert_eq!(deliveries.iter().filter(|d| d.settled_by.is_none()).count(), PEOPLE - TAKEN - NOT_TAKEN);
-    eventually("the metric", async || {
+    let counted = || {
         let metrics = recorder().render();
-        let counted = expected.iter().all(|(how, count)| {
+        expected.iter().all(|(how, count)| {
             let labels = format!(r#"{{gateway="main",resolution="{}"}}"#, how.as_str());
             metrics.contains(&format!("klaroen_unknown_submits_total{labels} {count}\n"))
-        });
-        counted.then_some(())
-    })
-    .await;
+        })
+    };
+    lost.until(|_| counted()).await;
     lost.site.close().await;
 }
 
 /// A provider that knows the message and not yet what became of it: it was sent, and is not sent again.
 #[rstest]
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_look_up_that_knows_no_end_settles_the_doubt_all_the_same(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
     #[values(Contract::Twilio, Contract::Infobip)] contract: Contract,
@@ -171,7 +168,7 @@ async fn a_look_up_that_knows_no_end_settles_the_doubt_all_the_same(
 }
 
 #[rstest]
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn receipts_come_first_and_everything_arrives(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
     #[values(Contract::Twilio, Contract::Infobip)] contract: Contract,
@@ -189,7 +186,7 @@ async fn receipts_come_first_and_everything_arrives(
 }
 
 #[rstest]
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn what_no_look_up_settles_is_repeated_harmlessly_or_left_to_the_policy(
     #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
     #[values(

@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
+use crate::sizes::polygons;
 use crate::world::{DOM, World, at_metres_east, circle, draft, ids};
 
 async fn matched(world: &World, geofence: &Geofence, audience: &Audience, priority: Priority) -> Matches {
@@ -118,7 +119,7 @@ fn random_polygons_with_a_hole_match_exactly_those_that_brute_force_finds(
         -0.02..0.02f64,
         -0.02..0.02f64,
     );
-    proptest!(ProptestConfig::with_cases(60), |((radii, hole, dx, dy) in shape)| {
+    proptest!(ProptestConfig::with_cases(polygons()), |((radii, hole, dx, dy) in shape)| {
         let center = (DOM.1 + dx, DOM.0 + dy);
         let outer = star(center, &radii);
         // The hole lies within the innermost reach of any edge of a star, whose chords may cut in.
