@@ -19,6 +19,8 @@ pub(crate) struct ChannelInstruments {
     refused: Counter,
     unknown: Counter,
     pub(crate) late: Counter,
+    /// Turns of the session's loop: a session with nothing to do makes a few each second.
+    pub(crate) turns: Counter,
     submit_seconds: Histogram,
     pub(crate) claim_size: Histogram,
     pub(crate) in_flight: Gauge,
@@ -39,6 +41,7 @@ impl ChannelInstruments {
             refused: submits("gateway_refused"),
             unknown: submits("unknown"),
             late: counter!("klaroen_late_answers_total", "gateway" => gateway.clone()),
+            turns: counter!("klaroen_session_turns_total", "gateway" => gateway.clone(), "channel" => channel.clone()),
             submit_seconds: histogram!("klaroen_submit_seconds", "gateway" => gateway.clone()),
             claim_size: histogram!("klaroen_claim_batch_size", "gateway" => gateway.clone()),
             in_flight: gauge!("klaroen_in_flight", "gateway" => gateway.clone(), "channel" => channel.clone()),

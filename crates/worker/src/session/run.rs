@@ -54,17 +54,19 @@ impl Session {
                 self.context.router.on_change();
             }
             self.apply_plan();
-            let (hold, look_at) = if up && !self.share.is_nothing() {
+            self.context.instruments.turns.increment(1);
+            // Only who claims has a time to claim at: for others it would soon be over, and the loop would run without end.
+            let (hold, timer) = if up && !self.share.is_nothing() {
                 let hold = self.submit_ready(now);
-                (hold, self.claim_ahead(now))
+                let look_at = self.claim_ahead(now);
+                let next = match hold {
+                    Hold::Until(at) => Some(at),
+                    Hold::Nothing | Hold::Results => self.idle_until,
+                };
+                (hold, next.into_iter().chain(look_at).min())
             } else {
                 (self.put_back_queue(), None)
             };
-            let timer = match hold {
-                Hold::Until(at) => Some(at),
-                _ => self.idle_until.filter(|_| up),
-            };
-            let timer = timer.into_iter().chain(look_at).min();
             tokio::select! {
                 biased;
                 () = &mut stop => {

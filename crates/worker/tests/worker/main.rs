@@ -4,6 +4,7 @@ mod batches;
 mod events;
 mod fixture;
 mod gateways;
+mod idle;
 mod self_tests;
 mod sessions;
 mod submits;
