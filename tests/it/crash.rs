@@ -4,6 +4,7 @@
 //! remembers every ring. The moments are drawn from a seed; what is under way then is up to the machine.
 
 mod ending;
+mod full_disk;
 mod intake;
 mod sending;
 mod witness;

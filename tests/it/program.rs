@@ -110,6 +110,18 @@ impl Installation {
         Program::spawn(self.command("klaroen.toml").arg(part))
     }
 
+    /// Starts `serve` so that it outlives writes beyond a limit of its files, which fail for it like those to a full disk.
+    pub fn spawn_limited(&self) -> Program {
+        let mut command = Command::new("sh");
+        let script = r#"trap '' XFSZ; exec "$@""#;
+        command.current_dir(self.directory.path()).stdin(Stdio::null());
+        Program::spawn(command.args(["-c", script, "sh"]).arg(program()).args([
+            "--config",
+            "klaroen.toml",
+            "serve",
+        ]))
+    }
+
     /// Starts `serve` and waits until it answers.
     pub fn serve(&self) -> Program {
         let mut program = self.spawn();
@@ -172,6 +184,11 @@ impl Program {
         let kept = Arc::clone(&log);
         let reader = std::thread::spawn(move || read_log(stderr, &kept, &found));
         Self { child, address: String::new(), serving, log, reader: Some(reader) }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether it has not ended.

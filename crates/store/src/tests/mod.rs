@@ -2,6 +2,7 @@
 
 mod early_plans;
 pub(crate) mod fixture;
+mod full;
 mod plans;
 mod schema;
 mod statements;

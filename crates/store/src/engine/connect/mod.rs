@@ -7,7 +7,7 @@ mod sqlite;
 use klaroen_domain::time::Timestamp;
 use secrecy::SecretString;
 
-use crate::engine::db::{Db, Sql, on_db};
+use crate::engine::db::{Db, Sql, on_db, on_tx};
 use crate::engine::seal::Keys;
 use crate::{Result, StoreError};
 
@@ -125,15 +125,16 @@ impl Store {
         }
     }
 
-    /// Writes and commits something: the only proof that the database can be written.
+    /// Writes something in a transaction and commits it, as all work does: the only proof that the database can be written.
     ///
     /// # Errors
     ///
     /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn probe_write(&self, now: Timestamp) -> Result<()> {
         let value = now.as_millis().to_be_bytes().to_vec();
-        on_db!(write self.db, pool, d => sqlx::query(PROBE.of(d)).bind(value).execute(pool).await?.rows_affected());
-        Ok(())
+        let mut tx = self.db.begin().await?;
+        on_tx!(&mut tx, conn, d => sqlx::query(PROBE.of(d)).bind(value).execute(conn).await?.rows_affected());
+        tx.commit().await
     }
 
     /// Closes every connection. SQLite's write-ahead log is folded into the file.

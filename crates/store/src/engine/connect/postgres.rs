@@ -60,7 +60,8 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
             let gone = returned.outlived(meta.age);
             Box::pin(async move {
                 let lives = !gone && matches!(timeout(RETURNED_WITHIN, connection.ping()).await, Ok(Ok(())));
-                if lives { Ok(true) } else { Err(vanished()) }
+                // A connection whose transaction did not end cleanly begins no other.
+                if lives { Ok(!connection.is_in_transaction()) } else { Err(vanished()) }
             })
         })
         .after_connect(|connection, _| {

@@ -3,7 +3,12 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use futures::future::BoxFuture;
+use sqlx::Connection as _;
+use sqlx::pool::PoolConnectionMetadata;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
 
 use super::migrations;
 use crate::engine::db::Db;
@@ -48,12 +53,29 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
         .acquire_timeout(Duration::from_secs(30))
         .idle_timeout(None)
         .max_lifetime(None)
+        .after_release(ended_cleanly)
         .connect_with(connect.clone())
         .await?;
     migrations::migrator(migrations::SQLITE).run(&writer).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(options.connections)
         .acquire_timeout(Duration::from_secs(10))
+        .after_release(ended_cleanly)
         .connect_lazy_with(connect.read_only(true).pragma("cache_size", READER_CACHE));
     Ok(Db::Sqlite { writer, readers })
+}
+
+/// Whether the pool keeps a connection. If the disk is full or fails, SQLite rolls back by itself. The rollback that the pool
+/// does then fails, and the connection would count one open transaction for ever and begin none.
+fn ended_cleanly(
+    connection: &mut SqliteConnection,
+    _: PoolConnectionMetadata,
+) -> BoxFuture<'_, sqlx::Result<bool>> {
+    Box::pin(async move {
+        let ended = !connection.is_in_transaction();
+        if !ended {
+            tracing::warn!("a transaction did not end cleanly: its connection is replaced");
+        }
+        Ok(ended)
+    })
 }
