@@ -132,9 +132,13 @@ impl Store {
     /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn probe_write(&self, now: Timestamp) -> Result<()> {
         let value = now.as_millis().to_be_bytes().to_vec();
-        let mut tx = self.db.begin().await?;
-        on_tx!(&mut tx, conn, d => sqlx::query(PROBE.of(d)).bind(value).execute(conn).await?.rows_affected());
-        tx.commit().await
+        // Boxed: it would make the future of every caller large.
+        Box::pin(async move {
+            let mut tx = self.db.begin().await?;
+            on_tx!(&mut tx, conn, d => sqlx::query(PROBE.of(d)).bind(value).execute(conn).await?.rows_affected());
+            tx.commit().await
+        })
+        .await
     }
 
     /// Closes every connection. SQLite's write-ahead log is folded into the file.
