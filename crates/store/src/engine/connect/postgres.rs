@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Row};
 use tokio::time::timeout;
 
 use super::migrations;
@@ -60,8 +60,7 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
             let gone = returned.outlived(meta.age);
             Box::pin(async move {
                 let lives = !gone && matches!(timeout(RETURNED_WITHIN, connection.ping()).await, Ok(Ok(())));
-                // A connection whose transaction did not end cleanly begins no other.
-                if lives { Ok(!connection.is_in_transaction()) } else { Err(vanished()) }
+                if lives { Ok(true) } else { Err(vanished()) }
             })
         })
         .after_connect(|connection, _| {
@@ -104,28 +103,66 @@ async fn migrate(connect: &PgConnectOptions) -> Result<()> {
     Ok(())
 }
 
-/// A connection that fails here, or that cannot write, is dropped and another one is made.
+/// Whether a connection can write, and whether no transaction is open on it: one statement is a transaction of its own, so it
+/// sees the time at which it began itself. The simple protocol takes both times at once.
+const IS_WRITABLE: &str = "SELECT current_setting('transaction_read_only') = 'off' AND transaction_timestamp() = statement_timestamp()";
+
+/// A connection that fails here, or that is not fit to write, is dropped and another one is made.
+///
+/// If a caller is cancelled while its `BEGIN` is under way, the library knows of no transaction, and the server has one.
+/// Whatever the connection wrote next would be answered and never be committed.
 async fn is_writable(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    let read_only: String =
-        sqlx::query_scalar("SELECT current_setting('transaction_read_only')").fetch_one(connection).await?;
-    Ok(read_only == "off")
+    let row = sqlx::raw_sql(IS_WRITABLE).fetch_one(connection).await?;
+    row.try_get(0)
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::task::Poll;
 
     use klaroen_test_databases::{Engine, Server};
     use rcgen::{CertifiedKey, generate_simple_self_signed};
 
     use super::*;
     use crate::engine::seal::Keys;
-    use crate::tests::fixture::NOW;
+    use crate::tests::fixture::{Fixture, NOW};
     use crate::{Address, Store};
 
     fn options(url: &str, password: &str) -> StoreOptions {
         let password = Some(password.to_owned().into());
         StoreOptions { password, ..StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32])) }
+    }
+
+    const NONE_OPEN: &str = "SELECT transaction_timestamp() = statement_timestamp()";
+
+    /// Polls a future so many times, and gives it up then.
+    async fn given_up_after(polls: u32, future: impl Future) {
+        let (mut future, mut left) = (std::pin::pin!(future), polls);
+        std::future::poll_fn(|context| {
+            left -= 1;
+            let done = future.as_mut().poll(context).is_ready();
+            if done || left == 0 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn whoever_is_cancelled_while_a_transaction_begins_leaves_none_open() {
+        let f = Fixture::new(Engine::Postgres).await;
+        let Db::Postgres { pool, .. } = &f.store.db else { panic!("this is about PostgreSQL") };
+        for polls in 1..=12 {
+            // All connections, or the next caller gets another one.
+            let begins = (0..StoreOptions::CONNECTIONS).map(|_| given_up_after(polls, f.store.db.begin()));
+            futures::future::join_all(begins).await;
+            let mut taken = Vec::new();
+            for _ in 0..StoreOptions::CONNECTIONS {
+                let mut connection = pool.acquire().await.unwrap();
+                let row = sqlx::raw_sql(NONE_OPEN).fetch_one(&mut *connection).await.unwrap();
+                assert!(row.get::<bool, _>(0), "given up at poll {polls}");
+                taken.push(connection);
+            }
+        }
     }
 
     #[tokio::test]
