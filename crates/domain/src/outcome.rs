@@ -10,6 +10,27 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct ProviderId(pub String);
 
+impl ProviderId {
+    /// The longest id that is kept, in characters: the contracts know up to 128.
+    const LENGTH_MAX: usize = 200;
+
+    /// The id as it is kept, with [`storable`] applied. Answers and receipts both pass here, so they still agree.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self(storable(self.0, Self::LENGTH_MAX))
+    }
+}
+
+/// A provider's text as every database takes it: without control characters (PostgreSQL refuses U+0000) and not longer than
+/// `most` characters. One odd text must not cost the whole batch that it came with.
+#[must_use]
+pub fn storable(text: String, most: usize) -> String {
+    if text.len() <= most && !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().filter(|ch| !ch.is_control()).take(most).collect()
+}
+
 /// The outcome of one submit. There is no bare error: each case says what is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubmitOutcome {
@@ -44,7 +65,39 @@ pub struct Failure {
     pub detail: String,
 }
 
+impl SubmitOutcome {
+    /// The outcome as it is kept: ids and failures with [`storable`] applied.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        match self {
+            Self::Accepted { provider_ids, segments } => {
+                let provider_ids = provider_ids.into_iter().map(ProviderId::kept).collect();
+                Self::Accepted { provider_ids, segments }
+            }
+            Self::Throttled { retry_after } => Self::Throttled { retry_after },
+            Self::NotTaken(failure) => Self::NotTaken(failure.kept()),
+            Self::Rejected(failure) => Self::Rejected(failure.kept()),
+            Self::Unknown(failure) => Self::Unknown(failure.kept()),
+        }
+    }
+}
+
 impl Failure {
+    /// The longest code that is kept, in characters.
+    pub const CODE_LENGTH_MAX: usize = 64;
+    /// The longest explanation that is kept, in characters.
+    const DETAIL_LENGTH_MAX: usize = 500;
+
+    /// The failure as it is kept, with [`storable`] applied.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self {
+            scope: self.scope,
+            code: storable(self.code, Self::CODE_LENGTH_MAX),
+            detail: storable(self.detail, Self::DETAIL_LENGTH_MAX),
+        }
+    }
+
     /// The code of every failure whose cause is that the recipient stopped messages at the provider: such a provider refuses
     /// all that comes later, so the stop is to be kept on our side, too. Receipts carry it as their error.
     pub const OPTED_OUT: &'static str = "opted_out";
@@ -106,5 +159,41 @@ impl std::str::FromStr for ReceiptStatus {
             .into_iter()
             .find(|x| x.as_str() == s)
             .ok_or(UnknownReceiptStatus)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_a_provider_loses_what_no_database_takes_and_nothing_else() {
+        assert_eq!(storable("0x0B \u{e9}\u{1F6D1}".into(), 9), "0x0B \u{e9}\u{1F6D1}");
+        assert_eq!(storable("a\0b\n\u{9f}c".into(), 9), "abc");
+        assert_eq!(storable("\u{1F6D1}".repeat(9), 4), "\u{1F6D1}".repeat(4));
+    }
+
+    #[test]
+    fn every_text_of_an_outcome_is_kept_so() {
+        let long = format!("x\0{}", "y".repeat(60_000));
+        let failure = Failure { scope: Scope::Gateway, code: long.clone(), detail: long.clone() };
+        let is_kept = |failure: &Failure| {
+            !failure.code.contains('\0')
+                && failure.code.len() == Failure::CODE_LENGTH_MAX
+                && !failure.detail.contains('\0')
+                && failure.detail.len() < 1_000
+        };
+        for outcome in [SubmitOutcome::NotTaken, SubmitOutcome::Rejected, SubmitOutcome::Unknown] {
+            let (SubmitOutcome::NotTaken(kept)
+            | SubmitOutcome::Rejected(kept)
+            | SubmitOutcome::Unknown(kept)) = outcome(failure.clone()).kept()
+            else {
+                panic!("it stays what it is")
+            };
+            assert!(is_kept(&kept), "{kept:?}");
+        }
+        let taken = SubmitOutcome::Accepted { provider_ids: vec![ProviderId(long)], segments: 2 };
+        let SubmitOutcome::Accepted { provider_ids, segments: 2 } = taken.kept() else { panic!() };
+        assert!(!provider_ids[0].0.contains('\0') && provider_ids[0].0.len() <= 200);
     }
 }

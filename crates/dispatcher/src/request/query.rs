@@ -58,9 +58,10 @@ impl Parameters {
         self.pairs.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// Notes parameters that are unknown or stand there twice: a filter with a typing error would show everything.
+    /// Notes parameters that are unknown or stand there twice: a filter with a typing error would show everything. Notes
+    /// control characters, too: nothing has any, and PostgreSQL takes no U+0000.
     pub fn only(&self, known: &[String], report: &Report) {
-        for (i, (name, _)) in self.pairs.iter().enumerate() {
+        for (i, (name, value)) in self.pairs.iter().enumerate() {
             if !known.contains(name) {
                 let name: String = name.chars().take(100).collect();
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -70,6 +71,8 @@ impl Parameters {
                 );
             } else if self.pairs[..i].iter().any(|(earlier, _)| earlier == name) {
                 report.add(format!("/{name}"), "is given twice");
+            } else if value.contains(char::is_control) {
+                report.add(format!("/{name}"), "must not have control characters");
             }
         }
     }
@@ -172,12 +175,21 @@ mod tests {
     fn unknown_and_repeated_parameters_are_named_at_once() {
         let wrong = parameters(&[("limit", "1"), ("limit", "2"), ("stat", "x"), ("cursor", "")]);
         let report = Report::default();
-        wrong.only(&["limit".to_owned(), "cursor".to_owned()], &report);
+        wrong.only(&["limit", "cursor"].map(str::to_owned), &report);
         let pointers: Vec<String> = report.into_errors().into_iter().map(|e| e.pointer).collect();
         assert_eq!(pointers, ["/limit", "/stat"]);
         assert_eq!(page_only(&wrong).unwrap_err().errors[0].pointer, "/cursor");
         let page = page_only(&parameters(&[("limit", "500"), ("cursor", "abc")])).unwrap();
         assert_eq!(page, PageRequest { limit: 500, cursor: Some("abc".into()) });
         assert_eq!(page_only(&Parameters::default()).unwrap().limit, 100);
+    }
+
+    #[test]
+    fn a_value_that_no_database_takes_is_named() {
+        let report = Report::default();
+        let names = ["reference", "state"].map(str::to_owned);
+        parameters(&[("reference", "2026\0"), ("state", "active")]).only(&names, &report);
+        let pointers: Vec<String> = report.into_errors().into_iter().map(|e| e.pointer).collect();
+        assert_eq!(pointers, ["/reference"]);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use klaroen_domain::id::{AlertId, OrganisationId, ParticipantId, ReplyId};
 use klaroen_domain::incoming::InboundSms;
 use klaroen_domain::keyword::{Keyword, classify};
+use klaroen_domain::outcome::storable;
 use klaroen_domain::participant::Language;
 use klaroen_domain::phone::{Country, PhoneNumber};
 use klaroen_domain::text::MessageText;
@@ -42,6 +43,9 @@ pub struct IncomingReply {
     pub received_at: Timestamp,
 }
 
+/// The longest key that is kept, in characters.
+const DEDUPE_KEY_LENGTH_MAX: usize = 200;
+
 impl IncomingReply {
     /// Turns an SMS that a gateway read into the form that is kept: whose number it is and what it asks for. Numbers without
     /// a country code belong to `country`.
@@ -49,7 +53,7 @@ impl IncomingReply {
     pub fn of(gateway: &str, sms: InboundSms, country: Country) -> Self {
         Self {
             gateway: gateway.to_owned(),
-            dedupe_key: sms.dedupe_key,
+            dedupe_key: storable(sms.dedupe_key, DEDUPE_KEY_LENGTH_MAX),
             phone: PhoneNumber::parse_sender(&sms.from, country),
             from: sms.from,
             keyword: classify(&sms.text),

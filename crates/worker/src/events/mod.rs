@@ -84,7 +84,7 @@ impl EventReader {
                     }
                 }
                 GatewayEvent::LateAnswer { delivery, attempt, outcome } => {
-                    late.push((delivery, attempt, outcome, ack));
+                    late.push((delivery, attempt, outcome.kept(), ack));
                 }
             }
         }

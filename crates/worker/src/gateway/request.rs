@@ -95,6 +95,7 @@ pub(crate) fn submit_request(
             Ok(Err(_panic)) => alike(unknown("panic", "the gateway adapter panicked while sending")),
             Err(_elapsed) => alike(unknown("lease", "no answer before the lease expired")),
         };
+        let outcomes = outcomes.into_iter().map(SubmitOutcome::kept);
         let each = batch.iter().map(|sms| sms.delivery).zip(outcomes).collect();
         SubmitResponses { each, took: started.elapsed(), places }
     }

@@ -12,8 +12,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::join_all;
 use klaroen_domain::alert::Priority;
-use klaroen_domain::outcome::ProviderId;
-use klaroen_domain::outcome::{Scope, SubmitOutcome};
+use klaroen_domain::outcome::{Failure, ProviderId, Scope, SubmitOutcome, storable};
 use klaroen_domain::time::{Clock, Timestamp};
 use klaroen_gateway::{Candidate, OutboundSms, SmsGateway, StatusAnswer};
 use klaroen_store::doubts::{Answered, Because, Doubt, Found};
@@ -170,10 +169,10 @@ impl StatusQueries {
         match answer {
             StatusAnswer::Alike { .. } => self.retry_later(POLL, Because::NotAsked),
             StatusAnswer::Found { provider_id, status, error } => Found::Known {
-                provider_ids: provider_id.into_iter().collect(),
+                provider_ids: provider_id.into_iter().map(ProviderId::kept).collect(),
                 segments: sms.text.segments(),
                 status,
-                error,
+                error: error.map(|error| storable(error, Failure::CODE_LENGTH_MAX)),
             },
             StatusAnswer::NotFound => not_found(doubt.missed_at, self.clock.now()),
             StatusAnswer::NoAnswer | StatusAnswer::Unsupported => {

@@ -2,7 +2,7 @@
 
 use klaroen_domain::id::DeliveryId;
 use klaroen_domain::incoming::Receipt;
-use klaroen_domain::outcome::{ProviderId, ReceiptStatus};
+use klaroen_domain::outcome::{Failure, ProviderId, ReceiptStatus, storable};
 use klaroen_domain::time::Timestamp;
 
 use crate::engine::seal::{Keys, Recipient};
@@ -26,17 +26,20 @@ pub struct IncomingReceipt {
     pub received_at: Timestamp,
 }
 
+/// The longest receipt that is kept, in characters.
+const RAW_LENGTH_MAX: usize = 2_000;
+
 impl IncomingReceipt {
-    /// Turns a receipt that a gateway read into the form that is kept: the phone by its hash.
+    /// Turns a receipt that a gateway read into the form that is kept: the phone by its hash, texts as every database takes them.
     #[must_use]
     pub fn of(receipt: Receipt, keys: &Keys, received_at: Timestamp) -> Self {
         Self {
-            provider_id: receipt.provider_id,
+            provider_id: receipt.provider_id.kept(),
             delivery: receipt.reference.and_then(|reference| reference.delivery()),
             status: receipt.status,
-            error: receipt.error,
+            error: receipt.error.map(|error| storable(error, Failure::CODE_LENGTH_MAX)),
             recipient: receipt.recipient.map(|phone| keys.recipient(&phone)),
-            raw: receipt.raw,
+            raw: storable(receipt.raw, RAW_LENGTH_MAX),
             received_at,
         }
     }

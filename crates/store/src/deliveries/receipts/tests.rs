@@ -3,9 +3,11 @@ use std::time::Duration;
 use klaroen_domain::alert::Outcome;
 use klaroen_domain::hours::Zone;
 use klaroen_domain::id::{AlertId, KeyId};
+use klaroen_domain::incoming::Receipt;
 use klaroen_domain::outcome::ProviderId;
 use klaroen_domain::text::MessageText;
 use klaroen_test_databases::Engine;
+use rstest::rstest;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -119,4 +121,35 @@ async fn a_receipt_that_comes_while_the_end_is_written_waits_for_it() {
     ending.commit().await.unwrap();
     assert_eq!(storing.await.unwrap().unwrap().moved, 1);
     assert_eq!(ends_after_upkeep(&f, pool).await, 1);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_receipt_with_a_text_that_no_database_takes_costs_the_others_nothing(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let f = Fixture::new(engine).await;
+    let receipt = |id: &str, error: &str, raw: &str| {
+        let receipt = Receipt {
+            provider_id: ProviderId(id.into()),
+            reference: None,
+            status: ReceiptStatus::Undelivered,
+            error: Some(error.into()),
+            recipient: None,
+            raw: raw.into(),
+        };
+        IncomingReceipt::of(receipt, f.store.keys(), NOW)
+    };
+    let long = "7".repeat(60_000);
+    let batch = [
+        receipt("a", "1", "id:a"),
+        receipt("b\0", "\u{0}27", "id:b\0 err:\0"),
+        receipt("c", &long, &long),
+        receipt("d", "4", "id:d"),
+    ];
+    assert!(batch.iter().all(|receipt| !receipt.raw.contains('\0') && receipt.raw.len() < 3_000));
+    assert_eq!(batch[1].error.as_deref(), Some("27"));
+    assert_eq!(batch[2].error.as_deref(), Some(&long[..Failure::CODE_LENGTH_MAX]));
+    let counts = f.store.store_receipts("g", &batch).await.unwrap();
+    assert_eq!(counts, ReceiptCounts { joined: 0, parked: 4, moved: 0 });
 }
