@@ -1,6 +1,7 @@
 //! Events that a provider tells in its own time: receipts and SMS that came in. Gateways make them, the store keeps them.
 
 use crate::id::DeliveryId;
+use crate::keyword::Keyword;
 use crate::outcome::{ProviderId, ReceiptStatus};
 use crate::phone::PhoneNumber;
 use crate::time::Timestamp;
@@ -56,6 +57,9 @@ pub struct InboundSms {
     pub to: String,
     /// The whole text, parts joined.
     pub text: String,
+    /// The keyword that the provider took it for and acts upon itself. It decides over the text: a provider that blocks us
+    /// after a word of its own list refuses all that comes later.
+    pub keyword: Option<Keyword>,
     /// When we got it.
     pub received_at: Timestamp,
 }

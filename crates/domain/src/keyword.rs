@@ -5,6 +5,7 @@
 //! silences a witness.
 
 use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 use crate::text::equivalents::is_invisible;
 
@@ -19,23 +20,67 @@ pub enum Keyword {
     Help,
 }
 
-/// The keywords, in lower case. The English ones for stopping are the ones at which providers block a sender by themselves:
-/// were they not ours as well, we would go on sending to a number that the provider refuses.
-const KEYWORDS: &[(&str, Keyword)] = &[
-    ("stop", Keyword::Stop),
-    ("stopall", Keyword::Stop),
-    ("unsubscribe", Keyword::Stop),
-    ("cancel", Keyword::Stop),
-    ("end", Keyword::Stop),
-    ("quit", Keyword::Stop),
-    ("stoppen", Keyword::Stop),
-    ("afmelden", Keyword::Stop),
-    ("uit", Keyword::Stop),
-    ("start", Keyword::Start),
-    ("aanmelden", Keyword::Start),
-    ("help", Keyword::Help),
-    ("info", Keyword::Help),
+/// The keywords, in lower case, word by word; of two that begin alike the longer comes first. The English ones for stopping
+/// are those at which providers block a sender by themselves: were they not ours as well, we would go on sending to a number
+/// that the provider refuses. The others are those that 47 CFR 64.1200(a)(10) names, and what people write.
+const KEYWORDS: &[(&[&str], Keyword)] = &[
+    (&["stop", "all"], Keyword::Stop),
+    (&["stop", "alles"], Keyword::Stop),
+    (&["stop", "sms"], Keyword::Stop),
+    (&["stop", "berichten"], Keyword::Stop),
+    (&["stop", "messages"], Keyword::Stop),
+    (&["stop", "klaroen"], Keyword::Stop),
+    (&["klaroen", "stop"], Keyword::Stop),
+    (&["stop"], Keyword::Stop),
+    (&["stopall"], Keyword::Stop),
+    (&["stopsms"], Keyword::Stop),
+    (&["opt", "out"], Keyword::Stop),
+    (&["optout"], Keyword::Stop),
+    (&["unsubscribe", "me"], Keyword::Stop),
+    (&["unsubscribe"], Keyword::Stop),
+    (&["remove", "me"], Keyword::Stop),
+    (&["remove"], Keyword::Stop),
+    (&["revoke"], Keyword::Stop),
+    (&["cancel"], Keyword::Stop),
+    (&["end"], Keyword::Stop),
+    (&["quit"], Keyword::Stop),
+    (&["stoppen"], Keyword::Stop),
+    (&["afmelden"], Keyword::Stop),
+    (&["meld", "mij", "af"], Keyword::Stop),
+    (&["meld", "me", "af"], Keyword::Stop),
+    (&["uitschrijven"], Keyword::Stop),
+    (&["schrijf", "mij", "uit"], Keyword::Stop),
+    (&["schrijf", "me", "uit"], Keyword::Stop),
+    (&["haal", "mij", "eraf"], Keyword::Stop),
+    (&["haal", "me", "eraf"], Keyword::Stop),
+    (&["ik", "wil", "dit", "niet", "meer"], Keyword::Stop),
+    (&["uit"], Keyword::Stop),
+    (&["start"], Keyword::Start),
+    (&["aanmelden"], Keyword::Start),
+    (&["help"], Keyword::Help),
+    (&["info"], Keyword::Help),
 ];
+
+/// The sign that says STOP without a word.
+const STOP_SIGN: char = '\u{1F6D1}';
+
+/// How the signatures begin that a mail program adds, in lower case, word by word. A signature ends the text.
+const SIGNATURES: &[&[&str]] = &[
+    &["verstuurd", "vanaf", "mijn"],
+    &["verzonden", "vanaf", "mijn"],
+    &["verstuurd", "met", "mijn"],
+    &["verzonden", "met", "mijn"],
+    &["verstuurd", "vanuit"],
+    &["verzonden", "vanuit"],
+    &["sent", "from", "my"],
+    &["sent", "from", "outlook"],
+    &["sent", "from", "mail"],
+    &["sent", "via"],
+    &["get", "outlook", "for"],
+    &["outlook", "voor"],
+];
+/// The longest signature, in words.
+const SIGNATURE_MAX: usize = 8;
 
 /// Thanks and politeness, in lower case, word by word; of two that begin alike the longer comes first. Phrases and not
 /// loose words, for "u" and "you" are polite only in company.
@@ -92,20 +137,22 @@ const WORDS_MAX: usize = 12;
 
 /// The keyword that a text consists of; `None` if it is a message for the operator.
 ///
-/// Case, punctuation, emoji and the width of letters do not matter; a repeated keyword is one, two that contradict each
-/// other are none.
+/// Case, accents, punctuation, emoji and the width of letters do not matter, nor do points between the letters; a repeated
+/// keyword is one, two that contradict each other are none.
 #[must_use]
 pub fn classify(text: &str) -> Option<Keyword> {
     let words = words(text)?;
     let mut rest = words.as_slice();
     let mut found = None;
-    while let Some(first) = rest.first() {
-        if let Some(keyword) = keyword(first) {
+    while !rest.is_empty() {
+        if let Some((keyword, length)) = keyword(rest) {
             if found.is_some_and(|earlier| earlier != keyword) {
                 return None;
             }
             found = Some(keyword);
-            rest = &rest[1..];
+            rest = &rest[length..];
+        } else if found.is_some() && is_signature(rest) {
+            break;
         } else {
             rest = &rest[politeness(rest)?..];
         }
@@ -113,36 +160,62 @@ pub fn classify(text: &str) -> Option<Keyword> {
     found
 }
 
-/// The words in lower case, without anything between them; `None` if there are too many.
+/// The words in lower case, without accents and anything between them; `None` if there are too many.
 fn words(text: &str) -> Option<Vec<String>> {
     let mut words = vec![String::new()];
-    // Compatibility forms turn full-width and other styled letters into plain ones.
-    for ch in text.chars().filter(|ch| !is_invisible(*ch)).nfkc() {
-        match words.last_mut() {
-            Some(word) if ch.is_alphanumeric() => word.extend(ch.to_lowercase()),
-            Some(word) if !word.is_empty() => {
-                if words.len() == WORDS_MAX + 1 {
-                    return None;
-                }
-                words.push(String::new());
-            }
-            _ => {}
+    // Compatibility forms turn full-width and other styled letters into plain ones, and part letters from their accents.
+    let plain = text.chars().filter(|ch| !is_invisible(*ch)).nfkd().filter(|ch| !is_combining_mark(*ch));
+    for ch in plain {
+        let word = words.last_mut()?;
+        if ch.is_alphanumeric() {
+            word.extend(ch.to_lowercase());
+            continue;
+        }
+        if !word.is_empty() {
+            words.push(String::new());
+        }
+        if ch == STOP_SIGN {
+            words.last_mut()?.push_str("stop");
+            words.push(String::new());
+        }
+        if words.len() > WORDS_MAX + 1 {
+            return None;
         }
     }
     words.retain(|word| !word.is_empty());
     (words.len() <= WORDS_MAX).then_some(words)
 }
 
-fn keyword(word: &str) -> Option<Keyword> {
-    KEYWORDS.iter().find(|(known, _)| *known == word).map(|(_, keyword)| *keyword)
+/// The keyword at the beginning, and how many words it takes.
+fn keyword(words: &[String]) -> Option<(Keyword, usize)> {
+    let (phrase, keyword) =
+        KEYWORDS.iter().find(|(phrase, _)| begins(words, phrase)).or_else(|| spelled(words))?;
+    let length = match phrase {
+        [word] if words[0].len() < word.len() => word.len(),
+        _ => phrase.len(),
+    };
+    Some((*keyword, length))
+}
+
+/// A keyword of one word at the beginning, letter by letter: `S.T.O.P.`
+fn spelled(words: &[String]) -> Option<&'static (&'static [&'static str], Keyword)> {
+    KEYWORDS.iter().find(|(phrase, _)| {
+        let [word] = phrase else { return false };
+        words.len() >= word.len() && word.bytes().zip(words).all(|(letter, word)| word.as_bytes() == [letter])
+    })
+}
+
+fn is_signature(words: &[String]) -> bool {
+    words.len() <= SIGNATURE_MAX && SIGNATURES.iter().any(|phrase| begins(words, phrase))
+}
+
+fn begins(words: &[String], phrase: &[&str]) -> bool {
+    words.len() >= phrase.len() && phrase.iter().zip(words).all(|(known, word)| known == word)
 }
 
 /// How many words of politeness there are at the beginning.
 fn politeness(words: &[String]) -> Option<usize> {
-    POLITENESS
-        .iter()
-        .find(|phrase| words.len() >= phrase.len() && phrase.iter().zip(words).all(|(a, b)| a == b))
-        .map(|phrase| phrase.len())
+    POLITENESS.iter().find(|phrase| begins(words, phrase)).map(|phrase| phrase.len())
 }
 
 #[cfg(test)]
@@ -185,6 +258,40 @@ mod tests {
     #[case::emoji("STOP 👍")]
     #[case::emoji_with_selector("🙏🏽 stop ❤️")]
     #[case::mathematical_letters("𝐒𝐓𝐎𝐏")]
+    #[case("OPTOUT")]
+    #[case("OPT-OUT")]
+    #[case("Opt out")]
+    #[case("opt_out please")]
+    #[case("REVOKE")]
+    #[case("STOP ALL")]
+    #[case("STOPALL.")]
+    #[case("stop alles aub")]
+    #[case("REMOVE")]
+    #[case("remove me")]
+    #[case("Unsubscribe me, thanks")]
+    #[case("uitschrijven")]
+    #[case("Graag uitschrijven")]
+    #[case("schrijf mij uit aub")]
+    #[case("meld me af")]
+    #[case("haal mij eraf")]
+    #[case("Ik wil dit niet meer.")]
+    #[case("stop sms")]
+    #[case("STOP-SMS")]
+    #[case("stop klaroen")]
+    #[case("Klaroen: stop!")]
+    #[case("hallo, stop klaroen, dank u")]
+    #[case::accents("stóp")]
+    #[case::accents_apart("sto\u{301}p")]
+    #[case::points("S.T.O.P.")]
+    #[case::letters("s t o p")]
+    #[case::letters_and_thanks("S.T.O.P. a.u.b.")]
+    #[case::sign("🛑")]
+    #[case::signs("🛑🛑🛑")]
+    #[case::sign_and_word("🛑 stop 🛑")]
+    #[case::signature("STOP\n\nVerstuurd vanaf mijn iPhone")]
+    #[case::signature("Stop aub\nVerzonden vanaf mijn Samsung Galaxy-smartphone.")]
+    #[case::signature("STOP\n--\nSent from my iPad")]
+    #[case::signature("afmelden, dank u. Outlook voor iOS downloaden")]
     fn these_opt_out(#[case] text: &str) {
         assert_eq!(classify(text), Some(Keyword::Stop));
     }
@@ -233,6 +340,32 @@ mod tests {
     #[case("start auto rood")]
     #[case("help hij is hier")]
     #[case("the end of the street")]
+    #[case("Ik zag hem bij de bushalte stoppen")]
+    #[case("stop niet, hij loopt nog")]
+    #[case("niet stoppen")]
+    #[case("ik stop de auto")]
+    #[case("stop alle treinen")]
+    #[case("hij wil dit niet meer")]
+    #[case("ik wil dit niet meer zien gebeuren")]
+    #[case("haal mij eraf op station centraal")]
+    #[case("remove the car")]
+    #[case("hij schrijft zich uit")]
+    #[case("opt out of the left lane")]
+    #[case("out")]
+    #[case("opt")]
+    #[case("all")]
+    #[case("sms")]
+    #[case("klaroen")]
+    #[case("st op")]
+    #[case("s t o")]
+    #[case("s.t.o.p. die man")]
+    #[case("sto p")]
+    #[case("🛑 politie gezien")]
+    #[case("hij staat bij het 🛑 bord")]
+    #[case("Verstuurd vanaf mijn iPhone")]
+    #[case("dank u\nVerstuurd vanaf mijn iPhone")]
+    #[case("stop verstuurd")]
+    #[case("stop\nVerstuurd vanaf mijn telefoon hij rent nu over de brug weg")]
     #[case::other_script("ЅТОР")]
     #[case::too_many_words("stop stop stop stop stop stop stop stop stop stop stop stop stop")]
     fn these_are_for_the_operator(#[case] text: &str) {
@@ -248,9 +381,18 @@ mod tests {
     }
 
     #[test]
+    fn no_keyword_hides_a_longer_one_behind_it() {
+        for (i, (phrase, _)) in KEYWORDS.iter().enumerate() {
+            let hidden = KEYWORDS[i + 1..].iter().find(|(later, _)| later.starts_with(phrase));
+            assert_eq!(hidden, None, "never reached behind {phrase:?}");
+        }
+    }
+
+    #[test]
     fn tables_hold_single_words_in_lower_case() {
-        let words = KEYWORDS.iter().map(|(word, _)| word).chain(POLITENESS.iter().copied().flatten());
-        for word in words {
+        let keywords = KEYWORDS.iter().map(|(phrase, _)| *phrase);
+        let phrases = keywords.chain(POLITENESS.iter().copied()).chain(SIGNATURES.iter().copied());
+        for word in phrases.flatten() {
             assert!(word.chars().all(|ch| ch.is_ascii_lowercase()), "{word:?}");
         }
     }
@@ -269,7 +411,7 @@ mod tests {
         ) {
             // No word of the tables but "thx" and "tnx" has an x, and these two are polite.
             prop_assume!(words.iter().any(|word| word != "thx" && word != "tnx"));
-            words.insert(at.index(words.len() + 1), keyword.0.to_owned());
+            words.insert(at.index(words.len() + 1), keyword.0.join(" "));
             prop_assert_eq!(classify(&words.join(" ")), None);
         }
 
@@ -279,7 +421,7 @@ mod tests {
             before in "[ .,!?\"'()\u{a0}\n👍-]{0,6}",
             after in "[ .,!?\"'()\u{a0}\n👍-]{0,6}",
         ) {
-            let text = format!("{before}{}{after}", keyword.0.to_uppercase());
+            let text = format!("{before}{}{after}", keyword.0.join(" ").to_uppercase());
             prop_assert_eq!(classify(&text), Some(keyword.1));
         }
     }

@@ -153,13 +153,23 @@ impl ReceiptParts<'_> {
     }
 }
 
-/// An inbound SMS. Without an id of the provider's it is known again by its content.
+/// An inbound SMS as an event.
 pub(super) fn inbound(
     id: Option<&str>,
     [from, to, text]: [&str; 3],
     time: &str,
     received_at: Timestamp,
 ) -> GatewayEvent {
+    GatewayEvent::Inbound(inbound_sms(id, [from, to, text], time, received_at))
+}
+
+/// An inbound SMS. Without an id of the provider's it is known again by its content.
+pub(super) fn inbound_sms(
+    id: Option<&str>,
+    [from, to, text]: [&str; 3],
+    time: &str,
+    received_at: Timestamp,
+) -> InboundSms {
     // No database takes a NUL in a text, and no phone shows one.
     let clean = |text: &str| text.replace('\0', "");
     let dedupe_key = id.map_or_else(
@@ -170,7 +180,7 @@ pub(super) fn inbound(
         |id| clean(id).chars().take(200).collect(),
     );
     let (from, to, text) = (clean(from), clean(to), clean(text));
-    GatewayEvent::Inbound(InboundSms { dedupe_key, from, to, text, received_at })
+    InboundSms { dedupe_key, from, to, text, keyword: None, received_at }
 }
 
 /// Lower-case hexadecimal.

@@ -56,7 +56,7 @@ impl IncomingReply {
             dedupe_key: storable(sms.dedupe_key, DEDUPE_KEY_LENGTH_MAX),
             phone: PhoneNumber::parse_sender(&sms.from, country),
             from: sms.from,
-            keyword: classify(&sms.text),
+            keyword: sms.keyword.or_else(|| classify(&sms.text)),
             text: sms.text,
             received_at: sms.received_at,
         }

@@ -28,6 +28,7 @@ fn stop_from(number: &str) -> GatewayEvent {
         from: number.into(),
         to: "1000".into(),
         text: "Stop".into(),
+        keyword: None,
         received_at: SystemClock.now(),
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use klaroen_domain::keyword::Keyword;
 use klaroen_domain::outcome::ReceiptStatus;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -206,6 +207,28 @@ async fn an_old_signature_is_refused_and_a_fresh_one_can_be_known_again() {
             );
         }
     }
+}
+
+/// Twilio acts upon words of the account's own list, and upon none of ours that it does not know.
+#[rstest::rstest]
+#[case("STOP", "arret", Some(Keyword::Stop))]
+#[case("START", "oui", Some(Keyword::Start))]
+#[case("HELP", "?", Some(Keyword::Help))]
+#[case("START", "STOP", Some(Keyword::Start))]
+#[case("", "STOP", None)]
+#[case("OTHER", "STOP", None)]
+#[tokio::test]
+async fn the_keyword_that_a_provider_acted_upon_comes_with_the_text(
+    #[case] acted_upon: &str,
+    #[case] text: &str,
+    #[case] keyword: Option<Keyword>,
+) {
+    let twilio = specimens().into_iter().find(|specimen| specimen.kind == "twilio").unwrap();
+    let body = format!("MessageSid=SM9&From=%2B31612345678&To=1000&Body={text}&OptOutType={acted_upon}");
+    let called = Called::signed(&posted("opt out", INBOUND, FORM, body, &[]), &twilio);
+    let verified = called.parse(&*gateway(&twilio)).unwrap();
+    let [GatewayEvent::Inbound(sms)] = verified.events.as_slice() else { panic!("{:?}", verified.events) };
+    assert_eq!((sms.keyword, sms.text.as_str()), (keyword, text));
 }
 
 #[tokio::test]

@@ -186,7 +186,8 @@ impl Deliveries {
         let received_at = self.clock.now();
         let (dedupe_key, acknowledged) = self.repetitions.key(&sms, received_at);
         let Sms { from, to, text } = sms;
-        let event = GatewayEvent::Inbound(InboundSms { dedupe_key, from, to, text, received_at });
+        let event =
+            GatewayEvent::Inbound(InboundSms { dedupe_key, from, to, text, keyword: None, received_at });
         self.offer(bound, Offer { event, unanswered, ours_alone, acknowledged: Some(acknowledged) });
     }
 

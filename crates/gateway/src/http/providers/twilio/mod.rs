@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::fmt::rfc2822;
+use klaroen_domain::keyword::Keyword;
 use klaroen_domain::outcome::ReceiptStatus::{self, Delivered, Undelivered, Underway};
 use klaroen_domain::outcome::{Failure, ProviderId, SubmitOutcome};
 use klaroen_domain::phone::Country;
@@ -21,12 +22,12 @@ use crate::http::client::{Answer, Call};
 use crate::http::contract::{
     Contract, Faults, Found, HttpConfig, REFERENCE_PARAMETER, accepted, common_keys, receipts_url_of,
 };
-use crate::http::fields::{Fields, ReceiptParts, at, inbound, status_of};
+use crate::http::fields::{Fields, ReceiptParts, at, inbound_sms, status_of};
 
 use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{
-    CallbackAnswer, CallbackError, CallbackKind, Candidate, Capabilities, OutboundSms, RawCallback,
-    StatusAnswer,
+    CallbackAnswer, CallbackError, CallbackKind, Candidate, Capabilities, GatewayEvent, OutboundSms,
+    RawCallback, StatusAnswer,
 };
 
 const BASE_URL: &str = "https://api.twilio.com";
@@ -305,7 +306,9 @@ impl Contract for Twilio {
         let from = fields.get("From").ok_or(CallbackError::Malformed("no From"))?;
         let [to, text] = ["To", "Body"].map(|name| fields.get(name).unwrap_or_default());
         let id = fields.get("MessageSid").or_else(|| fields.get("SmsSid"));
-        Ok(Found::one(inbound(id, [from, to, text], "", callback.received_at)))
+        let mut sms = inbound_sms(id, [from, to, text], "", callback.received_at);
+        sms.keyword = fields.get("OptOutType").and_then(opt_out_type);
+        Ok(Found::one(GatewayEvent::Inbound(sms)))
     }
 
     fn answer(&self, kind: CallbackKind) -> CallbackAnswer {
@@ -320,6 +323,16 @@ impl Contract for Twilio {
 impl Twilio {
     fn authorised(&self, call: Call) -> Call {
         call.with(AUTHORIZATION, self.authorisation.expose_secret()).with(ACCEPT, "application/json")
+    }
+}
+
+/// The keyword that Twilio acted upon, which may be any word of the account's own list ("Advanced Opt-Out").
+fn opt_out_type(word: &str) -> Option<Keyword> {
+    match word {
+        "STOP" => Some(Keyword::Stop),
+        "START" => Some(Keyword::Start),
+        "HELP" => Some(Keyword::Help),
+        _ => None,
     }
 }
 
