@@ -246,6 +246,10 @@ mod tests {
             StoreOptions { connections: 1, ..StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32])) };
         let store = Store::open(&options).await.unwrap();
         let mut tx = store.db.begin().await.unwrap();
+        // The connection of the transaction, and the one that is watched: a later one would lead to the new server.
+        while relay.0.receiver_count() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         relay.0.send_replace(());
         let asking = async {
             on_tx!(&mut tx, conn, d => sqlx::query(SELECT.of(d)).execute(conn).await.map(|done| done.rows_affected()))
