@@ -16,17 +16,12 @@ use serde_json::json;
 
 use crate::lateness::Lateness;
 use crate::service::{PATIENCE, SENDER, Service, in_states, smsc, until};
-use crate::world::{World, at_metres_east, draft, phone, text};
+use crate::world::{World, phone, text};
 
 /// A world whose clock is the real one, with `count` people.
 pub async fn world(engine: Engine, count: usize) -> World {
-    let now = SystemClock.now();
-    let world = World::at(engine, now).await;
-    #[expect(clippy::cast_precision_loss, reason = "metres")]
-    let drafts: Vec<_> = (0..count).map(|n| draft(n, at_metres_east(n as f64 * 0.1))).collect();
-    for batch in drafts.chunks(2_000) {
-        world.store.import_participants(world.organisation, batch, false, now).await.unwrap();
-    }
+    let world = World::at(engine, SystemClock.now()).await;
+    world.import(count, 0.1).await;
     world
 }
 

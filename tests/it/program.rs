@@ -95,7 +95,11 @@ impl Installation {
     }
 
     fn command(&self, configuration: &str) -> Command {
-        let mut command = Command::new(program());
+        self.inside(Command::new(program()), configuration)
+    }
+
+    /// A command that ends with the program, in the directory of the installation.
+    fn inside(&self, mut command: Command, configuration: &str) -> Command {
         command.current_dir(self.directory.path()).args(["--config", configuration]).stdin(Stdio::null());
         command
     }
@@ -112,14 +116,9 @@ impl Installation {
 
     /// Starts `serve` so that it outlives writes beyond a limit of its files, which fail for it like those to a full disk.
     pub fn spawn_limited(&self) -> Program {
-        let mut command = Command::new("sh");
-        let script = r#"trap '' XFSZ; exec "$@""#;
-        command.current_dir(self.directory.path()).stdin(Stdio::null());
-        Program::spawn(command.args(["-c", script, "sh"]).arg(program()).args([
-            "--config",
-            "klaroen.toml",
-            "serve",
-        ]))
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"trap '' XFSZ; exec "$@""#, "sh"]).arg(program());
+        Program::spawn(self.inside(shell, "klaroen.toml").arg("serve"))
     }
 
     /// Starts `serve` and waits until it answers.

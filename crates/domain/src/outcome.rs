@@ -54,17 +54,6 @@ pub enum SubmitOutcome {
     Unknown(Failure),
 }
 
-/// Why something failed, in a form that is safe to log: no number, no text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The extent of the failure.
-    pub scope: Scope,
-    /// The provider's code or a short word of ours, such as `0x0000000B` or `timeout`.
-    pub code: String,
-    /// A short explanation for the operator.
-    pub detail: String,
-}
-
 impl SubmitOutcome {
     /// The outcome as it is kept: ids and failures with [`storable`] applied.
     #[must_use]
@@ -82,21 +71,22 @@ impl SubmitOutcome {
     }
 }
 
+/// Why something failed, in a form that is safe to log: no number, no text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The extent of the failure.
+    pub scope: Scope,
+    /// The provider's code or a short word of ours, such as `0x0000000B` or `timeout`.
+    pub code: String,
+    /// A short explanation for the operator.
+    pub detail: String,
+}
+
 impl Failure {
     /// The longest code that is kept, in characters.
     pub const CODE_LENGTH_MAX: usize = 64;
     /// The longest explanation that is kept, in characters.
     const DETAIL_LENGTH_MAX: usize = 500;
-
-    /// The failure as it is kept, with [`storable`] applied.
-    #[must_use]
-    pub fn kept(self) -> Self {
-        Self {
-            scope: self.scope,
-            code: storable(self.code, Self::CODE_LENGTH_MAX),
-            detail: storable(self.detail, Self::DETAIL_LENGTH_MAX),
-        }
-    }
 
     /// The code of every failure whose cause is that the recipient stopped messages at the provider: such a provider refuses
     /// all that comes later, so the stop is to be kept on our side, too. Receipts carry it as their error.
@@ -106,6 +96,16 @@ impl Failure {
     #[must_use]
     pub fn is_opt_out(&self) -> bool {
         self.scope == Scope::Recipient && self.code == Self::OPTED_OUT
+    }
+
+    /// The failure as it is kept, with [`storable`] applied.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self {
+            scope: self.scope,
+            code: storable(self.code, Self::CODE_LENGTH_MAX),
+            detail: storable(self.detail, Self::DETAIL_LENGTH_MAX),
+        }
     }
 }
 

@@ -118,7 +118,7 @@ pub(crate) fn url(sockets: &Path, database: &str) -> String {
     format!("postgres://klaroen@localhost/{database}?host={}", sockets.display())
 }
 
-/// What a server answers that listens already and reads its files still.
+/// The code with which a server refuses connections while it listens already and still reads its files.
 const STARTING_UP: &str = "57P03";
 
 /// A connection to a server that runs, or that has just been started.

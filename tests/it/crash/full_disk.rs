@@ -4,6 +4,7 @@ use std::process::Command;
 
 use klaroen_simulator::Faults;
 use reqwest::StatusCode;
+use serde_json::Value;
 
 use super::Stage;
 use super::witness::alert_id;
@@ -15,9 +16,12 @@ const ROUNDS: usize = 3;
 
 /// The program's files may have so many bytes. A write beyond them fails, as it does on a full disk.
 fn limit(program: &Program, bytes: &str) {
-    let process = ["--pid", &program.id().to_string()].map(str::to_owned);
-    let status = Command::new("prlimit").args(process).arg(format!("--fsize={bytes}:")).status().unwrap();
-    assert!(status.success());
+    let arguments = [format!("--pid={}", program.id()), format!("--fsize={bytes}:")];
+    assert!(Command::new("prlimit").args(arguments).status().unwrap().success());
+}
+
+async fn report(client: &Client, reference: &str) -> (StatusCode, Value) {
+    client.post("/v1/incidents", reference, &incident(reference, 0, "urgent")).await.unwrap()
 }
 
 /// Reports incidents until one is refused. Returns the alerts that were taken.
@@ -25,8 +29,7 @@ async fn until_refused(client: &Client, round: usize) -> Vec<String> {
     let mut taken = Vec::new();
     for n in 0.. {
         let reference = format!("{round}-{n}");
-        let report = incident(&reference, 0, "urgent");
-        let (status, answer) = client.post("/v1/incidents", &reference, &report).await.unwrap();
+        let (status, answer) = report(client, &reference).await;
         if status == StatusCode::SERVICE_UNAVAILABLE {
             break;
         }
@@ -52,9 +55,7 @@ async fn service_comes_back_by_itself_when_a_full_disk_has_space_again() {
         while client.status("/readyz").await != Some(StatusCode::SERVICE_UNAVAILABLE) {}
         limit(&program, "unlimited");
         client.ready().await;
-        let reference = format!("{round}-again");
-        let report = incident(&reference, 0, "urgent");
-        let (status, answer) = client.post("/v1/incidents", &reference, &report).await.unwrap();
+        let (status, answer) = report(&client, &format!("{round}-again")).await;
         assert_eq!(status, StatusCode::CREATED, "{answer}");
         for alert in taken.into_iter().chain([alert_id(&answer)]) {
             client

@@ -7,20 +7,18 @@ use std::time::Duration;
 use klaroen_domain::alert::Priority;
 use klaroen_domain::delivery::DeliveryState as S;
 use klaroen_domain::id::AlertId;
-use klaroen_domain::time::Clock as _;
 use klaroen_gateway::config::GatewayConfig;
 use klaroen_simulator::{
     Account, CallbackUrls, Contract, Faults, HttpConfig, HttpFaults, HttpProvider, Smsc,
 };
 use klaroen_store::PageRequest;
 use klaroen_store::alerts::{AlertDraft, AlertView};
-use klaroen_store::channels::ChannelName;
 use klaroen_store::deliveries::DeliveryView;
 use klaroen_test_databases::Engine;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::time::{Ahead, KEPT, STEP};
+use super::time::{Ahead, STEP};
 use crate::front::{Door, Front, TOKEN};
 use crate::gateways::site::{SECRET, account};
 use crate::pipeline::world;
@@ -126,21 +124,12 @@ impl Stage {
         }
     }
 
-    /// Lets time pass, a step when the one before was long enough for the channels to be kept: a busy machine takes its time.
+    /// Lets time pass, a step when the one before was long enough for the channels to be kept.
     pub async fn leap(&self, by: Duration) {
         let mut left = by;
         while !left.is_zero() {
             let step = left.min(STEP);
-            self.time.step(step).await;
-            for gateway in ["first", "second"] {
-                let name = ChannelName { gateway: gateway.to_owned(), channel: 0 };
-                self.wait("the channels are kept", async || {
-                    let now = self.time.now();
-                    let held = self.world.store.channel_held_until(&name, now).await.unwrap();
-                    held.is_some_and(|until| until >= now.plus(KEPT))
-                })
-                .await;
-            }
+            self.time.step_kept(step, &self.world.store, &["first", "second"]).await;
             left -= step;
         }
     }

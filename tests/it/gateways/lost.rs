@@ -11,19 +11,17 @@ use klaroen_domain::time::Clock;
 use klaroen_simulator::{Contract, HttpFaults, Mishap};
 use klaroen_store::PageRequest;
 use klaroen_store::alerts::AlertView;
-use klaroen_store::channels::ChannelName;
 use klaroen_store::deliveries::DeliveryView;
 use klaroen_store::doubts::{DoubtCounts, Resolution};
 use klaroen_test_databases::Engine;
 use rstest::rstest;
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::digits;
 use super::site::Site;
 use crate::control_room::recorder;
-use crate::failover::time::{Ahead, KEPT, STEP};
-use crate::service::{PATIENCE, in_states, until};
+use crate::failover::time::{Ahead, STEP};
+use crate::service::{in_states, until};
 
 const PEOPLE: usize = 30;
 /// Of these the provider took the message, and the connection dropped.
@@ -73,27 +71,11 @@ impl Lost {
             assert!(seconds < SECONDS_MOST, "{view:#?}");
             let before = std::mem::replace(&mut requests, self.site.provider.stats().requests);
             if requests == before {
-                self.step().await;
+                self.time.step_kept(STEP, &self.site.world.store, &["main"]).await;
                 seconds += 1;
             } else {
                 tokio::time::sleep(LOOK).await;
             }
-        }
-    }
-
-    /// Lets a second pass, and waits until the connection is kept.
-    async fn step(&self) {
-        self.time.step(STEP).await;
-        let name = ChannelName { gateway: "main".into(), channel: 0 };
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let now = self.time.now();
-            let held = self.site.world.store.channel_held_until(&name, now).await.unwrap();
-            if held.is_some_and(|until| until >= now.plus(KEPT)) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "the connection is not kept: {held:?}");
-            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -137,7 +119,7 @@ async fn look_ups_settle_lost_answers_and_nobody_rings_twice(
     let deliveries = lost.deliveries().await;
     let by = |how| deliveries.iter().filter(move |d| d.settled_by == Some(how));
     assert!(by(Resolution::LookupFound).all(|d| d.state == S::Delivered), "{deliveries:#?}");
-    assert!(by(Resolution::LookupNotFound).all(|d| d.state == S::Sent && d.attempts == 2));
+    assert!(by(Resolution::LookupNotFound).all(|d| d.state == S::Sent && d.attempts == 2), "{deliveries:#?}");
     assert_eq!(deliveries.iter().filter(|d| d.settled_by.is_none()).count(), PEOPLE - TAKEN - NOT_TAKEN);
     let counted = || {
         let metrics = recorder().render();

@@ -55,7 +55,7 @@ impl Site {
         keys: &Value,
     ) -> Self {
         let world = World::at(engine, SystemClock.now()).await;
-        world.import(people).await;
+        world.import(people, 5.0).await;
         let [inside, outside] = [
             TcpListener::bind("127.0.0.1:0").await.unwrap(),
             TcpListener::bind("127.0.0.1:0").await.unwrap(),

@@ -143,7 +143,7 @@ impl ReceiptParts<'_> {
         let id = self.id.or(self.reference)?;
         let reference = self.reference.map(|text| ClientReference(text.to_owned()));
         Some(GatewayEvent::Receipt(Receipt {
-            provider_id: ProviderId(id.chars().filter(|ch| !ch.is_control()).take(200).collect()),
+            provider_id: ProviderId(id.to_owned()).kept(),
             reference: reference.filter(|reference| reference.delivery().is_some()),
             status: self.status,
             error: self.error,
@@ -153,23 +153,13 @@ impl ReceiptParts<'_> {
     }
 }
 
-/// An inbound SMS as an event.
+/// An inbound SMS. Without an id of the provider's it is known again by its content.
 pub(super) fn inbound(
     id: Option<&str>,
     [from, to, text]: [&str; 3],
     time: &str,
     received_at: Timestamp,
 ) -> GatewayEvent {
-    GatewayEvent::Inbound(inbound_sms(id, [from, to, text], time, received_at))
-}
-
-/// An inbound SMS. Without an id of the provider's it is known again by its content.
-pub(super) fn inbound_sms(
-    id: Option<&str>,
-    [from, to, text]: [&str; 3],
-    time: &str,
-    received_at: Timestamp,
-) -> InboundSms {
     // No database takes a NUL in a text, and no phone shows one.
     let clean = |text: &str| text.replace('\0', "");
     let dedupe_key = id.map_or_else(
@@ -180,7 +170,7 @@ pub(super) fn inbound_sms(
         |id| clean(id).chars().take(200).collect(),
     );
     let (from, to, text) = (clean(from), clean(to), clean(text));
-    InboundSms { dedupe_key, from, to, text, keyword: None, received_at }
+    GatewayEvent::Inbound(InboundSms { dedupe_key, from, to, text, keyword: None, received_at })
 }
 
 /// Lower-case hexadecimal.

@@ -1,5 +1,6 @@
 //! A worker that can do nothing waits: it does not look at the clock again and again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use klaroen_domain::delivery::DeliveryState as S;
@@ -11,7 +12,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rstest::rstest;
 use tokio::time::Instant;
 
-use crate::fixture::{PATIENCE, Running, Script, World, accepted, at_once, failure};
+use crate::fixture::{Running, Script, World, accepted, at_once, failure};
 
 /// As many as the window: they are all under way when the first answer comes, while the next claim finds nothing.
 const PEOPLE: u32 = 10;
@@ -52,51 +53,38 @@ impl State {
             Self::TakesNothing => at_once(|_| SubmitOutcome::NotTaken(failure(Scope::Gateway))),
             Self::Throttles => at_once(|_| SubmitOutcome::Throttled { retry_after: None }),
             Self::LosesAnswers => at_once(|_| SubmitOutcome::Unknown(failure(Scope::Gateway))),
-            Self::Hangs => std::sync::Arc::new(|_| Box::pin(std::future::pending())),
+            Self::Hangs => Arc::new(|_| Box::pin(std::future::pending())),
             _ => at_once(accepted),
         }
     }
 
     /// Brings it about, with an alert of which messages are left unless all were sent.
     async fn begin(self, world: &World) -> Running {
-        let start = |drain| Running::with_drain(world, 10, self.script(), drain);
-        let now = SystemClock.now();
-        match self {
-            Self::AllSent => {
-                let running = start(PATIENCE);
-                world.until(S::Sent, PEOPLE.into()).await;
-                running
-            }
-            Self::Paused => {
-                // It claims before the pause, and so it knows a time at which to claim again.
-                let running = start(PATIENCE);
-                world.until(S::Sent, PEOPLE.into()).await;
-                assert!(
-                    world
-                        .store
-                        .pause_gateway(world.organisation, Actor::System, "main", None, now)
-                        .await
-                        .unwrap()
-                );
-                running
-            }
-            Self::Connecting | Self::Refused => {
-                let running = start(PATIENCE);
-                world.until(S::Sent, PEOPLE.into()).await;
-                let status = match self {
-                    Self::Connecting => ChannelStatus::Connecting,
-                    _ => ChannelStatus::Refused { reason: "scripted".into() },
-                };
-                running.provider.status.send_replace(status);
-                running
-            }
-            _ => {
-                let mut running = start(Duration::ZERO);
-                // It has begun.
-                running.provider.next().await;
-                running
-            }
+        if matches!(
+            self,
+            Self::RefusesUs | Self::TakesNothing | Self::Throttles | Self::LosesAnswers | Self::Hangs
+        ) {
+            let mut running = Running::with_drain(world, 10, self.script(), Duration::ZERO);
+            // It has begun.
+            running.provider.next().await;
+            return running;
         }
+        // It claims before it may not, and so it knows a time at which to claim again.
+        let running = Running::start(world, 10, self.script());
+        world.until(S::Sent, PEOPLE.into()).await;
+        match self {
+            Self::Paused => {
+                let (by, now) = (world.organisation, SystemClock.now());
+                assert!(world.store.pause_gateway(by, Actor::System, "main", None, now).await.unwrap());
+            }
+            Self::Connecting => drop(running.provider.status.send_replace(ChannelStatus::Connecting)),
+            Self::Refused => {
+                let refused = ChannelStatus::Refused { reason: "scripted".into() };
+                running.provider.status.send_replace(refused);
+            }
+            _ => {}
+        }
+        running
     }
 }
 
@@ -135,10 +123,8 @@ fn an_idle_session_waits_in_every_state_of_its_gateway(
             let (before, began) = (turns(&handle), Instant::now());
             assert!(before > 0.0, "the turns are counted");
             tokio::time::sleep(WATCHED).await;
-            let (made, most) = (
-                turns(&handle) - before,
-                began.elapsed().as_secs_f64().mul_add(TURNS_PER_SECOND, TURNS_OF_BEFORE),
-            );
+            let made = turns(&handle) - before;
+            let most = began.elapsed().as_secs_f64().mul_add(TURNS_PER_SECOND, TURNS_OF_BEFORE);
             assert!(made <= most, "{state:?}: {made} turns");
             drop(running);
         });

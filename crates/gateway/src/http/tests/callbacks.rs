@@ -7,6 +7,7 @@ use klaroen_domain::keyword::Keyword;
 use klaroen_domain::outcome::ReceiptStatus;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rstest::rstest;
 use serde_json::{Map, Value, json};
 
 use super::specimen::{Called, DIGITS, FORM, INBOUND, JSON, REFERENCE, Specimen, get, posted};
@@ -210,7 +211,7 @@ async fn an_old_signature_is_refused_and_a_fresh_one_can_be_known_again() {
 }
 
 /// Twilio acts upon words of the account's own list, and upon none of ours that it does not know.
-#[rstest::rstest]
+#[rstest]
 #[case("STOP", "arret", Some(Keyword::Stop))]
 #[case("START", "oui", Some(Keyword::Start))]
 #[case("HELP", "?", Some(Keyword::Help))]

@@ -53,7 +53,7 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
         .test_before_acquire(false)
         .before_acquire(move |connection, meta| {
             let gone = taken.outlived(meta.age);
-            Box::pin(async move { if gone { Err(vanished()) } else { is_writable(connection).await } })
+            Box::pin(async move { if gone { Err(vanished()) } else { is_fit(connection).await } })
         })
         // The pool asks whether it lives before it takes it back, and waits for the answer as long as there is none.
         .after_release(move |connection, meta| {
@@ -105,14 +105,14 @@ async fn migrate(connect: &PgConnectOptions) -> Result<()> {
 
 /// Whether a connection can write, and whether no transaction is open on it: one statement is a transaction of its own, so it
 /// sees the time at which it began itself. The simple protocol takes both times at once.
-const IS_WRITABLE: &str = "SELECT current_setting('transaction_read_only') = 'off' AND transaction_timestamp() = statement_timestamp()";
+const IS_FIT: &str = "SELECT current_setting('transaction_read_only') = 'off' AND transaction_timestamp() = statement_timestamp()";
 
 /// A connection that fails here, or that is not fit to write, is dropped and another one is made.
 ///
 /// If a caller is cancelled while its `BEGIN` is under way, the library knows of no transaction, and the server has one.
 /// Whatever the connection wrote next would be answered and never be committed.
-async fn is_writable(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    let row = sqlx::raw_sql(IS_WRITABLE).fetch_one(connection).await?;
+async fn is_fit(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let row = sqlx::raw_sql(IS_FIT).fetch_one(connection).await?;
     row.try_get(0)
 }
 

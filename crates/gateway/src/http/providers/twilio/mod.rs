@@ -22,7 +22,7 @@ use crate::http::client::{Answer, Call};
 use crate::http::contract::{
     Contract, Faults, Found, HttpConfig, REFERENCE_PARAMETER, accepted, common_keys, receipts_url_of,
 };
-use crate::http::fields::{Fields, ReceiptParts, at, inbound_sms, status_of};
+use crate::http::fields::{Fields, ReceiptParts, at, inbound, status_of};
 
 use crate::settings::{ConfigFault, Endpoint, Routing, Senders};
 use crate::sms::{
@@ -306,9 +306,11 @@ impl Contract for Twilio {
         let from = fields.get("From").ok_or(CallbackError::Malformed("no From"))?;
         let [to, text] = ["To", "Body"].map(|name| fields.get(name).unwrap_or_default());
         let id = fields.get("MessageSid").or_else(|| fields.get("SmsSid"));
-        let mut sms = inbound_sms(id, [from, to, text], "", callback.received_at);
-        sms.keyword = fields.get("OptOutType").and_then(opt_out_type);
-        Ok(Found::one(GatewayEvent::Inbound(sms)))
+        let mut event = inbound(id, [from, to, text], "", callback.received_at);
+        if let GatewayEvent::Inbound(sms) = &mut event {
+            sms.keyword = fields.get("OptOutType").and_then(opt_out_type);
+        }
+        Ok(Found::one(event))
     }
 
     fn answer(&self, kind: CallbackKind) -> CallbackAnswer {

@@ -1,12 +1,15 @@
 //! The request in a participant's SMS: out, in, help, or something for the operator.
 //!
-//! A text is a keyword only if nothing else is in it but thanks and politeness, so that "Stop. Thank you" opts out and
+//! A text is a keyword only if nothing else is in it but thanks, politeness and a signature, so that "Stop. Thank you" opts out and
 //! "STOP die dief" reaches the operator. Missing a keyword costs an operator a glance; seeing one that is not there
 //! silences a witness.
+
+mod tables;
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
+use self::tables::{KEYWORDS, POLITENESS, SIGNATURES};
 use crate::text::equivalents::is_invisible;
 
 /// The meaning of an inbound text that is a keyword.
@@ -20,120 +23,14 @@ pub enum Keyword {
     Help,
 }
 
-/// The keywords, in lower case, word by word; of two that begin alike the longer comes first. The English ones for stopping
-/// are those at which providers block a sender by themselves: were they not ours as well, we would go on sending to a number
-/// that the provider refuses. The others are those that 47 CFR 64.1200(a)(10) names, and what people write.
-const KEYWORDS: &[(&[&str], Keyword)] = &[
-    (&["stop", "all"], Keyword::Stop),
-    (&["stop", "alles"], Keyword::Stop),
-    (&["stop", "sms"], Keyword::Stop),
-    (&["stop", "berichten"], Keyword::Stop),
-    (&["stop", "messages"], Keyword::Stop),
-    (&["stop", "klaroen"], Keyword::Stop),
-    (&["klaroen", "stop"], Keyword::Stop),
-    (&["stop"], Keyword::Stop),
-    (&["stopall"], Keyword::Stop),
-    (&["stopsms"], Keyword::Stop),
-    (&["opt", "out"], Keyword::Stop),
-    (&["optout"], Keyword::Stop),
-    (&["unsubscribe", "me"], Keyword::Stop),
-    (&["unsubscribe"], Keyword::Stop),
-    (&["remove", "me"], Keyword::Stop),
-    (&["remove"], Keyword::Stop),
-    (&["revoke"], Keyword::Stop),
-    (&["cancel"], Keyword::Stop),
-    (&["end"], Keyword::Stop),
-    (&["quit"], Keyword::Stop),
-    (&["stoppen"], Keyword::Stop),
-    (&["afmelden"], Keyword::Stop),
-    (&["meld", "mij", "af"], Keyword::Stop),
-    (&["meld", "me", "af"], Keyword::Stop),
-    (&["uitschrijven"], Keyword::Stop),
-    (&["schrijf", "mij", "uit"], Keyword::Stop),
-    (&["schrijf", "me", "uit"], Keyword::Stop),
-    (&["haal", "mij", "eraf"], Keyword::Stop),
-    (&["haal", "me", "eraf"], Keyword::Stop),
-    (&["ik", "wil", "dit", "niet", "meer"], Keyword::Stop),
-    (&["uit"], Keyword::Stop),
-    (&["start"], Keyword::Start),
-    (&["aanmelden"], Keyword::Start),
-    (&["help"], Keyword::Help),
-    (&["info"], Keyword::Help),
-];
-
 /// The sign that says STOP without a word.
 const STOP_SIGN: char = '\u{1F6D1}';
 
-/// How the signatures begin that a mail program adds, in lower case, word by word. A signature ends the text.
-const SIGNATURES: &[&[&str]] = &[
-    &["verstuurd", "vanaf", "mijn"],
-    &["verzonden", "vanaf", "mijn"],
-    &["verstuurd", "met", "mijn"],
-    &["verzonden", "met", "mijn"],
-    &["verstuurd", "vanuit"],
-    &["verzonden", "vanuit"],
-    &["sent", "from", "my"],
-    &["sent", "from", "outlook"],
-    &["sent", "from", "mail"],
-    &["sent", "via"],
-    &["get", "outlook", "for"],
-    &["outlook", "voor"],
-];
-/// The longest signature, in words.
-const SIGNATURE_MAX: usize = 8;
-
-/// Thanks and politeness, in lower case, word by word; of two that begin alike the longer comes first. Phrases and not
-/// loose words, for "u" and "you" are polite only in company.
-const POLITENESS: &[&[&str]] = &[
-    &["alstublieft"],
-    &["alsjeblieft"],
-    &["aub"],
-    &["a", "u", "b"],
-    &["ajb"],
-    &["a", "j", "b"],
-    &["svp"],
-    &["s", "v", "p"],
-    &["graag"],
-    &["please"],
-    &["pls"],
-    &["plz"],
-    &["bij", "voorbaat", "dank"],
-    &["alvast", "bedankt"],
-    &["alvast", "dank"],
-    &["hartelijk", "bedankt"],
-    &["hartelijk", "dank"],
-    &["veel", "dank"],
-    &["dank", "u", "wel"],
-    &["dank", "je", "wel"],
-    &["dank", "jullie", "wel"],
-    &["dank", "u"],
-    &["dank", "je"],
-    &["dank"],
-    &["dankuwel"],
-    &["dankjewel"],
-    &["bedankt"],
-    &["merci"],
-    &["thank", "you", "very", "much"],
-    &["thank", "you"],
-    &["many", "thanks"],
-    &["thanks"],
-    &["thx"],
-    &["tnx"],
-    &["hallo"],
-    &["hoi"],
-    &["hello"],
-    &["hi"],
-    &["met", "vriendelijke", "groeten"],
-    &["met", "vriendelijke", "groet"],
-    &["vriendelijke", "groeten"],
-    &["vriendelijke", "groet"],
-    &["groeten"],
-    &["groet"],
-    &["mvg"],
-];
-
 /// More words than a keyword with greetings and thanks has: beyond it a text is not looked at.
 const WORDS_MAX: usize = 12;
+
+/// The longest signature, in words.
+const SIGNATURE_MAX: usize = 8;
 
 /// The keyword that a text consists of; `None` if it is a message for the operator.
 ///
@@ -188,20 +85,19 @@ fn words(text: &str) -> Option<Vec<String>> {
 
 /// The keyword at the beginning, and how many words it takes.
 fn keyword(words: &[String]) -> Option<(Keyword, usize)> {
-    let (phrase, keyword) =
-        KEYWORDS.iter().find(|(phrase, _)| begins(words, phrase)).or_else(|| spelled(words))?;
-    let length = match phrase {
-        [word] if words[0].len() < word.len() => word.len(),
-        _ => phrase.len(),
-    };
-    Some((*keyword, length))
+    let whole =
+        |(phrase, keyword): &(&[&str], Keyword)| begins(words, phrase).then_some((*keyword, phrase.len()));
+    KEYWORDS.iter().find_map(whole).or_else(|| spelled(words))
 }
 
-/// A keyword of one word at the beginning, letter by letter: `S.T.O.P.`
-fn spelled(words: &[String]) -> Option<&'static (&'static [&'static str], Keyword)> {
-    KEYWORDS.iter().find(|(phrase, _)| {
-        let [word] = phrase else { return false };
-        words.len() >= word.len() && word.bytes().zip(words).all(|(letter, word)| word.as_bytes() == [letter])
+/// The same of a keyword of one word that stands there letter by letter: `S.T.O.P.`
+fn spelled(words: &[String]) -> Option<(Keyword, usize)> {
+    KEYWORDS.iter().find_map(|(phrase, keyword)| {
+        let [word] = phrase else { return None };
+        let letters = word.bytes().map(|letter| [letter]);
+        let is_it =
+            words.len() >= word.len() && letters.zip(words).all(|(letter, word)| word.as_bytes() == letter);
+        is_it.then_some((*keyword, word.len()))
     })
 }
 
@@ -373,18 +269,13 @@ mod tests {
     }
 
     #[test]
-    fn no_politeness_hides_a_longer_one_behind_it() {
-        for (i, phrase) in POLITENESS.iter().enumerate() {
-            let hidden = POLITENESS[i + 1..].iter().find(|later| later.starts_with(phrase));
-            assert_eq!(hidden, None, "never reached behind {phrase:?}");
-        }
-    }
-
-    #[test]
-    fn no_keyword_hides_a_longer_one_behind_it() {
-        for (i, (phrase, _)) in KEYWORDS.iter().enumerate() {
-            let hidden = KEYWORDS[i + 1..].iter().find(|(later, _)| later.starts_with(phrase));
-            assert_eq!(hidden, None, "never reached behind {phrase:?}");
+    fn no_phrase_hides_a_longer_one_behind_it() {
+        let keywords: Vec<_> = KEYWORDS.iter().map(|(phrase, _)| *phrase).collect();
+        for phrases in [keywords.as_slice(), POLITENESS] {
+            for (i, phrase) in phrases.iter().enumerate() {
+                let hidden = phrases[i + 1..].iter().find(|later| later.starts_with(phrase));
+                assert_eq!(hidden, None, "never reached behind {phrase:?}");
+            }
         }
     }
 
