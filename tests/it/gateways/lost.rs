@@ -70,7 +70,9 @@ impl Lost {
             }
             assert!(seconds < SECONDS_MOST, "{view:#?}");
             let before = std::mem::replace(&mut requests, self.site.provider.stats().requests);
-            if requests == before {
+            // A message that is leased for seconds without being sent goes back to the queue, and counts one attempt more.
+            let under_way = in_states(&view, 0, &[S::Queued, S::Sending]) > 0;
+            if requests == before && !under_way {
                 self.time.step_kept(STEP, &self.site.world.store, &["main"]).await;
                 seconds += 1;
             } else {
