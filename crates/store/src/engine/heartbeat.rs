@@ -47,10 +47,11 @@ impl Drop for Watched {
 }
 
 impl Heartbeat {
-    /// Begins to watch.
-    pub(crate) fn begin(options: PgConnectOptions) -> Self {
+    /// Begins to watch by a connection that was made before every one that it guards: one made later could lead to the next
+    /// server, and would know nothing of those to the one that has vanished.
+    pub(crate) fn begin(first: PgConnection, options: PgConnectOptions) -> Self {
         let stopped = Arc::new(Stopped::default());
-        let task = tokio::spawn(watch(options, Arc::clone(&stopped))).abort_handle();
+        let task = tokio::spawn(watch(first, options, Arc::clone(&stopped))).abort_handle();
         Self(Arc::new(Watched { stopped, task }))
     }
 
@@ -135,8 +136,8 @@ pub(crate) fn vanished() -> sqlx::Error {
 }
 
 /// Runs as long as a clone of the [`Heartbeat`] exists.
-async fn watch(options: PgConnectOptions, stopped: Arc<Stopped>) {
-    let mut known = None;
+async fn watch(first: PgConnection, options: PgConnectOptions, stopped: Arc<Stopped>) {
+    let mut known = Some(first);
     loop {
         if known.is_none() {
             known = reach(&options).await;
@@ -246,10 +247,6 @@ mod tests {
             StoreOptions { connections: 1, ..StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32])) };
         let store = Store::open(&options).await.unwrap();
         let mut tx = store.db.begin().await.unwrap();
-        // The connection of the transaction, and the one that is watched: a later one would lead to the new server.
-        while relay.0.receiver_count() < 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
         relay.0.send_replace(());
         let asking = async {
             on_tx!(&mut tx, conn, d => sqlx::query(SELECT.of(d)).execute(conn).await.map(|done| done.rows_affected()))

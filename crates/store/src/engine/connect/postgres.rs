@@ -41,8 +41,7 @@ pub(super) async fn open(options: &StoreOptions) -> Result<Db> {
     if let Some(password) = &options.password {
         connect = connect.password(password.expose_secret());
     }
-    migrate(&connect).await?;
-    let heartbeat = Heartbeat::begin(connect.clone());
+    let heartbeat = Heartbeat::begin(migrate(&connect).await?, connect.clone());
     let (taken, returned) = (heartbeat.clone(), heartbeat.clone());
     let pool = PgPoolOptions::new()
         .max_connections(options.connections)
@@ -85,8 +84,9 @@ pub(super) fn shown(url: &str) -> Result<String> {
     Ok(format!("postgres://{}@{host}:{}/{database}", options.get_username(), options.get_port()))
 }
 
-/// On a connection of its own, on which a statement may take its time. An advisory lock lets one process do it.
-async fn migrate(connect: &PgConnectOptions) -> Result<()> {
+/// Migrates on a connection of its own, on which a statement may take its time, and returns it. An advisory lock lets one process
+/// do it.
+async fn migrate(connect: &PgConnectOptions) -> Result<PgConnection> {
     let reached = timeout(REACHED_WITHIN, connect.connect()).await;
     let mut connection = reached.unwrap_or_else(|_| Err(vanished()))?;
     let version: i32 = sqlx::query_scalar("SELECT current_setting('server_version_num')::integer")
@@ -99,8 +99,7 @@ async fn migrate(connect: &PgConnectOptions) -> Result<()> {
         )));
     }
     migrations::migrator(migrations::POSTGRES).run(&mut connection).await?;
-    connection.close().await?;
-    Ok(())
+    Ok(connection)
 }
 
 /// Whether a connection can write, and whether no transaction is open on it: one statement is a transaction of its own, so it
