@@ -23,10 +23,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::client::plain_http;
 use crate::desk::Desk;
 use crate::service::{PATIENCE, Service, gateway, smsc};
 use crate::world::{Answers, World};
+use klaroen_testkit::api::plain_http;
 
 /// Runs like the system's clock, from a Wednesday at noon, so that hours and dates are always the same.
 #[derive(Debug)]

@@ -1,5 +1,9 @@
 //! A worker on a world's database, connected to a simulated message centre.
 
+pub mod control_room;
+pub mod desk;
+pub mod front;
+
 use std::sync::Arc;
 use std::time::Duration;
 
