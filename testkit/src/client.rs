@@ -72,12 +72,6 @@ impl Client {
         got(self.operator.get(&format!("/v1/gateways/{name}")).await)
     }
 
-    /// Takes a gateway out of use (`pause`) or back (`resume`), as admin.
-    pub async fn order(&self, gateway: &str, verb: &str) {
-        let path = format!("/v1/gateways/{gateway}/{verb}");
-        got(self.admin.post(&path, &json!({})).await);
-    }
-
     /// Stops what has not left of an alert.
     pub async fn cancel(&self, alert: &str) {
         let request = self.operator.request(Method::POST, &format!("/v1/alerts/{alert}/cancel"));

@@ -14,6 +14,7 @@ use klaroen_domain::time::{Clock, Timestamp};
 use klaroen_gateway::ChannelStatus;
 use klaroen_simulator::{Faults, Smsc};
 use klaroen_store::Actor;
+use klaroen_store::keys::USUAL_LIFE;
 use klaroen_test_databases::Engine;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use reqwest::Client;
@@ -213,8 +214,10 @@ async fn token(
     role: Role,
     expires_at: Option<Timestamp>,
 ) -> String {
-    let made =
-        world.store.create_key(organisation, role, "test", expires_at, Actor::CommandLine, world.now()).await;
+    let expires_at = expires_at.unwrap_or(world.now().plus(USUAL_LIFE));
+    // The role of the installation belongs to no organisation.
+    let owner = Some(organisation).filter(|_| !role.is_of_installation());
+    let made = world.store.create_key(owner, role, "test", expires_at, Actor::CommandLine, world.now()).await;
     made.unwrap().token
 }
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::resources::schemas;
+use crate::resources::warning::Warning;
 
 /// An alert.
 #[derive(Debug, Serialize, ToSchema)]
@@ -59,6 +60,9 @@ pub struct Alert {
     pub messages: Vec<Message>,
     /// Number of replies to the alert.
     pub replies: ReplyCounts,
+    /// Warnings about the gateways while the alert is active. Absent in lists of alerts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warnings: Option<Vec<Warning>>,
 }
 
 /// Numbers of replies.
@@ -274,6 +278,7 @@ impl From<AlertView> for Alert {
             recipients: starts.map(|m| m.recipients).sum(),
             messages: view.messages.into_iter().map(Message::from).collect(),
             replies: ReplyCounts { total: view.replies_total, new: view.replies_new },
+            warnings: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::state::probe::Probed;
 use crate::state::{App, GatewayHealth};
 
 /// The state of a component.
@@ -37,6 +38,8 @@ pub struct Readiness {
     pub status: &'static str,
     /// The components that readiness depends on.
     pub components: Components,
+    /// The names of the gateways that are out of use by hand. Readiness does not depend on them.
+    pub paused_gateways: Vec<String>,
 }
 
 /// Whether the process runs.
@@ -60,11 +63,10 @@ pub async fn livez() -> Json<Liveness> {
     responses((status = 200, description = "It can do its work", body = Readiness),
               (status = 503, description = "It cannot do its work. `components` says why", body = Readiness)))]
 pub async fn readyz(State(app): State<App>) -> Response {
-    let database = if app.probe.is_writable(&app.store, app.now()).await {
-        ComponentState::Up
-    } else {
-        ComponentState::Down
-    };
+    let Probed { writable, mut paused_gateways } = app.probe.look(&app.store, app.now()).await;
+    // An order may be older than the configuration.
+    paused_gateways.retain(|name| app.settings.gateway(name).is_some());
+    let database = if writable { ComponentState::Up } else { ComponentState::Down };
     let gateways = match (app.health)() {
         GatewayHealth::Up => ComponentState::Up,
         GatewayHealth::Down => ComponentState::Down,
@@ -73,7 +75,8 @@ pub async fn readyz(State(app): State<App>) -> Response {
     let ready = database == ComponentState::Up && gateways != ComponentState::Down;
     let (code, status) =
         if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
-    (code, Json(Readiness { status, components: Components { database, gateways } })).into_response()
+    (code, Json(Readiness { status, components: Components { database, gateways }, paused_gateways }))
+        .into_response()
 }
 
 /// Get the metrics of the process
@@ -82,7 +85,7 @@ pub async fn readyz(State(app): State<App>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain")))]
 pub async fn metrics(State(app): State<App>) -> Response {
-    let up = u8::from(app.probe.is_writable(&app.store, app.now()).await);
+    let up = u8::from(app.probe.look(&app.store, app.now()).await.writable);
     let mut text = app.metrics.render();
     text.push_str(&database_up(up));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
