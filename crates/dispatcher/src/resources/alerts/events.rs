@@ -12,6 +12,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::{Stream, stream};
 use klaroen_domain::id::{AlertId, OrganisationId, ReplyId};
 use klaroen_store::PageRequest;
+use klaroen_store::reads::Read;
 use serde::Serialize;
 
 use crate::auth::authentication::authenticate;
@@ -59,6 +60,8 @@ pub(crate) async fn stream(
     let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
     let place = app.streams.take(organisation, caller.key());
     let place = place.map_err(|full| Problem::try_later(StatusCode::SERVICE_UNAVAILABLE, 5, full))?;
+    let read = Read::RepliesAsTheyCome(alert);
+    app.store.audit_read(organisation, caller.actor(), &read, app.now()).await?;
     let watch = Watch::new(app, headers, organisation, alert, seen, place);
     Ok(Sse::new(events(watch)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
