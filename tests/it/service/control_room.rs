@@ -103,6 +103,7 @@ impl ControlRoom {
             if up { GatewayHealth::Up } else { GatewayHealth::Down }
         };
         let dispatcher = Dispatcher {
+            clock_watch: Arc::default(),
             store: world.store.clone(),
             clock: Arc::clone(&clock),
             wake: Arc::clone(&service.wake),

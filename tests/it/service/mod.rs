@@ -85,6 +85,7 @@ impl Service {
                 parked_receipts: Duration::from_hours(168),
                 receipts: Duration::from_hours(2160),
             },
+            clock_watch: Arc::default(),
             self_tests: gateways.iter().filter_map(SelfTest::from_config).collect::<Result<_, _>>().unwrap(),
         };
         let worker = Worker::new(world.store.clone(), clock, Arc::clone(&wake), settings);

@@ -94,6 +94,7 @@ pub(crate) async fn dispatcher() -> (Dispatcher, TempDir) {
     settings.burst_per_key = 1_000;
     settings.gateways = gateways().iter().map(|config| ConfiguredGateway::of(config).unwrap()).collect();
     let dispatcher = Dispatcher {
+        clock_watch: Arc::default(),
         store,
         clock: Arc::new(ManualClock::new(NOW)),
         wake: Arc::new(Notify::new()),

@@ -267,6 +267,7 @@ pub fn settings(
             parked_receipts: Duration::from_hours(24),
             receipts: Duration::from_hours(24),
         },
+        clock_watch: Arc::default(),
         self_tests: vec![],
     }
 }
