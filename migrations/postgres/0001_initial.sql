@@ -320,7 +320,7 @@ CREATE INDEX receipts_age ON receipts (received_at);
 
 CREATE TABLE replies (
     id              UUID PRIMARY KEY,
-    organisation_id UUID,               -- none for a number that nobody enrolled
+    organisation_id UUID,               -- who sees it; none if no organisation knows the number
     alert_id        UUID REFERENCES alerts (id),
     participant_id  UUID,
     recipient       BYTEA,
@@ -335,9 +335,13 @@ CREATE TABLE replies (
     gateway         TEXT COLLATE "C" NOT NULL,
     dedupe_key      TEXT COLLATE "C" NOT NULL,
     received_at     BIGINT NOT NULL,
-    UNIQUE (gateway, dedupe_key)
+    -- An SMS that concerns several organisations has a row for each: 0, 1, 2, …
+    copy            BIGINT NOT NULL DEFAULT 0,
+    UNIQUE (gateway, dedupe_key, copy)
 );
 CREATE INDEX replies_alert ON replies (alert_id, id);
+-- What belongs to no alert.
+CREATE INDEX replies_unattributed ON replies (organisation_id, id) WHERE alert_id IS NULL AND shown;
 CREATE INDEX replies_recipient ON replies (recipient, received_at);
 
 -- Who holds a gateway's connection. Infrastructure: it belongs to no organisation.

@@ -304,7 +304,7 @@ CREATE INDEX receipts_age ON receipts (received_at);
 
 CREATE TABLE replies (
     id              BLOB PRIMARY KEY NOT NULL,
-    organisation_id BLOB,               -- none for a number that nobody enrolled
+    organisation_id BLOB,               -- who sees it; none if no organisation knows the number
     alert_id        BLOB REFERENCES alerts (id),
     participant_id  BLOB,
     recipient       BLOB,
@@ -319,9 +319,13 @@ CREATE TABLE replies (
     gateway         TEXT NOT NULL,
     dedupe_key      TEXT NOT NULL,
     received_at     INTEGER NOT NULL,
-    UNIQUE (gateway, dedupe_key)
+    -- An SMS that concerns several organisations has a row for each: 0, 1, 2, …
+    copy            INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (gateway, dedupe_key, copy)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX replies_alert ON replies (alert_id, id);
+-- What belongs to no alert.
+CREATE INDEX replies_unattributed ON replies (organisation_id, id) WHERE alert_id IS NULL AND shown;
 CREATE INDEX replies_recipient ON replies (recipient, received_at);
 
 -- Who holds a gateway's connection. Infrastructure: it belongs to no organisation.

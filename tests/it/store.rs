@@ -9,3 +9,4 @@ mod queue;
 mod receipts;
 mod refusals;
 mod replies;
+mod reply_attribution;

@@ -25,12 +25,17 @@ fn reply(world: &World, from: &PhoneNumber, text: &str, keyword: Option<Keyword>
     }
 }
 
-async fn receive(world: &World, from: &PhoneNumber, text: &str, keyword: Option<Keyword>) -> ReplyStored {
+pub(super) async fn receive(
+    world: &World,
+    from: &PhoneNumber,
+    text: &str,
+    keyword: Option<Keyword>,
+) -> ReplyStored {
     world.store.store_reply(&reply(world, from, text, keyword), &Answers).await.unwrap()
 }
 
 /// Claims and accepts what is due; returns the numbers and texts.
-async fn outgoing(world: &World) -> Vec<(PhoneNumber, String)> {
+pub(super) async fn outgoing(world: &World) -> Vec<(PhoneNumber, String)> {
     let mut out = Vec::new();
     for claimed in world.claim(500).await.claimed {
         world.store.finish("main", &[world.accepted(&claimed)]).await.unwrap();

@@ -99,9 +99,9 @@ pub enum ReplyStored {
     OptedIn,
     /// The participant asked for help.
     Helped,
-    /// It stands under an alert.
+    /// It stands under an alert: the newest, if it concerns several organisations.
     ForAlert(AlertId),
-    /// It stands nowhere: no alert in the last 24 hours, or an unknown number.
+    /// It belongs to no alert: none is active, none was heard of in the last 24 hours, or the number is unknown.
     Unattributed,
 }
 
