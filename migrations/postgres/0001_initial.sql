@@ -340,7 +340,8 @@ CREATE TABLE replies (
     UNIQUE (gateway, dedupe_key, copy)
 );
 CREATE INDEX replies_alert ON replies (alert_id, id);
--- What belongs to no alert.
+CREATE INDEX replies_organisation ON replies (organisation_id, id) WHERE shown;
+-- Those that belong to no alert: few.
 CREATE INDEX replies_unattributed ON replies (organisation_id, id) WHERE alert_id IS NULL AND shown;
 CREATE INDEX replies_recipient ON replies (recipient, received_at);
 

@@ -72,6 +72,7 @@ pub fn routes() -> Routes {
         ReadAlerts      Unlimited  events::stream;
 
         ReadAlerts      Usual      replies::list;
+        ReadAlerts      Usual      replies::list_all;
         RunAlerts       Usual      replies::mark;
 
         ManageRegistry  Usual      participants::create;

@@ -38,6 +38,7 @@ const MATRIX: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/alerts/{id}/cancel", OPERATOR),
     ("GET", "/v1/alerts/{id}/deliveries", SEES_ALERTS),
     ("GET", "/v1/alerts/{id}/replies", SEES_ALERTS),
+    ("GET", "/v1/replies", SEES_ALERTS),
     ("PATCH", "/v1/replies/{id}", OPERATOR),
     ("GET", "/v1/alerts/{id}/events", SEES_ALERTS),
     ("POST", "/v1/participants", ADMIN),

@@ -9,7 +9,7 @@ use klaroen_domain::delivery::DeliveryState;
 use klaroen_domain::keyword::Keyword;
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_store::PageRequest;
-use klaroen_store::replies::{IncomingReply, ReplyState, ReplyStored};
+use klaroen_store::replies::{IncomingReply, Marked, ReplyMark, ReplyState, ReplyStored};
 
 use crate::world::{Answers, World, at_metres_east, draft, phone, text};
 
@@ -158,19 +158,9 @@ async fn a_reply_belongs_to_the_alert_last_received_within_a_day(
     assert_eq!(replies[0].text, "Ik zie hem");
     assert_eq!(replies[0].phone, Some(phone(0)));
     let actor = klaroen_store::Actor::Key(world.operator);
-    let marked = world
-        .store
-        .mark_reply(
-            world.organisation,
-            replies[0].id,
-            Some(ReplyState::Handled),
-            Some(true),
-            actor,
-            world.now(),
-        )
-        .await
-        .unwrap()
-        .unwrap();
+    let mark = ReplyMark { state: Some(ReplyState::Handled), useful: Some(true), alert: None };
+    let marked = world.store.mark_reply(world.organisation, replies[0].id, mark, actor, world.now()).await;
+    let Marked::Done(marked) = marked.unwrap() else { panic!("not marked") };
     assert_eq!((marked.state, marked.useful), (ReplyState::Handled, Some(true)));
     assert_eq!(world.view(second).await.replies_new, 0);
     world.clock.advance(Duration::from_secs(24 * 3600 + 1));

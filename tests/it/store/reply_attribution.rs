@@ -10,7 +10,7 @@ use klaroen_domain::outcome::{Failure, ProviderId, ReceiptStatus, Scope};
 use klaroen_store::alerts::{AlertDraft, Intake};
 use klaroen_store::idempotency::Once;
 use klaroen_store::receipts::IncomingReceipt;
-use klaroen_store::replies::{ReplyStored, ReplyView};
+use klaroen_store::replies::{Marked, ReplyMark, ReplyStored, ReplyView};
 use klaroen_store::{Actor, PageRequest};
 use klaroen_test_databases::Engine;
 use rstest::rstest;
@@ -214,4 +214,110 @@ async fn who_was_not_reached_answers_something_else(
     world.store.finish("main", &[world.finished(&claimed, Decision::Failed(refusal), &[])]).await.unwrap();
     assert_eq!(receive(&world, &phone(0), "Nog een", None).await, ReplyStored::ForAlert(first));
     assert!(under(&world, world.organisation, second).await.is_empty());
+}
+
+async fn unattributed(world: &World, organisation: OrganisationId) -> Vec<ReplyView> {
+    let page = PageRequest { limit: 10, cursor: None };
+    world.store.list_all_replies(organisation, true, &page).await.unwrap().items
+}
+
+async fn give(world: &World, organisation: OrganisationId, id: ReplyId, alert: AlertId) -> Marked {
+    let mark = ReplyMark { alert: Some(alert), ..ReplyMark::default() };
+    let actor = Actor::Key(world.operator);
+    world.store.mark_reply(organisation, id, mark, actor, world.now()).await.unwrap()
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_reply_of_no_alert_is_seen_by_those_who_know_its_number(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
+    world.enrol(2).await;
+    let (first, other) = (world.organisation, second(&world).await);
+    // Phone 1 is registered with the first only, but the second wrote to it once; nobody knows phone 9.
+    let page = PageRequest { limit: 1, cursor: None };
+    let people = world.store.list_participants(first, Some(&phone(1)), &page).await.unwrap();
+    let one = people.items[0].id;
+    let here = draft(1, at_metres_east(10.0));
+    let theirs = world.store.create_participant(other, &here, Actor::CommandLine, world.now()).await;
+    let draft = of(&world, Priority::Urgent, false);
+    world.store.take_incident(&intake(&world, other), &incident(), Some(&draft)).await.unwrap();
+    assert_eq!(outgoing(&world).await.len(), 2);
+    let theirs = theirs.unwrap().unwrap().id;
+    assert!(world.store.erase_participant(other, theirs, Actor::CommandLine, world.now()).await.unwrap());
+    world.clock.advance(Duration::from_hours(25));
+    let third = world.store.create_organisation("soest", "Soest", world.now()).await.unwrap().unwrap().id;
+    for n in [0, 1, 9] {
+        assert_eq!(receive(&world, &phone(n), SIGHTING, None).await, ReplyStored::Unattributed);
+    }
+    let seen = async |organisation| {
+        let replies = unattributed(&world, organisation).await.into_iter();
+        replies.map(|reply| (reply.phone.unwrap(), reply.participant.is_some())).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(first).await, [(phone(0), true), (phone(1), true)]);
+    assert_eq!(seen(other).await, [(phone(0), true), (phone(1), false)]);
+    assert_eq!(seen(third).await, []);
+    let ids = [first, other].map(|organisation| unattributed(&world, organisation));
+    let [ours, others] = futures::future::join_all(ids).await.try_into().unwrap_or_else(|_| panic!("two"));
+    assert!(ours.iter().all(|reply| others.iter().all(|other| other.id != reply.id)), "each has its own");
+    assert_eq!(ours[1].participant, Some(one));
+    // STOP is carried out and not shown.
+    assert_eq!(receive(&world, &phone(0), "STOP", Some(Keyword::Stop)).await, ReplyStored::OptedOut);
+    assert_eq!(seen(first).await.len(), 2);
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_only_organisation_sees_what_strangers_write(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
+    receive(&world, &phone(9), SIGHTING, None).await;
+    assert_eq!(unattributed(&world, world.organisation).await.len(), 1);
+    second(&world).await;
+    receive(&world, &phone(9), "Nog iets", None).await;
+    assert_eq!(unattributed(&world, world.organisation).await.len(), 1);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_reply_of_no_alert_is_given_to_one_of_the_same_organisation_once(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
+    world.enrol(1).await;
+    let (first, other) = (world.organisation, second(&world).await);
+    receive(&world, &phone(0), SIGHTING, None).await;
+    let reply = unattributed(&world, first).await.remove(0);
+    let alert = rang(&world, first, &of(&world, Priority::Urgent, false)).await;
+    let second_alert = rang(&world, first, &of(&world, Priority::Urgent, false)).await;
+    let foreign = rang(&world, other, &of(&world, Priority::Urgent, false)).await;
+    let entries = async || {
+        let page = PageRequest { limit: 100, cursor: None };
+        let log = world.store.list_audit(first, &page).await.unwrap().items;
+        log.into_iter().filter(|entry| entry.action.starts_with("reply.")).collect::<Vec<_>>()
+    };
+    assert!(matches!(give(&world, first, reply.id, foreign).await, Marked::NoAlert));
+    assert!(matches!(give(&world, first, reply.id, AlertId::generate()).await, Marked::NoAlert));
+    assert!(matches!(give(&world, other, reply.id, foreign).await, Marked::NoReply));
+    assert!(matches!(give(&world, first, ReplyId(uuid::Uuid::now_v7()), alert).await, Marked::NoReply));
+    assert_eq!(entries().await.len(), 0);
+    for _ in 0..2 {
+        let Marked::Done(given) = give(&world, first, reply.id, alert).await else { panic!("not given") };
+        assert_eq!((given.id, given.alert, given.after_end), (reply.id, Some(alert), false));
+    }
+    let log = entries().await;
+    assert_eq!(log.len(), 1, "the second time changes nothing");
+    assert_eq!((log[0].action.as_str(), &log[0].subject), ("reply.attributed", &reply.id.to_string()));
+    assert_eq!(log[0].detail, serde_json::json!({ "alert": alert }));
+    let elsewhere = give(&world, first, reply.id, second_alert).await;
+    assert!(matches!(elsewhere, Marked::BelongsTo(present) if present == alert));
+    assert_eq!(under(&world, first, alert).await.len(), 1);
+    assert_eq!(world.view(alert).await.replies_new, 1);
+    assert!(unattributed(&world, first).await.is_empty());
+    assert_eq!(unattributed(&world, other).await.len(), 1, "the other has its own");
+    // All of them, whatever they belong to.
+    let page = PageRequest { limit: 10, cursor: None };
+    assert_eq!(world.store.list_all_replies(first, false, &page).await.unwrap().items.len(), 1);
 }

@@ -1,7 +1,9 @@
 //! Replies of participants.
 
 pub(crate) mod inbound;
+mod marks;
 pub(crate) mod senders;
 pub(crate) mod views;
 
+pub use marks::{Marked, ReplyMark};
 pub use views::{AutoReply, AutoReplyTexts, IncomingReply, ReplyState, ReplyStored, ReplyView};

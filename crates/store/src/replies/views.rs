@@ -10,15 +10,13 @@ use klaroen_domain::participant::Language;
 use klaroen_domain::phone::{Country, PhoneNumber};
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Timestamp;
-use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::engine::db::{Sql, on_db, on_tx};
+use crate::engine::db::{Sql, on_db};
 use crate::engine::from_row::from_row;
 use crate::engine::page::uuid_cursor;
-use crate::tenancy::audit;
-use crate::{Actor, Page, PageRequest, Result, Store, StoreError};
+use crate::{Page, PageRequest, Result, Store, StoreError};
 
 /// How long a STOP waits for what is under way to that number, and how often it looks.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -167,16 +165,17 @@ const LIST: Sql = Sql::new(
     "SELECT id, alert_id, participant_id, sender, text, after_end, state, useful, received_at FROM replies
      WHERE organisation_id = $1 AND alert_id = $2 AND shown AND (id > $3 OR $3 IS NULL) ORDER BY id LIMIT $4",
 );
-const GET: Sql = Sql::new(
+/// The replies of an organisation, of alerts or not.
+const ALL: Sql = Sql::new(
     "SELECT id, alert_id, participant_id, sender, text, after_end, state, useful, received_at FROM replies
-     WHERE organisation_id = $1 AND id = $2 AND shown",
+     WHERE organisation_id = $1 AND shown AND (id > $2 OR $2 IS NULL) ORDER BY id LIMIT $3",
 );
-const MARK: Sql = Sql::new(
-    "UPDATE replies SET state = COALESCE($3, state), useful = COALESCE($4, useful)
-     WHERE organisation_id = $1 AND id = $2 AND shown",
+const UNATTRIBUTED: Sql = Sql::new(
+    "SELECT id, alert_id, participant_id, sender, text, after_end, state, useful, received_at FROM replies
+     WHERE organisation_id = $1 AND alert_id IS NULL AND shown AND (id > $2 OR $2 IS NULL) ORDER BY id LIMIT $3",
 );
 
-struct ReplyRow {
+pub(super) struct ReplyRow {
     id: Uuid,
     alert_id: Option<Uuid>,
     participant_id: Option<Uuid>,
@@ -274,38 +273,28 @@ impl Store {
         Ok(Some(Page { items, next_cursor: rows.next_cursor }))
     }
 
-    /// Marks a reply; `None` if the organisation has no such reply.
+    /// The replies of an organisation, oldest first; only those that belong to no alert if `unattributed` is set.
     ///
     /// # Errors
     ///
-    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
-    /// stored row cannot be read, or [`StoreError::Unsealable`] if a sealed value does not open.
-    pub async fn mark_reply(
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, [`StoreError::Corrupt`] if a stored row cannot be read, or
+    /// [`StoreError::Unsealable`] if a sealed value does not open.
+    pub async fn list_all_replies(
         &self,
         organisation: OrganisationId,
-        id: ReplyId,
-        state: Option<ReplyState>,
-        useful: Option<bool>,
-        actor: Actor,
-        now: Timestamp,
-    ) -> Result<Option<ReplyView>> {
-        let mut tx = self.db.begin().await?;
-        let marked = on_tx!(&mut tx, conn, d => sqlx::query(MARK.of(d))
-            .bind(organisation.0).bind(id.0).bind(state.map(ReplyState::as_str)).bind(useful)
-            .execute(conn).await?.rows_affected());
-        if marked == 0 {
-            return Ok(None);
-        }
-        let detail = json!({ "state": state, "useful": useful });
-        audit::append(&mut tx, organisation, actor, "reply.marked", &id.to_string(), detail, now).await?;
-        let row: ReplyRow = on_tx!(&mut tx, conn, d => sqlx::query_as(GET.of(d))
-            .bind(organisation.0).bind(id.0).fetch_one(conn).await?);
-        let view = self.reply_view(&row)?;
-        tx.commit().await?;
-        Ok(Some(view))
+        unattributed: bool,
+        page: &PageRequest,
+    ) -> Result<Page<ReplyView>> {
+        let (after, statement) = (page.after_uuid()?, if unattributed { UNATTRIBUTED } else { ALL });
+        let rows: Vec<ReplyRow> = on_db!(read self.db, pool, d => sqlx::query_as(statement.of(d))
+            .bind(organisation.0).bind(after).bind(page.fetch()).fetch_all(pool).await?);
+        let rows = Page::from_rows(rows, page, |row| uuid_cursor(row.id));
+        let items = rows.items.into_iter().map(|row| self.reply_view(&row)).collect::<Result<Vec<_>>>()?;
+        Ok(Page { items, next_cursor: rows.next_cursor })
     }
 
-    fn reply_view(&self, row: &ReplyRow) -> Result<ReplyView> {
+    pub(super) fn reply_view(&self, row: &ReplyRow) -> Result<ReplyView> {
         let sender = self.keys.open(&row.sender, row.id.as_bytes())?;
         Ok(ReplyView {
             id: ReplyId(row.id),
