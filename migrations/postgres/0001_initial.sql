@@ -327,6 +327,8 @@ CREATE TABLE replies (
     sender          BYTEA NOT NULL,      -- sealed
     text            BYTEA NOT NULL,      -- sealed
     keyword         TEXT COLLATE "C",
+    -- message, or reaction: a thumb or a heart, for which the phone wrote a text of its own.
+    kind            TEXT COLLATE "C" NOT NULL DEFAULT 'message',
     -- For the operator's eyes: not a STOP or START, but a HELP, which may be meant.
     shown           BOOLEAN NOT NULL,
     after_end       BOOLEAN NOT NULL,

@@ -311,6 +311,8 @@ CREATE TABLE replies (
     sender          BLOB NOT NULL,      -- sealed
     text            BLOB NOT NULL,      -- sealed
     keyword         TEXT,
+    -- message, or reaction: a thumb or a heart, for which the phone wrote a text of its own.
+    kind            TEXT NOT NULL DEFAULT 'message',
     -- For the operator's eyes: not a STOP or START, but a HELP, which may be meant.
     shown           INTEGER NOT NULL,
     after_end       INTEGER NOT NULL,

@@ -50,7 +50,7 @@ async fn end(world: &World, organisation: OrganisationId, alert: AlertId) {
 
 async fn under(world: &World, organisation: OrganisationId, alert: AlertId) -> Vec<ReplyView> {
     let page = PageRequest { limit: 10, cursor: None };
-    world.store.list_replies(organisation, alert, &page).await.unwrap().unwrap().items
+    world.store.list_replies(organisation, alert, None, &page).await.unwrap().unwrap().items
 }
 
 fn of(world: &World, priority: Priority, exercise: bool) -> AlertDraft {
@@ -218,7 +218,7 @@ async fn who_was_not_reached_answers_something_else(
 
 async fn unattributed(world: &World, organisation: OrganisationId) -> Vec<ReplyView> {
     let page = PageRequest { limit: 10, cursor: None };
-    world.store.list_all_replies(organisation, true, &page).await.unwrap().items
+    world.store.list_all_replies(organisation, true, None, &page).await.unwrap().items
 }
 
 async fn give(world: &World, organisation: OrganisationId, id: ReplyId, alert: AlertId) -> Marked {
@@ -319,5 +319,5 @@ async fn a_reply_of_no_alert_is_given_to_one_of_the_same_organisation_once(
     assert_eq!(unattributed(&world, other).await.len(), 1, "the other has its own");
     // All of them, whatever they belong to.
     let page = PageRequest { limit: 10, cursor: None };
-    assert_eq!(world.store.list_all_replies(first, false, &page).await.unwrap().items.len(), 1);
+    assert_eq!(world.store.list_all_replies(first, false, None, &page).await.unwrap().items.len(), 1);
 }

@@ -101,6 +101,11 @@ pub(crate) fn reply_state() -> Object {
     words(crate::request::words::REPLY_STATES)
 }
 
+/// The kind of a reply.
+pub(crate) fn reply_kind() -> Object {
+    words(crate::request::words::REPLY_KINDS.iter().copied())
+}
+
 /// The alphabet of a text.
 pub(crate) fn encoding() -> Object {
     words(["gsm7", "ucs2"])

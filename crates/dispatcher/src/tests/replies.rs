@@ -156,6 +156,17 @@ async fn a_reply_of_no_alert_is_listed_and_given_to_one() {
     let all = fixture.get(Operator, "/v1/replies?limit=1").await.json();
     assert_eq!(all["items"][0]["id"], first["id"]);
     assert!(all["next_cursor"].is_string());
+    receive(&fixture, "+31610000000", "Liked “Let op”").await;
+    for path in [format!("/v1/alerts/{alert}/replies"), "/v1/replies".to_owned()] {
+        let kinds = async |kind: &str| {
+            let list = fixture.get(Operator, &format!("{path}?kind={kind}")).await.json();
+            list["items"].as_array().unwrap().iter().map(|reply| reply["kind"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds("message").await, ["message", "message"]);
+        assert_eq!(kinds("reaction").await, ["reaction"]);
+        let wrong = fixture.get(Operator, &format!("{path}?kind=sighting")).await.json();
+        assert_eq!(wrong["errors"][0]["pointer"], "/kind");
+    }
     let wrong = fixture.get(Operator, "/v1/replies?unattributed=yes").await.json();
     assert_eq!(wrong["errors"][0]["pointer"], "/unattributed");
 }

@@ -22,7 +22,9 @@ use crate::engine::lock::{Lock, OptOuts};
 use crate::engine::seal::Recipient;
 use crate::engine::sql::sql;
 use crate::replies::senders::{Registration, Seen, Sender, look_up, seen_by_nobody_else};
-use crate::replies::views::{AutoReply, AutoReplyTexts, IncomingReply, ReplyState, ReplyStored, text_row};
+use crate::replies::views::{
+    AutoReply, AutoReplyTexts, IncomingReply, ReplyKind, ReplyState, ReplyStored, text_row,
+};
 use crate::{Result, Store};
 
 /// Equal answers within this time share a message, and a number gets each once: two machines that answer each other stop.
@@ -31,13 +33,14 @@ const SAME_ANSWER_WITHIN: Duration = Duration::from_hours(1);
 const SEEN: Sql = Sql::new("SELECT EXISTS (SELECT 1 FROM replies WHERE gateway = $1 AND dedupe_key = $2)");
 const INSERT: Sql = Sql::new(
     "INSERT INTO replies (id, organisation_id, alert_id, participant_id, recipient, sender, text, keyword, shown, after_end,
-         state, gateway, dedupe_key, received_at, copy)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+         state, gateway, dedupe_key, received_at, copy, kind)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
 );
-/// A command was answered as such.
+/// A command was answered as such, and a reaction was not.
 const TOLD_BEFORE: Sql = Sql::new(
     "SELECT EXISTS (
-         SELECT 1 FROM replies WHERE recipient = $1 AND alert_id = $2 AND after_end AND keyword IS NULL)",
+         SELECT 1 FROM replies WHERE recipient = $1 AND alert_id = $2 AND after_end
+             AND keyword IS NULL AND kind = 'message')",
 );
 const OPT_OUT: Sql = Sql::new(
     "INSERT INTO opt_outs (recipient, organisation_id, opted_out_at) VALUES ($1, $2, $3)
@@ -123,6 +126,7 @@ impl Store {
         };
         let (stored, answer) = match (&sender, reply.keyword) {
             (Some(sender), Some(keyword)) => obey(tx, sender, keyword, reply.received_at, deferred).await?,
+            (_, None) if reply.is_reaction() => (ReplyStored::Reaction, None),
             (Some(sender), None) => belongs(tx, sender).await?,
             (None, _) => (ReplyStored::Unattributed, None),
         };
@@ -157,6 +161,12 @@ impl Store {
         });
         // HELP may be meant: the operator sees it. STOP and START are carried out and say nothing to him.
         let shown = !matches!(reply.keyword, Some(Keyword::Stop | Keyword::Start));
+        // A reaction asks nothing of the operator, so that it does not wait for him as new.
+        let (kind, state) = if reply.is_reaction() {
+            (ReplyKind::Reaction, ReplyState::Read)
+        } else {
+            (ReplyKind::Message, ReplyState::New)
+        };
         let seen = match sender {
             Some(sender) if shown => sender.seen_by(tx).await?,
             Some(sender) => vec![sender.first()],
@@ -169,8 +179,8 @@ impl Store {
                 .bind(participant.map(|participant| participant.0)).bind(sender.map(|s| s.recipient.0.to_vec()))
                 .bind(self.keys.seal(from, id.as_bytes())).bind(self.keys.seal(&reply.text, &text_row(id)))
                 .bind(keyword).bind(shown).bind(heard.is_some_and(|heard| !heard.active))
-                .bind(ReplyState::New.as_str()).bind(&reply.gateway).bind(dedupe)
-                .bind(reply.received_at.as_millis()).bind(copy)
+                .bind(state.as_str()).bind(&reply.gateway).bind(dedupe)
+                .bind(reply.received_at.as_millis()).bind(copy).bind(kind.as_str())
                 .execute(conn).await?.rows_affected());
         }
         Ok(())

@@ -14,7 +14,7 @@ use crate::{Actor, Result, Store};
 const BELONGS_TO: Sql =
     sql!("SELECT alert_id, received_at FROM replies WHERE organisation_id = $1 AND id = $2 AND shown {lock}");
 const GET: Sql = Sql::new(
-    "SELECT id, alert_id, participant_id, sender, text, after_end, state, useful, received_at FROM replies
+    "SELECT id, alert_id, participant_id, sender, text, kind, after_end, state, useful, received_at FROM replies
      WHERE organisation_id = $1 AND id = $2",
 );
 const MARK: Sql = Sql::new(

@@ -6,4 +6,4 @@ pub(crate) mod senders;
 pub(crate) mod views;
 
 pub use marks::{Marked, ReplyMark};
-pub use views::{AutoReply, AutoReplyTexts, IncomingReply, ReplyState, ReplyStored, ReplyView};
+pub use views::{AutoReply, AutoReplyTexts, IncomingReply, ReplyKind, ReplyState, ReplyStored, ReplyView};

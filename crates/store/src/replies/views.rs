@@ -8,6 +8,7 @@ use klaroen_domain::keyword::{Keyword, classify};
 use klaroen_domain::outcome::storable;
 use klaroen_domain::participant::Language;
 use klaroen_domain::phone::{Country, PhoneNumber};
+use klaroen_domain::reply::reaction::is_reaction;
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Timestamp;
 use tokio::time::Instant;
@@ -60,6 +61,12 @@ impl IncomingReply {
         }
     }
 
+    /// Whether a phone wrote it for a reaction of its owner. A keyword that the provider saw is a keyword.
+    #[must_use]
+    pub fn is_reaction(&self) -> bool {
+        self.keyword.is_none() && is_reaction(&self.text)
+    }
+
     /// The phone that says STOP, if the text does.
     #[must_use]
     pub fn stops(&self) -> Option<&PhoneNumber> {
@@ -99,6 +106,8 @@ pub enum ReplyStored {
     Helped,
     /// It stands under an alert: the newest, if it concerns several organisations.
     ForAlert(AlertId),
+    /// It is a reaction, such as a thumb up.
+    Reaction,
     /// It belongs to no alert: none is active, none was heard of in the last 24 hours, or the number is unknown.
     Unattributed,
 }
@@ -113,6 +122,7 @@ impl ReplyStored {
             Self::OptedIn => "opted_in",
             Self::Helped => "helped",
             Self::ForAlert(_) => "for_alert",
+            Self::Reaction => "reaction",
             Self::Unattributed => "unattributed",
         }
     }
@@ -120,8 +130,18 @@ impl ReplyStored {
     /// Whether an automatic answer may have been queued.
     #[must_use]
     pub const fn may_be_answered(self) -> bool {
-        !matches!(self, Self::Repeated | Self::Unattributed)
+        !matches!(self, Self::Repeated | Self::Reaction | Self::Unattributed)
     }
+}
+
+/// What a reply is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyKind {
+    /// Somebody wrote it.
+    Message,
+    /// A phone wrote it, because its owner held a thumb or a heart to a message.
+    Reaction,
 }
 
 /// How an operator marked a reply.
@@ -149,6 +169,8 @@ pub struct ReplyView {
     pub phone: Option<PhoneNumber>,
     /// The text.
     pub text: String,
+    /// What it is.
+    pub kind: ReplyKind,
     /// Came after the alert was closed.
     pub after_end: bool,
     /// How it was marked.
@@ -162,17 +184,19 @@ pub struct ReplyView {
 const IN_FLIGHT: Sql =
     Sql::new("SELECT COUNT(*) FROM deliveries WHERE recipient = $1 AND state = 'sending' AND lane > 0");
 const LIST: Sql = Sql::new(
-    "SELECT id, alert_id, participant_id, sender, text, after_end, state, useful, received_at FROM replies
-     WHERE organisation_id = $1 AND alert_id = $2 AND shown AND (id > $3 OR $3 IS NULL) ORDER BY id LIMIT $4",
+    "SELECT id, alert_id, participant_id, sender, text, kind, after_end, state, useful, received_at FROM replies
+     WHERE organisation_id = $1 AND alert_id = $2 AND shown AND (id > $3 OR $3 IS NULL) AND (kind = $5 OR $5 IS NULL)
+     ORDER BY id LIMIT $4",
 );
 /// The replies of an organisation, of alerts or not.
 const ALL: Sql = Sql::new(
-    "SELECT id, alert_id, participant_id, sender, text, after_end, state, useful, received_at FROM replies
-     WHERE organisation_id = $1 AND shown AND (id > $2 OR $2 IS NULL) ORDER BY id LIMIT $3",
+    "SELECT id, alert_id, participant_id, sender, text, kind, after_end, state, useful, received_at FROM replies
+     WHERE organisation_id = $1 AND shown AND (id > $2 OR $2 IS NULL) AND (kind = $4 OR $4 IS NULL) ORDER BY id LIMIT $3",
 );
 const UNATTRIBUTED: Sql = Sql::new(
-    "SELECT id, alert_id, participant_id, sender, text, after_end, state, useful, received_at FROM replies
-     WHERE organisation_id = $1 AND alert_id IS NULL AND shown AND (id > $2 OR $2 IS NULL) ORDER BY id LIMIT $3",
+    "SELECT id, alert_id, participant_id, sender, text, kind, after_end, state, useful, received_at FROM replies
+     WHERE organisation_id = $1 AND alert_id IS NULL AND shown AND (id > $2 OR $2 IS NULL) AND (kind = $4 OR $4 IS NULL)
+     ORDER BY id LIMIT $3",
 );
 
 pub(super) struct ReplyRow {
@@ -181,17 +205,39 @@ pub(super) struct ReplyRow {
     participant_id: Option<Uuid>,
     sender: Vec<u8>,
     text: Vec<u8>,
+    kind: String,
     after_end: bool,
     state: String,
     useful: Option<bool>,
     received_at: i64,
 }
 
-from_row!(ReplyRow: id, alert_id, participant_id, sender, text, after_end, state, useful, received_at);
+from_row!(ReplyRow: id, alert_id, participant_id, sender, text, kind, after_end, state, useful, received_at);
 
 /// The associated data of a reply's sealed text: the row, and that it is the text.
 pub(crate) fn text_row(id: Uuid) -> Vec<u8> {
     [id.as_bytes().as_slice(), b"text"].concat()
+}
+
+impl ReplyKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Message, Self::Reaction];
+
+    /// The word as it stands in the API and the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Reaction => "reaction",
+        }
+    }
+}
+
+impl std::str::FromStr for ReplyKind {
+    type Err = klaroen_domain::alert::UnknownWord;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == s).ok_or(klaroen_domain::alert::UnknownWord)
+    }
 }
 
 impl ReplyState {
@@ -249,7 +295,7 @@ impl Store {
         }
     }
 
-    /// The replies of an alert, oldest first; `None` if the organisation has no such alert.
+    /// The replies of an alert, oldest first, those of one `kind` if it is given; `None` if the organisation has no such alert.
     ///
     /// # Errors
     ///
@@ -260,6 +306,7 @@ impl Store {
         &self,
         organisation: OrganisationId,
         alert: AlertId,
+        kind: Option<ReplyKind>,
         page: &PageRequest,
     ) -> Result<Option<Page<ReplyView>>> {
         let after = page.after_uuid()?;
@@ -267,13 +314,15 @@ impl Store {
             return Ok(None);
         }
         let rows: Vec<ReplyRow> = on_db!(read self.db, pool, d => sqlx::query_as(LIST.of(d))
-            .bind(organisation.0).bind(alert.0).bind(after).bind(page.fetch()).fetch_all(pool).await?);
+            .bind(organisation.0).bind(alert.0).bind(after).bind(page.fetch()).bind(kind.map(ReplyKind::as_str))
+            .fetch_all(pool).await?);
         let rows = Page::from_rows(rows, page, |row| uuid_cursor(row.id));
         let items = rows.items.into_iter().map(|row| self.reply_view(&row)).collect::<Result<Vec<_>>>()?;
         Ok(Some(Page { items, next_cursor: rows.next_cursor }))
     }
 
-    /// The replies of an organisation, oldest first; only those that belong to no alert if `unattributed` is set.
+    /// The replies of an organisation, oldest first; only those that belong to no alert if `unattributed` is set, and those
+    /// of one `kind` if it is given.
     ///
     /// # Errors
     ///
@@ -284,11 +333,12 @@ impl Store {
         &self,
         organisation: OrganisationId,
         unattributed: bool,
+        kind: Option<ReplyKind>,
         page: &PageRequest,
     ) -> Result<Page<ReplyView>> {
         let (after, statement) = (page.after_uuid()?, if unattributed { UNATTRIBUTED } else { ALL });
         let rows: Vec<ReplyRow> = on_db!(read self.db, pool, d => sqlx::query_as(statement.of(d))
-            .bind(organisation.0).bind(after).bind(page.fetch()).fetch_all(pool).await?);
+            .bind(organisation.0).bind(after).bind(page.fetch()).bind(kind.map(ReplyKind::as_str)).fetch_all(pool).await?);
         let rows = Page::from_rows(rows, page, |row| uuid_cursor(row.id));
         let items = rows.items.into_iter().map(|row| self.reply_view(&row)).collect::<Result<Vec<_>>>()?;
         Ok(Page { items, next_cursor: rows.next_cursor })
@@ -303,6 +353,7 @@ impl Store {
             // A sender that is no phone number (a name, a short code) is not shown.
             phone: sender.starts_with('+').then(|| PhoneNumber::from_sealed(sender)),
             text: self.keys.open(&row.text, &text_row(row.id))?,
+            kind: row.kind.parse().map_err(|_| StoreError::Corrupt { table: "replies", column: "kind" })?,
             after_end: row.after_end,
             state: row
                 .state

@@ -166,7 +166,7 @@ impl Watch {
     /// Reads one page on; the rest comes with the next look, so that what waits in memory is bounded.
     async fn look_at_replies(&mut self) -> Result<(), Problem> {
         let request = PageRequest { limit: REPLIES_AT_ONCE, cursor: self.replies.cursor.clone() };
-        let page = self.app.store.list_replies(self.organisation, self.alert, &request).await?;
+        let page = self.app.store.list_replies(self.organisation, self.alert, None, &request).await?;
         let page = page.ok_or_else(|| Problem::not_found("alert"))?;
         let mut fresh = false;
         for reply in page.items {

@@ -3,17 +3,18 @@
 use axum::Json;
 use axum::extract::{Path, State};
 
-use super::{MarkRequest, Reply, ReplyFilter, read_mark};
+use super::{MarkRequest, Reply, ReplyFilter, ReplyKindFilter, read_mark};
 use crate::auth::caller::Caller;
 use crate::problem::Problem;
 use crate::request::body::JsonBody;
 use crate::request::fields::path_id;
-use crate::request::query::{List, PageParameters, Parameters, page_only};
+use crate::request::query::{List, PageParameters, Parameters};
+use crate::request::words::REPLY_KINDS;
 use crate::state::App;
 
 /// List the replies to an alert, oldest first
 #[utoipa::path(get, path = "/v1/alerts/{id}/replies", tag = "replies", operation_id = "list_replies",
-    params(("id" = uuid::Uuid, Path, description = "The alert"), PageParameters),
+    params(("id" = uuid::Uuid, Path, description = "The alert"), ReplyKindFilter, PageParameters),
     responses((status = 200, description = "A page", body = List<Reply>)))]
 pub(crate) async fn list(
     State(app): State<App>,
@@ -22,7 +23,11 @@ pub(crate) async fn list(
     parameters: Parameters,
 ) -> Result<Json<List<Reply>>, Problem> {
     let alert = path_id(&id, "alert")?;
-    super::list(&app, caller.organisation(), alert, &page_only(&parameters)?).await.map(Json)
+    let report = parameters.report();
+    let kind = parameters.word("kind", REPLY_KINDS, &report);
+    let page = parameters.page(&report);
+    let page = report.finish(Some(page))?;
+    super::list(&app, caller.organisation(), alert, kind, &page).await.map(Json)
 }
 
 /// List the replies of all alerts and of none, oldest first
@@ -44,9 +49,10 @@ pub(crate) async fn list_all(
 ) -> Result<Json<List<Reply>>, Problem> {
     let report = parameters.report();
     let unattributed = parameters.flag("unattributed", &report);
+    let kind = parameters.word("kind", REPLY_KINDS, &report);
     let page = parameters.page(&report);
     let page = report.finish(Some(page))?;
-    super::list_all(&app, caller.organisation(), unattributed, &page).await.map(Json)
+    super::list_all(&app, caller.organisation(), unattributed, kind, &page).await.map(Json)
 }
 
 /// Mark a reply, or give it to an alert

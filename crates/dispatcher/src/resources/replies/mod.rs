@@ -5,7 +5,7 @@ pub(crate) mod http;
 use klaroen_domain::id::{AlertId, OrganisationId, ParticipantId, ReplyId};
 use klaroen_domain::time::Timestamp;
 use klaroen_store::PageRequest;
-use klaroen_store::replies::{Marked, ReplyMark, ReplyState, ReplyView};
+use klaroen_store::replies::{Marked, ReplyKind, ReplyMark, ReplyState, ReplyView};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -34,6 +34,10 @@ pub struct Reply {
     pub phone: Option<String>,
     /// The text.
     pub text: String,
+    /// `message`: somebody wrote it. `reaction`: a phone wrote it, because its owner reacted to a message with a thumb, a heart
+    /// or another emoji. A reaction begins in state `read`, so that it is not counted as new.
+    #[schema(schema_with = schemas::reply_kind)]
+    pub kind: ReplyKind,
     /// Whether the reply came after the alert was closed.
     pub after_end: bool,
     /// The state that the reply was marked with.
@@ -54,6 +58,7 @@ impl From<ReplyView> for Reply {
             participant_id: view.participant,
             phone: view.phone.map(|phone| phone.to_string()),
             text: view.text,
+            kind: view.kind,
             after_end: view.after_end,
             state: view.state,
             useful: view.useful,
@@ -83,6 +88,18 @@ pub struct ReplyFilter {
     /// `true`: only replies that belong to no alert.
     #[param(default = false)]
     pub unattributed: Option<bool>,
+    /// Only replies of this kind.
+    #[param(schema_with = schemas::reply_kind)]
+    pub kind: Option<String>,
+}
+
+/// The filter of the list of the replies to an alert.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ReplyKindFilter {
+    /// Only replies of this kind.
+    #[param(schema_with = schemas::reply_kind)]
+    pub kind: Option<String>,
 }
 
 /// Reads a [`MarkRequest`].
@@ -106,7 +123,7 @@ pub fn read_mark(document: &Value) -> Result<ReplyMark, Problem> {
     report.finish(read)
 }
 
-/// One page of the replies to an alert, oldest first.
+/// One page of the replies to an alert, oldest first, those of one `kind` if it is given.
 ///
 /// # Errors
 /// 404 if the organisation has no such alert, 422 if the cursor is none of this list, 503 if the database is not available.
@@ -114,14 +131,16 @@ pub async fn list(
     app: &App,
     organisation: OrganisationId,
     alert: AlertId,
+    kind: Option<ReplyKind>,
     page: &PageRequest,
 ) -> Result<List<Reply>, Problem> {
-    let page = app.store.list_replies(organisation, alert, page).await?;
+    let page = app.store.list_replies(organisation, alert, kind, page).await?;
     let page = page.ok_or_else(|| Problem::not_found("alert"))?;
     Ok(List::from_page(page, Reply::from))
 }
 
-/// One page of the replies of an organisation, oldest first; only those that belong to no alert if `unattributed` is set.
+/// One page of the replies of an organisation, oldest first; only those that belong to no alert if `unattributed` is set, and
+/// those of one `kind` if it is given.
 ///
 /// # Errors
 /// 422 if the cursor is none of this list, 503 if the database is not available.
@@ -129,9 +148,10 @@ pub async fn list_all(
     app: &App,
     organisation: OrganisationId,
     unattributed: bool,
+    kind: Option<ReplyKind>,
     page: &PageRequest,
 ) -> Result<List<Reply>, Problem> {
-    let page = app.store.list_all_replies(organisation, unattributed, page).await?;
+    let page = app.store.list_all_replies(organisation, unattributed, kind, page).await?;
     Ok(List::from_page(page, Reply::from))
 }
 
@@ -166,6 +186,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::request::words::REPLY_KINDS;
 
     fn marked(value: &Value) -> Result<(Option<ReplyState>, Option<bool>), Vec<String>> {
         let mark =
@@ -190,6 +211,9 @@ mod tests {
 
     #[test]
     fn the_words_are_those_of_the_store() {
+        for (word, kind) in REPLY_KINDS.iter().zip(ReplyKind::ALL) {
+            assert_eq!((serde_json::to_value(kind).unwrap(), kind.as_str()), (json!(word), *word));
+        }
         for (word, state) in REPLY_STATES.iter().zip([ReplyState::New, ReplyState::Read, ReplyState::Handled])
         {
             assert_eq!(serde_json::to_value(state).unwrap(), *word);
