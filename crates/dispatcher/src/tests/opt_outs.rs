@@ -57,8 +57,8 @@ async fn an_operator_and_an_admin_record_list_and_lift_opt_outs() {
             assert_eq!(lift(&json!({"reason": "wil weer meedoen"})).await.status, StatusCode::NO_CONTENT);
         }
         assert_eq!(fixture.get(role, OPT_OUTS).await.json()["items"], json!([]));
-        let lifted = fixture.get(role, &path).await.json();
-        assert_eq!(lifted["lifted"]["reason"], "wil weer meedoen");
+        let gone = fixture.get(role, &path).await.json();
+        assert_eq!(gone["lifted"]["reason"], "wil weer meedoen");
         let next = fixture.post(Operator, "/v1/incidents", &incident()).await.json();
         assert_eq!(next["alerts"][0]["recipients"], 2);
 

@@ -4,6 +4,8 @@
 //! gets messages again when none is left.
 
 mod recorded;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 

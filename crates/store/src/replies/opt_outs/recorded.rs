@@ -169,8 +169,14 @@ impl Store {
         texts: &dyn AutoReplyTexts,
         now: Timestamp,
     ) -> Result<Once<RecordedOptOut>> {
+        // The body has little but a phone number: who reads a plain hash of it finds the number by trying all. This one is keyed.
+        let idempotency = idempotency.map(|Idempotency { key, fingerprint }| {
+            let mut keyed = [0; 32];
+            keyed[..16].copy_from_slice(&self.keys.fingerprint(fingerprint));
+            Idempotency { key: key.clone(), fingerprint: keyed }
+        });
         let mut tx = self.db.begin().await?;
-        if let Some(idempotency) = idempotency {
+        if let Some(idempotency) = &idempotency {
             match idempotency::look_up(&mut tx, organisation, idempotency).await? {
                 Seen::Never => {}
                 Seen::Same(id) => return Ok(Once::Repeated(id)),
@@ -182,7 +188,7 @@ impl Store {
         let own: Option<Uuid> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(OWN.of(d))
             .bind(recipient.0.as_slice()).bind(organisation.0).fetch_optional(conn).await?);
         let id = own.map_or_else(OptOutId::generate, OptOutId);
-        if let Some(idempotency) = idempotency {
+        if let Some(idempotency) = &idempotency {
             idempotency::remember(&mut tx, organisation, idempotency, id.0, now).await?;
         }
         if own.is_none() {
