@@ -45,6 +45,11 @@ const OF_RECIPIENT: Sql = sql!(
 const FORGET_NUMBER: Sql = Sql::new(
     "UPDATE deliveries SET phone = NULL WHERE organisation_id = $1 AND recipient = $2 AND phone IS NOT NULL",
 );
+const FORGET_OPT_OUT: Sql =
+    Sql::new("UPDATE opt_outs SET phone = NULL, note = NULL WHERE organisation_id = $1 AND recipient = $2");
+const FORGET_LIFTED_OPT_OUT: Sql = Sql::new(
+    "UPDATE lifted_opt_outs SET phone = NULL, note = NULL, reason = NULL WHERE organisation_id = $1 AND recipient = $2",
+);
 const HAND_OVER: Sql = Sql::new(
     "UPDATE deliveries SET participant_id = $3
      WHERE organisation_id = $1 AND recipient = $2 AND participant_id = $4 AND state = 'queued'",
@@ -194,8 +199,10 @@ impl Store {
         } else {
             let mut rows: Vec<StandingRow> = on_tx!(&mut tx, conn, d => sqlx::query_as(OF_RECIPIENT.of(d))
                 .bind(organisation.0).bind(&recipient).fetch_all(conn).await?);
-            on_tx!(&mut tx, conn, d => sqlx::query(FORGET_NUMBER.of(d))
-                .bind(organisation.0).bind(&recipient).execute(conn).await?.rows_affected());
+            for forget in [FORGET_NUMBER, FORGET_OPT_OUT, FORGET_LIFTED_OPT_OUT] {
+                on_tx!(&mut tx, conn, d => sqlx::query(forget.of(d))
+                    .bind(organisation.0).bind(&recipient).execute(conn).await?.rows_affected());
+            }
             rows.retain(|(_, state, _)| state == DeliveryState::Queued.as_str());
             lifecycle::apply_to_all(&mut tx, &rows, DeliveryEvent::Erased, "erased", now).await?
         };
