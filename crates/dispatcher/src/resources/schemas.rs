@@ -6,7 +6,7 @@ use klaroen_domain::gateway::{GatewayState, TestState};
 use klaroen_domain::role::Role;
 use klaroen_store::doubts::Resolution;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type};
-use utoipa::openapi::{Array, ArrayBuilder};
+use utoipa::openapi::{Array, ArrayBuilder, OneOf, OneOfBuilder};
 
 fn words(words: impl IntoIterator<Item = &'static str>) -> Object {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
@@ -63,7 +63,7 @@ pub(crate) fn priorities() -> Array {
 /// The priority of a new alert.
 pub(crate) fn priority_request() -> Object {
     let priority = ObjectBuilder::from(priority());
-    priority.default(Some(Priority::Urgent.as_str().into())).build()
+    priority.description(Some("The priority of the alert. `urgent` if absent.")).build()
 }
 
 /// The outcome of an incident.
@@ -116,6 +116,11 @@ pub(crate) fn participant_kinds() -> Array {
     ArrayBuilder::new().items(participant_kind()).build()
 }
 
+/// The language of automatic texts, or `null` for that of a new participant.
+pub(crate) fn language_or_null() -> Object {
+    words_or_null(crate::request::words::LANGUAGES)
+}
+
 /// The language of automatic texts.
 pub(crate) fn language() -> Object {
     words(crate::request::words::LANGUAGES)
@@ -127,14 +132,43 @@ pub(crate) fn role() -> Object {
 }
 
 /// A `GeoJSON` Polygon or `MultiPolygon` (RFC 7946): at most 20 polygons, 50 rings, 10,000 corners.
-pub(crate) fn geometry() -> Object {
+pub(crate) fn geometry() -> OneOf {
+    let polygon = shape("Polygon", rings());
+    let several = shape("MultiPolygon", ArrayBuilder::new().min_items(Some(1)).items(rings()));
+    OneOfBuilder::new().item(polygon).item(several).build()
+}
+
+fn shape(kind: &'static str, coordinates: ArrayBuilder) -> ObjectBuilder {
+    let bounds = ArrayBuilder::new().items(number()).min_items(Some(4)).max_items(Some(6));
     ObjectBuilder::new()
         .schema_type(Type::Object)
-        .property("type", words(["Polygon", "MultiPolygon"]))
+        .title(Some(kind))
+        .property("type", words([kind]))
         .required("type")
-        .property("coordinates", ObjectBuilder::new().schema_type(Type::Array))
+        .property("coordinates", coordinates)
         .required("coordinates")
-        .build()
+        .property("bbox", bounds)
+}
+
+/// The rings of a polygon, the outer one first. The last position of a ring is the first one again.
+fn rings() -> ArrayBuilder {
+    let position = ArrayBuilder::new().items(number()).min_items(Some(2)).max_items(Some(4));
+    let ring = ArrayBuilder::new().items(position).min_items(Some(4));
+    ArrayBuilder::new().items(ring).min_items(Some(1))
+}
+
+fn number() -> Object {
+    ObjectBuilder::new().schema_type(Type::Number).build()
+}
+
+/// The type of a `GeoJSON` Feature.
+pub(crate) fn feature() -> Object {
+    words(["Feature"])
+}
+
+/// The type of a `GeoJSON` `FeatureCollection`.
+pub(crate) fn feature_collection() -> Object {
+    words(["FeatureCollection"])
 }
 
 /// The state of a gateway.
