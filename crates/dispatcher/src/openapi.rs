@@ -17,10 +17,10 @@ use utoipa::{PartialSchema, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::auth::permissions::roles_with;
+use crate::middleware::route_table::RouteTable;
 use crate::middleware::route_table::RouteTrait::{
     self, ChangesAlert, EmptyBody, Makes, OneAtATime, StreamedBody,
 };
-use crate::middleware::route_table::RouteTable;
 use crate::problem::{FieldError, PROBLEM_JSON, Problem};
 use crate::request::idempotency::{self, IDEMPOTENCY_KEY};
 use crate::state::App;

@@ -19,7 +19,8 @@ const COMPONENTS: &str = "#/components/schemas/";
 
 /// Lets the items of every list refer to a component of their own name: a generator would make a second type of each.
 pub(super) fn name_list_items(components: &mut Components) {
-    let lists: Vec<String> = components.schemas.keys().filter(|name| name.starts_with(LIST)).cloned().collect();
+    let lists: Vec<String> =
+        components.schemas.keys().filter(|name| name.starts_with(LIST)).cloned().collect();
     for list in lists {
         let item = &list[LIST.len()..];
         let Some(RefOr::T(Schema::Object(page))) = components.schemas.get_mut(&list) else { continue };
@@ -102,7 +103,8 @@ fn references(part: &impl serde::Serialize) -> BTreeSet<String> {
     fn walk(value: &Value, found: &mut BTreeSet<String>) {
         match value {
             Value::Object(members) => {
-                let name = members.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(COMPONENTS));
+                let name =
+                    members.get("$ref").and_then(Value::as_str).and_then(|r| r.strip_prefix(COMPONENTS));
                 found.extend(name.map(str::to_owned));
                 members.values().for_each(|member| walk(member, found));
             }
@@ -127,8 +129,12 @@ fn complete(schema: &mut Schema, absent_may_be_null: bool) {
         Schema::OneOf(choice) => {
             choice.items.iter_mut().for_each(|item| complete_inlined(item, absent_may_be_null));
         }
-        Schema::AllOf(all) => all.items.iter_mut().for_each(|item| complete_inlined(item, absent_may_be_null)),
-        Schema::AnyOf(any) => any.items.iter_mut().for_each(|item| complete_inlined(item, absent_may_be_null)),
+        Schema::AllOf(all) => {
+            all.items.iter_mut().for_each(|item| complete_inlined(item, absent_may_be_null))
+        }
+        Schema::AnyOf(any) => {
+            any.items.iter_mut().for_each(|item| complete_inlined(item, absent_may_be_null))
+        }
         _ => {}
     }
 }
@@ -173,7 +179,10 @@ fn allow_null(member: &mut RefOr<Schema>) {
         RefOr::T(Schema::Array(array)) => add_null(&mut array.schema_type),
         RefOr::T(Schema::OneOf(choice)) => {
             let is_null = |item: &RefOr<Schema>| {
-                matches!(item, RefOr::T(Schema::Object(Object { schema_type: SchemaType::Type(Type::Null), .. })))
+                matches!(
+                    item,
+                    RefOr::T(Schema::Object(Object { schema_type: SchemaType::Type(Type::Null), .. }))
+                )
             };
             if !choice.items.iter().any(is_null) {
                 choice.items.push(ObjectBuilder::new().schema_type(Type::Null).build().into());

@@ -176,19 +176,19 @@ const MARK: Sql = Sql::new(
      WHERE organisation_id = $1 AND id = $2 AND shown",
 );
 
-struct ReplyRow {
-    id: Uuid,
-    alert_id: Option<Uuid>,
-    participant_id: Option<Uuid>,
-    sender: Vec<u8>,
-    text: Vec<u8>,
-    after_end: bool,
-    state: String,
-    useful: Option<bool>,
-    received_at: i64,
+from_row! {
+    struct ReplyRow {
+        id: Uuid,
+        alert_id: Option<Uuid>,
+        participant_id: Option<Uuid>,
+        sender: Vec<u8>,
+        text: Vec<u8>,
+        after_end: bool,
+        state: String,
+        useful: Option<bool>,
+        received_at: i64,
+    }
 }
-
-from_row!(ReplyRow: id, alert_id, participant_id, sender, text, after_end, state, useful, received_at);
 
 /// The associated data of a reply's sealed text: the row, and that it is the text.
 pub(crate) fn text_row(id: Uuid) -> Vec<u8> {

@@ -191,28 +191,25 @@ const LATEST: Sql = Sql::new(
          WHERE state NOT IN ('requested', 'submitting') AND NOT awaits_receipt GROUP BY gateway)",
 );
 
-struct Row {
-    id: Uuid,
-    number: i64,
-    gateway: String,
-    day: Option<String>,
-    requested_by: String,
-    organisation_id: Option<Uuid>,
-    state: String,
-    awaits_receipt: bool,
-    channel: Option<String>,
-    requested_at: i64,
-    submitted_at: Option<i64>,
-    answered_at: Option<i64>,
-    receipt_at: Option<i64>,
-    code: Option<String>,
-    detail: Option<String>,
+from_row! {
+    struct Row {
+        id: Uuid,
+        number: i64,
+        gateway: String,
+        day: Option<String>,
+        requested_by: String,
+        organisation_id: Option<Uuid>,
+        state: String,
+        awaits_receipt: bool,
+        channel: Option<String>,
+        requested_at: i64,
+        submitted_at: Option<i64>,
+        answered_at: Option<i64>,
+        receipt_at: Option<i64>,
+        code: Option<String>,
+        detail: Option<String>,
+    }
 }
-
-from_row!(Row:
-    id, number, gateway, day, requested_by, organisation_id, state, awaits_receipt, channel, requested_at,
-    submitted_at, answered_at, receipt_at, code, detail
-);
 
 impl Row {
     fn into_test(self) -> Result<GatewayTest> {
