@@ -79,20 +79,13 @@ pub fn document(paths: impl IntoIterator<Item = OpenApi>, table: &RouteTable) ->
         complete(path, item, table);
     }
     components::complete_requests(&mut openapi);
+    components::name_words(&mut openapi);
     openapi
 }
 
 /// Adds to the operations of a path what holds for all of them.
 fn complete(path: &str, item: &mut PathItem, table: &RouteTable) {
-    let operations = [
-        (Method::GET, &mut item.get),
-        (Method::POST, &mut item.post),
-        (Method::PUT, &mut item.put),
-        (Method::PATCH, &mut item.patch),
-        (Method::DELETE, &mut item.delete),
-    ];
-    for (method, operation) in operations {
-        let Some(operation) = operation else { continue };
+    for (method, operation) in all_mut(item) {
         describe_idempotency_key(operation);
         let Some(permission) = table.permission(&method, path) else {
             operation.security = Some(Vec::new());
@@ -175,6 +168,23 @@ pub(crate) fn operations(item: &PathItem) -> impl Iterator<Item = (Method, &Oper
         (Method::DELETE, &item.delete),
     ];
     all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+}
+
+/// The same, to be changed, with their methods.
+fn all_mut(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    let all = [
+        (Method::GET, &mut item.get),
+        (Method::POST, &mut item.post),
+        (Method::PUT, &mut item.put),
+        (Method::PATCH, &mut item.patch),
+        (Method::DELETE, &mut item.delete),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// The same without their methods.
+fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    all_mut(item).map(|(_, operation)| operation)
 }
 
 /// The names of the parameters of an operation in one place.

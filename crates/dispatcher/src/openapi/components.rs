@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use utoipa::openapi::path::PathItem;
-use utoipa::openapi::schema::{AdditionalProperties, ArrayItems, OneOfBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{ArrayItems, OneOfBuilder, SchemaType, Type};
 use utoipa::openapi::{Components, Object, ObjectBuilder, OpenApi, Ref, RefOr, Schema};
 
-use super::operations;
+use super::{operations, operations_mut};
+use crate::resources::schemas;
 
 /// The beginning of the name of every page of a list.
 const LIST: &str = "List_";
@@ -34,6 +35,63 @@ pub(super) fn name_list_items(components: &mut Components) {
     }
 }
 
+/// Lets every schema that is one of the sets of words of the API refer to the component of its name, in parameters too: a generator
+/// would make a type for each place.
+pub(super) fn name_words(openapi: &mut OpenApi) {
+    let sets = schemas::named_words();
+    let mut used = BTreeSet::new();
+    let mut name = |slot: &mut RefOr<Schema>| {
+        let RefOr::T(Schema::Object(object)) = slot else { return };
+        let Some(words) = &object.enum_values else { return };
+        let given: Vec<&Value> = words.iter().filter(|word| !word.is_null()).collect();
+        let is_given = |set: &Object| set.enum_values.iter().flatten().eq(given.iter().copied());
+        let Some((named, _)) = sets.iter().find(|(_, set)| is_given(set)) else { return };
+        used.insert(*named);
+        let mut reference = Ref::from_schema_name(*named);
+        let or_null = words.contains(&Value::Null);
+        reference.description = object.description.clone().unwrap_or_default();
+        *slot = RefOr::Ref(reference);
+        if or_null {
+            allow_null(slot);
+        }
+    };
+    let components = openapi.components.iter_mut().flat_map(|components| components.schemas.values_mut());
+    components.for_each(|schema| visit(schema, &mut name));
+    for item in openapi.paths.paths.values_mut() {
+        for parameter in operations_mut(item).flat_map(|operation| operation.parameters.iter_mut().flatten())
+        {
+            if let RefOr::T(parameter) = parameter
+                && let Some(schema) = &mut parameter.schema
+            {
+                visit(schema, &mut name);
+            }
+        }
+    }
+    let components = openapi.components.get_or_insert_default();
+    for (named, set) in schemas::named_words().into_iter().filter(|(named, _)| used.contains(named)) {
+        components.schemas.insert(named.to_owned(), RefOr::T(Schema::Object(set)));
+    }
+}
+
+/// Shows a schema and all that stand in it to `see`, the inner ones first.
+fn visit(slot: &mut RefOr<Schema>, see: &mut impl FnMut(&mut RefOr<Schema>)) {
+    if let RefOr::T(schema) = slot {
+        match schema {
+            Schema::Object(object) => object.properties.values_mut().for_each(|member| visit(member, see)),
+            Schema::Array(array) => {
+                if let ArrayItems::RefOrSchema(items) = &mut array.items {
+                    visit(items, see);
+                }
+            }
+            Schema::OneOf(choice) => choice.items.iter_mut().for_each(|item| visit(item, see)),
+            Schema::AllOf(all) => all.items.iter_mut().for_each(|item| visit(item, see)),
+            Schema::AnyOf(any) => any.items.iter_mut().for_each(|item| visit(item, see)),
+            _ => {}
+        }
+    }
+    see(slot);
+}
+
 /// Completes the schemas of requests:
 ///
 /// - A member that may be absent may be `null`, which every parser takes as absent.
@@ -43,7 +101,6 @@ pub(super) fn complete_requests(openapi: &mut OpenApi) {
     let Requests { plain, patches } = requests(openapi);
     let Some(components) = &mut openapi.components else { return };
     for (name, schema) in &mut components.schemas {
-        let RefOr::T(schema) = schema else { continue };
         if plain.contains(name) {
             complete(schema, true);
         } else if patches.contains(name) {
@@ -118,46 +175,16 @@ fn references(part: &impl serde::Serialize) -> BTreeSet<String> {
 }
 
 /// Completes a schema, and those that stand in it.
-fn complete(schema: &mut Schema, absent_may_be_null: bool) {
-    match schema {
-        Schema::Object(object) => complete_object(object, absent_may_be_null),
-        Schema::Array(array) => {
-            if let ArrayItems::RefOrSchema(items) = &mut array.items {
-                complete_inlined(items, absent_may_be_null);
+fn complete(slot: &mut RefOr<Schema>, absent_may_be_null: bool) {
+    visit(slot, &mut |slot| {
+        let RefOr::T(Schema::Object(object)) = slot else { return };
+        object.default = None;
+        for (_, member) in object.properties.iter_mut().filter(|(name, _)| !object.required.contains(name)) {
+            if absent_may_be_null {
+                allow_null(member);
             }
         }
-        Schema::OneOf(choice) => {
-            choice.items.iter_mut().for_each(|item| complete_inlined(item, absent_may_be_null));
-        }
-        Schema::AllOf(all) => {
-            all.items.iter_mut().for_each(|item| complete_inlined(item, absent_may_be_null))
-        }
-        Schema::AnyOf(any) => {
-            any.items.iter_mut().for_each(|item| complete_inlined(item, absent_may_be_null))
-        }
-        _ => {}
-    }
-}
-
-fn complete_inlined(schema: &mut RefOr<Schema>, absent_may_be_null: bool) {
-    if let RefOr::T(schema) = schema {
-        complete(schema, absent_may_be_null);
-    }
-}
-
-fn complete_object(object: &mut Object, absent_may_be_null: bool) {
-    object.default = None;
-    for (name, member) in &mut object.properties {
-        complete_inlined(member, absent_may_be_null);
-        if absent_may_be_null && !object.required.contains(name) {
-            allow_null(member);
-        }
-    }
-    if let Some(more) = &mut object.additional_properties
-        && let AdditionalProperties::RefOr(more) = &mut **more
-    {
-        complete_inlined(more, absent_may_be_null);
-    }
+    });
 }
 
 /// Lets a member be `null`.

@@ -261,8 +261,8 @@ fn whole_number(value: &Value) -> Option<u64> {
         return Some(n);
     }
     let n = value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..=EXACT_MAX).contains(n))?;
-    // The shortest way to write a whole number has no exponent and no fraction.
-    format!("{n:.0}").parse().ok()
+    // Written without a fraction, and -0 without its sign.
+    format!("{:.0}", n.abs()).parse().ok()
 }
 
 /// The name of a member in a pointer (RFC 6901 §3), cut if it is too long to be a typing error.

@@ -25,6 +25,26 @@ fn formatted(nullable: bool, format: KnownFormat) -> Object {
     ObjectBuilder::new().schema_type(kind).format(Some(SchemaFormat::KnownFormat(format))).build()
 }
 
+/// The sets of words that have a name in the description, and the names.
+pub(crate) fn named_words() -> [(&'static str, Object); 14] {
+    [
+        ("AlertState", alert_state()),
+        ("Priority", priority()),
+        ("Outcome", outcome()),
+        ("DoubtResolution", words(Resolution::ALL.iter().map(|w| w.as_str()))),
+        ("SubjectKind", subject_kind()),
+        ("MessageKind", message_kind()),
+        ("DeliveryState", delivery_state()),
+        ("ReplyState", reply_state()),
+        ("Encoding", encoding()),
+        ("ParticipantKind", participant_kind()),
+        ("Language", language()),
+        ("GatewayState", gateway_state()),
+        ("TestState", test_state()),
+        ("Role", role()),
+    ]
+}
+
 /// A time in RFC 3339.
 pub(crate) fn time() -> Object {
     formatted(false, KnownFormat::DateTime)

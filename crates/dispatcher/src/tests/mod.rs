@@ -5,5 +5,6 @@ mod alerts;
 pub(crate) mod fixture;
 mod gateways;
 mod registry;
+mod request_schemas;
 mod role_matrix;
 mod use_cases;
