@@ -5,6 +5,7 @@
 mod api;
 mod behind_kannel;
 mod client;
+mod clients;
 mod cluster;
 mod contract;
 mod control_room;
