@@ -4,6 +4,7 @@
 
 mod api;
 mod behind_kannel;
+mod clients;
 mod cluster;
 mod contract;
 mod crash;

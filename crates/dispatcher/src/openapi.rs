@@ -1,21 +1,28 @@
 //! The description of the API (OpenAPI 3.1), made from the code, and a page to read it.
 
+mod components;
+
 use axum::Router;
 use axum::http::Method;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
+use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::server::ServerBuilder;
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    Components, Content, InfoBuilder, LicenseBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder,
+    Components, Content, InfoBuilder, LicenseBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response,
+    ResponseBuilder,
 };
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::auth::permissions::roles_with;
 use crate::middleware::route_table::RouteTable;
+use crate::middleware::route_table::RouteTrait::{
+    self, ChangesAlert, EmptyBody, Makes, OneAtATime, StreamedBody,
+};
 use crate::problem::{FieldError, PROBLEM_JSON, Problem};
-use crate::request::idempotency::IDEMPOTENCY_KEY;
+use crate::request::idempotency::{self, IDEMPOTENCY_KEY};
 use crate::state::App;
 
 /// The name of the security scheme.
@@ -68,23 +75,19 @@ pub fn document(paths: impl IntoIterator<Item = OpenApi>, table: &RouteTable) ->
     let mut scheme = Http::new(HttpAuthScheme::Bearer);
     scheme.description = Some("An API key, `klr_…`. It belongs to one organisation and has one role.".into());
     components.security_schemes.insert(KEY.to_owned(), SecurityScheme::Http(scheme).into());
+    components::name_list_items(components);
     for (path, item) in &mut openapi.paths.paths {
         complete(path, item, table);
     }
+    components::complete_requests(&mut openapi);
+    components::name_words(&mut openapi);
     openapi
 }
 
 /// Adds to the operations of a path what holds for all of them.
 fn complete(path: &str, item: &mut PathItem, table: &RouteTable) {
-    let operations = [
-        (Method::GET, &mut item.get),
-        (Method::POST, &mut item.post),
-        (Method::PUT, &mut item.put),
-        (Method::PATCH, &mut item.patch),
-        (Method::DELETE, &mut item.delete),
-    ];
-    for (method, operation) in operations {
-        let Some(operation) = operation else { continue };
+    for (method, operation) in all_mut(item) {
+        describe_idempotency_key(operation);
         let Some(permission) = table.permission(&method, path) else {
             operation.security = Some(Vec::new());
             continue;
@@ -96,7 +99,8 @@ fn complete(path: &str, item: &mut PathItem, table: &RouteTable) {
         let once = refuses_idempotency_key(&method, operation).then_some(NO_IDEMPOTENCY_KEY);
         let paragraphs = description.as_deref().into_iter().chain(once).chain([role.as_str()]);
         operation.description = Some(paragraphs.collect::<Vec<_>>().join("\n\n"));
-        for (status, detail) in problems_of(&method, path, operation) {
+        let traits = table.find(&method, path).map_or(&[][..], |rules| rules.traits);
+        for (status, detail) in problems_of(operation, traits) {
             let responses = &mut operation.responses.responses;
             responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem_response(detail)));
         }
@@ -104,7 +108,8 @@ fn complete(path: &str, item: &mut PathItem, table: &RouteTable) {
 }
 
 /// The problems that a call can return in addition to its own.
-fn problems_of(method: &Method, path: &str, operation: &Operation) -> Vec<(&'static str, &'static str)> {
+fn problems_of(operation: &Operation, traits: &[RouteTrait]) -> Vec<(&'static str, &'static str)> {
+    let has = |wanted: RouteTrait| traits.contains(&wanted);
     let mut problems = vec![
         ("401", "The request has no API key that works"),
         ("403", "The role of the key does not allow the call"),
@@ -114,29 +119,39 @@ fn problems_of(method: &Method, path: &str, operation: &Operation) -> Vec<(&'sta
         ("503", "The database is not available. `Retry-After` has the seconds to wait"),
     ];
     let has_body = operation.request_body.is_some();
-    // These take an empty object, which is read and needs no media type.
-    let reads_body = has_body || ["/cancel", "/resume", "/test"].iter().any(|verb| path.ends_with(verb));
+    // An empty object is read too, and needs no media type.
+    let reads_body = has_body || has(EmptyBody);
     if reads_body {
         problems.extend([("400", "The body is not readable"), ("408", "The body did not arrive in time")]);
     }
     if has_body {
         problems.push(("415", "The call takes another media type"));
     }
-    if reads_body && !path.ends_with("/imports") {
+    if reads_body && !has(StreamedBody) {
         problems.push(("413", "The body is too large"));
     }
-    let makes_it = *method == Method::PUT;
-    if path.contains('{') && !makes_it {
+    if names(operation, &ParameterIn::Path).next().is_some() && !has(Makes) {
         problems.push(("404", "Your organisation has no resource of this id"));
     }
-    let changes = ["/update", "/retract", "/end", "/extend", "/cancel"];
-    if changes.iter().any(|verb| path.ends_with(verb)) {
+    if has(ChangesAlert) {
         problems.push(("409", "The state of the alert does not allow the change"));
     }
-    if path.ends_with("/test") {
+    if has(OneAtATime) {
         problems.push(("409", "Another test of this gateway is running"));
     }
     problems
+}
+
+/// Says what an `Idempotency-Key` looks like, for every call that takes one.
+fn describe_idempotency_key(operation: &mut Operation) {
+    let parameters = operation.parameters.iter_mut().flatten().filter_map(|parameter| match parameter {
+        RefOr::T(parameter) => Some(parameter),
+        RefOr::Ref(_) => None,
+    });
+    for parameter in parameters.filter(|p| p.name.eq_ignore_ascii_case(IDEMPOTENCY_KEY)) {
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(idempotency::PATTERN));
+        parameter.schema = Some(text.min_length(Some(1)).max_length(Some(255)).into());
+    }
 }
 
 fn problem_response(detail: &str) -> Response {
@@ -154,6 +169,23 @@ pub(crate) fn operations(item: &PathItem) -> impl Iterator<Item = (Method, &Oper
         (Method::DELETE, &item.delete),
     ];
     all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+}
+
+/// The same, to be changed, with their methods.
+fn all_mut(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    let all = [
+        (Method::GET, &mut item.get),
+        (Method::POST, &mut item.post),
+        (Method::PUT, &mut item.put),
+        (Method::PATCH, &mut item.patch),
+        (Method::DELETE, &mut item.delete),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// The same without their methods.
+fn operations_mut(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    all_mut(item).map(|(_, operation)| operation)
 }
 
 /// The names of the parameters of an operation in one place.

@@ -1,7 +1,8 @@
 //! All routes: one line each. The router, the permissions, the time-outs, `Allow`, the description of the API and the test of
 //! every role come from this table.
 //!
-//! A line has the permission, the time-out and the handler. The `utoipa::path` attribute of the handler has the method and the
+//! A line has the permission, the time-out, the handler, and in brackets what its problems depend on, if its description cannot
+//! show that. The `utoipa::path` attribute of the handler has the method and the
 //! path, which stand nowhere else. Callbacks are not described, so the table has their paths. To add a call, write its handler
 //! in `http` of its resource, and a line here.
 
@@ -15,6 +16,9 @@ use klaroen_domain::role::Permission::{
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::middleware::route_table::Access::{self, Open};
+use crate::middleware::route_table::RouteTrait::{
+    self, ChangesAlert, EmptyBody, Makes, OneAtATime, StreamedBody,
+};
 use crate::middleware::route_table::TimeOut::{self, Unlimited, Usual};
 use crate::middleware::route_table::{RouteRules, RouteTable};
 use crate::openapi::operations;
@@ -46,9 +50,9 @@ pub struct Routes {
 }
 
 macro_rules! routes {
-    (described { $($access:ident $time_out:ident $handler:path;)* } callbacks { $($callback_path:literal $callback:path;)* }) => {{
+    (described { $($access:ident $time_out:ident $handler:path $([$($trait:ident)+])?;)* } callbacks { $($callback_path:literal $callback:path;)* }) => {{
         let mut routes = Routes::default();
-        $(routes.add($access.into(), $time_out, utoipa_axum::routes!($handler));)*
+        $(routes.add($access.into(), $time_out, &[$($($trait),+)?], utoipa_axum::routes!($handler));)*
         $(routes.add_callback($callback_path, axum::routing::get($callback).post($callback));)*
         routes
     }};
@@ -65,11 +69,11 @@ pub fn routes() -> Routes {
         RunAlerts       Usual      alerts::preview;
         ReadAlerts      Usual      alerts::list;
         ReadAlerts      Usual      alerts::get;
-        RunAlerts       Usual      alerts::update;
-        RunAlerts       Usual      alerts::retract;
-        RunAlerts       Usual      alerts::end;
-        RunAlerts       Usual      alerts::extend;
-        RunAlerts       Usual      alerts::cancel;
+        RunAlerts       Usual      alerts::update [ChangesAlert];
+        RunAlerts       Usual      alerts::retract [ChangesAlert];
+        RunAlerts       Usual      alerts::end [ChangesAlert];
+        RunAlerts       Usual      alerts::extend [ChangesAlert];
+        RunAlerts       Usual      alerts::cancel [EmptyBody ChangesAlert];
         ReadAlerts      Usual      alerts::list_deliveries;
         ReadAlerts      Unlimited  events::stream;
 
@@ -87,7 +91,7 @@ pub fn routes() -> Routes {
         ManageRegistry  Usual      participants::get;
         ManageRegistry  Usual      participants::change;
         ManageRegistry  Usual      participants::erase;
-        ManageRegistry  Unlimited  participant_files::import;
+        ManageRegistry  Unlimited  participant_files::import [StreamedBody];
         ManageRegistry  Unlimited  participant_files::export;
 
         ReadLibrary     Usual      groups::list;
@@ -95,7 +99,7 @@ pub fn routes() -> Routes {
         ReadLibrary     Unlimited  areas::list;
         ManageRegistry  Unlimited  areas::put_all;
         ReadLibrary     Unlimited  areas::get;
-        ManageRegistry  Unlimited  areas::put;
+        ManageRegistry  Unlimited  areas::put [Makes];
 
         ManageKeys      Usual      keys::list;
         ManageKeys      Usual      keys::create;
@@ -104,8 +108,8 @@ pub fn routes() -> Routes {
         ReadGateways    Usual      gateways::list;
         ReadGateways    Usual      gateways::get;
         ManageGateways  Usual      gateways::pause;
-        ManageGateways  Usual      gateways::resume;
-        ManageGateways  Usual      gateways::test;
+        ManageGateways  Usual      gateways::resume [EmptyBody];
+        ManageGateways  Usual      gateways::test [EmptyBody OneAtATime];
         ReadGateways    Usual      gateways::list_tests;
         ReadGateways    Usual      gateways::get_test;
 
@@ -122,10 +126,16 @@ pub fn routes() -> Routes {
 
 impl Routes {
     /// Adds a described route: its method and path come from the description.
-    fn add(&mut self, access: Access, time_out: TimeOut, described: UtoipaMethodRouter<App>) {
+    fn add(
+        &mut self,
+        access: Access,
+        time_out: TimeOut,
+        traits: &'static [RouteTrait],
+        described: UtoipaMethodRouter<App>,
+    ) {
         for (path, item) in &described.1.paths {
             for (method, _) in operations(item) {
-                self.table.add(RouteRules { method, path: path.clone(), access, time_out });
+                self.table.add(RouteRules { method, path: path.clone(), access, time_out, traits });
             }
         }
         let routes = if access == Open { &mut self.open } else { &mut self.keyed };
@@ -134,8 +144,8 @@ impl Routes {
 
     fn add_callback(&mut self, path: &str, handler: MethodRouter<App>) {
         for method in [Method::GET, Method::POST] {
-            let (access, time_out) = (Access::Callback, Usual);
-            self.table.add(RouteRules { method, path: path.to_owned(), access, time_out });
+            let (access, time_out, traits) = (Access::Callback, Usual, &[]);
+            self.table.add(RouteRules { method, path: path.to_owned(), access, time_out, traits });
         }
         self.callbacks = std::mem::take(&mut self.callbacks).route(path, handler);
     }

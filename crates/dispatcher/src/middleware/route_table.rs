@@ -30,6 +30,21 @@ pub enum TimeOut {
     Unlimited,
 }
 
+/// What the description of a route cannot show by itself, and what its problems depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteTrait {
+    /// It takes no body, or an empty object.
+    EmptyBody,
+    /// It takes a body of any size, which it reads as a stream.
+    StreamedBody,
+    /// It makes the resource that its path names, so that no path is unknown.
+    Makes,
+    /// It changes an alert, whose state may not allow that.
+    ChangesAlert,
+    /// It starts what runs once at a time.
+    OneAtATime,
+}
+
 /// The rules of one route.
 #[derive(Clone, Debug)]
 pub struct RouteRules {
@@ -41,6 +56,8 @@ pub struct RouteRules {
     pub access: Access,
     /// The time that a request may take.
     pub time_out: TimeOut,
+    /// What its problems depend on.
+    pub traits: &'static [RouteTrait],
 }
 
 /// The rules of all routes. A request that has no entry is refused.

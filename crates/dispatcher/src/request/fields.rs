@@ -148,10 +148,11 @@ impl<'a> Node<'a> {
         self.value.as_f64().or_else(|| self.wrong("must be a number"))
     }
 
-    /// A whole number in `range`.
+    /// A whole number in `range`. A number with a fraction of zero, such as `1135.0` or `1e3`, is whole (JSON Schema, Validation
+    /// §6.1.1).
     #[must_use]
     pub fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
-        match self.value.as_u64() {
+        match whole_number(self.value) {
             Some(n) if range.contains(&n) => Some(n),
             _ => self.wrong(format!("must be a whole number from {} to {}", range.start(), range.end())),
         }
@@ -262,6 +263,17 @@ impl<'a> Members<'a> {
     }
 }
 
+/// The number, if it is whole and not negative. Beyond 2^53 the digits of a fraction are gone, so such a number is none.
+fn whole_number(value: &Value) -> Option<u64> {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    if let Some(n) = value.as_u64() {
+        return Some(n);
+    }
+    let n = value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..=EXACT_MAX).contains(n))?;
+    // Written without a fraction, and -0 without its sign.
+    format!("{:.0}", n.abs()).parse().ok()
+}
+
 /// The name of a member in a pointer (RFC 6901 §3), cut if it is too long to be a typing error.
 fn escaped(name: &str) -> String {
     name.chars().take(100).collect::<String>().replace('~', "~0").replace('/', "~1")
@@ -340,6 +352,21 @@ mod tests {
         members.finish();
         let pointers: Vec<String> = report.into_errors().into_iter().map(|e| e.pointer).collect();
         assert_eq!(pointers, ["/gone", "/list/1", "/more/on", "/more/x~1y", "/name", "/size"]);
+    }
+
+    #[test]
+    fn a_number_is_whole_however_it_is_written() {
+        let read = |text: &str| {
+            let (value, report) = (serde_json::from_str(text).unwrap(), Report::default());
+            Node::root(&value, &report).integer(0..=u64::MAX)
+        };
+        for (text, n) in [("1135", 1135), ("1135.0", 1135), ("1.135e3", 1135), ("0.0", 0), ("-0.0", 0)] {
+            assert_eq!(read(text), Some(n), "{text}");
+        }
+        assert_eq!(read("18446744073709551615"), Some(u64::MAX));
+        for text in ["1135.5", "-1.0", "1e300", "18446744073709551616.0", "\"1135\"", "null", "1e-9"] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use crate::problem::Problem;
 
 /// The name of the header.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The form of a key (JSON Schema `pattern`): 1 to 255 visible ASCII characters.
+pub const PATTERN: &str = "^[!-~]{1,255}$";
 const POINTER: &str = "/Idempotency-Key";
 
 /// The key of a request and the fingerprint of what it asks; `None` without the header.

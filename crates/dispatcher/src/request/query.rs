@@ -139,7 +139,7 @@ pub struct PageParameters {
     #[param(minimum = 1, maximum = 500, default = 100)]
     pub limit: Option<u16>,
     /// `next_cursor` of the page before.
-    #[param(max_length = 512, min_length = 1)]
+    #[param(max_length = 512, min_length = 1, pattern = "^[!-~]+$")]
     pub cursor: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use klaroen_domain::role::Role;
 use klaroen_store::doubts::Resolution;
 use klaroen_store::replies::OptOutSource;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type};
-use utoipa::openapi::{Array, ArrayBuilder};
+use utoipa::openapi::{Array, ArrayBuilder, OneOf, OneOfBuilder};
 
 fn words(words: impl IntoIterator<Item = &'static str>) -> Object {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
@@ -24,6 +24,26 @@ fn words_or_null(all: impl IntoIterator<Item = &'static str>) -> Object {
 fn formatted(nullable: bool, format: KnownFormat) -> Object {
     let kind = if nullable { SchemaType::from_iter([Type::String, Type::Null]) } else { Type::String.into() };
     ObjectBuilder::new().schema_type(kind).format(Some(SchemaFormat::KnownFormat(format))).build()
+}
+
+/// The sets of words that have a name in the description, and the names.
+pub(crate) fn named_words() -> [(&'static str, Object); 14] {
+    [
+        ("AlertState", alert_state()),
+        ("Priority", priority()),
+        ("Outcome", outcome()),
+        ("DoubtResolution", words(Resolution::ALL.iter().map(|w| w.as_str()))),
+        ("SubjectKind", subject_kind()),
+        ("MessageKind", message_kind()),
+        ("DeliveryState", delivery_state()),
+        ("ReplyState", reply_state()),
+        ("Encoding", encoding()),
+        ("ParticipantKind", participant_kind()),
+        ("Language", language()),
+        ("GatewayState", gateway_state()),
+        ("TestState", test_state()),
+        ("Role", role()),
+    ]
 }
 
 /// A time in RFC 3339.
@@ -64,7 +84,7 @@ pub(crate) fn priorities() -> Array {
 /// The priority of a new alert.
 pub(crate) fn priority_request() -> Object {
     let priority = ObjectBuilder::from(priority());
-    priority.default(Some(Priority::Urgent.as_str().into())).build()
+    priority.description(Some("The priority of the alert. `urgent` if absent.")).build()
 }
 
 /// The outcome of an incident.
@@ -127,6 +147,11 @@ pub(crate) fn participant_kinds() -> Array {
     ArrayBuilder::new().items(participant_kind()).build()
 }
 
+/// The language of automatic texts, or `null` for that of a new participant.
+pub(crate) fn language_or_null() -> Object {
+    words_or_null(crate::request::words::LANGUAGES)
+}
+
 /// The language of automatic texts.
 pub(crate) fn language() -> Object {
     words(crate::request::words::LANGUAGES)
@@ -138,14 +163,43 @@ pub(crate) fn role() -> Object {
 }
 
 /// A `GeoJSON` Polygon or `MultiPolygon` (RFC 7946): at most 20 polygons, 50 rings, 10,000 corners.
-pub(crate) fn geometry() -> Object {
+pub(crate) fn geometry() -> OneOf {
+    let polygon = shape("Polygon", rings());
+    let several = shape("MultiPolygon", ArrayBuilder::new().min_items(Some(1)).items(rings()));
+    OneOfBuilder::new().item(polygon).item(several).build()
+}
+
+fn shape(kind: &'static str, coordinates: ArrayBuilder) -> ObjectBuilder {
+    let bounds = ArrayBuilder::new().items(number()).min_items(Some(4)).max_items(Some(6));
     ObjectBuilder::new()
         .schema_type(Type::Object)
-        .property("type", words(["Polygon", "MultiPolygon"]))
+        .title(Some(kind))
+        .property("type", words([kind]))
         .required("type")
-        .property("coordinates", ObjectBuilder::new().schema_type(Type::Array))
+        .property("coordinates", coordinates)
         .required("coordinates")
-        .build()
+        .property("bbox", bounds)
+}
+
+/// The rings of a polygon, the outer one first. The last position of a ring is the first one again.
+fn rings() -> ArrayBuilder {
+    let position = ArrayBuilder::new().items(number()).min_items(Some(2)).max_items(Some(4));
+    let ring = ArrayBuilder::new().items(position).min_items(Some(4));
+    ArrayBuilder::new().items(ring).min_items(Some(1))
+}
+
+fn number() -> Object {
+    ObjectBuilder::new().schema_type(Type::Number).build()
+}
+
+/// The type of a `GeoJSON` Feature.
+pub(crate) fn feature() -> Object {
+    words(["Feature"])
+}
+
+/// The type of a `GeoJSON` `FeatureCollection`.
+pub(crate) fn feature_collection() -> Object {
+    words(["FeatureCollection"])
 }
 
 /// The state of a gateway.

@@ -7,5 +7,6 @@ mod gateways;
 mod opt_outs;
 mod registry;
 mod replies;
+mod request_schemas;
 mod role_matrix;
 mod use_cases;

@@ -24,18 +24,18 @@ const STORED: Sql = Sql::new(
 const LOCK: Sql = sql!("SELECT state FROM alerts WHERE organisation_id = $1 AND id = $2 {lock}");
 const SET_STATE: Sql = Sql::new("UPDATE alerts SET state = $2 WHERE id = $1");
 
-struct StoredRow {
-    incident_id: Uuid,
-    priority: String,
-    area: String,
-    geofence: String,
-    text: String,
-    audience: String,
-    exercise: bool,
-    expires_at: i64,
+from_row! {
+    struct StoredRow {
+        incident_id: Uuid,
+        priority: String,
+        area: String,
+        geofence: String,
+        text: String,
+        audience: String,
+        exercise: bool,
+        expires_at: i64,
+    }
 }
-
-from_row!(StoredRow: incident_id, priority, area, geofence, text, audience, exercise, expires_at);
 
 /// An alert as it is written down.
 struct Stored {

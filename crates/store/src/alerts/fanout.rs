@@ -52,21 +52,19 @@ const DONE: Sql = Sql::new("UPDATE fanouts SET done = TRUE WHERE id = $1 AND NOT
 const ALERTS_WITH_OPEN: Sql =
     Sql::new("SELECT DISTINCT alert_id FROM fanouts WHERE NOT done AND touched_at <= $1");
 
-struct OpenRow {
-    id: Uuid,
-    organisation_id: Uuid,
-    message_id: Uuid,
-    geofence: String,
-    as_of: i64,
-    touched_at: i64,
-    next_cell: Option<i64>,
-    audience: String,
-    priority: String,
+from_row! {
+    struct OpenRow {
+        id: Uuid,
+        organisation_id: Uuid,
+        message_id: Uuid,
+        geofence: String,
+        as_of: i64,
+        touched_at: i64,
+        next_cell: Option<i64>,
+        audience: String,
+        priority: String,
+    }
 }
-
-from_row!(OpenRow:
-    id, organisation_id, message_id, geofence, as_of, touched_at, next_cell, audience, priority
-);
 
 /// Whose deliveries are written.
 #[derive(Clone, Copy, Debug)]

@@ -109,24 +109,21 @@ impl Store {
     }
 }
 
-struct Row {
-    id: Uuid,
-    reference: Option<String>,
-    category: String,
-    description: String,
-    subject_kind: Option<String>,
-    subject_text: Option<String>,
-    latitude: f64,
-    longitude: f64,
-    occurred_at: Option<i64>,
-    created_at: i64,
-    created_by: Uuid,
+from_row! {
+    struct Row {
+        id: Uuid,
+        reference: Option<String>,
+        category: String,
+        description: String,
+        subject_kind: Option<String>,
+        subject_text: Option<String>,
+        latitude: f64,
+        longitude: f64,
+        occurred_at: Option<i64>,
+        created_at: i64,
+        created_by: Uuid,
+    }
 }
-
-from_row!(Row:
-    id, reference, category, description, subject_kind, subject_text, latitude, longitude, occurred_at,
-    created_at, created_by
-);
 
 impl Row {
     fn into_incident(self) -> Result<Incident> {

@@ -136,44 +136,38 @@ const REFUSALS: Sql = sql!(
 type DoubtRow = (Uuid, Option<String>, i64);
 type RefusalRow = (Uuid, String, String, String, i64);
 
-struct AlertRow {
-    id: Uuid,
-    incident_id: Uuid,
-    state: String,
-    priority: String,
-    area: String,
-    audience: String,
-    exercise: bool,
-    expires_at: i64,
-    outcome: Option<String>,
-    created_at: i64,
-    created_by: Uuid,
-    closed_at: Option<i64>,
+from_row! {
+    struct AlertRow {
+        id: Uuid,
+        incident_id: Uuid,
+        state: String,
+        priority: String,
+        area: String,
+        audience: String,
+        exercise: bool,
+        expires_at: i64,
+        outcome: Option<String>,
+        created_at: i64,
+        created_by: Uuid,
+        closed_at: Option<i64>,
+    }
 }
 
-from_row!(AlertRow:
-    id, incident_id, state, priority, area, audience, exercise, expires_at, outcome, created_at, created_by,
-    closed_at
-);
-
-struct MessageRow {
-    id: Uuid,
-    alert_id: Uuid,
-    kind: String,
-    text: String,
-    encoding: String,
-    segments: i64,
-    recipients: i64,
-    in_doubt: i64,
-    first_sent_at: Option<i64>,
-    last_sent_at: Option<i64>,
-    created_at: i64,
+from_row! {
+    struct MessageRow {
+        id: Uuid,
+        alert_id: Uuid,
+        kind: String,
+        text: String,
+        encoding: String,
+        segments: i64,
+        recipients: i64,
+        in_doubt: i64,
+        first_sent_at: Option<i64>,
+        last_sent_at: Option<i64>,
+        created_at: i64,
+    }
 }
-
-from_row!(MessageRow:
-    id, alert_id, kind, text, encoding, segments, recipients, in_doubt, first_sent_at, last_sent_at,
-    created_at
-);
 
 impl Store {
     /// One alert.

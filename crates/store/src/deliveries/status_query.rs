@@ -167,27 +167,24 @@ const HELD_BY_TEST: Sql = Sql::each(
     "SELECT t.provider_id FROM json_array_elements_text($1::json) AS j(value)
          JOIN gateway_tests t ON t.gateway = $2 AND t.provider_id = j.value",
 );
-struct AskedRow {
-    delivery_id: i64,
-    lease_token: i64,
-    lost_at: i64,
-    unanswered: i64,
-    missed_at: Option<i64>,
-    resent: i64,
-    message_id: Uuid,
-    participant_id: Option<Uuid>,
-    recipient: Vec<u8>,
-    phone: Option<Vec<u8>>,
-    priority: String,
-    created_at: i64,
-    lease_until: Option<i64>,
-    may_ring: bool,
+from_row! {
+    struct AskedRow {
+        delivery_id: i64,
+        lease_token: i64,
+        lost_at: i64,
+        unanswered: i64,
+        missed_at: Option<i64>,
+        resent: i64,
+        message_id: Uuid,
+        participant_id: Option<Uuid>,
+        recipient: Vec<u8>,
+        phone: Option<Vec<u8>>,
+        priority: String,
+        created_at: i64,
+        lease_until: Option<i64>,
+        may_ring: bool,
+    }
 }
-
-from_row!(AskedRow:
-    delivery_id, lease_token, lost_at, unanswered, missed_at, resent, message_id, participant_id, recipient, phone,
-    priority, created_at, lease_until, may_ring
-);
 
 impl Store {
     /// Takes up to `limit` doubts that are to be asked about, until `until`. Then any worker may take them again.

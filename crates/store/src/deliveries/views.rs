@@ -62,26 +62,23 @@ const LIST: Sql = sql!(
      ORDER BY d.id LIMIT $6"
 );
 
-struct DeliveryRow {
-    id: i64,
-    message_id: Uuid,
-    participant_id: Option<Uuid>,
-    recipient: Vec<u8>,
-    state: String,
-    attempt: i64,
-    in_doubt: bool,
-    reason: Option<String>,
-    channel: Option<String>,
-    sent_at: Option<i64>,
-    changed_at: i64,
-    phone: Option<Vec<u8>>,
-    settled_by: Option<String>,
+from_row! {
+    struct DeliveryRow {
+        id: i64,
+        message_id: Uuid,
+        participant_id: Option<Uuid>,
+        recipient: Vec<u8>,
+        state: String,
+        attempt: i64,
+        in_doubt: bool,
+        reason: Option<String>,
+        channel: Option<String>,
+        sent_at: Option<i64>,
+        changed_at: i64,
+        phone: Option<Vec<u8>>,
+        settled_by: Option<String>,
+    }
 }
-
-from_row!(DeliveryRow:
-    id, message_id, participant_id, recipient, state, attempt, in_doubt, reason, channel, sent_at, changed_at, phone,
-    settled_by
-);
 
 /// The place at which a page begins, as its cursor says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Rows as structs.
 
-/// Makes a struct from a row of either engine: each field is the column of its name.
+/// Declares a struct that is made from a row of either engine: each field is the column of its name.
 ///
 /// sqlx has a derive for this. Its macros depend on the drivers, so all of them, the C of SQLite included, would be compiled twice:
 /// for the program, and for the compiler.
@@ -13,7 +13,16 @@ macro_rules! from_row {
             }
         }
     };
-    ($name:ident: $($column:ident),+ $(,)?) => {
+    (
+        $(#[$about:meta])*
+        $visible:vis struct $name:ident {
+            $($(#[$about_column:meta])* $column_visible:vis $column:ident: $kind:ty),+ $(,)?
+        }
+    ) => {
+        $(#[$about])*
+        $visible struct $name {
+            $($(#[$about_column])* $column_visible $column: $kind),+
+        }
         $crate::engine::from_row::from_row!(@from sqlx::sqlite::SqliteRow, $name, $($column),+);
         $crate::engine::from_row::from_row!(@from sqlx::postgres::PgRow, $name, $($column),+);
     };

@@ -31,14 +31,14 @@ const RESUME: Sql = Sql::new("DELETE FROM gateway_pauses WHERE gateway = $1");
 const PAUSES: Sql =
     Sql::new("SELECT gateway, paused_at, paused_by, reason FROM gateway_pauses ORDER BY gateway");
 
+from_row! {
 struct Row {
     gateway: String,
     paused_at: i64,
     paused_by: String,
     reason: Option<String>,
 }
-
-from_row!(Row: gateway, paused_at, paused_by, reason);
+}
 
 impl Store {
     /// Takes a gateway out of use until [`Store::resume_gateway`]; `false` if it is out of use already: then the first

@@ -128,26 +128,23 @@ const REPORTS: Sql = Sql::new(
 );
 const FORGET: Sql = Sql::new("DELETE FROM gateway_reports WHERE worker = $1 OR seen_until <= $2");
 
-struct ReportRow {
-    gateway: String,
-    worker: Uuid,
-    state: String,
-    since: i64,
-    reason: String,
-    paused_until: Option<i64>,
-    usable: bool,
-    channels_up: i64,
-    channels_held: i64,
-    rate: Option<f64>,
-    in_flight: i64,
-    figures: String,
-    last_error: Option<String>,
+from_row! {
+    struct ReportRow {
+        gateway: String,
+        worker: Uuid,
+        state: String,
+        since: i64,
+        reason: String,
+        paused_until: Option<i64>,
+        usable: bool,
+        channels_up: i64,
+        channels_held: i64,
+        rate: Option<f64>,
+        in_flight: i64,
+        figures: String,
+        last_error: Option<String>,
+    }
 }
-
-from_row!(ReportRow:
-    gateway, worker, state, since, reason, paused_until, usable, channels_up, channels_held, rate,
-    in_flight, figures, last_error
-);
 
 impl ReportRow {
     fn into_report(self) -> Result<GatewayReport> {

@@ -134,15 +134,15 @@ impl Store {
     }
 }
 
-struct Row {
-    code: String,
-    name: String,
-    kind: String,
-    geometry: String,
-    updated_at: i64,
+from_row! {
+    struct Row {
+        code: String,
+        name: String,
+        kind: String,
+        geometry: String,
+        updated_at: i64,
+    }
 }
-
-from_row!(Row: code, name, kind, geometry, updated_at);
 
 impl Row {
     fn into_area(self) -> Result<Area> {

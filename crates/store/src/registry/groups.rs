@@ -128,15 +128,15 @@ pub(crate) fn missing(codes: &[String], known: &HashMap<String, Uuid>) -> Vec<St
     missing
 }
 
-struct Row {
-    id: Uuid,
-    code: String,
-    name: String,
-    created_at: i64,
-    participants: i64,
+from_row! {
+    struct Row {
+        id: Uuid,
+        code: String,
+        name: String,
+        created_at: i64,
+        participants: i64,
+    }
 }
-
-from_row!(Row: id, code, name, created_at, participants);
 
 impl Row {
     fn into_group(self) -> Group {

@@ -40,6 +40,7 @@ pub(crate) const WRITTEN_TO_BY: Sql = Sql::new(
 );
 const ORGANISATIONS: Sql = Sql::new("SELECT id FROM organisations ORDER BY id LIMIT 2");
 
+from_row! {
 struct HeardRow {
     id: Uuid,
     organisation_id: Uuid,
@@ -51,8 +52,7 @@ struct HeardRow {
     reference: Option<String>,
     at: i64,
 }
-
-from_row!(HeardRow: id, organisation_id, participant_id, state, exercise, priority, expires_at, reference, at);
+}
 
 /// A registration of the number.
 pub(crate) struct Registration {

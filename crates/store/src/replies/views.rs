@@ -199,6 +199,7 @@ const UNATTRIBUTED: Sql = Sql::new(
      ORDER BY id LIMIT $3",
 );
 
+from_row! {
 pub(super) struct ReplyRow {
     id: Uuid,
     alert_id: Option<Uuid>,
@@ -211,8 +212,7 @@ pub(super) struct ReplyRow {
     useful: Option<bool>,
     received_at: i64,
 }
-
-from_row!(ReplyRow: id, alert_id, participant_id, sender, text, kind, after_end, state, useful, received_at);
+}
 
 /// The associated data of a reply's sealed text: the row, and that it is the text.
 pub(crate) fn text_row(id: Uuid) -> Vec<u8> {

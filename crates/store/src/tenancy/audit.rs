@@ -116,17 +116,17 @@ fn beginning(organisation: OrganisationId) -> Vec<u8> {
     Sha256::digest(organisation.0.as_bytes()).to_vec()
 }
 
-struct Row {
-    seq: i64,
-    at: i64,
-    actor: String,
-    action: String,
-    subject: String,
-    detail: String,
-    hash: Vec<u8>,
+from_row! {
+    struct Row {
+        seq: i64,
+        at: i64,
+        actor: String,
+        action: String,
+        subject: String,
+        detail: String,
+        hash: Vec<u8>,
+    }
 }
-
-from_row!(Row: seq, at, actor, action, subject, detail, hash);
 
 impl Row {
     /// SHA-256 of the hash before and the entry as a JSON array. The detail goes in as the text that is stored: no change

@@ -237,7 +237,8 @@ fn split(token: &str) -> Option<(Uuid, &str)> {
     Some((Uuid::try_parse(id).ok()?, secret))
 }
 
-struct Row {
+from_row! {
+    struct Row {
     id: Uuid,
     organisation_id: Option<Uuid>,
     role: String,
@@ -246,9 +247,8 @@ struct Row {
     created_at: i64,
     expires_at: i64,
     revoked_at: Option<i64>,
+    }
 }
-
-from_row!(Row: id, organisation_id, role, name, secret_hash, created_at, expires_at, revoked_at);
 
 impl Row {
     /// In constant time: how long it takes says nothing about how much of the hash is right.

@@ -86,14 +86,14 @@ impl Store {
     }
 }
 
-struct Row {
-    id: Uuid,
-    code: String,
-    name: String,
-    created_at: i64,
+from_row! {
+    struct Row {
+        id: Uuid,
+        code: String,
+        name: String,
+        created_at: i64,
+    }
 }
-
-from_row!(Row: id, code, name, created_at);
 
 impl Row {
     fn into_organisation(self) -> Organisation {

@@ -139,16 +139,16 @@ const DEPTH: Sql = Sql::new(
      WHERE NOT m.settled AND d.state = 'queued' GROUP BY m.lane",
 );
 
-struct ParkedRow {
-    id: i64,
-    delivery_id: i64,
-    part: i64,
-    status: String,
-    error: Option<String>,
-    received_at: i64,
+from_row! {
+    struct ParkedRow {
+        id: i64,
+        delivery_id: i64,
+        part: i64,
+        status: String,
+        error: Option<String>,
+        received_at: i64,
+    }
 }
-
-from_row!(ParkedRow: id, delivery_id, part, status, error, received_at);
 
 impl Store {
     /// Everything that time brings about. `receipt_grace` is how long after a message's expiry a receipt may come.

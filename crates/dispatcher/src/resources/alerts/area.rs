@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::problem::Problem;
 use crate::request::fields::{NamedCode, Node, Report};
 use crate::request::point::{self, PointRequest};
-use crate::resources::schemas;
+use crate::resources::areas::view::Geometry;
 use crate::state::App;
 
 /// Areas in one alert.
@@ -55,7 +55,7 @@ pub struct CircleRequest {
 #[serde(deny_unknown_fields)]
 pub struct GeometryArea {
     /// `GeoJSON` (RFC 7946): longitude before latitude.
-    #[schema(schema_with = schemas::geometry)]
+    #[schema(value_type = Geometry)]
     pub geometry: Value,
 }
 
@@ -86,7 +86,12 @@ impl AreaFields {
     /// Reads `{"circle"}`, `{"geometry"}` or `{"areas"}`.
     #[must_use]
     pub fn read(node: &Node<'_>) -> Self {
-        Self { spec: read_area(node), given: node.value().clone() }
+        let mut given = node.value().clone();
+        // As absent as if they were not there: the responses show one member.
+        if let Value::Object(members) = &mut given {
+            members.retain(|_, member| !member.is_null());
+        }
+        Self { spec: read_area(node), given }
     }
 
     /// Asks the library; gives the shape and the area as it was asked for.

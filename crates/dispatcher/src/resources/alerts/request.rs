@@ -47,11 +47,10 @@ pub struct AlertRequest {
     /// The priority of the alert. `urgent` if absent.
     #[schema(schema_with = schemas::priority_request)]
     pub priority: Option<String>,
-    /// Seconds until the alert expires. Nothing of it is sent after that.
-    #[schema(minimum = 60, maximum = 86_400, default = 3_600)]
+    /// Seconds until the alert expires. Nothing of it is sent after that. 3600 if absent.
+    #[schema(minimum = 60, maximum = 86_400)]
     pub expires_in_s: Option<u32>,
-    /// Whether the alert is an exercise. The text of an exercise begins with `OEFENING: `.
-    #[schema(default = false)]
+    /// Whether the alert is an exercise. The text of an exercise begins with `OEFENING: `. `false` if absent.
     pub exercise: Option<bool>,
 }
 

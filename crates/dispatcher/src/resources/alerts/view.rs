@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::resources::alerts::area::AreaRequest;
 use crate::resources::schemas;
 use crate::resources::warning::Warning;
 
@@ -31,10 +32,10 @@ pub struct Alert {
     #[schema(schema_with = schemas::priority)]
     pub priority: Priority,
     /// The area as it was requested.
-    #[schema(schema_with = schemas::object)]
+    #[schema(value_type = AreaRequest)]
     pub area: Value,
     /// The participants that the alert is for. If a member is absent, it limits nothing.
-    #[schema(schema_with = schemas::object)]
+    #[schema(value_type = AlertAudience)]
     pub audience: Audience,
     /// Whether the alert is an exercise.
     pub exercise: bool,
@@ -63,6 +64,17 @@ pub struct Alert {
     /// Warnings about the gateways while the alert is active. Absent in lists of alerts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warnings: Option<Vec<Warning>>,
+}
+
+/// The participants that an alert is for.
+#[derive(Debug, ToSchema)]
+pub struct AlertAudience {
+    /// Only participants of these kinds.
+    #[schema(schema_with = schemas::participant_kinds)]
+    pub kinds: Option<Vec<String>>,
+    /// Only members of at least one of these groups, by their codes.
+    #[schema(value_type = Vec<String>, required = false)]
+    pub groups: Option<Vec<String>>,
 }
 
 /// Numbers of replies.

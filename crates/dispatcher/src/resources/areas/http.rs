@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::features::{feature, parse_areas, read_one};
 use super::library;
-use super::view::{AreaCollection, AreaFeature, AreaSummary, PutAreas};
+use super::view::{AreaCollection, AreaFeature, AreaFeatureRequest, AreaSummary, PutAreas};
 use crate::auth::caller::Caller;
 use crate::problem::Problem;
 use crate::request::body::{AREA_BYTES_MAX, AREAS_BYTES_MAX, JsonText};
@@ -59,7 +59,7 @@ pub(crate) async fn get(
 /// Create or replace an area
 #[utoipa::path(put, path = "/v1/areas/{code}", tag = "registry", operation_id = "put_area",
     params(("code" = String, Path, description = "The area: 1 to 64 of A-Z a-z 0-9 _ . -")),
-    request_body(content = AreaFeature, content_type = "application/geo+json"),
+    request_body(content = AreaFeatureRequest, content_type = "application/geo+json"),
     responses((status = 200, description = "Replaced", body = AreaFeature),
               (status = 201, description = "Created", body = AreaFeature, headers(("Location" = String)))))]
 pub(crate) async fn put(

@@ -4,7 +4,8 @@ use klaroen_domain::time::Timestamp;
 use klaroen_store::areas::Area;
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::resources::schemas;
 
@@ -40,24 +41,65 @@ pub struct PutAreas {
     pub updated: u64,
 }
 
-/// A `GeoJSON` Feature (RFC 7946). Other properties are ignored.
+/// An area as a `GeoJSON` Feature (RFC 7946).
 #[derive(Debug, ToSchema)]
 pub struct AreaFeature {
     /// `Feature`.
-    #[schema(example = "Feature")]
+    #[schema(schema_with = schemas::feature)]
     pub r#type: String,
-    /// The code, if `properties` has none.
-    pub id: Option<String>,
+    /// The code.
+    pub id: String,
     /// The code, name and kind of the area.
     pub properties: AreaProperties,
     /// The shape of the area: longitude before latitude.
-    #[schema(schema_with = schemas::geometry)]
+    #[schema(value_type = Geometry)]
     pub geometry: Value,
 }
 
 /// The properties of an area.
 #[derive(Debug, ToSchema)]
 pub struct AreaProperties {
+    /// The code: `BU03440011`, or one of your own.
+    pub code: String,
+    /// The name that people use.
+    pub name: String,
+    /// Municipality, district, neighbourhood, …
+    pub kind: String,
+    /// When the area was changed last.
+    #[schema(schema_with = schemas::time)]
+    pub updated_at: String,
+}
+
+/// A shape: a `GeoJSON` Polygon or `MultiPolygon` (RFC 7946) of at most 20 polygons, 50 rings and 10,000 corners.
+#[derive(Debug)]
+pub struct Geometry;
+
+impl ToSchema for Geometry {}
+
+impl PartialSchema for Geometry {
+    fn schema() -> RefOr<Schema> {
+        RefOr::T(Schema::OneOf(schemas::geometry()))
+    }
+}
+
+/// An area to be stored, as a `GeoJSON` Feature (RFC 7946). Other members and properties are ignored.
+#[derive(Debug, ToSchema)]
+pub struct AreaFeatureRequest {
+    /// `Feature`.
+    #[schema(schema_with = schemas::feature)]
+    pub r#type: String,
+    /// The code, if `properties` has none.
+    pub id: Option<String>,
+    /// The code, name and kind of the area.
+    pub properties: AreaPropertiesRequest,
+    /// The shape of the area: longitude before latitude.
+    #[schema(value_type = Geometry)]
+    pub geometry: Value,
+}
+
+/// The properties of an area to be stored.
+#[derive(Debug, ToSchema)]
+pub struct AreaPropertiesRequest {
     /// The code: `BU03440011`, or one of your own.
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_.-]+$")]
     pub code: Option<String>,
@@ -67,18 +109,15 @@ pub struct AreaProperties {
     /// Municipality, district, neighbourhood, … `area` if absent.
     #[schema(min_length = 1, max_length = 64)]
     pub kind: Option<String>,
-    /// When the area was changed last. Present in responses, ignored in requests.
-    #[schema(schema_with = schemas::time)]
-    pub updated_at: Option<String>,
 }
 
 /// A `GeoJSON` `FeatureCollection` (RFC 7946).
 #[derive(Debug, ToSchema)]
 pub struct AreaCollection {
     /// `FeatureCollection`.
-    #[schema(example = "FeatureCollection")]
+    #[schema(schema_with = schemas::feature_collection)]
     pub r#type: String,
     /// The areas.
     #[schema(min_items = 1, max_items = 20_000)]
-    pub features: Vec<AreaFeature>,
+    pub features: Vec<AreaFeatureRequest>,
 }

@@ -56,26 +56,41 @@ pub struct ParticipantPatch {
     #[schema(schema_with = schemas::participant_kind)]
     pub kind: Option<String>,
     /// The name.
+    #[schema(min_length = 1, max_length = 200)]
     pub name: Option<String>,
-    /// The mobile number.
+    /// The mobile number, as people write it.
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 40, example = "+31612345678")]
     pub phone: Option<String>,
-    /// The language of automatic texts.
-    #[schema(schema_with = schemas::language)]
+    /// The language of automatic texts. `null` for `nl`.
+    #[schema(schema_with = schemas::language_or_null)]
     pub language: Option<String>,
     /// All places. They replace the present ones.
-    #[schema(min_items = 1, max_items = 5)]
+    #[schema(value_type = Vec<PlaceRequest>, required = false, min_items = 1, max_items = 5)]
     pub places: Option<Vec<PlaceRequest>>,
     /// The codes of all groups. They replace the present ones.
     #[schema(max_items = 50)]
     pub groups: Option<Vec<String>>,
     /// The id of the participant in your own system.
+    #[schema(min_length = 1, max_length = 100)]
     pub external_id: Option<String>,
     /// The participant gets no alerts before this time.
     #[schema(schema_with = schemas::time_or_null)]
     pub paused_until: Option<String>,
-    /// The evidence of consent.
-    #[schema(schema_with = schemas::object)]
+    /// Changes to the evidence of consent.
+    #[schema(value_type = ConsentPatch, required = false)]
     pub consent: Option<Value>,
+}
+
+/// Changes to the evidence of consent. If a member is absent, it stays as it is.
+#[derive(Debug, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsentPatch {
+    /// When the participant consented: not in the future.
+    #[schema(schema_with = schemas::time)]
+    pub given_at: Option<String>,
+    /// The way in which the participant consented: form, letter, web, …
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 100)]
+    pub method: Option<String>,
 }
 
 /// A place for which a participant gets alerts.

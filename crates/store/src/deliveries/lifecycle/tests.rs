@@ -44,29 +44,62 @@ const ENDS: Sql = Sql::new(
          LEFT JOIN doubts x ON x.delivery_id = d.id AND x.lease_token = 5",
 );
 
+/// Gives every column that a fast path could write, or forget, a value that none of them writes.
+const DRESS: Sql = Sql::new(
+    "UPDATE deliveries SET due_at = 11, settle_at = 12, changed_at = 13, sent_at = 14, retries = 3, attempt = 4, segments = 5,
+         handed_by = 'south', lease_until = 15",
+);
+const WRITTEN: Sql = Sql::new(
+    "SELECT id, state, in_doubt, reason, due_at, settle_at, handed_by, retries, attempt, changed_at, segments, sent_at, lease_token,
+         lease_until, channel
+     FROM deliveries",
+);
+
 const TOKEN: i64 = 5;
 const LATER: Timestamp = Timestamp::from_millis(NOW.as_millis() + 1_000);
 
-/// How a delivery ended, and what came of it.
-#[derive(Debug)]
-struct End {
-    id: i64,
-    state: String,
-    in_doubt: bool,
-    reason: Option<String>,
-    /// Of its message.
-    settled: bool,
-    /// Of its message.
-    first_sent_at: Option<i64>,
-    /// Of the follow-up of its alert.
-    awaits_start: bool,
-    /// Of its doubt.
-    delivery_id: Option<i64>,
-    /// Of its doubt.
-    settled_by: Option<String>,
+from_row! {
+    /// How a delivery ended, and what came of it.
+    #[derive(Debug)]
+    struct End {
+        id: i64,
+        state: String,
+        in_doubt: bool,
+        reason: Option<String>,
+        /// Of its message.
+        settled: bool,
+        /// Of its message.
+        first_sent_at: Option<i64>,
+        /// Of the follow-up of its alert.
+        awaits_start: bool,
+        /// Of its doubt.
+        delivery_id: Option<i64>,
+        /// Of its doubt.
+        settled_by: Option<String>,
+    }
 }
 
-from_row!(End: id, state, in_doubt, reason, settled, first_sent_at, awaits_start, delivery_id, settled_by);
+from_row! {
+    /// All that a delivery's life leaves in its row.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    struct Written {
+        id: i64,
+        state: String,
+        in_doubt: bool,
+        reason: Option<String>,
+        due_at: i64,
+        settle_at: Option<i64>,
+        handed_by: Option<String>,
+        retries: i64,
+        attempt: i64,
+        changed_at: i64,
+        segments: Option<i64>,
+        sent_at: Option<i64>,
+        lease_token: Option<i64>,
+        lease_until: Option<i64>,
+        channel: Option<String>,
+    }
+}
 
 impl End {
     fn life(&self) -> Life {
@@ -193,33 +226,79 @@ async fn every_event_in_every_life_is_written_as_the_table_says(
     }
 }
 
-/// The statements that write a state without asking [`advance`].
+async fn written(f: &Fixture) -> BTreeMap<i64, Written> {
+    let rows: Vec<Written> =
+        on_db!(read f.store.db, pool, d => sqlx::query_as(WRITTEN.of(d)).fetch_all(pool).await.unwrap());
+    rows.into_iter().map(|row| (row.id, row)).collect()
+}
+
+/// The lease that a claim takes.
+const CLAIMED: (i64, Timestamp, &str) = (TOKEN + 1, LATER, "north/1");
+
+/// What [`apply`] is told if a fast path would have done it.
+fn slow(delivery: Standing, event: DeliveryEvent) -> Step<'static> {
+    let step = Step::new(delivery, event, NOW);
+    if event == DeliveryEvent::Claimed {
+        let reason = if delivery.life.in_doubt { Reason::Kept } else { Reason::Is(None) };
+        return Step { claims: 1, reason, ..step };
+    }
+    let taken = Some(Taken { segments: 1, at: NOW });
+    let answer = Answer { lease_token: TOKEN, retries: 0, taken, handed_by: None };
+    Step { reason: Reason::Is(None), answer: Some(answer), ..step }
+}
+
+/// The statements that write a state without asking [`advance`] leave the row that [`apply`] leaves, in every column, and only in the
+/// states that they are for.
 #[rstest]
 #[tokio::test]
-async fn the_fast_paths_write_what_the_table_says(
-    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
-) {
+async fn the_fast_paths_write_what_apply_writes(#[values(Engine::Sqlite, Engine::Postgres)] engine: Engine) {
+    use DeliveryEvent::{Accepted, Claimed};
     let f = Fixture::new(engine).await;
-    let made = one_of_each(&f, 2).await;
-    let (leased, sent) = made.split_at(Life::ALL.len());
+    let made = one_of_each(&f, 4).await;
+    on_db!(write f.store.db, pool, d => sqlx::query(DRESS.of(d)).execute(pool).await.unwrap().rows_affected());
+    let before = written(&f).await;
+    let [leased, sent, by_claimed, by_accepted] =
+        [0, 1, 2, 3].map(|i| &made[i * Life::ALL.len()..][..Life::ALL.len()]);
+
+    let (token, until, channel) = CLAIMED;
     let ids = json!(leased.iter().map(|(id, _)| id).collect::<Vec<_>>()).to_string();
     let times: BTreeMap<String, i64> = sent.iter().map(|(id, _)| (id.to_string(), NOW.as_millis())).collect();
     on_db!(write f.store.db, pool, d => {
-        sqlx::query(queue::LEASE.of(d)).bind(ids).bind(TOKEN).bind(LATER.as_millis()).bind("north/0")
+        sqlx::query(queue::LEASE.of(d)).bind(ids).bind(token).bind(until.as_millis()).bind(channel)
             .bind(NOW.as_millis()).execute(pool).await.unwrap();
         sqlx::query(outcomes::SENT.of(d)).bind(json!(times).to_string()).bind(TOKEN).bind(1_i64)
             .execute(pool).await.unwrap();
     });
-    let ends = ends(&f).await;
-    for (id, before) in leased {
-        assert_eq!(ends[id].life(), advance(*before, DeliveryEvent::Claimed), "{before:?}");
+    let mut tx = f.store.db.begin().await.unwrap();
+    let twins =
+        [(by_claimed, Claimed, DeliveryState::Queued), (by_accepted, Accepted, DeliveryState::Sending)];
+    for (deliveries, event, state) in twins {
+        // A delivery in another state is left to others.
+        let meant = deliveries.iter().filter(|(_, life)| life.state == state);
+        let steps = meant.map(|(id, life)| slow(Standing { id: *id, life: *life }, event));
+        apply(&mut tx, &steps.collect::<Vec<_>>()).await.unwrap();
     }
-    for (id, before) in sent {
-        // A delivery that is not under way by this lease is left to `apply`.
-        let under_way = before.state == DeliveryState::Sending;
-        let after = if under_way { advance(*before, DeliveryEvent::Accepted) } else { *before };
-        assert_eq!(ends[id].life(), after, "{before:?}");
+    tx.commit().await.unwrap();
+
+    let after = written(&f).await;
+    let mut changed = 0;
+    for (fast, slow, event) in [(leased, by_claimed, Claimed), (sent, by_accepted, Accepted)] {
+        for ((id, life), (twin, _)) in fast.iter().zip(slow) {
+            let mut expected = Written { id: *id, ..after[twin].clone() };
+            let moves = after[twin] != before[twin];
+            changed += usize::from(moves);
+            if moves && event == Claimed {
+                (expected.lease_token, expected.lease_until) = (Some(token), Some(until.as_millis()));
+                expected.channel = Some(channel.to_owned());
+            }
+            assert_eq!(after[id], expected, "{life:?} by the fast path of {event:?}");
+            let stands = if moves { advance(*life, event) } else { *life };
+            assert_eq!(after[id].state.parse(), Ok(stands.state), "{life:?}");
+            assert_eq!(after[id].in_doubt, stands.in_doubt, "{life:?}");
+        }
     }
+    let lives = |state| Life::ALL.iter().filter(|life| life.state == state).count();
+    assert_eq!(changed, lives(DeliveryState::Queued) + lives(DeliveryState::Sending));
 }
 
 /// An answer to an attempt before the one that a delivery has is not written.

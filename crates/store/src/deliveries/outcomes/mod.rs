@@ -110,16 +110,16 @@ const SUBMITTED: Sql = sql!(
      ON CONFLICT (gateway, provider_id, delivery_id, part) DO NOTHING"
 );
 
-struct CurrentRow {
-    id: i64,
-    state: String,
-    lease_token: Option<i64>,
-    in_doubt: bool,
-    organisation_id: Uuid,
-    message_id: Uuid,
+from_row! {
+    struct CurrentRow {
+        id: i64,
+        state: String,
+        lease_token: Option<i64>,
+        in_doubt: bool,
+        organisation_id: Uuid,
+        message_id: Uuid,
+    }
 }
-
-from_row!(CurrentRow: id, state, lease_token, in_doubt, organisation_id, message_id);
 
 impl CurrentRow {
     fn standing(&self) -> Result<Standing> {

@@ -21,11 +21,11 @@ use crate::engine::lock;
 /// batch. If nothing was ever counted, PostgreSQL expects a single row of the lease there, and finds a thousand.
 pub(crate) const SENT: Sql = Sql::each(
     "UPDATE deliveries SET state = 'sent', settle_at = NULL, segments = $3, sent_at = j.value, reason = NULL,
-         changed_at = j.value
+         handed_by = NULL, changed_at = j.value
      FROM json_each($1) j
      WHERE deliveries.id = CAST(j.key AS INTEGER) AND deliveries.state = 'sending' AND deliveries.lease_token = $2",
     "UPDATE deliveries SET state = 'sent', settle_at = NULL, segments = $3, sent_at = j.value::bigint, reason = NULL,
-         changed_at = j.value::bigint
+         handed_by = NULL, changed_at = j.value::bigint
      FROM json_each_text($1::json) AS j(key, value)
      WHERE deliveries.id = j.key::bigint AND deliveries.state || '' = 'sending' AND deliveries.lease_token = $2",
 );

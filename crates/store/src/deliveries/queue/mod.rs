@@ -143,11 +143,11 @@ pub(crate) const CANDIDATES: Sql = Sql::each(
 /// have a list of ids. The advisory lock is `Lock::Claim`: taken along, because each question to the server counts here.
 pub(crate) const LEASE: Sql = Sql::each(
     "UPDATE deliveries SET
-         state = 'sending', attempt = attempt + 1, lease_token = $2, lease_until = $3, channel = $4, changed_at = $5,
+         state = 'sending', attempt = attempt + 1, lease_token = $2, lease_until = $3, channel = $4, settle_at = NULL, changed_at = $5,
          reason = CASE WHEN in_doubt THEN reason END
      WHERE state = 'queued' AND id IN (SELECT value FROM json_each($1))",
     "UPDATE deliveries SET
-         state = 'sending', attempt = attempt + 1, lease_token = $2, lease_until = $3, channel = $4, changed_at = $5,
+         state = 'sending', attempt = attempt + 1, lease_token = $2, lease_until = $3, channel = $4, settle_at = NULL, changed_at = $5,
          reason = CASE WHEN in_doubt THEN reason END
      WHERE (SELECT pg_advisory_xact_lock($2)) IS NOT NULL
          AND state || '' = 'queued' AND id IN (SELECT value::bigint FROM json_array_elements_text($1::json))",

@@ -37,16 +37,16 @@ const UNPARK: Sql = Sql::each(
      WHERE receipts.id = (j.value ->> 0)::bigint AND receipts.delivery_id IS NULL",
 );
 
-struct ParkedRow {
-    id: i64,
-    status: String,
-    error: Option<String>,
-    received_at: i64,
-    delivery_id: i64,
-    part: i64,
+from_row! {
+    struct ParkedRow {
+        id: i64,
+        status: String,
+        error: Option<String>,
+        received_at: i64,
+        delivery_id: i64,
+        part: i64,
+    }
 }
-
-from_row!(ParkedRow: id, status, error, received_at, delivery_id, part);
 
 /// The parked receipts that are about submissions of this gateway, which have their deliveries from now on.
 pub(super) async fn take(

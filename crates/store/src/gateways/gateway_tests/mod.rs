@@ -189,6 +189,7 @@ const LATEST: Sql = Sql::new(
          WHERE state NOT IN ('requested', 'submitting') AND NOT awaits_receipt GROUP BY gateway)",
 );
 
+from_row! {
 struct Row {
     id: Uuid,
     number: i64,
@@ -205,11 +206,7 @@ struct Row {
     code: Option<String>,
     detail: Option<String>,
 }
-
-from_row!(Row:
-    id, number, gateway, day, requested_by, state, awaits_receipt, channel, requested_at,
-    submitted_at, answered_at, receipt_at, code, detail
-);
+}
 
 impl Row {
     fn into_test(self) -> Result<GatewayTest> {

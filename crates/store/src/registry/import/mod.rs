@@ -246,15 +246,15 @@ impl Store {
     }
 }
 
-struct Row {
-    id: Uuid,
-    external_id: Option<String>,
-    recipient: Vec<u8>,
-    fingerprint: Vec<u8>,
-    paused_until: Option<i64>,
+from_row! {
+    struct Row {
+        id: Uuid,
+        external_id: Option<String>,
+        recipient: Vec<u8>,
+        fingerprint: Vec<u8>,
+        paused_until: Option<i64>,
+    }
 }
-
-from_row!(Row: id, external_id, recipient, fingerprint, paused_until);
 
 /// The registrations that the keys of the batch may mean.
 async fn registered(

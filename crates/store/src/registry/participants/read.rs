@@ -110,30 +110,27 @@ pub(crate) async fn by_ids(
     fold(keys, rows)
 }
 
-struct Row {
-    id: Uuid,
-    kind: String,
-    name: Option<Vec<u8>>,
-    phone: Vec<u8>,
-    language: String,
-    external_id: Option<String>,
-    paused_until: Option<i64>,
-    consent_at: i64,
-    consent_method: String,
-    created_at: i64,
-    updated_at: i64,
-    opted_out: bool,
-    groups: String,
-    label: Option<String>,
-    latitude: Option<f64>,
-    longitude: Option<f64>,
-    hours: Option<String>,
+from_row! {
+    struct Row {
+        id: Uuid,
+        kind: String,
+        name: Option<Vec<u8>>,
+        phone: Vec<u8>,
+        language: String,
+        external_id: Option<String>,
+        paused_until: Option<i64>,
+        consent_at: i64,
+        consent_method: String,
+        created_at: i64,
+        updated_at: i64,
+        opted_out: bool,
+        groups: String,
+        label: Option<String>,
+        latitude: Option<f64>,
+        longitude: Option<f64>,
+        hours: Option<String>,
+    }
 }
-
-from_row!(Row:
-    id, kind, name, phone, language, external_id, paused_until, consent_at, consent_method, created_at,
-    updated_at, opted_out, groups, label, latitude, longitude, hours
-);
 
 /// Rows of the same registration stand together: each adds a place.
 fn fold(keys: &Keys, rows: Vec<Row>) -> Result<Vec<Participant>> {

@@ -126,6 +126,7 @@ pub enum Lifted {
     OfAnother,
 }
 
+from_row! {
 struct Row {
     id: Uuid,
     recipient: Vec<u8>,
@@ -141,11 +142,7 @@ struct Row {
     lifted_by: Option<String>,
     reason: Option<Vec<u8>>,
 }
-
-from_row!(Row:
-    id, recipient, source, organisation_id, phone, note, recorded_by, opted_out_at, participant_id, participant_phone,
-    lifted_at, lifted_by, reason
-);
+}
 
 /// The associated data of a sealed column of an opt-out.
 fn column(id: OptOutId, name: &str) -> Vec<u8> {
