@@ -85,12 +85,37 @@ CREATE TABLE memberships (
 );
 CREATE INDEX memberships_participant ON memberships (participant_id);
 
--- STOP holds for a phone number everywhere and outlives the registration: keyed by the hash alone.
+-- STOP holds for a phone number everywhere and outlives the registration: looked up by the hash alone. A number may have stopped
+-- itself, and each organisation may have recorded its wish: it gets messages again when no row is left.
 CREATE TABLE opt_outs (
-    recipient       BYTEA PRIMARY KEY,
-    organisation_id UUID,               -- whose alert was answered with STOP, where that is known
-    opted_out_at    BIGINT NOT NULL
+    id              UUID NOT NULL UNIQUE,
+    recipient       BYTEA NOT NULL,
+    -- The organisation whose people recorded it; zeros: the number itself, or its provider.
+    holder          UUID NOT NULL,
+    source          TEXT COLLATE "C" NOT NULL,  -- sms, provider, person
+    organisation_id UUID,               -- the holder, or whose alert was answered with STOP, where that is known
+    phone           BYTEA,              -- sealed; of a person's only. Null: the participant was erased
+    note            BYTEA,              -- sealed
+    recorded_by     TEXT COLLATE "C",           -- as in `audit.actor`
+    opted_out_at    BIGINT NOT NULL,
+    PRIMARY KEY (recipient, holder)
 );
+
+-- Opt-outs that a person lifted, and why.
+CREATE TABLE lifted_opt_outs (
+    id              UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL,      -- whose key lifted it
+    recipient       BYTEA NOT NULL,
+    source          TEXT COLLATE "C" NOT NULL,
+    phone           BYTEA,
+    note            BYTEA,
+    recorded_by     TEXT COLLATE "C",
+    opted_out_at    BIGINT NOT NULL,
+    lifted_at       BIGINT NOT NULL,
+    lifted_by       TEXT COLLATE "C" NOT NULL,
+    reason          BYTEA               -- sealed; null: the participant was erased
+);
+CREATE INDEX lifted_opt_outs_recipient ON lifted_opt_outs (recipient);
 
 CREATE TABLE areas (
     organisation_id UUID NOT NULL REFERENCES organisations (id),

@@ -85,12 +85,37 @@ CREATE TABLE memberships (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX memberships_participant ON memberships (participant_id);
 
--- STOP holds for a phone number everywhere and outlives the registration: keyed by the hash alone.
+-- STOP holds for a phone number everywhere and outlives the registration: looked up by the hash alone. A number may have stopped
+-- itself, and each organisation may have recorded its wish: it gets messages again when no row is left.
 CREATE TABLE opt_outs (
-    recipient       BLOB PRIMARY KEY NOT NULL,
-    organisation_id BLOB,               -- whose alert was answered with STOP, where that is known
-    opted_out_at    INTEGER NOT NULL
+    id              BLOB NOT NULL UNIQUE,
+    recipient       BLOB NOT NULL,
+    -- The organisation whose people recorded it; zeros: the number itself, or its provider.
+    holder          BLOB NOT NULL,
+    source          TEXT NOT NULL,  -- sms, provider, person
+    organisation_id BLOB,               -- the holder, or whose alert was answered with STOP, where that is known
+    phone           BLOB,              -- sealed; of a person's only. Null: the participant was erased
+    note            BLOB,              -- sealed
+    recorded_by     TEXT,           -- as in `audit.actor`
+    opted_out_at    INTEGER NOT NULL,
+    PRIMARY KEY (recipient, holder)
 ) STRICT, WITHOUT ROWID;
+
+-- Opt-outs that a person lifted, and why.
+CREATE TABLE lifted_opt_outs (
+    id              BLOB PRIMARY KEY NOT NULL,
+    organisation_id BLOB NOT NULL,      -- whose key lifted it
+    recipient       BLOB NOT NULL,
+    source          TEXT NOT NULL,
+    phone           BLOB,
+    note            BLOB,
+    recorded_by     TEXT,
+    opted_out_at    INTEGER NOT NULL,
+    lifted_at       INTEGER NOT NULL,
+    lifted_by       TEXT NOT NULL,
+    reason          BLOB               -- sealed; null: the participant was erased
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lifted_opt_outs_recipient ON lifted_opt_outs (recipient);
 
 CREATE TABLE areas (
     organisation_id BLOB NOT NULL REFERENCES organisations (id),

@@ -4,6 +4,7 @@ mod alerts;
 mod doubts;
 mod large;
 mod matching;
+mod opt_outs;
 mod parts;
 mod queue;
 mod receipts;

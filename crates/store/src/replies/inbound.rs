@@ -1,26 +1,22 @@
 //! Storing an inbound SMS and doing what it asks for, in one transaction.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use klaroen_domain::alert::{MessageKind, Priority};
-use klaroen_domain::delivery::DeliveryEvent;
 use klaroen_domain::id::{MessageId, OrganisationId, ParticipantId};
 use klaroen_domain::keyword::Keyword;
 use klaroen_domain::participant::Language;
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Timestamp;
-use serde_json::json;
 use uuid::Uuid;
 
-use crate::deliveries::deferred::{DeferredEffects, Entry};
-use crate::deliveries::lifecycle::{self, StandingRow};
+use crate::deliveries::deferred::DeferredEffects;
 use crate::deliveries::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
 use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::hex;
-use crate::engine::lock::{Lock, OptOuts};
+use crate::engine::lock::Lock;
 use crate::engine::seal::Recipient;
-use crate::engine::sql::sql;
+use crate::replies::opt_outs::{self, OptOutSource, Origin};
 use crate::replies::senders::{Registration, Seen, Sender, look_up, seen_by_nobody_else};
 use crate::replies::views::{
     AutoReply, AutoReplyTexts, IncomingReply, ReplyKind, ReplyState, ReplyStored, text_row,
@@ -41,21 +37,6 @@ const TOLD_BEFORE: Sql = Sql::new(
     "SELECT EXISTS (
          SELECT 1 FROM replies WHERE recipient = $1 AND alert_id = $2 AND after_end
              AND keyword IS NULL AND kind = 'message')",
-);
-const OPT_OUT: Sql = Sql::new(
-    "INSERT INTO opt_outs (recipient, organisation_id, opted_out_at) VALUES ($1, $2, $3)
-     ON CONFLICT (recipient) DO NOTHING",
-);
-const OPTED_OUT: Sql = Sql::new("SELECT EXISTS (SELECT 1 FROM opt_outs WHERE recipient = $1)");
-const OPT_IN: Sql = Sql::new("DELETE FROM opt_outs WHERE recipient = $1");
-const MARK_PLACES: Sql = Sql::new(
-    "UPDATE places SET opted_out = $2
-     WHERE opted_out <> $2 AND participant_id IN (SELECT id FROM participants WHERE recipient = $1)",
-);
-/// `state || ''`: by the index of recipients, and not by that of all that is queued. Who has this holds the opt-outs, for which
-/// others wait that hold deliveries: what is locked is passed over, and the claim that comes to it finds the opt-out.
-pub(crate) const QUEUED: Sql = sql!(
-    "SELECT id, state, in_doubt FROM deliveries WHERE recipient = $1 AND state || '' = 'queued' AND lane > 0 {lock_skip}"
 );
 const SERVICE_MESSAGE: Sql = Sql::new(
     "SELECT id FROM messages
@@ -187,28 +168,6 @@ impl Store {
     }
 }
 
-/// Does what a STOP of each of these numbers does, without an answer. A number that has opted out stays as it is.
-pub(crate) async fn opt_out(
-    tx: &mut Tx,
-    recipients: &BTreeSet<Recipient>,
-    now: Timestamp,
-    deferred: &mut DeferredEffects,
-) -> Result<()> {
-    // All numbers before the first of them changes anything: a STOP by SMS takes its number first, too.
-    for recipient in recipients {
-        Lock::Number(*recipient).take(tx).await?;
-    }
-    for recipient in recipients {
-        let known: bool = on_tx!(&mut *tx, conn, d =>
-            sqlx::query_scalar(OPTED_OUT.of(d)).bind(recipient.0.as_slice()).fetch_one(conn).await?);
-        if !known {
-            let sender = look_up(tx, *recipient, "", now).await?;
-            obey(tx, &sender, Keyword::Stop, now, deferred).await?;
-        }
-    }
-    Ok(())
-}
-
 /// Does what a keyword asks for.
 async fn obey(
     tx: &mut Tx,
@@ -217,50 +176,18 @@ async fn obey(
     now: Timestamp,
     deferred: &mut DeferredEffects,
 ) -> Result<(ReplyStored, Option<AutoReply>)> {
-    let recipient = sender.recipient.0.as_slice();
     match keyword {
         Keyword::Stop => {
-            OptOuts::Change.take(tx).await?;
-            let organisation = sender.heard.first().map(|heard| heard.organisation.0);
-            let new = on_tx!(&mut *tx, conn, d => sqlx::query(OPT_OUT.of(d))
-                .bind(recipient).bind(organisation).bind(now.as_millis()).execute(conn).await?.rows_affected());
-            mark_places(tx, recipient, true).await?;
-            let queued: Vec<StandingRow> = on_tx!(&mut *tx, conn, d =>
-                sqlx::query_as(QUEUED.of(d)).bind(recipient).fetch_all(conn).await?);
-            let suppressed =
-                lifecycle::apply_to_all(tx, &queued, DeliveryEvent::OptedOut, "opted_out", now).await?;
-            tell(deferred, sender, "participant.opted_out", &json!({ "suppressed": suppressed }), now);
+            let origin = Origin::itself(OptOutSource::Sms);
+            let new = opt_outs::stop(tx, sender, &origin, now, deferred).await?;
             // Confirmed once: a second STOP changes nothing and is not answered.
-            Ok((ReplyStored::OptedOut, (new > 0).then_some(AutoReply::OptOutConfirmed)))
+            Ok((ReplyStored::OptedOut, new.then_some(AutoReply::OptOutConfirmed)))
         }
         Keyword::Start => {
-            OptOuts::Change.take(tx).await?;
-            let gone = on_tx!(&mut *tx, conn, d =>
-                sqlx::query(OPT_IN.of(d)).bind(recipient).execute(conn).await?.rows_affected());
-            mark_places(tx, recipient, false).await?;
-            tell(deferred, sender, "participant.opted_in", &json!({}), now);
-            Ok((ReplyStored::OptedIn, (gone > 0).then_some(AutoReply::OptInConfirmed)))
+            let gone = opt_outs::start(tx, sender, now, deferred).await?;
+            Ok((ReplyStored::OptedIn, gone.then_some(AutoReply::OptInConfirmed)))
         }
         Keyword::Help => Ok((ReplyStored::Helped, Some(AutoReply::Help))),
-    }
-}
-
-async fn mark_places(tx: &mut Tx, recipient: &[u8], opted_out: bool) -> Result<()> {
-    on_tx!(tx, conn, d => sqlx::query(MARK_PLACES.of(d)).bind(recipient).bind(opted_out).execute(conn).await?.rows_affected());
-    Ok(())
-}
-
-/// One entry for each organisation that has the number.
-fn tell(
-    deferred: &mut DeferredEffects,
-    sender: &Sender,
-    action: &'static str,
-    detail: &serde_json::Value,
-    at: Timestamp,
-) {
-    for Registration { participant, organisation, .. } in &sender.registrations {
-        let (organisation, subject) = (*organisation, participant.to_string());
-        deferred.tell(Entry { organisation, action, subject, detail: detail.clone(), at });
     }
 }
 
@@ -280,7 +207,7 @@ async fn belongs(tx: &mut Tx, sender: &Sender) -> Result<(ReplyStored, Option<Au
 
 /// An automatic answer. Unknown numbers are not answered: there is no participant to seal a number for, and a service that
 /// answers any number can be made to send to any number.
-fn answer_to(
+pub(super) fn answer_to(
     sender: &Sender,
     answer: AutoReply,
     texts: &dyn AutoReplyTexts,

@@ -7,7 +7,7 @@ use crate::alerts::follow_ups;
 use crate::deliveries::{cancel, doubts, lifecycle, lost, messages, outcomes, queue, receipts, refusals};
 use crate::engine::db::{Db, Dialect, Sql, Tx};
 use crate::matching::query;
-use crate::replies::{inbound, senders};
+use crate::replies::{opt_outs, senders};
 use crate::tests::fixture::Fixture;
 use crate::upkeep::sweep;
 use klaroen_test_databases::Engine;
@@ -231,7 +231,7 @@ async fn postgres_looks_a_batch_up_by_its_ids_however_empty_it_thinks_the_queue_
                 "deliveries_pkey",
             ),
             (lifecycle::STANDING, "text", "'[1,2]'", "deliveries_pkey"),
-            (inbound::QUEUED, "bytea", "'x'", "deliveries_recipient"),
+            (opt_outs::QUEUED, "bytea", "'x'", "deliveries_recipient"),
             (senders::HEARD, "bytea, bigint, bigint", "'x', 1, 2", "deliveries_recipient"),
             (senders::WRITTEN_TO_BY, "bytea", "'x'", "deliveries_recipient"),
             (lifecycle::MOVE, MOVE, &moved, "deliveries_pkey"),

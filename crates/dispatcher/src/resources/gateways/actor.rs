@@ -1,4 +1,4 @@
-//! The names of actors on gateways, which all organisations share.
+//! The names of actors on what all organisations share: gateways and opt-outs.
 
 use klaroen_domain::id::OrganisationId;
 

@@ -1,6 +1,6 @@
 //! Gateways: how SMS leave. `http` speaks HTTP; the rest can be called without it.
 
-mod actor;
+pub(crate) mod actor;
 pub mod find;
 pub(crate) mod http;
 pub mod overview;

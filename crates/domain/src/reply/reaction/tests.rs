@@ -147,7 +147,7 @@ proptest! {
     ) {
         let (begin, ends) = frame;
         let begin = begin.replace('%', "👍").replace('@', NAMES[0]);
-        for end in ends.iter() {
+        for end in ends {
             let text = format!("{begin} “{quoted}” {end}");
             prop_assert!(is_reaction(&text), "{text:?}");
             let says_more = format!("{text} {more}");
