@@ -159,6 +159,11 @@ pub(crate) fn in_grid(x: f64, y: f64) -> bool {
     (0.0..=280_000.0).contains(&x) && (300_000.0..=625_000.0).contains(&y)
 }
 
+/// Whether the pair is likely RD New: the grid, and some kilometres of Germany to its east.
+pub(crate) fn looks_rd_new(x: f64, y: f64) -> bool {
+    (0.0..=300_000.0).contains(&x) && (300_000.0..=625_000.0).contains(&y)
+}
+
 const fn require_finite(member: &'static str, value: f64) -> Result<(), PointError> {
     if value.is_finite() { Ok(()) } else { Err(PointError::NotFinite { member }) }
 }

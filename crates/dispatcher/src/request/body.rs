@@ -55,12 +55,18 @@ impl<S: Send + Sync, const MAX: usize> FromRequest<S> for JsonBody<MAX> {
 pub struct JsonText<const MAX: usize>(Bytes);
 
 impl<const MAX: usize> JsonText<MAX> {
+    /// The text as it came.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Parses the text.
     ///
     /// # Errors
-    /// 400 if the text is not JSON.
+    /// 400 if the text is not JSON, 413 if its values take too much memory.
     pub fn parse(&self) -> Result<Value, Problem> {
-        json::parse(&self.0).map_err(Problem::malformed)
+        Ok(json::parse(&self.0)?)
     }
 }
 

@@ -82,6 +82,12 @@ impl<'a> Node<'a> {
         Self { value, pointer: String::new(), report }
     }
 
+    /// A part of a document that is read piece by piece; `pointer` is its place in the whole.
+    #[must_use]
+    pub const fn part(value: &'a Value, pointer: String, report: &'a Report) -> Self {
+        Self { value, pointer, report }
+    }
+
     /// The value as it stands.
     #[must_use]
     pub const fn value(&self) -> &'a Value {
@@ -221,6 +227,18 @@ impl<'a> Members<'a> {
             self.report.add(format!("{}/{name}", self.pointer), "is missing");
         }
         node
+    }
+
+    /// The value of the first member whose name is one of `names` in any case, with its own spelling. `null` is not there.
+    #[must_use]
+    pub fn spelled(&self, names: &[&str]) -> Option<Node<'a>> {
+        let of = |name: &&str| {
+            let mut members = self.map.iter().filter(|(_, value)| !value.is_null());
+            members.find(|(given, _)| given.eq_ignore_ascii_case(name))
+        };
+        let (name, value) = names.iter().find_map(of)?;
+        let pointer = format!("{}/{}", self.pointer, escaped(name));
+        Some(Node { value, pointer, report: self.report })
     }
 
     /// A member that may be there; `null` is not there.

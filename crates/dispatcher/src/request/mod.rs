@@ -1,7 +1,9 @@
 //! Reading requests: strict JSON, every wrong field named at once, pages, idempotency keys.
 
 pub mod body;
+pub(crate) mod crs;
 pub mod fields;
+pub(crate) mod geometry;
 pub mod idempotency;
 pub mod json;
 pub mod limits;

@@ -246,7 +246,7 @@ async fn areas_of_an_alert_have_a_limit_of_corners_together() {
         code: format!("WK{i}"),
         name: "Oost".into(),
         kind: "wijk".into(),
-        geometry: ring(10_000),
+        geometry: ring(10_000).to_string(),
         updated_at: NOW,
     };
     let areas: Vec<_> = (0..11).map(area).collect();

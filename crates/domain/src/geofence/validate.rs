@@ -175,8 +175,10 @@ fn read_position(position: &Value) -> Result<Coord, &'static str> {
     if !x.is_finite() || !y.is_finite() {
         return Err("must hold finite numbers");
     }
-    if point::in_grid(x, y) {
-        return Err("looks like RD New: GeoJSON is WGS84, [longitude, latitude] in degrees");
+    if point::looks_rd_new(x, y) {
+        return Err(
+            "looks like RD New: name it with \"crs\": {\"type\": \"name\", \"properties\": {\"name\": \"EPSG:28992\"}}, or convert it to WGS84, [longitude, latitude] in degrees",
+        );
     }
     if !(-180.0..=180.0).contains(&x) {
         return Err("longitude must be between -180 and 180");

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use klaroen_dispatcher::parse_areas;
+use klaroen_dispatcher::problem::FieldError;
+use klaroen_dispatcher::{AreasError, read_areas};
 use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_store::Actor;
 use serde_json::json;
@@ -25,7 +26,7 @@ pub struct AreasArgs {
     pub file: PathBuf,
 }
 
-/// Creates or replaces the areas of a file, all or none, and prints how many.
+/// Creates or replaces the areas of a file, prints how many, and tells which were left out. Exit status 1 if there were any.
 pub async fn run(settings: &Settings, args: &AreasArgs) -> CommandResult {
     let file = args.file.display();
     let mut source = tokio::fs::File::open(&args.file).await.because(&file)?;
@@ -36,21 +37,34 @@ pub async fn run(settings: &Settings, args: &AreasArgs) -> CommandResult {
         bar.set_position(text.len() as u64);
     }
     bar.set_message("checking");
-    let document: serde_json::Value =
-        serde_json::from_slice(&text).because(format_args!("{file} is not JSON"))?;
     let now = SystemClock.now();
-    let areas = parse_areas(&document, now).map_err(|faults| {
-        for fault in &faults {
-            output::note(format_args!("{}: {}", fault.pointer, fault.detail));
+    let read = read_areas(&text, now).map_err(|error| match error {
+        AreasError::Json(error) => Failure::new(format!("{file} is not JSON: {error}")),
+        AreasError::Document(faults) => {
+            tell(&faults);
+            Failure::new(format!("nothing was imported: {file} has the faults above"))
         }
-        Failure::new(format!("nothing was imported: {file} has the faults above"))
     })?;
+    drop(text);
+    tell(&read.errors);
     let store = open_store(settings).await?;
     let organisation = organisation(&store, &args.organisation).await?;
-    bar.set_message(format!("writing {} areas", areas.len()));
-    let created = store.put_areas(organisation.id, &areas, Actor::CommandLine, now).await?;
+    bar.set_message(format!("writing {} areas", read.areas.len()));
+    let created = store.put_areas(organisation.id, &read.areas, Actor::CommandLine, now).await?;
     bar.finish_and_clear();
     store.close().await;
-    output::result(json!({"areas": areas.len(), "created": created}))?;
-    Ok(ExitCode::SUCCESS)
+    let (areas, rejected) = (read.areas.len() as u64, read.rejected);
+    output::result(json!({
+        "areas": areas,
+        "created": created,
+        "updated": areas.saturating_sub(created),
+        "rejected": rejected,
+    }))?;
+    Ok(if rejected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tell(faults: &[FieldError]) {
+    for fault in faults {
+        output::note(format_args!("{}: {}", fault.pointer, fault.detail));
+    }
 }

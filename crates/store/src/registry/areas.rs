@@ -12,7 +12,7 @@ use crate::engine::from_row::from_row;
 use crate::engine::page::text_cursor;
 use crate::engine::sql::sql;
 use crate::tenancy::audit;
-use crate::{Actor, Page, PageRequest, Result, Store, StoreError};
+use crate::{Actor, Page, PageRequest, Result, Store};
 
 const COUNT_EXISTING: Sql =
     sql!("SELECT count(*) FROM areas WHERE organisation_id = $1 AND code IN {texts($2)}");
@@ -47,8 +47,8 @@ pub struct Area {
     pub name: String,
     /// municipality, district, neighbourhood, …
     pub kind: String,
-    /// A `GeoJSON` `Polygon` or `MultiPolygon`, validated.
-    pub geometry: serde_json::Value,
+    /// A `GeoJSON` `Polygon` or `MultiPolygon`, validated, as text: as values it would take ten times the memory.
+    pub geometry: String,
     /// When it was last changed.
     pub updated_at: Timestamp,
 }
@@ -79,10 +79,8 @@ impl Store {
             let existing: i64 = on_tx!(&mut tx, conn, d => sqlx::query_scalar(COUNT_EXISTING.of(d))
                 .bind(organisation.0).bind(codes).fetch_one(conn).await?);
             created += batch.len() as u64 - existing.unsigned_abs();
-            let rows: Vec<_> = batch
-                .iter()
-                .map(|area| json!([area.code, area.name, area.kind, area.geometry.to_string()]))
-                .collect();
+            let rows: Vec<_> =
+                batch.iter().map(|area| json!([area.code, area.name, area.kind, area.geometry])).collect();
             let rows = json!(rows).to_string();
             on_tx!(&mut tx, conn, d => sqlx::query(PUT.of(d))
                 .bind(organisation.0).bind(rows).bind(now.as_millis()).execute(conn).await?.rows_affected());
@@ -98,38 +96,36 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
-    /// a stored row cannot be read.
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn area(&self, organisation: OrganisationId, code: &str) -> Result<Option<Area>> {
         let row: Option<Row> = on_db!(read self.db, pool, d =>
             sqlx::query_as(GET.of(d)).bind(organisation.0).bind(code).fetch_optional(pool).await?);
-        row.map(Row::into_area).transpose()
+        Ok(row.map(Row::into_area))
     }
 
     /// Several areas in the order of their codes; codes that do not exist are missing from the result.
     ///
     /// # Errors
     ///
-    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
-    /// a stored row cannot be read.
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn areas_by_code(&self, organisation: OrganisationId, codes: &[String]) -> Result<Vec<Area>> {
         let codes = json!(codes).to_string();
         let rows: Vec<Row> = on_db!(read self.db, pool, d =>
             sqlx::query_as(BY_CODES.of(d)).bind(organisation.0).bind(codes).fetch_all(pool).await?);
-        rows.into_iter().map(Row::into_area).collect()
+        Ok(rows.into_iter().map(Row::into_area).collect())
     }
 
     /// The library, by code.
     ///
     /// # Errors
     ///
-    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
-    /// a list did not return the cursor of `page`, or [`StoreError::Corrupt`] if a stored row cannot be read.
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::BadCursor`]
+    /// if a list did not return the cursor of `page`.
     pub async fn list_areas(&self, organisation: OrganisationId, page: &PageRequest) -> Result<Page<Area>> {
         let after = page.after_text()?.unwrap_or_default();
         let rows: Vec<Row> = on_db!(read self.db, pool, d => sqlx::query_as(LIST.of(d))
             .bind(organisation.0).bind(after).bind(page.fetch()).fetch_all(pool).await?);
-        let areas = rows.into_iter().map(Row::into_area).collect::<Result<_>>()?;
+        let areas = rows.into_iter().map(Row::into_area).collect();
         Ok(Page::from_rows(areas, page, |area: &Area| text_cursor(&area.code)))
     }
 }
@@ -145,16 +141,14 @@ struct Row {
 from_row!(Row: code, name, kind, geometry, updated_at);
 
 impl Row {
-    fn into_area(self) -> Result<Area> {
-        let geometry = serde_json::from_str(&self.geometry)
-            .map_err(|_| StoreError::Corrupt { table: "areas", column: "geometry" })?;
-        Ok(Area {
+    fn into_area(self) -> Area {
+        Area {
             code: self.code,
             name: self.name,
             kind: self.kind,
-            geometry,
+            geometry: self.geometry,
             updated_at: Timestamp::from_millis(self.updated_at),
-        })
+        }
     }
 }
 
@@ -175,7 +169,7 @@ mod tests {
             code: code.into(),
             name: name.into(),
             kind: "neighbourhood".into(),
-            geometry: json!({ "type": "Polygon", "coordinates": ring }),
+            geometry: json!({ "type": "Polygon", "coordinates": ring }).to_string(),
             updated_at: NOW,
         }
     }

@@ -8,7 +8,9 @@ use tokio::runtime::Handle;
 use utoipa::ToSchema;
 
 use crate::problem::Problem;
-use crate::request::fields::{NamedCode, Node, Report};
+use crate::request::crs::Crs;
+use crate::request::fields::{Members, NamedCode, Node, Report};
+use crate::request::geometry;
 use crate::request::point::{self, PointRequest};
 use crate::resources::schemas;
 use crate::state::App;
@@ -159,20 +161,7 @@ fn read_circle(node: &Node<'_>) -> Option<Geofence> {
 }
 
 fn read_geometry(node: &Node<'_>) -> Option<Geofence> {
-    let mut members = node.object()?;
-    for known in ["type", "coordinates", "bbox"] {
-        members.optional(known);
-    }
-    members.finish();
-    match Geofence::from_geojson(node.value()) {
-        Ok(geofence) => Some(geofence),
-        Err(errors) => {
-            for error in errors {
-                node.wrong_below(&error.pointer, error.detail);
-            }
-            None
-        }
-    }
+    geometry::read(node, Crs::default(), Members::finish).map(|shape| shape.geofence)
 }
 
 /// Reads the areas in the blocking pool: a hundred of them are up to 40 MB of JSON.
@@ -202,7 +191,8 @@ fn union(areas: &[Area]) -> Result<Geofence, Problem> {
     let mut shapes = Vec::with_capacity(areas.len());
     let mut corners = 0;
     for area in areas {
-        let shape = Geofence::from_validated(&area.geometry).ok_or_else(|| {
+        let geometry = serde_json::from_str(&area.geometry).ok();
+        let shape = geometry.as_ref().and_then(Geofence::from_validated).ok_or_else(|| {
             tracing::error!(area = area.code, "could not read an area of the library");
             Problem::internal()
         })?;

@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::features::{feature, parse_areas, read_one};
+use super::collection::read_areas;
+use super::features::{feature, read_one};
 use super::library;
 use super::view::{AreaCollection, AreaFeature, AreaSummary, PutAreas};
 use crate::auth::caller::Caller;
@@ -38,9 +39,11 @@ pub(crate) async fn put_all(
     body: JsonText<AREAS_BYTES_MAX>,
 ) -> Result<Json<PutAreas>, Problem> {
     let now = app.now();
-    let read = move || parse_areas(&body.parse()?, now).map_err(Problem::invalid);
-    let areas = app.libraries.run(read).await??;
-    library::put(&app, &caller, &areas).await.map(Json)
+    let read = app.libraries.run(move || read_areas(body.bytes(), now)).await??;
+    if read.rejected > 0 {
+        return Err(Problem::invalid(read.errors));
+    }
+    library::put(&app, &caller, &read.areas).await.map(Json)
 }
 
 /// Get an area
@@ -73,7 +76,7 @@ pub(crate) async fn put(
     }
     let now = app.now();
     let expected = code.clone();
-    let area = app.shapes.run(move || read_one(&body.parse()?, &expected, now)).await??;
+    let area = app.shapes.run(move || read_one(body.bytes(), &expected, now)).await??;
     let put = library::put(&app, &caller, std::slice::from_ref(&area)).await?;
     if put.created == 1 {
         return created(&format!("/v1/areas/{code}"), &feature(&area));

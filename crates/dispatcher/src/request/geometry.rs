@@ -1,0 +1,146 @@
+//! Shapes as clients send them: `GeoJSON` Polygon and `MultiPolygon`, in WGS84 or in RD New.
+
+use std::borrow::Cow;
+
+use klaroen_domain::geofence::Geofence;
+use klaroen_domain::point::Point;
+use serde_json::{Value, json};
+
+use super::crs::{self, Crs};
+use crate::request::fields::{Members, Node};
+
+/// Positions that are named if they cannot be converted.
+const ERRORS_MAX: usize = 20;
+/// Digits after the point of a degree: a millimetre on the ground.
+const DEGREES: f64 = 1e8;
+
+/// A shape that was read.
+#[derive(Debug)]
+pub(crate) struct Shape<'a> {
+    /// The shape.
+    pub(crate) geofence: Geofence,
+    /// The same as `GeoJSON` in WGS84: as it came, unless it had to be converted.
+    pub(crate) geojson: Cow<'a, Value>,
+}
+
+/// Reads a geometry in the system that its own `crs` names, or in `inherited`. `finish` says whether other members are allowed.
+pub(crate) fn read<'a>(
+    node: &Node<'a>,
+    inherited: Crs,
+    finish: impl FnOnce(Members<'a>),
+) -> Option<Shape<'a>> {
+    let mut members = node.object()?;
+    let crs = crs::read(&mut members, inherited);
+    for known in ["type", "coordinates", "bbox"] {
+        members.optional(known);
+    }
+    finish(members);
+    let geojson = match crs? {
+        Crs::Wgs84 => Cow::Borrowed(node.value()),
+        Crs::RdNew => Cow::Owned(from_rd_new(node)?),
+    };
+    match Geofence::from_geojson(&geojson) {
+        Ok(geofence) => Some(Shape { geofence, geojson }),
+        Err(errors) => {
+            for error in errors {
+                node.wrong_below(&error.pointer, error.detail);
+            }
+            None
+        }
+    }
+}
+
+/// The geometry in WGS84. What is no position stays as it is, for the reader of the shape to refuse.
+fn from_rd_new(node: &Node<'_>) -> Option<Value> {
+    let mut geometry = node.value().clone();
+    let mut errors = 0;
+    if let Some(coordinates) = geometry.get_mut("coordinates") {
+        convert(coordinates, node, "/coordinates", &mut errors);
+    }
+    if let Some(members) = geometry.as_object_mut() {
+        // Both speak of the numbers as they were.
+        members.remove("crs");
+        members.remove("bbox");
+    }
+    (errors == 0).then_some(geometry)
+}
+
+fn convert(value: &mut Value, node: &Node<'_>, pointer: &str, errors: &mut usize) {
+    let Value::Array(items) = value else { return };
+    if let [x, y, ..] = items.as_mut_slice()
+        && let (Some(east), Some(north)) = (x.as_f64(), y.as_f64())
+    {
+        match Point::rd_new(east, north) {
+            Ok(point) => {
+                *x = rounded(point.longitude());
+                *y = rounded(point.latitude());
+            }
+            Err(error) => {
+                *errors += 1;
+                let degrees = east.abs() <= 180.0 && north.abs() <= 90.0;
+                let detail = if degrees {
+                    "crs says RD New, but these look like degrees: leave crs out".to_owned()
+                } else {
+                    error.to_string()
+                };
+                node.wrong_below(pointer, detail);
+            }
+        }
+        return;
+    }
+    for (i, item) in items.iter_mut().enumerate() {
+        if *errors >= ERRORS_MAX {
+            return;
+        }
+        convert(item, node, &format!("{pointer}/{i}"), errors);
+    }
+}
+
+fn rounded(degrees: f64) -> Value {
+    json!((degrees * DEGREES).round() / DEGREES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::fields::Report;
+
+    fn pointers(geometry: &Value, crs: Crs) -> Vec<String> {
+        let report = Report::default();
+        let read = read(&Node::root(geometry, &report), crs, |_| {}).is_some();
+        assert_eq!(read, report.is_clean());
+        report.into_errors().into_iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect()
+    }
+
+    #[test]
+    fn rd_new_is_converted_in_rings_of_rings() {
+        let ring =
+            json!([[155_000, 463_000], [156_000, 463_000, 12.5], [156_000, 464_000], [155_000, 463_000]]);
+        for geometry in [
+            json!({"type": "Polygon", "coordinates": [ring], "bbox": [155_000, 463_000, 156_000, 464_000]}),
+            json!({"type": "MultiPolygon", "coordinates": [[ring]]}),
+        ] {
+            let report = Report::default();
+            let shape = read(&Node::root(&geometry, &report), Crs::RdNew, |_| {}).unwrap();
+            // The centre of the grid, by PROJ 9.
+            let centre = Point::wgs84(52.155_172, 5.387_204).unwrap();
+            assert!(shape.geofence.distance_m(&centre) < 1.0);
+            assert!((shape.geofence.area_km2() - 0.5).abs() < 0.001, "{}", shape.geofence.area_km2());
+            assert_eq!(shape.geojson.get("bbox"), None);
+        }
+    }
+
+    #[test]
+    fn numbers_of_the_other_system_get_a_hint() {
+        let degrees =
+            json!({"type": "Polygon", "coordinates": [[[5.1, 52.0], [5.2, 52.0], [5.2, 52.1], [5.1, 52.0]]]});
+        let hints = pointers(&degrees, Crs::RdNew);
+        assert!(hints.len() == 4 && hints[0].starts_with("/coordinates/0/0: crs says RD New"), "{hints:?}");
+        let metres = json!({"type": "Polygon", "coordinates": [[[155_000, 463_000], [156_000, 463_000], [156_000, 464_000], [155_000, 463_000]]]});
+        let hints = pointers(&metres, Crs::Wgs84);
+        assert!(hints[0].starts_with("/coordinates/0/0") && hints[0].contains("EPSG:28992"), "{hints:?}");
+        let outside = json!({"type": "Polygon", "coordinates": vec![vec![json!([1, 1_000_000]); 100]]});
+        assert_eq!(pointers(&outside, Crs::RdNew).len(), ERRORS_MAX);
+        assert_eq!(pointers(&json!({"type": "Polygon", "coordinates": "x"}), Crs::RdNew).len(), 1);
+    }
+}
