@@ -17,6 +17,7 @@ pub mod participant;
 pub mod phone;
 pub mod point;
 pub mod role;
+pub mod territory;
 pub mod text;
 pub mod time;
 

@@ -49,9 +49,12 @@ fn named(name: &str) -> Option<Crs> {
     // A compound system names the one of the ground first, then that of the heights (OGC 07-092r3 §7.5.4).
     let ground = name.strip_prefix("URN:OGC:DEF:CRS,").unwrap_or(&name);
     let ground = ground.split([',', '+']).next().unwrap_or(ground);
-    let words: Vec<&str> =
-        ground.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let numbers = words.iter().rposition(|word| *word == "EPSG").map_or(words.as_slice(), |at| &words[at + 1..]);
+    let words: Vec<&str> = ground
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !matches!(*word, "" | "XML"))
+        .collect();
+    let numbers =
+        words.iter().rposition(|word| *word == "EPSG").map_or(words.as_slice(), |at| &words[at + 1..]);
     // The version of the register stands between its name and the number.
     let is_number = |word: &&str| word.bytes().all(|b| b.is_ascii_digit());
     match numbers {

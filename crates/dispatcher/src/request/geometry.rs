@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use klaroen_domain::geofence::Geofence;
+use klaroen_domain::phone::Country;
 use klaroen_domain::point::Point;
+use klaroen_domain::territory::{self, PlaceError};
 use serde_json::{Value, json};
 
 use super::crs::{self, Crs};
@@ -23,10 +25,12 @@ pub(crate) struct Shape<'a> {
     pub(crate) geojson: Cow<'a, Value>,
 }
 
-/// Reads a geometry in the system that its own `crs` names, or in `inherited`. `finish` says whether other members are allowed.
+/// Reads a geometry in the system that its own `crs` names, or in `inherited`. All of it must lie in `country` or at most 50 km
+/// outside it. `finish` says whether other members are allowed.
 pub(crate) fn read<'a>(
     node: &Node<'a>,
     inherited: Crs,
+    country: Country,
     finish: impl FnOnce(Members<'a>),
 ) -> Option<Shape<'a>> {
     let mut members = node.object()?;
@@ -40,7 +44,14 @@ pub(crate) fn read<'a>(
         Crs::RdNew => Cow::Owned(from_rd_new(node)?),
     };
     match Geofence::from_geojson(&geojson) {
-        Ok(geofence) => Some(Shape { geofence, geojson }),
+        Ok(geofence) => {
+            let coordinates = geojson.get("coordinates")?;
+            if let Some((pointer, error)) = elsewhere(coordinates, "/coordinates", country) {
+                node.wrong_below(&pointer, error.to_string());
+                return None;
+            }
+            Some(Shape { geofence, geojson })
+        }
         Err(errors) => {
             for error in errors {
                 node.wrong_below(&error.pointer, error.detail);
@@ -48,6 +59,18 @@ pub(crate) fn read<'a>(
             None
         }
     }
+}
+
+/// The first position that does not lie in the country.
+fn elsewhere(value: &Value, pointer: &str, country: Country) -> Option<(String, PlaceError)> {
+    let items = value.as_array()?;
+    if let [x, y, ..] = items.as_slice()
+        && let (Some(longitude), Some(latitude)) = (x.as_f64(), y.as_f64())
+    {
+        let error = territory::wgs84(country, latitude, longitude).err()?;
+        return Some((pointer.to_owned(), error));
+    }
+    items.iter().enumerate().find_map(|(i, item)| elsewhere(item, &format!("{pointer}/{i}"), country))
 }
 
 /// The geometry in WGS84. What is no position stays as it is, for the reader of the shape to refuse.
@@ -107,7 +130,7 @@ mod tests {
 
     fn pointers(geometry: &Value, crs: Crs) -> Vec<String> {
         let report = Report::default();
-        let read = read(&Node::root(geometry, &report), crs, |_| {}).is_some();
+        let read = read(&Node::root(geometry, &report), crs, Country::NL, |_| {}).is_some();
         assert_eq!(read, report.is_clean());
         report.into_errors().into_iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect()
     }
@@ -121,7 +144,7 @@ mod tests {
             json!({"type": "MultiPolygon", "coordinates": [[ring]]}),
         ] {
             let report = Report::default();
-            let shape = read(&Node::root(&geometry, &report), Crs::RdNew, |_| {}).unwrap();
+            let shape = read(&Node::root(&geometry, &report), Crs::RdNew, Country::NL, |_| {}).unwrap();
             // The centre of the grid, by PROJ 9.
             let centre = Point::wgs84(52.155_172, 5.387_204).unwrap();
             assert!(shape.geofence.distance_m(&centre) < 1.0);

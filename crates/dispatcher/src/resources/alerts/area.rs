@@ -2,6 +2,7 @@
 
 use klaroen_domain::geofence::{Geofence, RADIUS_M_MAX, RADIUS_M_MIN};
 use klaroen_domain::id::OrganisationId;
+use klaroen_domain::phone::Country;
 use klaroen_store::areas::Area;
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -87,8 +88,8 @@ pub struct AreaFields {
 impl AreaFields {
     /// Reads `{"circle"}`, `{"geometry"}` or `{"areas"}`.
     #[must_use]
-    pub fn read(node: &Node<'_>) -> Self {
-        Self { spec: read_area(node), given: node.value().clone() }
+    pub fn read(node: &Node<'_>, country: Country) -> Self {
+        Self { spec: read_area(node, country), given: node.value().clone() }
     }
 
     /// Asks the library; gives the shape and the area as it was asked for.
@@ -122,15 +123,15 @@ impl AreaFields {
     }
 }
 
-fn read_area(node: &Node<'_>) -> Option<AreaSpec> {
+fn read_area(node: &Node<'_>, country: Country) -> Option<AreaSpec> {
     let mut members = node.object()?;
     let circle = members.optional("circle");
     let geometry = members.optional("geometry");
     let areas = members.optional("areas");
     members.finish();
     match (circle, geometry, areas) {
-        (Some(circle), None, None) => read_circle(&circle).map(AreaSpec::Shape),
-        (None, Some(geometry), None) => read_geometry(&geometry).map(AreaSpec::Shape),
+        (Some(circle), None, None) => read_circle(&circle, country).map(AreaSpec::Shape),
+        (None, Some(geometry), None) => read_geometry(&geometry, country).map(AreaSpec::Shape),
         (None, None, Some(areas)) => {
             let pointer = areas.pointer().to_owned();
             areas.codes(AREAS_MAX).map(|named| AreaSpec::Library { named, pointer })
@@ -139,9 +140,9 @@ fn read_area(node: &Node<'_>) -> Option<AreaSpec> {
     }
 }
 
-fn read_circle(node: &Node<'_>) -> Option<Geofence> {
+fn read_circle(node: &Node<'_>, country: Country) -> Option<Geofence> {
     let mut members = node.object()?;
-    let center = members.read("center", |n| point::read(&n));
+    let center = members.read("center", |n| point::read(&n, country));
     let radius_m = members.read("radius_m", |n| {
         let range = RADIUS_M_MIN..=RADIUS_M_MAX;
         let in_range = n.number()?;
@@ -160,8 +161,8 @@ fn read_circle(node: &Node<'_>) -> Option<Geofence> {
     }
 }
 
-fn read_geometry(node: &Node<'_>) -> Option<Geofence> {
-    geometry::read(node, Crs::default(), Members::finish).map(|shape| shape.geofence)
+fn read_geometry(node: &Node<'_>, country: Country) -> Option<Geofence> {
+    geometry::read(node, Crs::default(), country, Members::finish).map(|shape| shape.geofence)
 }
 
 /// Reads the areas in the blocking pool: a hundred of them are up to 40 MB of JSON.

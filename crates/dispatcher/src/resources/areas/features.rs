@@ -1,5 +1,6 @@
 //! One area as a Feature of `GeoJSON` (RFC 7946).
 
+use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::areas::Area;
 use serde_json::{Value, json};
@@ -48,11 +49,15 @@ pub(super) struct Pruned {
 ///
 /// # Errors
 /// 400 if the text is no JSON, 422 with everything that is wrong.
-pub(crate) fn read_one(text: &[u8], code: &str, now: Timestamp) -> Result<Area, Problem> {
+pub(crate) fn read_one(text: &[u8], code: &str, country: Country, now: Timestamp) -> Result<Area, Problem> {
     let report = Report::default();
     let feature = prune(text)?;
-    let area =
-        read_feature(&feature, String::new(), &report, &Context { code: Some(code), crs: Crs::Wgs84, now });
+    let area = read_feature(
+        &feature,
+        String::new(),
+        &report,
+        &Context { code: Some(code), crs: Crs::Wgs84, country, now },
+    );
     report.finish(area)
 }
 
@@ -69,6 +74,8 @@ pub(super) struct Context<'a> {
     pub(super) code: Option<&'a str>,
     /// The reference system of its collection.
     pub(super) crs: Crs,
+    /// The country in which it must lie.
+    pub(super) country: Country,
     /// The present moment.
     pub(super) now: Timestamp,
 }
@@ -89,7 +96,8 @@ pub(super) fn read_feature(
     let is_feature =
         members.read("type", |n| if n.value() == "Feature" { Some(()) } else { n.wrong("must be Feature") });
     // Without its system a shape cannot be judged.
-    let geometry = crs.and_then(|crs| members.read("geometry", |n| geometry::read(&n, crs, drop)));
+    let geometry =
+        crs.and_then(|crs| members.read("geometry", |n| geometry::read(&n, crs, context.country, drop)));
     let id = members.optional("id");
     let mut properties = members.read("properties", |n| n.object())?;
     let named = properties::read(&node, id, &mut properties, context.code);

@@ -38,8 +38,8 @@ pub(crate) async fn put_all(
     caller: Caller,
     body: JsonText<AREAS_BYTES_MAX>,
 ) -> Result<Json<PutAreas>, Problem> {
-    let now = app.now();
-    let read = app.libraries.run(move || read_areas(body.bytes(), now)).await??;
+    let (country, now) = (app.settings.country, app.now());
+    let read = app.libraries.run(move || read_areas(body.bytes(), country, now)).await??;
     if read.rejected > 0 {
         return Err(Problem::invalid(read.errors));
     }
@@ -74,9 +74,9 @@ pub(crate) async fn put(
     if !is_code(&code) {
         return Err(Problem::invalid_field("/properties/code", NO_CODE));
     }
-    let now = app.now();
+    let (country, now) = (app.settings.country, app.now());
     let expected = code.clone();
-    let area = app.shapes.run(move || read_one(body.bytes(), &expected, now)).await??;
+    let area = app.shapes.run(move || read_one(body.bytes(), &expected, country, now)).await??;
     let put = library::put(&app, &caller, std::slice::from_ref(&area)).await?;
     if put.created == 1 {
         return created(&format!("/v1/areas/{code}"), &feature(&area));
