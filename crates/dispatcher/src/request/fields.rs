@@ -111,6 +111,11 @@ impl<'a> Node<'a> {
         self.report.add(format!("{}{below}", self.pointer), detail);
     }
 
+    /// Notes that something in the document is wrong; `pointer` is whole.
+    pub fn wrong_at(&self, pointer: String, detail: String) {
+        self.report.add(pointer, detail);
+    }
+
     /// Returns the parsed value, or reports the error of the parser at this value.
     pub fn taken<T, E: Display>(&self, parsed: Result<T, E>) -> Option<T> {
         parsed.map_or_else(|error| self.wrong(error.to_string()), Some)

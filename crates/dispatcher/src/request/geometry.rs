@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
-use klaroen_domain::geofence::Geofence;
+use klaroen_domain::geofence::{Geofence, GeofenceMend};
 use klaroen_domain::phone::Country;
 use klaroen_domain::point::Point;
 use klaroen_domain::territory::{self, PlaceError};
 use serde_json::{Value, json};
 
 use super::crs::{self, Crs};
+use crate::problem::FieldError;
 use crate::request::fields::{Members, Node};
 
 /// Positions that are named if they cannot be converted.
@@ -21,8 +22,19 @@ const DEGREES: f64 = 1e8;
 pub(crate) struct Shape<'a> {
     /// The shape.
     pub(crate) geofence: Geofence,
-    /// The same as `GeoJSON` in WGS84: as it came, unless it had to be converted.
+    /// The same as `GeoJSON` in WGS84: as it came, unless it had to be converted or mended.
     pub(crate) geojson: Cow<'a, Value>,
+    /// What was mended in it, with pointers into the request.
+    pub(crate) mends: Vec<FieldError>,
+}
+
+/// Whether a ring that meets itself is mended if its inside is clear all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mending {
+    /// Yes: the answer says what was mended.
+    Told,
+    /// No: the people who would be asked are decided by this very shape.
+    Refused,
 }
 
 /// Reads a geometry in the system that its own `crs` names, or in `inherited`. All of it must lie in `country` or at most 50 km
@@ -31,6 +43,7 @@ pub(crate) fn read<'a>(
     node: &Node<'a>,
     inherited: Crs,
     country: Country,
+    mending: Mending,
     finish: impl FnOnce(Members<'a>),
 ) -> Option<Shape<'a>> {
     let mut members = node.object()?;
@@ -43,22 +56,30 @@ pub(crate) fn read<'a>(
         Crs::Wgs84 => Cow::Borrowed(node.value()),
         Crs::RdNew => Cow::Owned(from_rd_new(node)?),
     };
-    match Geofence::from_geojson(&geojson) {
-        Ok(geofence) => {
-            let coordinates = geojson.get("coordinates")?;
-            if let Some((pointer, error)) = elsewhere(coordinates, "/coordinates", country) {
-                node.wrong_below(&pointer, error.to_string());
-                return None;
-            }
-            Some(Shape { geofence, geojson })
-        }
+    let read = match mending {
+        Mending::Told => Geofence::mended(&geojson),
+        Mending::Refused => Geofence::from_geojson(&geojson).map(|geofence| (geofence, Vec::new())),
+    };
+    let (geofence, mends) = match read {
+        Ok(read) => read,
         Err(errors) => {
             for error in errors {
-                node.wrong_below(&error.pointer, error.detail);
+                let (pointer, detail) = error.below(node.pointer());
+                node.wrong_at(pointer, detail);
             }
-            None
+            return None;
         }
+    };
+    if let Some((pointer, error)) = elsewhere(geojson.get("coordinates")?, "/coordinates", country) {
+        node.wrong_below(&pointer, error.to_string());
+        return None;
     }
+    let geojson = if mends.is_empty() { geojson } else { Cow::Owned(geofence.to_geojson()) };
+    let told = |mend: GeofenceMend| FieldError {
+        pointer: format!("{}{}", node.pointer(), mend.pointer),
+        detail: mend.detail.to_owned(),
+    };
+    Some(Shape { geofence, geojson, mends: mends.into_iter().map(told).collect() })
 }
 
 /// The first position that does not lie in the country.
@@ -130,7 +151,7 @@ mod tests {
 
     fn pointers(geometry: &Value, crs: Crs) -> Vec<String> {
         let report = Report::default();
-        let read = read(&Node::root(geometry, &report), crs, Country::NL, |_| {}).is_some();
+        let read = read(&Node::root(geometry, &report), crs, Country::NL, Mending::Told, |_| {}).is_some();
         assert_eq!(read, report.is_clean());
         report.into_errors().into_iter().map(|e| format!("{}: {}", e.pointer, e.detail)).collect()
     }
@@ -144,7 +165,8 @@ mod tests {
             json!({"type": "MultiPolygon", "coordinates": [[ring]]}),
         ] {
             let report = Report::default();
-            let shape = read(&Node::root(&geometry, &report), Crs::RdNew, Country::NL, |_| {}).unwrap();
+            let shape = read(&Node::root(&geometry, &report), Crs::RdNew, Country::NL, Mending::Told, |_| {})
+                .unwrap();
             // The centre of the grid, by PROJ 9.
             let centre = Point::wgs84(52.155_172, 5.387_204).unwrap();
             assert!(shape.geofence.distance_m(&centre) < 1.0);

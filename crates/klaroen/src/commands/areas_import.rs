@@ -52,6 +52,7 @@ pub async fn run(settings: &Settings, args: &AreasArgs) -> CommandResult {
     })?;
     drop(text);
     tell(&read.errors);
+    tell(&read.mended);
     let store = open_store(settings).await?;
     let organisation = organisation(&store, &args.organisation).await?;
     bar.set_message(format!("writing {} areas", read.areas.len()));
@@ -63,6 +64,7 @@ pub async fn run(settings: &Settings, args: &AreasArgs) -> CommandResult {
         "areas": areas,
         "created": created,
         "updated": areas.saturating_sub(created),
+        "mended": read.mended.len(),
         "rejected": rejected,
     }))?;
     Ok(if rejected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

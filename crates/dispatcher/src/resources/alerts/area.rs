@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::problem::Problem;
 use crate::request::crs::Crs;
 use crate::request::fields::{Members, NamedCode, Node, Report};
-use crate::request::geometry;
+use crate::request::geometry::{self, Mending};
 use crate::request::point::{self, PointRequest};
 use crate::resources::schemas;
 use crate::state::App;
@@ -162,7 +162,8 @@ fn read_circle(node: &Node<'_>, country: Country) -> Option<Geofence> {
 }
 
 fn read_geometry(node: &Node<'_>, country: Country) -> Option<Geofence> {
-    geometry::read(node, Crs::default(), country, Members::finish).map(|shape| shape.geofence)
+    geometry::read(node, Crs::default(), country, Mending::Refused, Members::finish)
+        .map(|shape| shape.geofence)
 }
 
 /// Reads the areas in the blocking pool: a hundred of them are up to 40 MB of JSON.

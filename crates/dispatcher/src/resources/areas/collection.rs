@@ -12,7 +12,7 @@ use klaroen_store::areas::Area;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::features::{Context, Part, Pruned, prune, read_feature};
+use super::features::{AreaRead, Context, Part, Pruned, prune, read_feature};
 use crate::problem::{FieldError, Problem};
 use crate::request::crs;
 use crate::request::fields::{Node, Report};
@@ -28,6 +28,8 @@ const ERRORS_MAX: usize = 1_000;
 pub struct AreasRead {
     /// The areas without mistakes, in their order.
     pub areas: Vec<Area>,
+    /// The first 1,000 places of shapes that were mended, with such pointers.
+    pub mended: Vec<FieldError>,
     /// Number of features with mistakes.
     pub rejected: u64,
     /// The first 1,000 mistakes, with pointers such as `/features/3/geometry/coordinates/0`.
@@ -113,17 +115,16 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn take(&mut self, feature: &Pruned, pointer: String) {
         let report = Report::default();
-        let area = read_feature(feature, pointer.clone(), &report, &self.context);
-        match area {
-            Some(area) if report.is_clean() => {
+        match read_feature(feature, pointer.clone(), &report, &self.context) {
+            Some(AreaRead { area, mends }) if report.is_clean() => {
                 if self.codes.insert(area.code.clone()) {
                     self.read.areas.push(area);
+                    let room = ERRORS_MAX.saturating_sub(self.read.mended.len());
+                    self.read.mended.extend(mends.into_iter().take(room));
                     return;
                 }
-                report.add(
-                    format!("{pointer}/properties/code"),
-                    format!("the code {} is given twice", area.code),
-                );
+                let detail = format!("the code {} is given twice", area.code);
+                report.add(format!("{pointer}/properties/code"), detail);
             }
             _ => {}
         }
@@ -418,6 +419,39 @@ mod tests {
     }
 
     #[test]
+    fn a_ring_that_touches_itself_is_mended_and_a_crossing_is_refused_with_both_pointers() {
+        let of = |code: &str, ring: Value| {
+            json!({"type": "Feature", "properties": {"code": code, "name": "x"},
+                   "geometry": {"type": "Polygon", "coordinates": [ring]}})
+        };
+        let spike = json!([
+            [5.1, 52.0],
+            [5.2, 52.0],
+            [5.3, 52.0],
+            [5.2, 52.0],
+            [5.2, 52.1],
+            [5.1, 52.1],
+            [5.1, 52.0]
+        ]);
+        let bow_tie = json!([[5.1, 52.0], [5.2, 52.1], [5.2, 52.0], [5.1, 52.1], [5.1, 52.0]]);
+        let document = collection(&[of("a", spike), of("b", bow_tie)]);
+        let read = read_areas(document.to_string().as_bytes(), Country::NL, NOW).unwrap();
+        assert_eq!((read.areas.len(), read.rejected, read.mended.len()), (1, 1, 1), "{read:?}");
+        assert!(
+            read.mended[0].pointer.starts_with("/features/0/geometry/coordinates/0/"),
+            "{:?}",
+            read.mended
+        );
+        let stored: Value = serde_json::from_str(&read.areas[0].geometry).unwrap();
+        assert_eq!(stored["coordinates"][0].as_array().unwrap().len(), 5, "{stored}");
+        let again = parse_areas(&feature(&read.areas[0]), NOW).unwrap();
+        assert_eq!(again, read.areas, "what is shown can be sent");
+        let FieldError { pointer, detail } = &read.errors[0];
+        assert_eq!(pointer, "/features/1/geometry/coordinates/0/0");
+        assert!(detail.ends_with(" /features/1/geometry/coordinates/0/2"), "{detail}");
+    }
+
+    #[test]
     fn a_shape_that_is_too_large_costs_the_others_nothing() {
         let good = |code: &str| json!({"type": "Feature", "properties": {"code": code, "name": "x"}, "geometry": square()});
         let mut large = good("b");
@@ -436,7 +470,10 @@ mod tests {
     #[test]
     fn a_code_in_the_path_wins() {
         let document = |code: &str| json!({"type": "Feature", "properties": {"code": code, "name": "x"}, "geometry": square()});
-        assert_eq!(read_one(document("a").to_string().as_bytes(), "a", Country::NL, NOW).unwrap().code, "a");
+        assert_eq!(
+            read_one(document("a").to_string().as_bytes(), "a", Country::NL, NOW).unwrap().area.code,
+            "a"
+        );
         assert_eq!(
             read_one(document("b").to_string().as_bytes(), "a", Country::NL, NOW).unwrap_err().errors[0]
                 .pointer,

@@ -6,10 +6,10 @@ use klaroen_store::areas::Area;
 use serde_json::{Value, json};
 
 use super::properties;
-use crate::problem::Problem;
+use crate::problem::{FieldError, Problem};
 use crate::request::crs::{self, Crs};
 use crate::request::fields::{Node, Report};
-use crate::request::geometry;
+use crate::request::geometry::{self, Mending, Shape};
 use crate::request::json::{self, Budget, JsonError, Keep, Tree};
 
 /// The parts of a Feature that are read. Files of statistics offices are full of other properties (RFC 7946 §6.1).
@@ -45,11 +45,23 @@ pub(super) struct Pruned {
     pub(super) too_large: bool,
 }
 
+/// An area, and what was mended in its shape.
+#[derive(Debug)]
+pub(crate) struct AreaRead {
+    pub(crate) area: Area,
+    pub(crate) mends: Vec<FieldError>,
+}
+
 /// Reads one Feature whose code must be `code`, the one in its path.
 ///
 /// # Errors
 /// 400 if the text is no JSON, 422 with everything that is wrong.
-pub(crate) fn read_one(text: &[u8], code: &str, country: Country, now: Timestamp) -> Result<Area, Problem> {
+pub(crate) fn read_one(
+    text: &[u8],
+    code: &str,
+    country: Country,
+    now: Timestamp,
+) -> Result<AreaRead, Problem> {
     let report = Report::default();
     let feature = prune(text)?;
     let area = read_feature(
@@ -86,7 +98,7 @@ pub(super) fn read_feature(
     pointer: String,
     report: &Report,
     context: &Context<'_>,
-) -> Option<Area> {
+) -> Option<AreaRead> {
     let node = Node::part(&feature.value, pointer, report);
     if feature.too_large {
         return node.wrong("is too large: a shape has at most 10,000 corners; simplify it");
@@ -96,15 +108,19 @@ pub(super) fn read_feature(
     let is_feature =
         members.read("type", |n| if n.value() == "Feature" { Some(()) } else { n.wrong("must be Feature") });
     // Without its system a shape cannot be judged.
-    let geometry =
-        crs.and_then(|crs| members.read("geometry", |n| geometry::read(&n, crs, context.country, drop)));
+    let geometry = crs.and_then(|crs| {
+        members.read("geometry", |n| geometry::read(&n, crs, context.country, Mending::Told, drop))
+    });
     let id = members.optional("id");
     let mut properties = members.read("properties", |n| n.object())?;
     let named = properties::read(&node, id, &mut properties, context.code);
     is_feature?;
     let named = named?;
-    let geometry = geometry?.geojson.to_string();
-    Some(Area { code: named.code, name: named.name, kind: named.kind, geometry, updated_at: context.now })
+    let Shape { geojson, mends, .. } = geometry?;
+    let geometry = geojson.to_string();
+    let area =
+        Area { code: named.code, name: named.name, kind: named.kind, geometry, updated_at: context.now };
+    Some(AreaRead { area, mends })
 }
 
 /// An area as a Feature.

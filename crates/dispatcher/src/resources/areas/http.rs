@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::collection::read_areas;
 use super::features::{feature, read_one};
@@ -43,7 +43,7 @@ pub(crate) async fn put_all(
     if read.rejected > 0 {
         return Err(Problem::invalid(read.errors));
     }
-    library::put(&app, &caller, &read.areas).await.map(Json)
+    library::put(&app, &caller, &read.areas, read.mended).await.map(Json)
 }
 
 /// Get an area
@@ -76,10 +76,14 @@ pub(crate) async fn put(
     }
     let (country, now) = (app.settings.country, app.now());
     let expected = code.clone();
-    let area = app.shapes.run(move || read_one(body.bytes(), &expected, country, now)).await??;
-    let put = library::put(&app, &caller, std::slice::from_ref(&area)).await?;
-    if put.created == 1 {
-        return created(&format!("/v1/areas/{code}"), &feature(&area));
+    let read = app.shapes.run(move || read_one(body.bytes(), &expected, country, now)).await??;
+    let put = library::put(&app, &caller, std::slice::from_ref(&read.area), read.mends).await?;
+    let mut shown = feature(&read.area);
+    if !put.mended.is_empty() {
+        shown["mended"] = json!(put.mended);
     }
-    Ok((StatusCode::OK, Json(feature(&area))).into_response())
+    if put.created == 1 {
+        return created(&format!("/v1/areas/{code}"), &shown);
+    }
+    Ok((StatusCode::OK, Json(shown)).into_response())
 }
