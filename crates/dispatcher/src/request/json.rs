@@ -9,6 +9,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::memory::Held;
 use crate::problem::Problem;
 
 /// Bytes that the values of one request may take: a geofence of 10,000 corners takes 5 MiB.
@@ -23,6 +24,8 @@ pub struct Document {
     pub value: Value,
     /// Bytes of its text.
     pub length: usize,
+    /// The memory that the value counts for.
+    pub held: Option<Held>,
 }
 
 /// The reason why a text is not read.
@@ -76,7 +79,11 @@ const SLOT_BYTES: usize = 3 * size_of::<Value>();
 const LIST_BYTES: usize = 4 * size_of::<Value>() + 16;
 /// A node of the tree of an object has room for eleven members, and is at least half full if there are several.
 const OBJECT_BYTES: usize = 11 * (size_of::<Value>() + size_of::<String>()) + 32;
-const MEMBER_BYTES: usize = OBJECT_BYTES / 5;
+const MEMBER_BYTES: usize = OBJECT_BYTES / 4;
+/// The allocator gives no less for a text.
+const TEXT_BYTES: usize = 32;
+/// The shortest text of the costliest value is `{"":0},`.
+const TEXT_FACTOR: usize = 128 + TEXT_BYTES;
 
 /// The parts of a document that a reader asks for. All of it is checked.
 pub(crate) trait Keep: Copy {
@@ -143,7 +150,7 @@ impl<'de, K: Keep> Visitor<'de> for Tree<'_, K> {
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(if self.budget.take(value.len() + 16) { value.into() } else { Value::Null })
+        Ok(if self.budget.take(value.len() + TEXT_BYTES) { value.into() } else { Value::Null })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
@@ -257,9 +264,26 @@ impl<'de> Visitor<'de> for Skip {
 /// # Errors
 /// [`JsonError`] if the text is no JSON, or its values would take too much memory.
 pub fn parse(bytes: &[u8]) -> Result<Value, JsonError> {
+    parse_reckoned(bytes).map(|(value, _)| value)
+}
+
+/// Reads JSON. Returns the bytes that its values take, too.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_reckoned(bytes: &[u8]) -> Result<(Value, usize), JsonError> {
     let budget = Budget::new();
     let value = read(bytes, Tree { budget: &budget, keep: Everything })?;
-    if budget.is_spent() { Err(JsonError::TooManyValues) } else { Ok(value) }
+    if budget.is_spent() {
+        Err(JsonError::TooManyValues)
+    } else {
+        Ok((value, TREE_BYTES_MAX - budget.0.get()))
+    }
+}
+
+/// The bytes that the values of a text of `length` bytes take at most, before it is read.
+pub(crate) fn worst(length: usize) -> usize {
+    length.saturating_mul(TEXT_FACTOR).saturating_add(OBJECT_BYTES).min(TREE_BYTES_MAX)
 }
 
 /// Reads a whole text with `seed`.
@@ -333,6 +357,9 @@ mod tests {
         for item in ["{\"a\":0},", "[1,1],", "[],", "\"\",", "0,", "{},"] {
             let text = format!("[{}0]", item.repeat(1024 * 1024 / item.len()));
             assert_eq!(parse(text.as_bytes()), Err(JsonError::TooManyValues), "{item}");
+            let text = format!("[{}0]", item.repeat(1_000));
+            let (_, reckoned) = parse_reckoned(text.as_bytes()).unwrap();
+            assert!(reckoned <= worst(text.len()), "{item}: {reckoned}");
         }
         let ring = format!("[{}[1,1,1]]", "[5.123456789,52.123456789,1.5],".repeat(10_000));
         assert!(parse(ring.as_bytes()).is_ok());

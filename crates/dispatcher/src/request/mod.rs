@@ -7,6 +7,7 @@ pub(crate) mod geometry;
 pub mod idempotency;
 pub mod json;
 pub mod limits;
+pub mod memory;
 pub mod peer;
 pub mod point;
 pub mod query;

@@ -4,6 +4,7 @@ mod access;
 mod alerts;
 pub(crate) mod fixture;
 mod gateways;
+mod memory;
 mod registry;
 mod role_matrix;
 mod use_cases;

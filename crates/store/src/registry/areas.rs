@@ -35,8 +35,10 @@ const LIST: Sql = Sql::new(
      WHERE organisation_id = $1 AND code > $2 ORDER BY code LIMIT $3",
 );
 
-/// Areas that one statement writes: a neighbourhood's outline takes some 10 kB, so the parameter stays below 10 MB.
+/// Areas that one statement writes.
 const BATCH: usize = 500;
+/// Bytes of outlines that one statement writes. It holds them three times: as values, as JSON, and as the database reads it.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// A named polygon.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +75,7 @@ impl Store {
         };
         let mut created = 0;
         let mut tx = self.db.begin().await?;
-        for batch in unique.chunks(BATCH) {
+        for batch in batches(&unique) {
             let codes: Vec<&str> = batch.iter().map(|area| area.code.as_str()).collect();
             let codes = json!(codes).to_string();
             let existing: i64 = on_tx!(&mut tx, conn, d => sqlx::query_scalar(COUNT_EXISTING.of(d))
@@ -128,6 +130,21 @@ impl Store {
         let areas = rows.into_iter().map(Row::into_area).collect();
         Ok(Page::from_rows(areas, page, |area: &Area| text_cursor(&area.code)))
     }
+}
+
+/// Cuts into batches of at most [`BATCH`] areas and about [`BATCH_BYTES`].
+fn batches<'a>(mut areas: &'a [&'a Area]) -> impl Iterator<Item = &'a [&'a Area]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fit = areas.iter().take(BATCH).take_while(|area| {
+            let fits = bytes < BATCH_BYTES;
+            bytes += area.geometry.len();
+            fits
+        });
+        let (batch, rest) = areas.split_at(fit.count());
+        areas = rest;
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 struct Row {
@@ -192,6 +209,15 @@ mod tests {
         assert_eq!(f.store.area(f.organisation, "a").await.unwrap(), Some(area("a", "A")));
         assert_eq!(f.store.area(f.stranger, "a").await.unwrap(), None);
         assert_eq!(f.store.put_areas(f.organisation, &[], ACTOR, NOW).await.unwrap(), 0);
+    }
+
+    #[test]
+    fn a_batch_is_bounded_by_its_bytes_too() {
+        let large = Area { geometry: "x".repeat(BATCH_BYTES / 2 + 1), ..area("a", "A") };
+        let small = area("b", "B");
+        let all = [vec![&large; 5], vec![&small; BATCH + 1]].concat();
+        let lengths: Vec<usize> = batches(&all).map(<[&Area]>::len).collect();
+        assert_eq!(lengths, [2, 2, BATCH, 2]);
     }
 
     #[rstest]

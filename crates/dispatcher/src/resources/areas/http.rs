@@ -39,11 +39,15 @@ pub(crate) async fn put_all(
     body: JsonText<AREAS_BYTES_MAX>,
 ) -> Result<Json<PutAreas>, Problem> {
     let (country, now) = (app.settings.country, app.now());
-    let read = app.libraries.run(move || read_areas(body.bytes(), country, now)).await??;
+    let (text, held) = body.into_parts();
+    let read = app.libraries.run(move || read_areas(&text, country, now)).await??;
     if read.rejected > 0 {
         return Err(Problem::invalid(read.errors));
     }
-    library::put(&app, &caller, &read.areas, read.mended).await.map(Json)
+    let put = library::put(&app, &caller, &read.areas, read.mended).await?;
+    // The areas take as much as their text did.
+    drop((read.areas, held));
+    Ok(Json(put))
 }
 
 /// Get an area
@@ -76,8 +80,10 @@ pub(crate) async fn put(
     }
     let (country, now) = (app.settings.country, app.now());
     let expected = code.clone();
-    let read = app.shapes.run(move || read_one(body.bytes(), &expected, country, now)).await??;
+    let (text, held) = body.into_parts();
+    let read = app.shapes.run(move || read_one(&text, &expected, country, now)).await??;
     let put = library::put(&app, &caller, std::slice::from_ref(&read.area), read.mends).await?;
+    drop(held);
     let mut shown = feature(&read.area);
     if !put.mended.is_empty() {
         shown["mended"] = json!(put.mended);
