@@ -21,7 +21,7 @@ mod tests;
 
 pub use auth::caller::Caller;
 pub use import::{Broken, Contention, CsvImport, ImportError, ImportReport, Progress, import_csv};
-pub use resources::areas::features::parse_areas;
+pub use resources::areas::collection::{AreasError, AreasRead, read_areas};
 pub use server::{ServeError, serve, serve_operations};
 pub use settings::DispatcherSettings;
 pub use settings::gateway::ConfiguredGateway;

@@ -6,6 +6,7 @@ mod chord;
 mod circle;
 pub mod cover;
 mod frozen;
+mod mend;
 mod outline;
 mod simple;
 mod validate;
@@ -34,12 +35,35 @@ enum Shape {
 
 /// One thing wrong with a shape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{pointer}: {detail}")]
+#[error("{pointer}: {detail}{}", other.as_ref().map(|other| format!(" {other}")).unwrap_or_default())]
 pub struct GeofenceError {
     /// JSON pointer below the shape, such as `/coordinates/0/3`; empty for the shape as a whole.
     pub pointer: String,
     /// The mistake, and what would be right.
     pub detail: String,
+    /// The pointer to a second place below the shape, with which the sentence of `detail` ends.
+    pub other: Option<String>,
+}
+
+impl GeofenceError {
+    /// The pointer and the whole sentence, if the shape stands at `pointer` of a document.
+    #[must_use]
+    pub fn below(self, pointer: &str) -> (String, String) {
+        let detail = match self.other {
+            Some(other) => format!("{} {pointer}{other}", self.detail),
+            None => self.detail,
+        };
+        (format!("{pointer}{}", self.pointer), detail)
+    }
+}
+
+/// One thing that was mended in a shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GeofenceMend {
+    /// JSON pointer below the shape, such as `/coordinates/0/3`.
+    pub pointer: String,
+    /// The change, and its reason.
+    pub detail: &'static str,
 }
 
 impl Geofence {
@@ -59,6 +83,17 @@ impl Geofence {
     pub fn from_geojson(geometry: &Value) -> Result<Self, Vec<GeofenceError>> {
         let outlines = validate::parse(geometry)?;
         Ok(Self { shapes: outlines.into_iter().map(Shape::Outline).collect() })
+    }
+
+    /// As [`Geofence::from_geojson`], but mends a ring that meets itself if its inside is clear all the same: spikes and loops
+    /// without width are cut off, and a ring that touches itself is parted into polygons and holes. Returns what was
+    /// mended, at most [`ERRORS_MAX`] places.
+    ///
+    /// # Errors
+    /// Returns every mistake that cannot be mended, at most [`ERRORS_MAX`].
+    pub fn mended(geometry: &Value) -> Result<(Self, Vec<GeofenceMend>), Vec<GeofenceError>> {
+        let (outlines, mends) = validate::parse_mended(geometry)?;
+        Ok((Self { shapes: outlines.into_iter().map(Shape::Outline).collect() }, mends))
     }
 
     /// A geometry that [`Geofence::from_geojson`] took before, such as an area of the library: read without looking for

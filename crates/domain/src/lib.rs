@@ -18,6 +18,7 @@ pub mod phone;
 pub mod point;
 pub mod reply;
 pub mod role;
+pub mod territory;
 pub mod text;
 pub mod time;
 

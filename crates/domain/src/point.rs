@@ -51,6 +51,9 @@ pub enum PointError {
         "latitude and longitude are likely swapped: in the Netherlands latitude is 50.7 to 53.7 and longitude 3.2 to 7.3"
     )]
     Swapped,
+    /// On the grid of RD New.
+    #[error("latitude and longitude look like RD New, in metres: give them as rd_x and rd_y")]
+    LooksRdNew,
     /// `rd_x` outside the grid.
     #[error("rd_x must be between 0 and 280000 metres (RD New, EPSG:28992)")]
     RdXOutOfGrid,
@@ -78,7 +81,9 @@ impl PointError {
             Self::LongitudeOutOfRange => Some("longitude"),
             Self::RdXOutOfGrid => Some("rd_x"),
             Self::RdYOutOfGrid => Some("rd_y"),
-            Self::Swapped | Self::RdSwapped | Self::RdKilometres | Self::Conversion => None,
+            Self::Swapped | Self::LooksRdNew | Self::RdSwapped | Self::RdKilometres | Self::Conversion => {
+                None
+            }
         }
     }
 }
@@ -87,10 +92,13 @@ impl Point {
     /// From degrees.
     ///
     /// # Errors
-    /// Returns [`PointError`] if a number is not finite or out of range, or if latitude and longitude are likely swapped.
+    /// Returns [`PointError`] if a number is not finite or out of range, or if they are likely RD New, or swapped.
     pub fn wgs84(latitude: f64, longitude: f64) -> Result<Self, PointError> {
         require_finite("latitude", latitude)?;
         require_finite("longitude", longitude)?;
+        if looks_rd_new(latitude, longitude) || looks_rd_new(longitude, latitude) {
+            return Err(PointError::LooksRdNew);
+        }
         if !(-90.0..=90.0).contains(&latitude) {
             return Err(PointError::LatitudeOutOfRange);
         }
@@ -157,6 +165,11 @@ pub(crate) fn likely_swapped(latitude: f64, longitude: f64) -> bool {
 /// Whether the pair lies on the RD New grid of the Netherlands, in metres.
 pub(crate) fn in_grid(x: f64, y: f64) -> bool {
     (0.0..=280_000.0).contains(&x) && (300_000.0..=625_000.0).contains(&y)
+}
+
+/// Whether the pair is likely RD New: the grid, and some kilometres of Germany to its east.
+pub(crate) fn looks_rd_new(x: f64, y: f64) -> bool {
+    (0.0..=300_000.0).contains(&x) && (300_000.0..=625_000.0).contains(&y)
 }
 
 const fn require_finite(member: &'static str, value: f64) -> Result<(), PointError> {

@@ -6,6 +6,7 @@ use klaroen_domain::hours::WeeklyHours;
 use klaroen_domain::participant::{Language, ParticipantKind};
 use klaroen_domain::phone::{Country, PhoneNumber};
 use klaroen_domain::point::Point;
+use klaroen_domain::territory;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::participants::{Consent, ParticipantDraft, Place};
 
@@ -105,7 +106,7 @@ fn read_draft(row: &mut Cells<'_>, country: Country, now: Timestamp) -> Option<P
         row.parsed("phone", parsed)
     };
     let language = read_language(row);
-    let place = read_place(row, kind);
+    let place = read_place(row, kind, country);
     let groups = read_groups(row);
     let external_id = row.text("external_id", SHORT_MAX);
     let given_at = read_consent_at(row, now);
@@ -134,11 +135,11 @@ fn read_language(row: &mut Cells<'_>) -> Option<Language> {
     }
 }
 
-fn read_place(row: &mut Cells<'_>, kind: Option<ParticipantKind>) -> Option<Place> {
+fn read_place(row: &mut Cells<'_>, kind: Option<ParticipantKind>, country: Country) -> Option<Place> {
     let label = row.text("label", SHORT_MAX);
     let postcode = row.text("postcode", 10);
     let house_number = row.text("house_number", 20);
-    let location = read_location(row);
+    let location = read_location(row, country);
     let hours = match row.text("hours", HOURS_MAX) {
         None => None,
         Some(None) => Some(None),
@@ -156,7 +157,7 @@ fn read_place(row: &mut Cells<'_>, kind: Option<ParticipantKind>) -> Option<Plac
     Some(Place { label, location: location?, hours: hours? })
 }
 
-fn read_location(row: &mut Cells<'_>) -> Option<Point> {
+fn read_location(row: &mut Cells<'_>, country: Country) -> Option<Point> {
     let pairs = [["latitude", "longitude"], ["rd_x", "rd_y"]];
     let given = pairs.map(|pair| pair.iter().any(|column| !row.given(column).is_empty()));
     let [first, second] = match given {
@@ -170,7 +171,8 @@ fn read_location(row: &mut Cells<'_>) -> Option<Point> {
         }
     };
     let (x, y) = (read_number(row, first), read_number(row, second));
-    let point = if first == "rd_x" { Point::rd_new(x?, y?) } else { Point::wgs84(x?, y?) };
+    let point =
+        if first == "rd_x" { territory::rd_new(country, x?, y?) } else { territory::wgs84(country, x?, y?) };
     match point {
         Ok(point) => Some(point),
         Err(error) => {
@@ -259,6 +261,11 @@ mod tests {
     #[rstest]
     #[case(&[("kind", "dog"), ("phone", "0301234567")], &["kind", "phone"])]
     #[case(&[("latitude", "5.12"), ("longitude", "52.09")], &["latitude"])]
+    #[case(&[("latitude", "0"), ("longitude", "0")], &["latitude"])]
+    #[case(&[("latitude", "48.85"), ("longitude", "2.35")], &["latitude"])]
+    #[case(&[("latitude", "136500"), ("longitude", "455900")], &["latitude"])]
+    #[case(&[("consent_at", "20260131T100000Z")], &["consent_at"])]
+    #[case(&[("consent_at", "2026-01-31T10:00:00+25:59")], &["consent_at"])]
     #[case(&[("latitude", "152")], &["latitude"])]
     #[case(&[("latitude", "NaN")], &["latitude"])]
     #[case(&[("longitude", "")], &["longitude"])]

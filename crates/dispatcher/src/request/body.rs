@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 
 use super::json::{self, Document};
+use super::memory::{self, Held};
 use crate::problem::Problem;
 
 /// No request but a library of areas needs more: a geofence of 10,000 corners, each written with all its decimals and on a
@@ -24,19 +25,21 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 const LARGE_BODY_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A JSON body of at most `MAX` bytes: as it came (for the fingerprint of a repetition) and as it was read.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct JsonBody<const MAX: usize = JSON_BYTES_MAX> {
     /// As it came.
     pub bytes: Bytes,
     /// As it was read.
     pub value: Value,
+    /// The memory of the text, if it is large, and of the values.
+    held: (Option<Held>, Held),
 }
 
 impl<const MAX: usize> JsonBody<MAX> {
     /// The body as it was read.
     #[must_use]
     pub fn into_document(self) -> Document {
-        Document { value: self.value, length: self.bytes.len() }
+        Document { value: self.value, length: self.bytes.len(), held: Some(self.held.1) }
     }
 }
 
@@ -45,22 +48,25 @@ impl<S: Send + Sync, const MAX: usize> FromRequest<S> for JsonBody<MAX> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let text = JsonText::<MAX>::from_request(request, state).await?;
-        let value = text.parse()?;
-        Ok(Self { bytes: text.0, value })
+        let mut held = memory::TREES.take(json::worst(text.bytes.len())).await?;
+        let (value, reckoned) = json::parse_reckoned(&text.bytes)?;
+        held.shrink(reckoned);
+        Ok(Self { bytes: text.bytes, value, held: (text.held, held) })
     }
 }
 
 /// A JSON body of at most `MAX` bytes that takes too long to parse on the threads that serve requests.
-#[derive(Clone, Debug)]
-pub struct JsonText<const MAX: usize>(Bytes);
+#[derive(Debug)]
+pub struct JsonText<const MAX: usize> {
+    bytes: Bytes,
+    held: Option<Held>,
+}
 
 impl<const MAX: usize> JsonText<MAX> {
-    /// Parses the text.
-    ///
-    /// # Errors
-    /// 400 if the text is not JSON.
-    pub fn parse(&self) -> Result<Value, Problem> {
-        json::parse(&self.0).map_err(Problem::malformed)
+    /// The text, and its memory: to be held until nothing of the text is needed any more.
+    #[must_use]
+    pub fn into_parts(self) -> (Bytes, Option<Held>) {
+        (self.bytes, self.held)
     }
 }
 
@@ -69,8 +75,21 @@ impl<S: Send + Sync, const MAX: usize> FromRequest<S> for JsonText<MAX> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         require_json(request.headers())?;
-        read_bytes(request.into_body(), MAX).await.map(Self)
+        let held = room(request.headers(), MAX).await?;
+        let bytes = read_bytes(request.into_body(), MAX).await?;
+        Ok(Self { bytes, held })
     }
+}
+
+/// Takes the memory of a large text before its first byte is read. One that does not tell its length counts as the largest.
+async fn room(headers: &HeaderMap, max: usize) -> Result<Option<Held>, Problem> {
+    let told = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    let length = told.unwrap_or(max).min(max);
+    if length <= memory::SMALL_BYTES {
+        return Ok(None);
+    }
+    let room = if max > AREA_BYTES_MAX { &memory::LIBRARIES } else { &memory::TEXTS };
+    room.take(length).await.map(Some)
 }
 
 /// No body, or an empty object: for calls that say everything in their path.

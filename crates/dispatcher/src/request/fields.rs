@@ -82,6 +82,12 @@ impl<'a> Node<'a> {
         Self { value, pointer: String::new(), report }
     }
 
+    /// A part of a document that is read piece by piece; `pointer` is its place in the whole.
+    #[must_use]
+    pub const fn part(value: &'a Value, pointer: String, report: &'a Report) -> Self {
+        Self { value, pointer, report }
+    }
+
     /// The value as it stands.
     #[must_use]
     pub const fn value(&self) -> &'a Value {
@@ -103,6 +109,11 @@ impl<'a> Node<'a> {
     /// Notes that something below this value is wrong; `below` is empty or begins with a slash.
     pub fn wrong_below(&self, below: &str, detail: impl Into<String>) {
         self.report.add(format!("{}{below}", self.pointer), detail);
+    }
+
+    /// Notes that something in the document is wrong; `pointer` is whole.
+    pub fn wrong_at(&self, pointer: String, detail: String) {
+        self.report.add(pointer, detail);
     }
 
     /// Returns the parsed value, or reports the error of the parser at this value.
@@ -231,6 +242,18 @@ impl<'a> Members<'a> {
             self.report.add(format!("{}/{name}", self.pointer), "is missing");
         }
         node
+    }
+
+    /// The value of the first member whose name is one of `names` in any case, with its own spelling. `null` is not there.
+    #[must_use]
+    pub fn spelled(&self, names: &[&str]) -> Option<Node<'a>> {
+        let of = |name: &&str| {
+            let mut members = self.map.iter().filter(|(_, value)| !value.is_null());
+            members.find(|(given, _)| given.eq_ignore_ascii_case(name))
+        };
+        let (name, value) = names.iter().find_map(of)?;
+        let pointer = format!("{}/{}", self.pointer, escaped(name));
+        Some(Node { value, pointer, report: self.report })
     }
 
     /// A member that may be there; `null` is not there.

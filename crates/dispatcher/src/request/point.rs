@@ -1,6 +1,8 @@
 //! Points as clients write and see them.
 
+use klaroen_domain::phone::Country;
 use klaroen_domain::point::Point;
+use klaroen_domain::territory;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -55,9 +57,9 @@ impl From<Point> for PointView {
     }
 }
 
-/// Reads `{"latitude", "longitude"}` or `{"rd_x", "rd_y"}`.
+/// Reads `{"latitude", "longitude"}` or `{"rd_x", "rd_y"}`: a place in `country` or at most 50 km outside it.
 #[must_use]
-pub fn read(node: &Node<'_>) -> Option<Point> {
+pub fn read(node: &Node<'_>, country: Country) -> Option<Point> {
     let mut members = node.object()?;
     let given = node.value();
     let has = |name: &str| given.get(name).is_some();
@@ -70,7 +72,11 @@ pub fn read(node: &Node<'_>) -> Option<Point> {
     let second = members.read(names[1], |n| n.number());
     members.finish();
     let (first, second) = (first?, second?);
-    let point = if in_rd { Point::rd_new(first, second) } else { Point::wgs84(first, second) };
+    let point = if in_rd {
+        territory::rd_new(country, first, second)
+    } else {
+        territory::wgs84(country, first, second)
+    };
     match point {
         Ok(point) => Some(point),
         Err(error) => {
@@ -91,7 +97,7 @@ mod tests {
 
     fn read_json(value: &Value) -> Result<Point, Vec<String>> {
         let report = Report::default();
-        let point = read(&Node::root(value, &report));
+        let point = read(&Node::root(value, &report), Country::NL);
         point.ok_or_else(|| report.into_errors().into_iter().map(|e| e.pointer).collect())
     }
 
@@ -103,6 +109,9 @@ mod tests {
     #[case(json!({"rd_x": 136_500}), &["/rd_y"])]
     #[case(json!({"rd_x": 136.5, "rd_y": 455.9}), &[""])]
     #[case(json!([52.09, 5.12]), &[""])]
+    #[case(json!({"latitude": 0, "longitude": 0}), &[""])]
+    #[case(json!({"latitude": 48.85, "longitude": 2.35}), &[""])]
+    #[case(json!({"latitude": 136_500, "longitude": 455_900}), &[""])]
     fn a_wrong_point_says_where(#[case] value: Value, #[case] pointers: &[&str]) {
         assert_eq!(read_json(&value).unwrap_err(), pointers);
     }

@@ -12,7 +12,8 @@ use crate::request::json::Document;
 
 /// Shapes that are looked at at once.
 const SHAPES_AT_ONCE: usize = 2;
-/// Libraries that are read at once: one is up to 16 MiB of text, and ten times that once parsed.
+/// Libraries that are read at once: one is up to 16 MiB of text, as much again as shapes (three times as much in RD New), and
+/// 16 MiB for the values of the feature that is read.
 const LIBRARIES_AT_ONCE: usize = 1;
 /// A body of this size holds some 500 corners, which are checked at once; larger ones go to the pool.
 const SMALL_BYTES: usize = 16 * 1024;
@@ -63,10 +64,11 @@ impl BlockingPool {
         document: Document,
         reader: impl FnOnce(&Node<'_>) -> T + Send + 'static,
     ) -> Result<(T, Report), Problem> {
-        let Document { value, length } = document;
+        let Document { value, length, held } = document;
         let read = move || {
             let report = Report::default();
             let read = reader(&Node::root(&value, &report));
+            drop((value, held));
             (read, report)
         };
         if length <= SMALL_BYTES { Ok(read()) } else { self.run(read).await }

@@ -4,6 +4,7 @@ mod access;
 mod alerts;
 pub(crate) mod fixture;
 mod gateways;
+mod memory;
 mod opt_outs;
 mod registry;
 mod replies;

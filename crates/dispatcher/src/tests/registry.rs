@@ -215,7 +215,7 @@ async fn areas_are_put_all_or_none_and_used_by_alerts() {
     assert_eq!(fixture.get(Admin, "/v1/areas").await.json()["items"], json!([]));
     collection["features"][1] = feature("BU2");
     let put = fixture.call(Admin, Method::PUT, "/v1/areas", &collection).await;
-    assert_eq!(put.json(), json!({"areas": 2, "created": 2, "updated": 0}));
+    assert_eq!(put.json(), json!({"areas": 2, "created": 2, "updated": 0, "mended": []}));
     let one = fixture.call(Admin, Method::PUT, "/v1/areas/BU1", &feature("BU1")).await;
     assert_eq!(one.status, StatusCode::OK);
     let new = fixture.call(Admin, Method::PUT, "/v1/areas/BU3", &feature("BU3")).await;
@@ -246,7 +246,7 @@ async fn areas_of_an_alert_have_a_limit_of_corners_together() {
         code: format!("WK{i}"),
         name: "Oost".into(),
         kind: "wijk".into(),
-        geometry: ring(10_000),
+        geometry: ring(10_000).to_string(),
         updated_at: NOW,
     };
     let areas: Vec<_> = (0..11).map(area).collect();

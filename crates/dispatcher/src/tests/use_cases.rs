@@ -20,7 +20,7 @@ use crate::tests::fixture::{NOW, alert, dispatcher, incident};
 use crate::{App, Caller};
 
 fn document(value: Value) -> Document {
-    Document { length: value.to_string().len(), value }
+    Document { length: value.to_string().len(), value, held: None }
 }
 
 #[tokio::test]

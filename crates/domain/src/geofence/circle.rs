@@ -29,7 +29,7 @@ impl Circle {
             return Ok(Self { center, radius_m, reach: Reach::new(&center, radius_m) });
         }
         let detail = format!("must be between {RADIUS_M_MIN} and {RADIUS_M_MAX} metres");
-        Err(GeofenceError { pointer: "/radius_m".to_owned(), detail })
+        Err(GeofenceError { pointer: "/radius_m".to_owned(), detail, other: None })
     }
 
     pub(super) fn contains(&self, point: &Point) -> bool {

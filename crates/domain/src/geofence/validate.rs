@@ -6,9 +6,10 @@
 use geo::Coord;
 use serde_json::Value;
 
-use super::GeofenceError;
+use super::mend::{self, Mend};
 use super::outline::{Bounds, Outline, Position};
 use super::simple::{self, Clash};
+use super::{GeofenceError, GeofenceMend};
 use crate::point;
 
 /// Corners of all rings together, without the position that closes each ring. A municipality at full detail has some 5,000.
@@ -25,6 +26,36 @@ pub const ERRORS_MAX: usize = 20;
 /// # Errors
 /// Returns every mistake in the geometry, at most [`ERRORS_MAX`], with pointers below the geometry.
 pub(super) fn parse(geometry: &Value) -> Result<Vec<Outline>, Vec<GeofenceError>> {
+    read(geometry, |_| None)
+}
+
+/// Reads a geometry and mends the rings that meet themselves although their inside is clear. Returns what was mended, too.
+///
+/// # Errors
+/// As [`parse`], with the mistakes that cannot be mended.
+pub(super) fn parse_mended(
+    geometry: &Value,
+) -> Result<(Vec<Outline>, Vec<GeofenceMend>), Vec<GeofenceError>> {
+    let mut mends = Vec::new();
+    let outlines = read(geometry, |rings| {
+        let (outlines, found) = mend_polygon(rings)?;
+        mends.extend(found);
+        Some(outlines)
+    })?;
+    let rings: usize = outlines.iter().map(|outline| outline.rings().len()).sum();
+    if let Some(first) = mends.first().filter(|_| outlines.len() > POLYGONS_MAX || rings > RINGS_MAX) {
+        let detail = "the ring touches itself so often that it would fall apart into too many polygons: simplify the shape";
+        return Err(vec![error(first.pointer.clone(), detail)]);
+    }
+    mends.truncate(ERRORS_MAX);
+    Ok((outlines, mends))
+}
+
+/// `mend` is asked for the outlines of a polygon whose ring meets itself.
+fn read(
+    geometry: &Value,
+    mut mend: impl FnMut(&[Ring]) -> Option<Vec<Outline>>,
+) -> Result<Vec<Outline>, Vec<GeofenceError>> {
     let polygons = polygons(geometry).map_err(|error| vec![error])?;
     within_limits(&polygons).map_err(|error| vec![error])?;
     let mut errors = Vec::new();
@@ -36,7 +67,10 @@ pub(super) fn parse(geometry: &Value) -> Result<Vec<Outline>, Vec<GeofenceError>
         for polygon in &rings {
             match outline(polygon) {
                 Ok(outline) => outlines.push(outline),
-                Err(error) => errors.push(error),
+                Err(error) => match mend(polygon) {
+                    Some(mended) => outlines.extend(mended),
+                    None => errors.push(error),
+                },
             }
         }
     }
@@ -45,7 +79,7 @@ pub(super) fn parse(geometry: &Value) -> Result<Vec<Outline>, Vec<GeofenceError>
 }
 
 fn error(pointer: impl Into<String>, detail: impl Into<String>) -> GeofenceError {
-    GeofenceError { pointer: pointer.into(), detail: detail.into() }
+    GeofenceError { pointer: pointer.into(), detail: detail.into(), other: None }
 }
 
 /// One polygon as it came in.
@@ -175,8 +209,10 @@ fn read_position(position: &Value) -> Result<Coord, &'static str> {
     if !x.is_finite() || !y.is_finite() {
         return Err("must hold finite numbers");
     }
-    if point::in_grid(x, y) {
-        return Err("looks like RD New: GeoJSON is WGS84, [longitude, latitude] in degrees");
+    if point::looks_rd_new(x, y) {
+        return Err(
+            "looks like RD New: name it with \"crs\": {\"type\": \"name\", \"properties\": {\"name\": \"EPSG:28992\"}}, or convert it to WGS84, [longitude, latitude] in degrees",
+        );
     }
     if !(-180.0..=180.0).contains(&x) {
         return Err("longitude must be between -180 and 180");
@@ -224,8 +260,9 @@ fn outline(rings: &[Ring]) -> Result<Outline, GeofenceError> {
             alone.iter().enumerate().skip(1).filter(|(j, o)| *j != i && o.bounds().meets(alone[i].bounds()))
         {
             if let Some(corner) = find(&hole.coords, probes, other, Position::Inside) {
-                let detail = format!("the hole lies inside another hole, {}", rings[j].pointer);
-                return Err(error(hole.at(corner), detail));
+                let other = Some(rings[j].pointer.clone());
+                let detail = "the hole lies inside another hole,";
+                return Err(GeofenceError { other, ..error(hole.at(corner), detail) });
             }
         }
     }
@@ -246,13 +283,48 @@ fn find(ring: &[Coord], probes: usize, other: &Outline, wanted: Position) -> Opt
 
 fn describe(rings: &[Ring], Clash { first, second }: Clash) -> GeofenceError {
     let (a, b) = (&rings[first.ring], &rings[second.ring]);
-    let other = b.at(second.start);
     let detail = if first.ring == second.ring {
-        format!("the ring crosses or touches itself: the edge from here meets the edge from {other}")
+        "the ring crosses or touches itself: the edge from here meets the edge from"
     } else {
-        format!("rings cross or share an edge: the edge from here meets the edge from {other}")
+        "rings cross or share an edge: the edge from here meets the edge from"
     };
-    error(a.at(first.start), detail)
+    GeofenceError { other: Some(b.at(second.start)), ..error(a.at(first.start), detail) }
+}
+
+/// The outlines of a polygon of which a ring meets itself, and what was mended. `None` if its inside is not clear.
+fn mend_polygon(rings: &[Ring]) -> Option<(Vec<Outline>, Vec<GeofenceMend>)> {
+    let mut mends = Vec::new();
+    let mut islands = |ring: &Ring| {
+        if simple::check(std::slice::from_ref(&ring.coords)).is_ok() {
+            return Some(vec![vec![ring.coords.clone()]]);
+        }
+        let mended = mend::mend(&ring.coords)?;
+        mends.extend(mended.mends.iter().map(|(corner, mend)| {
+            let detail = match mend {
+                Mend::Spike => "the ring had a spike without width here, which was cut off",
+                Mend::Touch => "the ring touched itself here, and was parted",
+            };
+            GeofenceMend { pointer: ring.at(*corner), detail }
+        }));
+        Some(mended.islands)
+    };
+    let (exterior, holes) = rings.split_first()?;
+    let mut polygons = islands(exterior)?;
+    let alone: Vec<Outline> = polygons.iter().map(|rings| Outline::new(vec![rings[0].clone()])).collect();
+    for hole in holes {
+        for island in islands(hole)? {
+            // Ground inside a hole is a polygon of its own.
+            let [hole] = <[Vec<Coord>; 1]>::try_from(island).ok()?;
+            let around = alone.iter().position(|outline| mend::lies_in(&hole, outline))?;
+            polygons[around].push(hole);
+        }
+    }
+    let whole = |rings: Vec<Vec<Coord>>| {
+        let ring = |coords: Vec<Coord>| Ring { pointer: String::new(), positions: Vec::new(), coords };
+        outline(&rings.into_iter().map(ring).collect::<Vec<_>>()).ok()
+    };
+    let outlines = polygons.into_iter().map(whole).collect::<Option<Vec<_>>>()?;
+    (!mends.is_empty()).then_some((outlines, mends))
 }
 
 #[cfg(test)]
@@ -343,6 +415,50 @@ mod tests {
         // All corners on the boundary, an edge outside.
         let geometry = polygon(&json!([notch, [[8, 8], [0, 8], [4, 4], [8, 8]]]));
         assert!(parse(&geometry).is_err());
+    }
+
+    #[test]
+    fn a_ring_that_touches_itself_is_mended_and_it_is_said() {
+        // A spike in the exterior and in a hole, and a hole that was drawn as a touch of the exterior.
+        let exterior =
+            json!([[0, 0], [8, 0], [9, 0], [8, 0], [8, 8], [0, 8], [0, 0], [1, 2], [2, 1], [0, 0]]);
+        let hole = json!([[4, 4], [6, 4], [6, 6], [5, 6], [5, 7], [5, 6], [4, 6], [4, 4]]);
+        let geometry = polygon(&json!([exterior, hole]));
+        assert!(parse(&geometry).is_err(), "only mended where it is asked for");
+        let (outlines, mends) = parse_mended(&geometry).unwrap();
+        assert_eq!((outlines.len(), outlines[0].rings().len()), (1, 3));
+        assert_eq!(mends.len(), 3, "{mends:?}");
+        assert!(mends.iter().any(|mend| mend.pointer.starts_with("/coordinates/1/")), "{mends:?}");
+        for said in ["cut off", "parted"] {
+            assert!(mends.iter().any(|mend| mend.detail.contains(said)), "{mends:?}");
+        }
+    }
+
+    #[test]
+    fn holes_stay_with_the_island_around_them() {
+        let exterior = json!([[0, 0], [8, 0], [8, 8], [16, 8], [16, 16], [8, 16], [8, 8], [0, 8], [0, 0]]);
+        let geometry = polygon(&json!([
+            exterior,
+            [[10, 10], [12, 10], [12, 12], [10, 10]],
+            [[2, 2], [4, 2], [4, 4], [2, 2]]
+        ]));
+        let (outlines, mends) = parse_mended(&geometry).unwrap();
+        let rings: Vec<usize> = outlines.iter().map(|outline| outline.rings().len()).collect();
+        assert_eq!((rings, mends.len()), (vec![2, 2], 1));
+    }
+
+    #[test]
+    fn a_real_crossing_is_refused_with_both_edges() {
+        let bow_tie = json!([[5.0, 52.0], [5.4, 52.4], [5.4, 52.0], [5.0, 52.4], [5.0, 52.0]]);
+        for geometry in
+            [polygon(&json!([bow_tie])), json!({"type": "MultiPolygon", "coordinates": [[bow_tie]]})]
+        {
+            let error = parse_mended(&geometry).unwrap_err().remove(0);
+            let (pointer, detail) = error.below("/features/7/geometry");
+            let ring = pointer.strip_suffix("/0").unwrap();
+            assert!(ring.starts_with("/features/7/geometry/coordinates/0"), "{pointer}");
+            assert!(detail.ends_with(&format!("{ring}/2")), "{detail}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::engine::from_row::from_row;
 use crate::engine::page::text_cursor;
 use crate::engine::sql::sql;
 use crate::tenancy::audit;
-use crate::{Actor, Page, PageRequest, Result, Store, StoreError};
+use crate::{Actor, Page, PageRequest, Result, Store};
 
 const COUNT_EXISTING: Sql =
     sql!("SELECT count(*) FROM areas WHERE organisation_id = $1 AND code IN {texts($2)}");
@@ -35,8 +35,10 @@ const LIST: Sql = Sql::new(
      WHERE organisation_id = $1 AND code > $2 ORDER BY code LIMIT $3",
 );
 
-/// Areas that one statement writes: a neighbourhood's outline takes some 10 kB, so the parameter stays below 10 MB.
+/// Areas that one statement writes.
 const BATCH: usize = 500;
+/// Bytes of outlines that one statement writes. It holds them three times: as values, as JSON, and as the database reads it.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// A named polygon.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +49,8 @@ pub struct Area {
     pub name: String,
     /// municipality, district, neighbourhood, …
     pub kind: String,
-    /// A `GeoJSON` `Polygon` or `MultiPolygon`, validated.
-    pub geometry: serde_json::Value,
+    /// A `GeoJSON` `Polygon` or `MultiPolygon`, validated, as text: as values it would take ten times the memory.
+    pub geometry: String,
     /// When it was last changed.
     pub updated_at: Timestamp,
 }
@@ -73,16 +75,14 @@ impl Store {
         };
         let mut created = 0;
         let mut tx = self.db.begin().await?;
-        for batch in unique.chunks(BATCH) {
+        for batch in batches(&unique) {
             let codes: Vec<&str> = batch.iter().map(|area| area.code.as_str()).collect();
             let codes = json!(codes).to_string();
             let existing: i64 = on_tx!(&mut tx, conn, d => sqlx::query_scalar(COUNT_EXISTING.of(d))
                 .bind(organisation.0).bind(codes).fetch_one(conn).await?);
             created += batch.len() as u64 - existing.unsigned_abs();
-            let rows: Vec<_> = batch
-                .iter()
-                .map(|area| json!([area.code, area.name, area.kind, area.geometry.to_string()]))
-                .collect();
+            let rows: Vec<_> =
+                batch.iter().map(|area| json!([area.code, area.name, area.kind, area.geometry])).collect();
             let rows = json!(rows).to_string();
             on_tx!(&mut tx, conn, d => sqlx::query(PUT.of(d))
                 .bind(organisation.0).bind(rows).bind(now.as_millis()).execute(conn).await?.rows_affected());
@@ -98,40 +98,53 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
-    /// a stored row cannot be read.
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn area(&self, organisation: OrganisationId, code: &str) -> Result<Option<Area>> {
         let row: Option<Row> = on_db!(read self.db, pool, d =>
             sqlx::query_as(GET.of(d)).bind(organisation.0).bind(code).fetch_optional(pool).await?);
-        row.map(Row::into_area).transpose()
+        Ok(row.map(Row::into_area))
     }
 
     /// Several areas in the order of their codes; codes that do not exist are missing from the result.
     ///
     /// # Errors
     ///
-    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::Corrupt`] if
-    /// a stored row cannot be read.
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
     pub async fn areas_by_code(&self, organisation: OrganisationId, codes: &[String]) -> Result<Vec<Area>> {
         let codes = json!(codes).to_string();
         let rows: Vec<Row> = on_db!(read self.db, pool, d =>
             sqlx::query_as(BY_CODES.of(d)).bind(organisation.0).bind(codes).fetch_all(pool).await?);
-        rows.into_iter().map(Row::into_area).collect()
+        Ok(rows.into_iter().map(Row::into_area).collect())
     }
 
     /// The library, by code.
     ///
     /// # Errors
     ///
-    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
-    /// a list did not return the cursor of `page`, or [`StoreError::Corrupt`] if a stored row cannot be read.
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, or [`StoreError::BadCursor`]
+    /// if a list did not return the cursor of `page`.
     pub async fn list_areas(&self, organisation: OrganisationId, page: &PageRequest) -> Result<Page<Area>> {
         let after = page.after_text()?.unwrap_or_default();
         let rows: Vec<Row> = on_db!(read self.db, pool, d => sqlx::query_as(LIST.of(d))
             .bind(organisation.0).bind(after).bind(page.fetch()).fetch_all(pool).await?);
-        let areas = rows.into_iter().map(Row::into_area).collect::<Result<_>>()?;
+        let areas = rows.into_iter().map(Row::into_area).collect();
         Ok(Page::from_rows(areas, page, |area: &Area| text_cursor(&area.code)))
     }
+}
+
+/// Cuts into batches of at most [`BATCH`] areas and about [`BATCH_BYTES`].
+fn batches<'a>(mut areas: &'a [&'a Area]) -> impl Iterator<Item = &'a [&'a Area]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fit = areas.iter().take(BATCH).take_while(|area| {
+            let fits = bytes < BATCH_BYTES;
+            bytes += area.geometry.len();
+            fits
+        });
+        let (batch, rest) = areas.split_at(fit.count());
+        areas = rest;
+        (!batch.is_empty()).then_some(batch)
+    })
 }
 
 from_row! {
@@ -145,16 +158,14 @@ from_row! {
 }
 
 impl Row {
-    fn into_area(self) -> Result<Area> {
-        let geometry = serde_json::from_str(&self.geometry)
-            .map_err(|_| StoreError::Corrupt { table: "areas", column: "geometry" })?;
-        Ok(Area {
+    fn into_area(self) -> Area {
+        Area {
             code: self.code,
             name: self.name,
             kind: self.kind,
-            geometry,
+            geometry: self.geometry,
             updated_at: Timestamp::from_millis(self.updated_at),
-        })
+        }
     }
 }
 
@@ -175,7 +186,7 @@ mod tests {
             code: code.into(),
             name: name.into(),
             kind: "neighbourhood".into(),
-            geometry: json!({ "type": "Polygon", "coordinates": ring }),
+            geometry: json!({ "type": "Polygon", "coordinates": ring }).to_string(),
             updated_at: NOW,
         }
     }
@@ -198,6 +209,15 @@ mod tests {
         assert_eq!(f.store.area(f.organisation, "a").await.unwrap(), Some(area("a", "A")));
         assert_eq!(f.store.area(f.stranger, "a").await.unwrap(), None);
         assert_eq!(f.store.put_areas(f.organisation, &[], ACTOR, NOW).await.unwrap(), 0);
+    }
+
+    #[test]
+    fn a_batch_is_bounded_by_its_bytes_too() {
+        let large = Area { geometry: "x".repeat(BATCH_BYTES / 2 + 1), ..area("a", "A") };
+        let small = area("b", "B");
+        let all = [vec![&large; 5], vec![&small; BATCH + 1]].concat();
+        let lengths: Vec<usize> = batches(&all).map(<[&Area]>::len).collect();
+        assert_eq!(lengths, [2, 2, BATCH, 2]);
     }
 
     #[rstest]

@@ -2,13 +2,16 @@
 
 use klaroen_domain::geofence::{Geofence, RADIUS_M_MAX, RADIUS_M_MIN};
 use klaroen_domain::id::OrganisationId;
+use klaroen_domain::phone::Country;
 use klaroen_store::areas::Area;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use utoipa::ToSchema;
 
 use crate::problem::Problem;
-use crate::request::fields::{NamedCode, Node, Report};
+use crate::request::crs::Crs;
+use crate::request::fields::{Members, NamedCode, Node, Report};
+use crate::request::geometry::{self, Mending};
 use crate::request::point::{self, PointRequest};
 use crate::resources::areas::view::Geometry;
 use crate::state::App;
@@ -85,13 +88,13 @@ pub struct AreaFields {
 impl AreaFields {
     /// Reads `{"circle"}`, `{"geometry"}` or `{"areas"}`.
     #[must_use]
-    pub fn read(node: &Node<'_>) -> Self {
+    pub fn read(node: &Node<'_>, country: Country) -> Self {
         let mut given = node.value().clone();
         // As absent as if they were not there: the responses show one member.
         if let Value::Object(members) = &mut given {
             members.retain(|_, member| !member.is_null());
         }
-        Self { spec: read_area(node), given }
+        Self { spec: read_area(node, country), given }
     }
 
     /// Asks the library; gives the shape and the area as it was asked for.
@@ -125,15 +128,15 @@ impl AreaFields {
     }
 }
 
-fn read_area(node: &Node<'_>) -> Option<AreaSpec> {
+fn read_area(node: &Node<'_>, country: Country) -> Option<AreaSpec> {
     let mut members = node.object()?;
     let circle = members.optional("circle");
     let geometry = members.optional("geometry");
     let areas = members.optional("areas");
     members.finish();
     match (circle, geometry, areas) {
-        (Some(circle), None, None) => read_circle(&circle).map(AreaSpec::Shape),
-        (None, Some(geometry), None) => read_geometry(&geometry).map(AreaSpec::Shape),
+        (Some(circle), None, None) => read_circle(&circle, country).map(AreaSpec::Shape),
+        (None, Some(geometry), None) => read_geometry(&geometry, country).map(AreaSpec::Shape),
         (None, None, Some(areas)) => {
             let pointer = areas.pointer().to_owned();
             areas.codes(AREAS_MAX).map(|named| AreaSpec::Library { named, pointer })
@@ -142,9 +145,9 @@ fn read_area(node: &Node<'_>) -> Option<AreaSpec> {
     }
 }
 
-fn read_circle(node: &Node<'_>) -> Option<Geofence> {
+fn read_circle(node: &Node<'_>, country: Country) -> Option<Geofence> {
     let mut members = node.object()?;
-    let center = members.read("center", |n| point::read(&n));
+    let center = members.read("center", |n| point::read(&n, country));
     let radius_m = members.read("radius_m", |n| {
         let range = RADIUS_M_MIN..=RADIUS_M_MAX;
         let in_range = n.number()?;
@@ -163,21 +166,9 @@ fn read_circle(node: &Node<'_>) -> Option<Geofence> {
     }
 }
 
-fn read_geometry(node: &Node<'_>) -> Option<Geofence> {
-    let mut members = node.object()?;
-    for known in ["type", "coordinates", "bbox"] {
-        members.optional(known);
-    }
-    members.finish();
-    match Geofence::from_geojson(node.value()) {
-        Ok(geofence) => Some(geofence),
-        Err(errors) => {
-            for error in errors {
-                node.wrong_below(&error.pointer, error.detail);
-            }
-            None
-        }
-    }
+fn read_geometry(node: &Node<'_>, country: Country) -> Option<Geofence> {
+    geometry::read(node, Crs::default(), country, Mending::Refused, Members::finish)
+        .map(|shape| shape.geofence)
 }
 
 /// Reads the areas in the blocking pool: a hundred of them are up to 40 MB of JSON.
@@ -207,7 +198,8 @@ fn union(areas: &[Area]) -> Result<Geofence, Problem> {
     let mut shapes = Vec::with_capacity(areas.len());
     let mut corners = 0;
     for area in areas {
-        let shape = Geofence::from_validated(&area.geometry).ok_or_else(|| {
+        let geometry = serde_json::from_str(&area.geometry).ok();
+        let shape = geometry.as_ref().and_then(Geofence::from_validated).ok_or_else(|| {
             tracing::error!(area = area.code, "could not read an area of the library");
             Problem::internal()
         })?;

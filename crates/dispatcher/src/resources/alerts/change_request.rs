@@ -83,9 +83,10 @@ pub async fn read_extend(
     organisation: OrganisationId,
     document: Document,
 ) -> Result<(Geofence, Value), Problem> {
-    let read_area = |node: &Node<'_>| {
+    let country = app.settings.country;
+    let read_area = move |node: &Node<'_>| {
         let mut members = node.object()?;
-        let area = members.read("area", |n| Some(AreaFields::read(&n)));
+        let area = members.read("area", |n| Some(AreaFields::read(&n, country)));
         members.finish();
         area
     };

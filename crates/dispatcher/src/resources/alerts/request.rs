@@ -5,6 +5,7 @@ use std::time::Duration;
 use klaroen_domain::alert::Priority;
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::participant::ParticipantKind;
+use klaroen_domain::phone::Country;
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::Store;
@@ -90,12 +91,12 @@ pub struct AlertFields {
 impl AlertFields {
     /// Reads an alert request.
     #[must_use]
-    pub fn read(node: &Node<'_>, max_segments: u8) -> Option<Self> {
+    pub fn read(node: &Node<'_>, max_segments: u8, country: Country) -> Option<Self> {
         let mut members = node.object()?;
         let exercise = members.read_optional("exercise", |n| n.boolean()).map(Option::unwrap_or_default);
         let in_exercise = exercise == Some(true);
         let text = members.read("text", |n| read_text(&n, max_segments, in_exercise));
-        let area = members.read("area", |n| Some(AreaFields::read(&n)));
+        let area = members.read("area", |n| Some(AreaFields::read(&n, country)));
         let (audience, groups) = read_audience(&mut members);
         let words: Vec<&str> = Priority::ALL.iter().map(|p| p.as_str()).collect();
         let priority =
@@ -148,9 +149,9 @@ pub async fn read_alert(
     organisation: OrganisationId,
     document: Document,
 ) -> Result<AlertDraft, Problem> {
-    let max_segments = app.settings.max_segments;
+    let (max_segments, country) = (app.settings.max_segments, app.settings.country);
     let (fields, mut report) =
-        app.shapes.read(document, move |node| AlertFields::read(node, max_segments)).await?;
+        app.shapes.read(document, move |node| AlertFields::read(node, max_segments, country)).await?;
     let draft = match fields {
         Some(fields) => fields.resolve(app, organisation, app.now(), &mut report).await?,
         None => None,
@@ -214,7 +215,7 @@ mod tests {
 
     fn wrong(value: &Value) -> Vec<String> {
         let report = Report::default();
-        let _ = AlertFields::read(&Node::root(value, &report), 3);
+        let _ = AlertFields::read(&Node::root(value, &report), 3, Country::NL);
         report.into_errors().into_iter().map(|e| e.pointer).collect()
     }
 
@@ -252,6 +253,8 @@ mod tests {
     #[rstest]
     #[case(json!({}), &["/area"])]
     #[case(json!({"circle": {"center": {"latitude": 5.12, "longitude": 52.09}, "radius_m": 100}}), &["/area/circle/center"])]
+    #[case(json!({"circle": {"center": {"latitude": 0, "longitude": 0}, "radius_m": 100}}), &["/area/circle/center"])]
+    #[case(json!({"geometry": {"type": "Polygon", "coordinates": [[[5.1, 52.1], [9.2, 52.1], [9.2, 52.2], [5.1, 52.1]]]}}), &["/area/geometry/coordinates/0/1"])]
     #[case(json!({"circle": {}, "areas": ["a"]}), &["/area"])]
     #[case(json!({"areas": []}), &["/area/areas"])]
     #[case(json!({"areas": ["a", "b/c"]}), &["/area/areas/1"])]
@@ -267,7 +270,7 @@ mod tests {
     #[test]
     fn the_defaults_are_those_of_the_contract() {
         let (value, report) = (request(), Report::default());
-        let fields = AlertFields::read(&Node::root(&value, &report), 3).unwrap();
+        let fields = AlertFields::read(&Node::root(&value, &report), 3, Country::NL).unwrap();
         assert_eq!(fields.priority, Some(Priority::Urgent));
         assert_eq!(fields.expires_in_s, Some(3_600));
         assert_eq!(fields.exercise, Some(false));
@@ -282,7 +285,7 @@ mod tests {
             value["text"] = text.into();
             value["exercise"] = true.into();
             let report = Report::default();
-            let fields = AlertFields::read(&Node::root(&value, &report), 3).unwrap();
+            let fields = AlertFields::read(&Node::root(&value, &report), 3, Country::NL).unwrap();
             assert_eq!(fields.text.unwrap().as_str(), "OEFENING: Zoek de man");
         }
     }

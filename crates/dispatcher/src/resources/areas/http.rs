@@ -4,9 +4,10 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::features::{feature, parse_areas, read_one};
+use super::collection::read_areas;
+use super::features::{feature, read_one};
 use super::library;
 use super::view::{AreaCollection, AreaFeature, AreaFeatureRequest, AreaSummary, PutAreas};
 use crate::auth::caller::Caller;
@@ -37,10 +38,16 @@ pub(crate) async fn put_all(
     caller: Caller,
     body: JsonText<AREAS_BYTES_MAX>,
 ) -> Result<Json<PutAreas>, Problem> {
-    let now = app.now();
-    let read = move || parse_areas(&body.parse()?, now).map_err(Problem::invalid);
-    let areas = app.libraries.run(read).await??;
-    library::put(&app, &caller, &areas).await.map(Json)
+    let (country, now) = (app.settings.country, app.now());
+    let (text, held) = body.into_parts();
+    let read = app.libraries.run(move || read_areas(&text, country, now)).await??;
+    if read.rejected > 0 {
+        return Err(Problem::invalid(read.errors));
+    }
+    let put = library::put(&app, &caller, &read.areas, read.mended).await?;
+    // The areas take as much as their text did.
+    drop((read.areas, held));
+    Ok(Json(put))
 }
 
 /// Get an area
@@ -71,12 +78,18 @@ pub(crate) async fn put(
     if !is_code(&code) {
         return Err(Problem::invalid_field("/properties/code", NO_CODE));
     }
-    let now = app.now();
+    let (country, now) = (app.settings.country, app.now());
     let expected = code.clone();
-    let area = app.shapes.run(move || read_one(&body.parse()?, &expected, now)).await??;
-    let put = library::put(&app, &caller, std::slice::from_ref(&area)).await?;
-    if put.created == 1 {
-        return created(&format!("/v1/areas/{code}"), &feature(&area));
+    let (text, held) = body.into_parts();
+    let read = app.shapes.run(move || read_one(&text, &expected, country, now)).await??;
+    let put = library::put(&app, &caller, std::slice::from_ref(&read.area), read.mends).await?;
+    drop(held);
+    let mut shown = feature(&read.area);
+    if !put.mended.is_empty() {
+        shown["mended"] = json!(put.mended);
     }
-    Ok((StatusCode::OK, Json(feature(&area))).into_response())
+    if put.created == 1 {
+        return created(&format!("/v1/areas/{code}"), &shown);
+    }
+    Ok((StatusCode::OK, Json(shown)).into_response())
 }

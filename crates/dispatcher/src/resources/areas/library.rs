@@ -4,9 +4,9 @@ use klaroen_domain::id::OrganisationId;
 use klaroen_store::PageRequest;
 use klaroen_store::areas::Area;
 
-use super::view::{AreaSummary, PutAreas};
+use super::view::{AreaSummary, Mended, PutAreas};
 use crate::auth::caller::Caller;
-use crate::problem::Problem;
+use crate::problem::{FieldError, Problem};
 use crate::request::fields::is_code;
 use crate::request::query::List;
 use crate::state::App;
@@ -33,12 +33,22 @@ pub async fn list(
     Ok(List::from_page(page, AreaSummary::from))
 }
 
-/// Creates or replaces areas, all or none.
+/// Creates or replaces areas, all or none. `mended` says what was mended in their shapes.
 ///
 /// # Errors
 /// 503 if the database is not available.
-pub async fn put(app: &App, caller: &Caller, areas: &[Area]) -> Result<PutAreas, Problem> {
+pub async fn put(
+    app: &App,
+    caller: &Caller,
+    areas: &[Area],
+    mended: Vec<FieldError>,
+) -> Result<PutAreas, Problem> {
     let created = app.store.put_areas(caller.organisation(), areas, caller.actor(), app.now()).await?;
     let total = areas.len() as u64;
-    Ok(PutAreas { areas: total, created, updated: total.saturating_sub(created) })
+    Ok(PutAreas {
+        areas: total,
+        created,
+        updated: total.saturating_sub(created),
+        mended: mended.into_iter().map(Mended::from).collect(),
+    })
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::problem::FieldError;
 use crate::resources::schemas;
 
 /// An area without its shape.
@@ -39,6 +40,23 @@ pub struct PutAreas {
     pub created: u64,
     /// Number of areas that were replaced.
     pub updated: u64,
+    /// The first 1,000 places of shapes that were mended: a spike that was cut off, or a ring that touched itself and was parted.
+    pub mended: Vec<Mended>,
+}
+
+/// A place of a shape that was mended.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Mended {
+    /// JSON Pointer (RFC 6901) into the request body, such as `/features/3/geometry/coordinates/0/7`.
+    pub pointer: String,
+    /// The change, and its reason.
+    pub detail: String,
+}
+
+impl From<FieldError> for Mended {
+    fn from(FieldError { pointer, detail }: FieldError) -> Self {
+        Self { pointer, detail }
+    }
 }
 
 /// An area as a `GeoJSON` Feature (RFC 7946).
@@ -54,6 +72,8 @@ pub struct AreaFeature {
     /// The shape of the area: longitude before latitude.
     #[schema(value_type = Geometry)]
     pub geometry: Value,
+    /// Places of the shape that this request had mended. Absent if there are none, ignored in requests.
+    pub mended: Option<Vec<Mended>>,
 }
 
 /// The properties of an area.
@@ -88,7 +108,7 @@ pub struct AreaFeatureRequest {
     /// `Feature`.
     #[schema(schema_with = schemas::feature)]
     pub r#type: String,
-    /// The code, if `properties` has none.
+    /// The code, if `properties` has none under any of its names.
     pub id: Option<String>,
     /// The code, name and kind of the area.
     pub properties: AreaPropertiesRequest,
@@ -97,7 +117,8 @@ pub struct AreaFeatureRequest {
     pub geometry: Value,
 }
 
-/// The properties of an area to be stored.
+/// The properties of an area to be stored. Code and name are read as statistics offices call them, too (`buurtcode` and `buurtnaam`,
+/// `wijkcode`, `gemeentecode`, `statcode`, `BU_CODE`, … in any case).
 #[derive(Debug, ToSchema)]
 pub struct AreaPropertiesRequest {
     /// The code: `BU03440011`, or one of your own.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use klaroen_domain::alert::SubjectKind;
 use klaroen_domain::id::OrganisationId;
+use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::alerts::AlertDraft;
 use klaroen_store::incidents::IncidentDraft;
@@ -69,16 +70,16 @@ pub struct IncidentFields {
 impl IncidentFields {
     /// Reads a report.
     #[must_use]
-    pub fn read(node: &Node<'_>, max_segments: u8, now: Timestamp) -> Option<Self> {
+    pub fn read(node: &Node<'_>, max_segments: u8, country: Country, now: Timestamp) -> Option<Self> {
         let mut members = node.object()?;
         let short = |n: Node<'_>| n.text(100).map(str::to_owned);
         let reference = members.read_optional("reference", short);
         let category = members.read("category", short);
         let description = members.read("description", |n| n.text(2_000).map(str::to_owned));
         let subject = members.read_optional("subject", |n| read_subject(&n));
-        let location = members.read("location", |n| point::read(&n));
+        let location = members.read("location", |n| point::read(&n, country));
         let occurred_at = members.read_optional("occurred_at", |n| n.past(now, Some(AGE_MAX)));
-        let alert = members.optional("alert").and_then(|n| AlertFields::read(&n, max_segments));
+        let alert = members.optional("alert").and_then(|n| AlertFields::read(&n, max_segments, country));
         members.finish();
         let incident = || {
             Some(IncidentDraft {
@@ -112,8 +113,8 @@ pub async fn read_incident(
     organisation: OrganisationId,
     document: Document,
 ) -> Result<NewIncident, Problem> {
-    let (max_segments, now) = (app.settings.max_segments, app.now());
-    let reader = move |node: &Node<'_>| IncidentFields::read(node, max_segments, now);
+    let (max_segments, country, now) = (app.settings.max_segments, app.settings.country, app.now());
+    let reader = move |node: &Node<'_>| IncidentFields::read(node, max_segments, country, now);
     let (fields, mut report) = app.shapes.read(document, reader).await?;
     let (incident, alert) = match fields {
         None => (None, None),
@@ -145,7 +146,7 @@ mod tests {
     fn wrong(value: &Value) -> Vec<String> {
         let now = Timestamp::parse("2026-11-23T12:00:00Z").unwrap();
         let report = Report::default();
-        let _ = IncidentFields::read(&Node::root(value, &report), 3, now);
+        let _ = IncidentFields::read(&Node::root(value, &report), 3, Country::NL, now);
         report.into_errors().into_iter().map(|e| e.pointer).collect()
     }
 

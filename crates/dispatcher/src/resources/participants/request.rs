@@ -166,7 +166,7 @@ pub fn read(node: &Node<'_>, country: Country, now: Timestamp) -> Option<Partici
     let phone = members.read("phone", |n| n.taken(PhoneNumber::parse(n.text(40)?, country)));
     let language = members.read_optional("language", |n| n.word::<Language>(&LANGUAGES));
     let places = members.read("places", |n| {
-        let places: Vec<_> = n.array(1..=PLACES_MAX)?.iter().map(read_place).collect();
+        let places: Vec<_> = n.array(1..=PLACES_MAX)?.iter().map(|n| read_place(n, country)).collect();
         places.into_iter().collect::<Option<Vec<_>>>()
     });
     let groups = members.read_optional("groups", |n| {
@@ -193,10 +193,10 @@ pub fn read(node: &Node<'_>, country: Country, now: Timestamp) -> Option<Partici
     })
 }
 
-fn read_place(node: &Node<'_>) -> Option<Place> {
+fn read_place(node: &Node<'_>, country: Country) -> Option<Place> {
     let mut members = node.object()?;
     let label = members.read("label", |n| n.text(SHORT_MAX).map(str::to_owned));
-    let location = members.read("location", |n| point::read(&n));
+    let location = members.read("location", |n| point::read(&n, country));
     let hours = members.read_optional("hours", |n| n.taken(n.text(HOURS_MAX)?.parse::<WeeklyHours>()));
     members.finish();
     Some(Place { label: label?, location: location?, hours: hours? })
