@@ -230,7 +230,8 @@ fn an_import_of_areas_leaves_out_wrong_features_and_tells_what_it_mended() {
     ] {
         assert!(told.contains(part), "{part} is not in {told}");
     }
-    let again = import("een.geojson", format!("\u{feff}{}", collection(&[square.clone()])).as_bytes());
+    let again =
+        import("een.geojson", format!("\u{feff}{}", collection(std::slice::from_ref(&square))).as_bytes());
     assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
 
     let doubled =
