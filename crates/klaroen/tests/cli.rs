@@ -183,6 +183,67 @@ fn an_import_tells_counts_as_json_and_rejected_rows_beside_them() {
 }
 
 #[test]
+fn an_import_of_areas_leaves_out_wrong_features_and_tells_what_it_mended() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| klaroen(directory.path(), arguments);
+    std::fs::write(directory.path().join("klaroen.toml"), LOG_GATEWAY).unwrap();
+    run(&["secrets", "init"]);
+    run(&["organisation", "create", "utrecht", "--name", "Gemeente Utrecht"]);
+    let import = |file: &str, bytes: &[u8]| {
+        std::fs::write(directory.path().join(file), bytes).unwrap();
+        run(&["areas", "import", "--organisation", "utrecht", file])
+    };
+    let feature = |code: &str, ring: &str| {
+        format!(
+            r#"{{"type":"Feature","id":"buurten.1","properties":{{"buurtcode":"{code}","buurtnaam":"Wijk"}},"geometry":{{"type":"Polygon","coordinates":[{ring}]}}}}"#
+        )
+    };
+    let collection = |features: &[String]| {
+        let features = features.join(",");
+        format!(
+            r#"{{"type":"FeatureCollection","crs":{{"type":"name","properties":{{"name":"urn:ogc:def:crs:EPSG::28992"}}}},"features":[{features}]}}"#
+        )
+    };
+    let square = feature("BU0363AF01", "[[121000,487000],[122000,487000],[122000,488000],[121000,487000]]");
+    let spike = feature(
+        "BU0363AF02",
+        "[[121000,487000],[122000,487000],[122000,488000],[122000,487000],[121000,488000],[121000,487000]]",
+    );
+    let bow_tie = feature(
+        "BU0363AF03",
+        "[[121000,487000],[122000,488000],[122000,487000],[121000,488000],[121000,487000]]",
+    );
+
+    let output = import("buurten.geojson", collection(&[square.clone(), spike, bow_tie]).as_bytes());
+    assert_eq!(output.status.code(), Some(1), "a feature was rejected");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        report,
+        serde_json::json!({"areas": 2, "created": 2, "updated": 0, "mended": 1, "rejected": 1})
+    );
+    let told = text(&output.stderr);
+    for part in [
+        "/features/1/geometry/coordinates/0/",
+        "cut off",
+        "/features/2/geometry/coordinates/0/0: ",
+        "/features/2/geometry/coordinates/0/2",
+    ] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    let again =
+        import("een.geojson", format!("\u{feff}{}", collection(std::slice::from_ref(&square))).as_bytes());
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
+
+    let doubled =
+        collection(&[square]).replace(r#""buurtnaam":"Wijk""#, r#""buurtnaam":"Wijk","buurtnaam":"Buurt""#);
+    let refused = import("dubbel.geojson", doubled.as_bytes());
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("a member is given twice"), "{}", text(&refused.stderr));
+    let utf16: Vec<u8> = doubled.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert!(text(&import("utf16.geojson", &utf16).stderr).contains("UTF-16"));
+}
+
+#[test]
 fn a_dry_run_makes_no_database() {
     let directory = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| klaroen(directory.path(), arguments);

@@ -170,9 +170,11 @@ impl<'de, K: Keep> Visitor<'de> for Tree<'_, K> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut members = Map::new();
         let mut names = Names::default();
-        self.budget.take(OBJECT_BYTES);
         while let Some(name) = map.next_key::<String>()? {
             names.add(&name)?;
+            if members.is_empty() {
+                self.budget.take(OBJECT_BYTES);
+            }
             match self.keep.member(&name) {
                 Some(keep) if self.budget.take(MEMBER_BYTES + name.len()) => {
                     let value = map.next_value_seed(Self { keep, ..self })?;

@@ -162,7 +162,8 @@ pub(crate) fn role() -> Object {
     words(Role::ALL.iter().map(|w| w.as_str()))
 }
 
-/// A `GeoJSON` Polygon or `MultiPolygon` (RFC 7946): at most 20 polygons, 50 rings, 10,000 corners.
+/// A `GeoJSON` Polygon or `MultiPolygon` (RFC 7946): at most 20 polygons, 50 rings, 10,000 corners, in WGS84 or as its `crs`
+/// says.
 pub(crate) fn geometry() -> OneOf {
     let polygon = shape("Polygon", rings());
     let several = shape("MultiPolygon", ArrayBuilder::new().min_items(Some(1)).items(rings()));

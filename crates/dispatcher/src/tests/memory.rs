@@ -85,25 +85,26 @@ fn areas(case: &str) -> String {
 
 /// Does nothing unless it is started by the tests below.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the case comes from the test that starts this process")]
 fn measured() {
     let Ok(case) = std::env::var(CASE) else { return };
     if let Some(item) = case.strip_prefix("tree ") {
-        let text = filled(JSON_BYTES_MAX / 8, "[", item, "]");
+        let text = filled(JSON_BYTES_MAX / 16, "[", item, "]");
         let before = peak_kib();
         let (mut trees, mut reckoned) = (Vec::new(), 0);
-        for _ in 0..20 {
+        for _ in 0..40 {
             let (value, bytes) = json::parse_reckoned(text.as_bytes()).unwrap();
             trees.push(value);
             reckoned += bytes as u64 / 1024;
         }
-        println!("measured {} {reckoned}", peak_kib() - before);
+        println!("figures: {} {reckoned}", peak_kib() - before);
         return;
     }
     let text = areas(&case);
     let before = peak_kib() - text.len() as u64 / 1024;
     let read = read_areas(text.as_bytes(), Country::NL, NOW);
     let areas = read.map_or(0, |read| read.areas.len());
-    println!("measured {} {areas}", peak_kib() - before);
+    println!("figures: {} {areas}", peak_kib() - before);
 }
 
 fn measure(case: &str) -> (u64, u64) {
@@ -113,7 +114,7 @@ fn measure(case: &str) -> (u64, u64) {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let figures = said.split("measured ").nth(1).unwrap_or_else(|| panic!("{output:?}"));
+    let figures = said.split("figures: ").nth(1).unwrap_or_else(|| panic!("{output:?}"));
     let mut figures = figures.split_whitespace().map(|figure| figure.parse::<u64>().unwrap());
     (figures.next().unwrap(), figures.next().unwrap())
 }
@@ -148,5 +149,5 @@ fn values_take_no_more_than_they_are_reckoned(
 ) {
     let (kib, reckoned) = measure(&format!("tree {item}"));
     assert!(kib <= reckoned + reckoned / 10, "{item}: {kib} KiB, reckoned at {reckoned}");
-    assert!(reckoned <= 20 * TREE_BYTES_MAX as u64 / 1024, "{item}: {reckoned}");
+    assert!(reckoned <= 40 * TREE_BYTES_MAX as u64 / 1024, "{item}: {reckoned}");
 }

@@ -23,7 +23,7 @@ pub struct AreasArgs {
     /// Code of the organisation.
     #[arg(long, value_name = "CODE")]
     pub organisation: String,
-    /// The GeoJSON file: a Feature or a FeatureCollection in UTF-8, in WGS84 or ETRS89 (degrees, longitude first) or, if its
+    /// The GeoJSON file: a `Feature` or a `FeatureCollection` in UTF-8, in WGS84 or ETRS89 (degrees, longitude first) or, if its
     /// `crs` names EPSG:28992 or EPSG:7415, in RD New. Each feature has a code and a name among its properties: `code` and
     /// `name`, or as statistics offices call them (`buurtcode` and `buurtnaam`, `wijkcode`, `gemeentecode`, `statcode`, `BU_CODE`,
     /// ... in any case); without a code its `id` counts. All of it lies in `[sending] country` or at most 50 km outside it.

@@ -101,7 +101,7 @@ pub fn read_areas(text: &[u8], country: Country, now: Timestamp) -> Result<Areas
     if count.is_some() {
         json::read(text, Features(&mut reading))?;
     } else {
-        reading.take(&prune(text)?, String::new());
+        reading.take(&prune(text)?, "");
     }
     Ok(reading.read)
 }
@@ -113,9 +113,9 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn take(&mut self, feature: &Pruned, pointer: String) {
+    fn take(&mut self, feature: &Pruned, pointer: &str) {
         let report = Report::default();
-        match read_feature(feature, pointer.clone(), &report, &self.context) {
+        match read_feature(feature, pointer.to_owned(), &report, &self.context) {
             Some(AreaRead { area, mends }) if report.is_clean() => {
                 if self.codes.insert(area.code.clone()) {
                     self.read.areas.push(area);
@@ -268,7 +268,7 @@ impl<'de> Visitor<'de> for Features<'_, '_> {
             let Some(value) = seq.next_element_seed(Tree { budget: &budget, keep: Part::Feature })? else {
                 break;
             };
-            self.0.take(&Pruned { value, too_large: budget.is_spent() }, format!("/features/{i}"));
+            self.0.take(&Pruned { value, too_large: budget.is_spent() }, &format!("/features/{i}"));
         }
         Ok(())
     }

@@ -58,15 +58,12 @@ pub(super) fn read(
         None => None,
     };
     let name = name.or_else(|| LEVELS.iter().find_map(|level| properties.spelled(level.name)));
-    let name = match name {
-        Some(name) => name.text(200).map(str::to_owned),
-        None => {
-            feature.wrong_below(
-                "/properties/name",
-                "is missing; buurtnaam, wijknaam, gemeentenaam and statnaam are read too",
-            );
-            None
-        }
+    let name = if let Some(name) = name {
+        name.text(200).map(str::to_owned)
+    } else {
+        let detail = "is missing; buurtnaam, wijknaam, gemeentenaam and statnaam are read too";
+        feature.wrong_below("/properties/name", detail);
+        None
     };
     let kind = properties.read_optional("kind", |n| n.text(64).map(str::to_owned));
     let code = read_code(feature, given.or(id), expected)?;

@@ -132,7 +132,8 @@ pub struct AreaPropertiesRequest {
     pub kind: Option<String>,
 }
 
-/// A `GeoJSON` `FeatureCollection` (RFC 7946).
+/// A `GeoJSON` `FeatureCollection` (RFC 7946), in WGS84 or ETRS89, or in the system that a `crs` names on the collection, a
+/// feature or a geometry: RD New (`EPSG:28992`, `EPSG:7415`) is converted.
 #[derive(Debug, ToSchema)]
 pub struct AreaCollection {
     /// `FeatureCollection`.
