@@ -1,9 +1,9 @@
 //! A registry as a file, and the same file once more, as every night.
 
 use crate::dataset;
-use crate::figures::ImportRun;
 use crate::installation::{Imported, Installation, Subject};
 use crate::output;
+use crate::report::figures::ImportRun;
 use anyhow::{Context, Result, bail};
 
 /// Measures `klaroen participants import`, start of the process included.

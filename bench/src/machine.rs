@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
-use crate::figures::Machine;
+use crate::report::figures::Machine;
 
 /// Looks at this machine (proc(5)).
 pub fn look() -> Result<Machine> {

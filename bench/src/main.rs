@@ -4,9 +4,7 @@
 //! simulated SMSC are processes, too.
 
 mod alerts;
-mod api;
 mod dataset;
-mod figures;
 mod gateway_peers;
 mod import;
 mod installation;

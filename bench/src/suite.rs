@@ -7,15 +7,15 @@ use anyhow::{Context, Result, anyhow};
 use klaroen_simulator::SmscConfig;
 
 use crate::alerts::{degraded, fairness, first_alert, scale, sending};
-use crate::figures::{
-    AlertRun, Degraded, Fairness, FirstAlert, Gateway, GatewayRun, Import, Report, Sending,
-};
 use crate::gateway_peers::{bare_smpp, kannel};
 use crate::installation::database::{Databases, Engine};
 use crate::installation::{self, Subject};
 use crate::plan::{Part, Plan};
 use crate::processes::postgres_server::{self, PostgresServer, Settings};
 use crate::processes::smsc;
+use crate::report::figures::{
+    AlertRun, Degraded, Fairness, FirstAlert, Gateway, GatewayRun, Import, Report, Sending,
+};
 use crate::{import, machine, matching_peers, output, report, timing};
 
 /// Of one run of the bare client.

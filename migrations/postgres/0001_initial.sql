@@ -16,14 +16,16 @@ CREATE TABLE organisations (
 
 CREATE TABLE api_keys (
     id              UUID PRIMARY KEY,
-    organisation_id UUID NOT NULL REFERENCES organisations (id),
+    -- None: it acts on the installation.
+    organisation_id UUID REFERENCES organisations (id),
     role            TEXT COLLATE "C" NOT NULL,
     name            TEXT COLLATE "C" NOT NULL,
     -- SHA-256 of the secret part: it has 256 bits of entropy, so a slow hash would add nothing.
     secret_hash     BYTEA NOT NULL,
     created_at      BIGINT NOT NULL,
-    expires_at      BIGINT,
-    revoked_at      BIGINT
+    expires_at      BIGINT NOT NULL,
+    revoked_at      BIGINT,
+    CHECK ((organisation_id IS NULL) = (role = 'platform'))
 );
 CREATE INDEX api_keys_organisation ON api_keys (organisation_id, id);
 
@@ -381,18 +383,16 @@ CREATE TABLE gateway_reports (
     PRIMARY KEY (gateway, worker)
 );
 
--- Gateways that somebody took out of use, until somebody puts them back. They are the installation's; the organisation is the
--- one whose key it was.
+-- Gateways that somebody took out of use, until somebody puts them back.
 CREATE TABLE gateway_pauses (
     gateway         TEXT COLLATE "C" PRIMARY KEY,
     paused_at       BIGINT NOT NULL,
     paused_by       TEXT COLLATE "C" NOT NULL,  -- as in `audit.actor`
-    organisation_id UUID NOT NULL,
     reason          TEXT COLLATE "C"
 );
 
--- Test messages of gateways, to the number in their configuration, which is not kept here. They are the installation's; the
--- organisation is the one whose key asked for it.
+-- Test messages of gateways, to the number in their configuration, which is not kept here. They are the
+-- installation's.
 CREATE TABLE gateway_tests (
     number          BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,   -- below zero it is the reference that the provider gets
     id              UUID NOT NULL UNIQUE,

@@ -15,14 +15,16 @@ CREATE TABLE organisations (
 
 CREATE TABLE api_keys (
     id              BLOB PRIMARY KEY NOT NULL,
-    organisation_id BLOB NOT NULL REFERENCES organisations (id),
+    -- None: it acts on the installation.
+    organisation_id BLOB REFERENCES organisations (id),
     role            TEXT NOT NULL,
     name            TEXT NOT NULL,
     -- SHA-256 of the secret part: it has 256 bits of entropy, so a slow hash would add nothing.
     secret_hash     BLOB NOT NULL,
     created_at      INTEGER NOT NULL,
-    expires_at      INTEGER,
-    revoked_at      INTEGER
+    expires_at      INTEGER NOT NULL,
+    revoked_at      INTEGER,
+    CHECK ((organisation_id IS NULL) = (role = 'platform'))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX api_keys_organisation ON api_keys (organisation_id, id);
 
@@ -365,18 +367,16 @@ CREATE TABLE gateway_reports (
     PRIMARY KEY (gateway, worker)
 ) STRICT, WITHOUT ROWID;
 
--- Gateways that somebody took out of use, until somebody puts them back. They are the installation's; the organisation is the
--- one whose key it was.
+-- Gateways that somebody took out of use, until somebody puts them back.
 CREATE TABLE gateway_pauses (
     gateway         TEXT PRIMARY KEY NOT NULL,
     paused_at       INTEGER NOT NULL,
     paused_by       TEXT NOT NULL,      -- as in `audit.actor`
-    organisation_id BLOB NOT NULL,
     reason          TEXT
 ) STRICT, WITHOUT ROWID;
 
--- Test messages of gateways, to the number in their configuration, which is not kept here. They are the installation's; the
--- organisation is the one whose key asked for it.
+-- Test messages of gateways, to the number in their configuration, which is not kept here. They are the
+-- installation's.
 CREATE TABLE gateway_tests (
     number          INTEGER PRIMARY KEY AUTOINCREMENT,   -- below zero it is the reference that the provider gets
     id              BLOB NOT NULL UNIQUE,

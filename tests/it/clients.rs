@@ -8,9 +8,9 @@ use std::process::Command;
 
 use klaroen_simulator::{Faults, Smsc};
 
-use crate::client::plain_http;
 use crate::program::{Installation, PATIENCE, Program};
 use crate::service::smsc;
+use klaroen_testkit::api::plain_http;
 
 /// The programs that use the clients.
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/clients");

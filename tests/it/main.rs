@@ -4,22 +4,19 @@
 
 mod api;
 mod behind_kannel;
-mod client;
 mod clients;
 mod cluster;
 mod contract;
-mod control_room;
 mod crash;
-mod desk;
 mod failover;
 mod flood;
-mod front;
 mod gateways;
-mod lateness;
 mod pipeline;
-mod program;
 mod service;
 mod sizes;
 mod startup;
 mod store;
-mod world;
+
+use klaroen_testkit::{client, lateness, program, world};
+
+use self::service::{control_room, desk, front};

@@ -9,11 +9,11 @@ use tokio::time::{Instant, sleep};
 
 use super::run::{self, BIND_PATIENCE};
 use crate::dataset;
-use crate::figures::{DegradedAlert, DegradedRun};
 use crate::installation::prepared::Prepared;
 use crate::installation::{GatewayTable, Role, Subject};
 use crate::output;
 use crate::processes::smsc::SmscProcess;
+use crate::report::figures::{DegradedAlert, DegradedRun};
 use crate::timing::{self, millis};
 
 const SLOW_MS: u64 = 2_000;
@@ -65,7 +65,7 @@ async fn once(
         smscs.push(smsc);
     }
     let mut serving = prepared.installation.start(Role::Serve, &database, &gateways).await?;
-    let operator = run::operator(prepared, &serving)?;
+    let operator = run::operator(prepared, &serving);
     for smsc in &mut smscs {
         smsc.wait("the SMPP binds", BIND_PATIENCE, |counters| counters.binds > 0).await?;
     }

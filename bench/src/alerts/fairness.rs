@@ -4,17 +4,17 @@ use anyhow::{Result, bail};
 use std::time::Duration;
 
 use klaroen_simulator::SmscConfig;
+use klaroen_testkit::api::Api;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::run::{self, BIND_PATIENCE};
-use crate::api::Api;
 use crate::dataset;
-use crate::figures::FairnessRun;
 use crate::installation::prepared::Prepared;
 use crate::installation::{GatewayTable, Role, Subject};
 use crate::output;
 use crate::processes::smsc::SmscProcess;
+use crate::report::figures::FairnessRun;
 use crate::timing::{self, millis};
 
 pub const SEGMENTS_PER_SECOND: u32 = 500;
@@ -48,7 +48,7 @@ async fn once(prepared: &Prepared<'_>, large: u32, smsc: &SmscConfig) -> Result<
     let mut smsc = SmscProcess::start(smsc).await?;
     let gateway = GatewayTable { segments_per_second: SEGMENTS_PER_SECOND, ..GatewayTable::at(smsc.address) };
     let serving = prepared.installation.start(Role::Serve, &database, &[gateway]).await?;
-    let operator = run::operator(prepared, &serving)?;
+    let operator = run::operator(prepared, &serving);
     smsc.wait("the SMPP bind", BIND_PATIENCE, |counters| counters.binds > 0).await?;
 
     let small = u64::from(SMALL);

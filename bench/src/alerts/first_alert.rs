@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use klaroen_simulator::SmscConfig;
+use klaroen_testkit::api::Api;
 use tokio::time::Instant;
 
 use super::run::{self, BIND_PATIENCE};
-use crate::api::Api;
 use crate::dataset;
-use crate::figures::{FirstAlertRun, TwoAlerts};
 use crate::installation::database::Databases;
 use crate::installation::prepared::Prepared;
 use crate::installation::{GatewayTable, Role, Serving, Subject};
 use crate::output;
 use crate::processes::postgres_server::{PostgresServer, Settings};
 use crate::processes::smsc::SmscProcess;
+use crate::report::figures::{FirstAlertRun, TwoAlerts};
 use crate::timing::{self, millis};
 
 pub const RECIPIENTS: u32 = 10_000;
@@ -54,7 +54,7 @@ async fn once(program: &Path, server: &PostgresServer, smsc: &SmscConfig) -> Res
     let mut smsc = SmscProcess::start(smsc).await?;
     let gateways = [GatewayTable::at(smsc.address)];
     let mut serving = prepared.installation.start(Role::Serve, prepared.original(), &gateways).await?;
-    let operator = run::operator(&prepared, &serving)?;
+    let operator = run::operator(&prepared, &serving);
     smsc.wait("the SMPP bind", BIND_PATIENCE, |counters| counters.binds > 0).await?;
     let first_ms = alert(&operator, &mut serving, &mut smsc, 1).await?;
     let second_ms = alert(&operator, &mut serving, &mut smsc, 2).await?;

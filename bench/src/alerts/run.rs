@@ -4,18 +4,20 @@ use anyhow::{Context, Result, bail};
 use std::time::Duration;
 
 use klaroen_simulator::SmscConfig;
+use klaroen_testkit::api::Api;
 use tokio::time::{Instant, sleep};
 
-use crate::api::Api;
 use crate::dataset;
-use crate::figures::AlertRun;
 use crate::installation::prepared::Prepared;
 use crate::installation::{GatewayTable, Role, Serving};
 use crate::processes::smsc::SmscProcess;
+use crate::report::figures::AlertRun;
 use crate::timing::millis;
 
 pub const BIND_PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_mins(10);
+/// No request takes longer.
+const REQUEST_PATIENCE: Duration = Duration::from_mins(5);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const PREVIEW_SAMPLES: u32 = 5;
 
@@ -25,7 +27,7 @@ pub async fn run(prepared: &Prepared<'_>, smsc: &SmscConfig, recipients: u32) ->
     let mut smsc = SmscProcess::start(smsc).await?;
     let gateways = [GatewayTable::at(smsc.address)];
     let mut serving = prepared.installation.start(Role::Serve, &database, &gateways).await?;
-    let operator = operator(prepared, &serving)?;
+    let operator = operator(prepared, &serving);
     smsc.wait("the SMPP bind", BIND_PATIENCE, |counters| counters.binds > 0).await?;
     let preview_ms = preview(&operator).await?;
 
@@ -61,8 +63,9 @@ pub async fn run(prepared: &Prepared<'_>, smsc: &SmscConfig, recipients: u32) ->
 }
 
 /// A client of a server.
-pub fn operator(prepared: &Prepared<'_>, serving: &Serving) -> Result<Api> {
-    Api::new(format!("http://{}", serving.address), prepared.installation.operator_key.clone())
+pub fn operator(prepared: &Prepared<'_>, serving: &Serving) -> Api {
+    let key = prepared.installation.operator_key.clone();
+    Api::new(format!("http://{}", serving.address), key, REQUEST_PATIENCE)
 }
 
 /// Reports an incident; returns its alert.

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use super::run::{self, BIND_PATIENCE};
 use crate::dataset;
-use crate::figures::Scale;
 use crate::installation::prepared::Prepared;
 use crate::installation::{GatewayTable, Role, Subject};
 use crate::output;
 use crate::processes::smsc::SmscProcess;
+use crate::report::figures::Scale;
 use crate::timing::{self, millis};
 
 /// The memory that the dispatcher may need at most, 150 MB, in MiB.
@@ -38,7 +38,7 @@ async fn once(prepared: &Prepared<'_>, recipients: u32, smsc: &SmscConfig) -> Re
     let gateways = [GatewayTable::at(smsc.address)];
     let mut dispatcher = prepared.installation.start(Role::Dispatcher, database, &gateways).await?;
     let mut worker = prepared.installation.start(Role::Worker, database, &gateways).await?;
-    let operator = run::operator(prepared, &dispatcher)?;
+    let operator = run::operator(prepared, &dispatcher);
     smsc.wait("the SMPP bind", BIND_PATIENCE, |counters| counters.binds > 0).await?;
 
     let posted = Instant::now();

@@ -6,9 +6,9 @@ use std::time::Duration;
 use klaroen_simulator::SmscConfig;
 
 use super::run;
-use crate::figures::AlertRun;
 use crate::installation::Subject;
 use crate::installation::prepared::Prepared;
+use crate::report::figures::AlertRun;
 use crate::{output, timing};
 
 /// Of one run; the slowest takes a minute.

@@ -17,10 +17,10 @@ use tokio::time::{Instant, sleep};
 
 use self::feed::Feed;
 use self::receiver::Receiver;
-use crate::figures::GatewayRun;
 use crate::processes::process::{Farewell, Process};
 use crate::processes::smsc::{self, SmscProcess, WINDOW};
 use crate::processes::{free_port, usage};
+use crate::report::figures::GatewayRun;
 use crate::{output, timing};
 
 pub const INSTALL: &str = "Kannel: not installed; Debian: apt-get install kannel";

@@ -21,8 +21,8 @@ use super::country;
 use super::postgis::PostGis;
 use super::shapes::{self, Shape};
 use crate::dataset;
-use crate::figures::{Matching, percentile};
 use crate::installation::database::{Database, Databases};
+use crate::report::figures::{Matching, percentile};
 
 /// Registrations in one transaction, as an import writes them.
 const BATCH: u32 = 1_000;

@@ -1,10 +1,10 @@
 //! Alerts: one column for each database and size.
 
 use super::{Table, cell, count, per_million, runs};
-use crate::figures::{
+use crate::processes::smsc::WINDOW;
+use crate::report::figures::{
     AlertRun, Degraded, DegradedRun, Fairness, FairnessRun, FirstAlert, FirstAlertRun, Report, Scale,
 };
-use crate::processes::smsc::WINDOW;
 
 /// A line of a table: what it is, and its value in one run.
 type Row<T> = (&'static str, fn(&T) -> Option<f64>);

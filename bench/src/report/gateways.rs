@@ -1,8 +1,8 @@
 //! Programs between messages and the SMSC.
 
 use super::{Table, cell, count, head, per_million, runs};
-use crate::figures::{Gateway, Report};
 use crate::processes::smsc::WINDOW;
+use crate::report::figures::{Gateway, Report};
 
 /// The table.
 pub fn table(report: &Report) -> Table {

@@ -1,7 +1,7 @@
 //! Imports.
 
 use super::{Table, cell, count, head, per_million, runs};
-use crate::figures::Import;
+use crate::report::figures::Import;
 
 /// The table.
 pub fn table(figures: &[Import]) -> Table {

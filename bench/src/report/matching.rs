@@ -1,7 +1,7 @@
 //! One line for each shape in each registry, one column for each who was asked.
 
 use super::{FAILED, Table, count, head, number};
-use crate::figures::Matching;
+use crate::report::figures::Matching;
 
 /// The table.
 pub fn table(figures: &[Matching]) -> Table {

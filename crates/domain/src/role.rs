@@ -14,6 +14,8 @@ pub enum Role {
     Admin,
     /// Reads the audit log, changes nothing.
     Auditor,
+    /// Runs the installation that all organisations share, and belongs to none of them: takes gateways out of use, and tests them.
+    Platform,
 }
 
 /// The action that a request asks for.
@@ -41,7 +43,7 @@ pub enum Permission {
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 4] = [Self::Operator, Self::Approver, Self::Admin, Self::Auditor];
+    pub const ALL: [Self; 5] = [Self::Operator, Self::Approver, Self::Admin, Self::Auditor, Self::Platform];
 
     /// The name as it stands in the API and the database.
     #[must_use]
@@ -51,6 +53,7 @@ impl Role {
             Self::Approver => "approver",
             Self::Admin => "admin",
             Self::Auditor => "auditor",
+            Self::Platform => "platform",
         }
     }
 
@@ -64,9 +67,21 @@ impl Role {
         match self {
             Self::Operator => &[ReadAlerts, RunAlerts, ReadLibrary, ReadGateways],
             Self::Approver => &[ReadAlerts, ApproveAlerts, ReadLibrary],
-            Self::Admin => &[ReadLibrary, ManageRegistry, ManageKeys, ReadGateways, ManageGateways],
+            Self::Admin => &[ReadLibrary, ManageRegistry, ManageKeys, ReadGateways],
             Self::Auditor => &[ReadAudit],
+            Self::Platform => &[ReadGateways, ManageGateways],
         }
+    }
+
+    /// Whether its holder acts on the installation. The holders of the other roles act in one organisation.
+    #[must_use]
+    pub const fn is_of_installation(self) -> bool {
+        matches!(self, Self::Platform)
+    }
+
+    /// The roles of an organisation, which its admin may give.
+    pub fn of_organisation() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|role| !role.is_of_installation())
     }
 
     /// Whether a key with this role may do `permission`.
@@ -84,7 +99,7 @@ impl std::fmt::Display for Role {
 
 /// The text names no role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a role: use operator, approver, admin or auditor")]
+#[error("not a role: use operator, approver, admin, auditor or platform")]
 pub struct UnknownRole;
 
 impl std::str::FromStr for Role {
@@ -105,6 +120,10 @@ mod tests {
         assert!(!Role::Operator.may(Permission::ApproveAlerts));
         assert!(!Role::Auditor.may(Permission::ReadAlerts));
         assert!(!Role::Auditor.may(Permission::ReadLibrary));
+        assert!(!Role::Admin.may(Permission::ManageGateways), "gateways are everybody's");
+        assert!(
+            !Role::Platform.may(Permission::ReadAlerts) && !Role::Platform.may(Permission::ManageRegistry)
+        );
         for role in Role::ALL {
             assert_eq!(role.as_str().parse(), Ok(role));
         }

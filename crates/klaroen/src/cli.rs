@@ -8,7 +8,12 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::areas_import::AreasArgs;
-use crate::commands::key_create::KeyArgs;
+use crate::commands::audit_verify::VerifyArgs;
+use crate::commands::gateway::pause::PauseArgs;
+use crate::commands::gateway::resume::ResumeArgs;
+use crate::commands::key::create::KeyArgs;
+use crate::commands::key::list::ListArgs;
+use crate::commands::key::revoke::RevokeArgs;
 use crate::commands::organisation_create::OrganisationArgs;
 use crate::commands::participants_import::ImportArgs;
 use crate::commands::simulate::SmscArgs;
@@ -61,6 +66,16 @@ pub enum Command {
     Key {
         #[command(subcommand)]
         command: KeyCommand,
+    },
+    /// Gateways, which all organisations share.
+    Gateway {
+        #[command(subcommand)]
+        command: GatewayCommand,
+    },
+    /// The audit logs.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// The registry of residents and businesses.
     Participants {
@@ -128,6 +143,37 @@ pub enum KeyCommand {
                             KEY=$(klaroen key create --organisation utrecht --role admin --expires-in 90d)"
     )]
     Create(KeyArgs),
+    /// List the keys of an organisation, or those of the installation: id, role, until when, name.
+    #[command(
+        after_help = "Examples:\n  klaroen key list --organisation utrecht\n  klaroen key list --platform"
+    )]
+    List(ListArgs),
+    /// Make a key useless, at once and for good.
+    #[command(after_help = "Example:\n  klaroen key revoke 019ad1c2-7f6e-7c3b-a1b5-3f2f5be1c0aa")]
+    Revoke(RevokeArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum GatewayCommand {
+    /// Take a gateway out of use, for every organisation, until it is resumed. Within two seconds no process hands it any more
+    /// messages; they go to other gateways or stay in the queue.
+    #[command(
+        after_help = "Example:\n  klaroen gateway pause main --reason \"the provider has announced maintenance\""
+    )]
+    Pause(PauseArgs),
+    /// Put a gateway back into use.
+    #[command(after_help = "Example:\n  klaroen gateway resume main")]
+    Resume(ResumeArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Recompute the chain of each audit log and name the first entry that was changed or is missing. The exit status is 1 if there
+    /// is one. Entries that were cut off at the end do not show.
+    #[command(
+        after_help = "Examples:\n  klaroen audit verify\n  klaroen audit verify --organisation utrecht"
+    )]
+    Verify(VerifyArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -209,6 +255,13 @@ mod tests {
             "klaroen migrate",
             "klaroen organisation create utrecht --name Utrecht",
             "klaroen key create --organisation utrecht --role operator --name N --expires-in 90d",
+            "klaroen key create --role platform",
+            "klaroen key list --organisation utrecht",
+            "klaroen key list --platform",
+            "klaroen key revoke 019ad1c2-7f6e-7c3b-a1b5-3f2f5be1c0aa",
+            "klaroen gateway pause main --reason maintenance",
+            "klaroen gateway resume main",
+            "klaroen audit verify --organisation utrecht",
             "klaroen participants import --organisation utrecht a.csv",
             "klaroen areas import --organisation utrecht a.geojson",
             "klaroen serve",
@@ -220,6 +273,13 @@ mod tests {
         ] {
             Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
-        assert!(Cli::try_parse_from("klaroen key create --organisation u --role king".split(' ')).is_err());
+        for line in [
+            "klaroen key create --organisation u --role king",
+            "klaroen key list",
+            "klaroen key list --platform --organisation u",
+            "klaroen key revoke klr_1",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
     }
 }

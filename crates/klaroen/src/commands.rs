@@ -1,8 +1,10 @@
 //! One file or folder per command, and what several of them do.
 
 pub mod areas_import;
+pub mod audit_verify;
 pub mod check_config;
-pub mod key_create;
+pub mod gateway;
+pub mod key;
 pub mod migrate;
 pub mod organisation_create;
 pub mod participants_import;

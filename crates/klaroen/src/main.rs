@@ -15,12 +15,12 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{
-    AreasCommand, Cli, Command, KeyCommand, OrganisationCommand, ParticipantsCommand, SecretsCommand,
-    SimulateCommand,
+    AreasCommand, AuditCommand, Cli, Command, GatewayCommand, KeyCommand, OrganisationCommand,
+    ParticipantsCommand, SecretsCommand, SimulateCommand,
 };
 use crate::commands::{
-    CommandResult, areas_import, check_config, key_create, migrate, organisation_create, participants_import,
-    secrets_init, serve, settings, simulate,
+    CommandResult, areas_import, audit_verify, check_config, gateway, key, migrate, organisation_create,
+    participants_import, secrets_init, serve, settings, simulate,
 };
 use crate::service::Parts;
 
@@ -54,7 +54,20 @@ async fn run(cli: Cli) -> CommandResult {
             organisation_create::run(&settings(&source)?, &args).await
         }
         Command::Key { command: KeyCommand::Create(args) } => {
-            key_create::run(&settings(&source)?, &args).await
+            key::create::run(&settings(&source)?, &args).await
+        }
+        Command::Key { command: KeyCommand::List(args) } => key::list::run(&settings(&source)?, &args).await,
+        Command::Key { command: KeyCommand::Revoke(args) } => {
+            key::revoke::run(&settings(&source)?, &args).await
+        }
+        Command::Gateway { command: GatewayCommand::Pause(args) } => {
+            gateway::pause::run(&settings(&source)?, &args).await
+        }
+        Command::Gateway { command: GatewayCommand::Resume(args) } => {
+            gateway::resume::run(&settings(&source)?, &args).await
+        }
+        Command::Audit { command: AuditCommand::Verify(args) } => {
+            audit_verify::run(&settings(&source)?, &args).await
         }
         Command::Participants { command: ParticipantsCommand::Import(args) } => {
             participants_import::run(&settings(&source)?, &args).await

@@ -12,7 +12,6 @@ use std::time::Duration;
 use klaroen_dispatcher::{
     CallbackGateways, ConfiguredGateway, Dispatcher, DispatcherSettings, GatewayHealth,
 };
-use klaroen_domain::time::Clock;
 use klaroen_gateway::ChannelStatus;
 use klaroen_gateway::config::GatewayConfig;
 use klaroen_store::Store;
@@ -103,13 +102,14 @@ impl Service {
         let worker = if parts == Parts::Dispatcher {
             None
         } else {
-            let settings = worker_settings(checked, rules, &sharing.clock)?;
+            let settings = worker_settings(checked, rules, &sharing)?;
             let (clock, wake) = (Arc::clone(&sharing.clock), Arc::clone(&sharing.wake));
             Some(Worker::new(store.clone(), clock, wake, settings))
         };
         let dispatcher = Dispatcher {
             store: store.clone(),
             clock: Arc::clone(&sharing.clock),
+            clock_watch: Arc::clone(&sharing.clock_watch),
             wake: Arc::clone(&sharing.queued),
             settings: Arc::new(dispatcher_settings),
             callbacks: Arc::new(callbacks),
@@ -241,7 +241,7 @@ fn callbacks(checked: &Checked) -> Result<CallbackGateways, Failure> {
 fn worker_settings(
     checked: Checked,
     rules: MatchRules,
-    clock: &Arc<dyn Clock>,
+    sharing: &Sharing,
 ) -> Result<WorkerSettings, Failure> {
     let routes: Result<Vec<_>, _> = checked.gateways.iter().map(GatewayRoute::from_config).collect();
     let routes = routes.map_err(|fault| Failure::new(format!("gateways: {fault}")))?;
@@ -252,7 +252,7 @@ fn worker_settings(
     Ok(WorkerSettings {
         routes,
         channels: gateways
-            .flat_map(|gateway| ChannelConfig::for_gateway(&gateway, sending.country, clock))
+            .flat_map(|gateway| ChannelConfig::for_gateway(&gateway, sending.country, &sharing.clock))
             .collect(),
         country: sending.country,
         receipt_grace: HOUR * sending.receipt_grace_hours,
@@ -266,6 +266,7 @@ fn worker_settings(
             receipts: KEEP_RECEIPTS,
         },
         self_tests,
+        clock_watch: Arc::clone(&sharing.clock_watch),
     })
 }
 

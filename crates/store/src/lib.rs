@@ -23,8 +23,8 @@ pub use engine::connect::{Address, Store, StoreOptions};
 pub use engine::error::StoreError;
 pub use engine::{clock, seal};
 pub use gateways::{callbacks, channels, gateway_tests, workers};
-pub use registry::{areas, export, groups, import, participants};
-pub use tenancy::{audit, idempotency, keys, organisations};
+pub use registry::{areas, groups, import, participants};
+pub use tenancy::{audit, idempotency, keys, organisations, reads};
 pub use upkeep::{retention, sweep};
 
 /// Submits whose answer was lost, and what their providers say of them.

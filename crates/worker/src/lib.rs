@@ -28,6 +28,7 @@ use klaroen_domain::alert::Priority;
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Clock;
 use klaroen_store::Store;
+use klaroen_store::clock::ClockWatch;
 use klaroen_store::matching::MatchRules;
 use klaroen_store::refusals::Serving;
 use klaroen_store::replies::AutoReplyTexts;
@@ -63,6 +64,8 @@ pub struct WorkerSettings {
     pub retention: Retention,
     /// How gateways are tested. A gateway without a number for tests is not in the list.
     pub self_tests: Vec<SelfTest>,
+    /// Sees whether the clock is set. The process has one.
+    pub clock_watch: Arc<ClockWatch>,
 }
 
 /// How long a submit whose answer was lost waits for a receipt or a late answer before the policy decides.
@@ -87,6 +90,11 @@ impl Default for SettleAfter {
 }
 
 impl SettleAfter {
+    /// The longest that any doubt waits.
+    fn longest(self) -> Duration {
+        self.life_threatening.max(self.others)
+    }
+
     const fn of(self, priority: Priority) -> Duration {
         match priority {
             Priority::LifeThreatening => self.life_threatening,
@@ -124,4 +132,5 @@ struct Shared {
     /// All configured gateways, including those that other processes hold.
     gateways: Vec<Serving>,
     self_tests: Vec<SelfTest>,
+    clock_watch: Arc<ClockWatch>,
 }

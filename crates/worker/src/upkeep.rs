@@ -17,6 +17,8 @@ use crate::{Shared, instruments};
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// The check of the sums reads every open message, so it runs less often.
 const CHECK_EVERY: Duration = Duration::from_mins(1);
+/// Another machine may have written times ahead of this one's clock.
+const FAR_EVERY: Duration = Duration::from_secs(10);
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 /// The depth is counted over the whole queue: as often as metrics are read, and less often if the count takes long.
 const DEPTH_EVERY: Duration = Duration::from_secs(5);
@@ -33,6 +35,8 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut fanouts = Fanouts::default();
     let (mut depth_at, mut check_at, mut prune_at) = (Instant::now(), Instant::now(), Instant::now());
+    // The clock may have been set back while no process ran.
+    let mut far_at = Instant::now();
     loop {
         tokio::select! {
             biased;
@@ -40,6 +44,11 @@ pub(crate) async fn run(shared: Arc<Shared>, shutdown: CancellationToken) {
             Some(_) = fanouts.tasks.join_next() => {}
             _ = ticks.tick() => {
                 let now = Instant::now();
+                let stepped = shared.clock_watch.look(shared.clock.now()).is_some();
+                if stepped || now >= far_at {
+                    far_at = now + FAR_EVERY;
+                    log_failure("far times", pull_in(&shared).await);
+                }
                 log_failure("sweep", sweep(&shared).await);
                 log_failure("settled doubts", settled(&shared).await);
                 log_failure("refused messages", refused(&shared).await);
@@ -87,6 +96,21 @@ async fn sweep(shared: &Shared) -> Result<(), StoreError> {
     }
     if swept != Swept::default() {
         tracing::info!(?swept, "upkeep");
+    }
+    Ok(())
+}
+
+/// Pulls in what waits for a time that lies too far ahead.
+async fn pull_in(shared: &Shared) -> Result<(), StoreError> {
+    let due = shared.store.pull_in_far_times(shared.settle_after.longest(), shared.clock.now()).await?;
+    if due > 0 {
+        instruments::swept("pulled_in", due);
+        tracing::warn!(
+            deliveries = due,
+            "these were due further ahead than anything waits: they are due now"
+        );
+        shared.wake.notify_waiters();
+        shared.store.announce().await?;
     }
     Ok(())
 }

@@ -49,6 +49,7 @@ impl Worker {
             retention: settings.retention,
             gateways: serving(&channels, &settings.routes),
             self_tests: settings.self_tests,
+            clock_watch: settings.clock_watch,
         };
         Self { shared: Arc::new(shared), channels, routes: settings.routes }
     }

@@ -20,9 +20,10 @@ const OPERATOR: &[&str] = &["operator"];
 const SEES_ALERTS: &[&str] = &["operator", "approver"];
 /// A request for an alert names areas and groups.
 const SEES_LIBRARY: &[&str] = &["operator", "approver", "admin"];
-const SEES_GATEWAYS: &[&str] = &["operator", "admin"];
+const SEES_GATEWAYS: &[&str] = &["operator", "admin", "platform"];
 const ADMIN: &[&str] = &["admin"];
 const AUDITOR: &[&str] = &["auditor"];
+const PLATFORM: &[&str] = &["platform"];
 const MATRIX: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/incidents", OPERATOR),
     ("GET", "/v1/incidents", SEES_ALERTS),
@@ -58,9 +59,9 @@ const MATRIX: &[(&str, &str, &[&str])] = &[
     ("DELETE", "/v1/keys/{id}", ADMIN),
     ("GET", "/v1/gateways", SEES_GATEWAYS),
     ("GET", "/v1/gateways/{name}", SEES_GATEWAYS),
-    ("POST", "/v1/gateways/{name}/pause", ADMIN),
-    ("POST", "/v1/gateways/{name}/resume", ADMIN),
-    ("POST", "/v1/gateways/{name}/test", ADMIN),
+    ("POST", "/v1/gateways/{name}/pause", PLATFORM),
+    ("POST", "/v1/gateways/{name}/resume", PLATFORM),
+    ("POST", "/v1/gateways/{name}/test", PLATFORM),
     ("GET", "/v1/gateways/{name}/tests", SEES_GATEWAYS),
     ("GET", "/v1/gateways/{name}/tests/{id}", SEES_GATEWAYS),
     ("GET", "/v1/audit", AUDITOR),

@@ -53,8 +53,11 @@ async fn a_gateway_out_of_use_sends_nothing_but_its_test_and_everything_once_it_
     room.world.enrol(3).await;
     let well = until(&room, GATEWAY, |g| g["state"] == "up" && g["in_use"] == true).await;
     assert_eq!((&well["type"], &well["channels"]), (&json!("smpp"), &json!({"up": 1, "configured": 1})));
-    let paused =
-        room.admin().post(&format!("{GATEWAY}/pause"), &json!({"reason": "maintenance"})).await.ok(200);
+    let paused = room
+        .desk(Role::Platform)
+        .post(&format!("{GATEWAY}/pause"), &json!({"reason": "maintenance"}))
+        .await
+        .ok(200);
     assert_eq!((&paused["state"], &paused["warnings"][0]["code"]), (&json!("stopped"), &json!("no_gateway")));
     // Once the worker says so itself, it hands nothing over any more.
     let store = &room.world.store;
@@ -73,7 +76,7 @@ async fn a_gateway_out_of_use_sends_nothing_but_its_test_and_everything_once_it_
     let made = room.operator().post("/v1/incidents", &incident(&circle(1_500.0))).await.ok(201);
     until(&room, GATEWAY, |g| g["queue"]["due"] == 3).await;
 
-    let asked = room.admin().post(&format!("{GATEWAY}/test"), &json!({})).await;
+    let asked = room.desk(Role::Platform).post(&format!("{GATEWAY}/test"), &json!({})).await;
     let place = asked.header("location").to_owned();
     let test = asked.ok(202);
     assert_eq!(place, format!("{GATEWAY}/tests/{}", test["id"].as_str().unwrap()));
@@ -88,7 +91,7 @@ async fn a_gateway_out_of_use_sends_nothing_but_its_test_and_everything_once_it_
     let listed = room.operator().get(&format!("{GATEWAY}/tests")).await.ok(200);
     assert_eq!(listed["items"], json!([test]));
 
-    let back = room.admin().post(&format!("{GATEWAY}/resume"), &json!({})).await.ok(200);
+    let back = room.desk(Role::Platform).post(&format!("{GATEWAY}/resume"), &json!({})).await.ok(200);
     assert_eq!(back["paused"], Value::Null);
     let alert = made["alerts"][0]["id"].as_str().unwrap();
     let path = format!("/v1/alerts/{alert}");
@@ -108,21 +111,21 @@ async fn a_gateway_out_of_use_sends_nothing_but_its_test_and_everything_once_it_
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_asked_of_gateways_in_a_wrong_way_is_refused() {
     let room = ControlRoom::open(Engine::Sqlite).await;
-    let admin = room.admin();
-    assert_eq!(admin.post(&format!("{GATEWAY}/test"), &json!({})).await.refused(422), [""]);
+    let platform = room.desk(Role::Platform);
+    assert_eq!(platform.post(&format!("{GATEWAY}/test"), &json!({})).await.refused(422), [""]);
     assert_eq!(
-        admin.post(&format!("{GATEWAY}/pause"), &json!({"reason": 5, "x": 1})).await.refused(422),
+        platform.post(&format!("{GATEWAY}/pause"), &json!({"reason": 5, "x": 1})).await.refused(422),
         ["/reason", "/x"]
     );
-    assert_eq!(admin.get(&format!("{GATEWAY}/tests?limit=0")).await.refused(422), ["/limit"]);
-    assert_eq!(admin.get(&format!("{GATEWAY}/tests?cursor=!")).await.refused(422), ["/cursor"]);
+    assert_eq!(platform.get(&format!("{GATEWAY}/tests?limit=0")).await.refused(422), ["/limit"]);
+    assert_eq!(platform.get(&format!("{GATEWAY}/tests?cursor=!")).await.refused(422), ["/cursor"]);
     for absent in [
         "/v1/gateways/MAIN",
         "/v1/gateways/main%2F0",
         "/v1/gateways/nergens/tests",
         "/v1/gateways/main/tests/1",
     ] {
-        assert_eq!(admin.get(absent).await.refused(404), Vec::<String>::new(), "{absent}");
+        assert_eq!(platform.get(absent).await.refused(404), Vec::<String>::new(), "{absent}");
     }
     room.close().await;
 }

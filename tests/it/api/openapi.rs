@@ -155,7 +155,7 @@ async fn readiness_is_that_of_the_gateways_and_the_database(
     until_ready_is(
         &probe,
         503,
-        &json!({"status": "not_ready", "components": {"database": "up", "gateways": "down"}}),
+        &json!({"status": "not_ready", "components": {"database": "up", "gateways": "down"}, "paused_gateways": [], "clock_set": null}),
     )
     .await;
     assert_eq!(probe.get("/livez").await.ok(200), json!({"status": "alive"}));
@@ -168,7 +168,7 @@ async fn readiness_is_that_of_the_gateways_and_the_database(
     until_ready_is(
         &probe,
         200,
-        &json!({"status": "ready", "components": {"database": "up", "gateways": "up"}}),
+        &json!({"status": "ready", "components": {"database": "up", "gateways": "up"}, "paused_gateways": [], "clock_set": null}),
     )
     .await;
     room.close().await;
@@ -188,7 +188,7 @@ async fn metrics_are_in_the_text_format_and_name_nobody(
     until_ready_is(
         &room.stranger(None),
         200,
-        &json!({"status": "ready", "components": {"database": "up", "gateways": "up"}}),
+        &json!({"status": "ready", "components": {"database": "up", "gateways": "up"}, "paused_gateways": [], "clock_set": null}),
     )
     .await;
     let answer = room.stranger(None).get("/metrics").await;

@@ -70,7 +70,7 @@ impl Kannel {
 
     /// Whether a message of nobody's gets to the message centre.
     async fn passes(&self, smsc: &Smsc) -> bool {
-        let http = crate::client::plain_http(Duration::from_secs(2));
+        let http = klaroen_testkit::api::plain_http(Duration::from_secs(2));
         let query = format!("username={USERNAME}&password={PASSWORD}&from=1000&to={FIRST}&text=1");
         let sent = http.get(format!("{}/cgi-bin/sendsms?{query}", self.url())).send().await;
         let before = tokio::time::Instant::now();

@@ -4,18 +4,19 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use klaroen_simulator::Faults;
+use klaroen_testkit::api::ApiError;
 use reqwest::StatusCode;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::Stage;
 use super::witness::alert_id;
-use crate::client::{Client, Unanswered, incident};
+use crate::client::{Client, incident};
 use crate::program::{PATIENCE, Program};
 use crate::sizes::crash::{PEOPLE_OF_INTAKE as PEOPLE, ROUNDS};
 use crate::sizes::seeds;
 
-type Answer = JoinHandle<Result<(StatusCode, Value), Unanswered>>;
+type Answer = JoinHandle<Result<(StatusCode, Value), ApiError>>;
 
 fn report(client: &Client, reference: &str) -> Answer {
     let (client, reference) = (client.clone(), reference.to_owned());

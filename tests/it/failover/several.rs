@@ -142,7 +142,7 @@ async fn nothing_leaves_by_a_gateway_whose_pause_is_in_force_until_it_is_resumed
     let site = Site::open(SLOW).await;
     let alert = raise(&site.client, "2026-groot", 0).await;
     timeout(PATIENCE, site.first.until_taken(WINDOW)).await.unwrap();
-    site.client.order("first", "pause").await;
+    site.installation.run(&["gateway", "pause", "first"], true);
     site.until_shown("the pause is in force", |gateway| {
         gateway["paused"]["in_force"] == json!(true) && gateway["queue"]["in_flight"] == json!(0)
     })
@@ -152,7 +152,7 @@ async fn nothing_leaves_by_a_gateway_whose_pause_is_in_force_until_it_is_resumed
     until_out(&site.client, &alert).await;
     assert_eq!(site.first.submits(), before, "nothing leaves by it any more");
     site.check(&alert, "2026-groot", 0).await;
-    site.client.order("first", "resume").await;
+    site.installation.run(&["gateway", "resume", "first"], true);
     site.until_first_is_back().await;
     site.close().await;
 }

@@ -20,8 +20,8 @@ async fn a_test_is_delivered_and_counts_for_no_alert(
     #[values(Contract::Twilio, Contract::Infobip, Contract::Http)] contract: Contract,
 ) {
     let site = Site::open(engine, contract, 2, HttpFaults::default()).await;
-    let (store, organisation) = (&site.world.store, site.world.organisation);
-    let asked = store.request_gateway_test(organisation, Actor::System, "main", SystemClock.now()).await;
+    let store = &site.world.store;
+    let asked = store.request_gateway_test(Actor::System, "main", SystemClock.now()).await;
     let TestRequest::Made(asked) = asked.unwrap() else { panic!("it is the first") };
     let alert = site.world.alert_all().await;
     site.service.wake.notify_waiters();

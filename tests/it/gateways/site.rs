@@ -66,6 +66,7 @@ impl Site {
         assert_eq!(config.validate(), []);
         let service = Service::start_gateway(&world, &config, Arc::clone(&clock));
         let dispatcher = Dispatcher {
+            clock_watch: Arc::default(),
             store: world.store.clone(),
             clock,
             wake: Arc::clone(&service.wake),

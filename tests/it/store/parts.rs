@@ -28,7 +28,13 @@ fn gateway(name: &str) -> ChannelName {
     ChannelName { gateway: name.into(), channel: 0 }
 }
 
-impl World {
+trait Claims {
+    async fn claim_part(&self, name: &str, limit: u32, part: &Part, scan: &mut Scan) -> Claim;
+    /// Claims until nothing more comes.
+    async fn claim_all(&self, name: &str, limit: u32, part: &Part) -> Vec<DeliveryId>;
+}
+
+impl Claims for World {
     async fn claim_part(&self, name: &str, limit: u32, part: &Part, scan: &mut Scan) -> Claim {
         let (now, channel) = (self.now(), gateway(name));
         let lease_until = now.plus(Duration::from_mins(1));
@@ -36,7 +42,6 @@ impl World {
         self.store.claim_part(&request, part, scan, &mut Turns::default()).await.unwrap()
     }
 
-    /// Claims until nothing more comes.
     async fn claim_all(&self, name: &str, limit: u32, part: &Part) -> Vec<DeliveryId> {
         let (mut all, mut scan) = (Vec::new(), Scan::default());
         loop {

@@ -2,23 +2,37 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use klaroen_store::keys::{ApiKey, Authentication};
 
-use super::caller::Caller;
+use super::caller::{Caller, Principal};
 use crate::problem::Problem;
 use crate::state::App;
 
 /// No key of ours is longer.
 const TOKEN_BYTES_MAX: usize = 256;
 
-impl<S: Send + Sync> FromRequestParts<S> for Caller {
+impl<S: Send + Sync> FromRequestParts<S> for Principal {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
             tracing::error!("handler called without authentication");
             Problem::internal()
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let principal = Principal::from_request_parts(parts, state).await?;
+        Self::of(&principal).ok_or_else(|| {
+            Problem::new(
+                StatusCode::FORBIDDEN,
+                "this call is for keys of an organisation; this key acts on the installation",
+            )
         })
     }
 }

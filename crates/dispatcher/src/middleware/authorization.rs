@@ -9,7 +9,7 @@ use axum::response::Response;
 
 use super::route_table::{RouteTable, matched_path};
 use crate::auth::authentication::authenticate;
-use crate::auth::caller::Caller;
+use crate::auth::caller::Principal;
 use crate::auth::permissions::roles_with;
 use crate::problem::Problem;
 use crate::state::App;
@@ -37,6 +37,6 @@ pub async fn require_permission(
             format!("this call needs a key with the role {needed}; this key has the role {}", key.role);
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
-    request.extensions_mut().insert(Caller::new(key));
+    request.extensions_mut().insert(Principal::new(key));
     Ok(next.run(request).await)
 }

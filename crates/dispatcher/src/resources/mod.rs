@@ -15,6 +15,7 @@ pub mod keys;
 pub mod participants;
 pub mod replies;
 pub(crate) mod schemas;
+pub mod warning;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};

@@ -59,9 +59,14 @@ impl ConfiguredGateway {
         })
     }
 
+    /// Whether it serves alerts of this priority, to numbers of some country.
+    pub(crate) fn serves_some(&self, priority: Priority) -> bool {
+        self.priorities.is_empty() || self.priorities.contains(&priority)
+    }
+
     /// `country`: empty for a number of a country that no gateway names.
     pub(crate) fn serves(&self, priority: Priority, country: &str) -> bool {
-        let priority = self.priorities.is_empty() || self.priorities.contains(&priority);
-        priority && (self.countries.is_empty() || self.countries.iter().any(|own| own == country))
+        self.serves_some(priority)
+            && (self.countries.is_empty() || self.countries.iter().any(|own| own == country))
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use klaroen_domain::id::{AlertId, OrganisationId};
 use klaroen_domain::time::{Clock, Timestamp};
 use klaroen_store::Store;
+use klaroen_store::clock::ClockWatch;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,8 @@ pub struct Dispatcher {
     pub store: Store,
     /// The source of the present time.
     pub clock: Arc<dyn Clock>,
+    /// Sees whether it is set. The process has one.
+    pub clock_watch: Arc<ClockWatch>,
     /// Notified (all waiters) when deliveries were written, so that every channel of a worker in this process claims at once.
     pub wake: Arc<Notify>,
     /// The configuration.

@@ -12,6 +12,7 @@ use klaroen_domain::role::Role;
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::{Clock, ManualClock, Timestamp};
 use klaroen_gateway::config::GatewayConfig;
+use klaroen_store::keys::USUAL_LIFE;
 use klaroen_store::matching::MatchRules;
 use klaroen_store::replies::{AutoReply, AutoReplyTexts};
 use klaroen_store::seal::Keys;
@@ -93,6 +94,7 @@ pub(crate) async fn dispatcher() -> (Dispatcher, TempDir) {
     settings.burst_per_key = 1_000;
     settings.gateways = gateways().iter().map(|config| ConfiguredGateway::of(config).unwrap()).collect();
     let dispatcher = Dispatcher {
+        clock_watch: Arc::default(),
         store,
         clock: Arc::new(ManualClock::new(NOW)),
         wake: Arc::new(Notify::new()),
@@ -194,8 +196,9 @@ impl Fixture {
 async fn keys(store: &Store, organisation: OrganisationId) -> Vec<(Role, String)> {
     let mut keys = Vec::new();
     for role in Role::ALL {
-        let key =
-            store.create_key(organisation, role, role.as_str(), None, Actor::System, NOW).await.unwrap();
+        let owner = Some(organisation).filter(|_| !role.is_of_installation());
+        let (name, until) = (role.as_str(), NOW.plus(USUAL_LIFE));
+        let key = store.create_key(owner, role, name, until, Actor::System, NOW).await.unwrap();
         keys.push((role, key.token));
     }
     keys

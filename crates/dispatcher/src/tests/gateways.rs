@@ -9,7 +9,7 @@ use klaroen_store::gateway_tests::TestAnswer;
 use klaroen_store::gateways::{Counts, Figures, GatewayReport, LastError};
 use serde_json::{Value, json};
 
-use crate::tests::fixture::{Fixture, NOW};
+use crate::tests::fixture::{self, Fixture, NOW};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -89,11 +89,11 @@ async fn an_alert_says_what_of_it_waits_for_a_gateway_and_why() {
     };
     assert_eq!(waiting().await, json!([]));
     for name in ["kannel", "dry"] {
-        fixture.post(Role::Admin, &format!("/v1/gateways/{name}/pause"), &json!({})).await;
+        fixture.post(Role::Platform, &format!("/v1/gateways/{name}/pause"), &json!({})).await;
     }
     let reason = "kannel: taken out of use by hand; dry: taken out of use by hand";
     assert_eq!(waiting().await, json!([{"country": "NL", "deliveries": 3, "reason": reason}]));
-    fixture.post(Role::Admin, "/v1/gateways/dry/resume", &json!({})).await;
+    fixture.post(Role::Platform, "/v1/gateways/dry/resume", &json!({})).await;
     assert_eq!(waiting().await, json!([]));
     let list = fixture.get(Role::Operator, "/v1/alerts").await.json();
     assert_eq!(list["items"][0]["messages"][0].get("waiting"), None);
@@ -105,7 +105,7 @@ async fn a_pause_holds_until_it_is_taken_back_and_says_what_has_no_gateway_then(
     fixture.store.report_gateways(&[report("kannel"), report("dry")], NOW.plus(MINUTE)).await.unwrap();
     let pause = |name: &str, body: Value| {
         let (fixture, path) = (&fixture, format!("/v1/gateways/{name}/pause"));
-        async move { fixture.post(Role::Admin, &path, &body).await }
+        async move { fixture.post(Role::Platform, &path, &body).await }
     };
     let woken = std::sync::Arc::clone(&fixture.wake).notified_owned();
     tokio::pin!(woken);
@@ -125,16 +125,10 @@ async fn a_pause_holds_until_it_is_taken_back_and_says_what_has_no_gateway_then(
     assert_eq!(last["warnings"][0]["code"], "no_gateway");
     assert!(last["warnings"][0]["detail"].as_str().unwrap().contains("life_threatening"));
 
-    let strange = fixture.store.gateway_pauses().await.unwrap();
-    assert_eq!(strange.len(), 2);
-    let request = axum::http::Request::builder()
-        .uri("/v1/gateways/kannel")
-        .header(header::AUTHORIZATION, format!("Bearer {}", fixture.strange_token(Role::Operator)));
-    let seen = fixture.send(request.body(Body::empty()).unwrap()).await.json();
-    assert_eq!(seen["paused"]["by"], "another organisation");
+    assert_eq!(fixture.store.gateway_pauses().await.unwrap().len(), 2);
 
     for _ in 0..2 {
-        let back = fixture.post(Role::Admin, "/v1/gateways/kannel/resume", &json!({})).await;
+        let back = fixture.post(Role::Platform, "/v1/gateways/kannel/resume", &json!({})).await;
         assert_eq!((back.status, &back.json()["state"]), (StatusCode::OK, &json!("up")));
         assert_eq!((&back.json()["paused"], &back.json()["warnings"]), (&Value::Null, &json!([])));
     }
@@ -143,6 +137,61 @@ async fn a_pause_holds_until_it_is_taken_back_and_says_what_has_no_gateway_then(
         audit["items"].as_array().unwrap().iter().map(|e| e["action"].as_str().unwrap()).collect();
     let of_gateways: Vec<_> = actions.into_iter().filter(|action| action.starts_with("gateway.")).collect();
     assert_eq!(of_gateways, ["gateway.resumed", "gateway.paused", "gateway.paused"]);
+}
+
+#[tokio::test]
+async fn an_order_to_the_installation_is_the_platforms_and_everybody_sees_it() {
+    let fixture = Fixture::new().await;
+    fixture.store.report_gateways(&[report("kannel"), report("dry")], NOW.plus(MINUTE)).await.unwrap();
+    fixture.enrol(2).await;
+    let made = fixture.post(Role::Operator, "/v1/incidents", &fixture::incident()).await;
+    let alert = format!("/v1/alerts/{}", made.json()["alerts"][0]["id"].as_str().unwrap());
+    for (role, verb) in
+        Role::of_organisation().flat_map(|role| ["pause", "resume", "test"].map(|v| (role, v)))
+    {
+        let refused = fixture.post(role, &format!("/v1/gateways/kannel/{verb}"), &json!({})).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{role} {verb}");
+    }
+    for path in ["/v1/alerts", "/v1/participants", "/v1/keys", "/v1/audit", "/v1/areas"] {
+        let refused = fixture.get(Role::Platform, path).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{path}");
+    }
+    assert_eq!(fixture.get(Role::Operator, &alert).await.json()["warnings"], json!([]));
+    assert_eq!(fixture.get(Role::Auditor, "/readyz").await.json()["paused_gateways"], json!([]));
+
+    let order = json!({"reason": "maintenance"});
+    fixture.post(Role::Platform, "/v1/gateways/kannel/pause", &order).await;
+    // The probe of the database serves for a second.
+    let paused =
+        async || fixture.get(Role::Auditor, "/readyz").await.json()["paused_gateways"] == json!(["kannel"]);
+    while !paused().await {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let warned = json!([{"code": "gateway_paused",
+        "detail": "gateway kannel is out of use by hand since 2026-11-23T16:00:00.000Z: maintenance"}]);
+    let preview = fixture.post(Role::Operator, "/v1/alerts/preview", &fixture::alert()).await;
+    assert_eq!(preview.json()["warnings"], warned);
+    assert_eq!(fixture.get(Role::Operator, &alert).await.json()["warnings"], warned);
+    fixture.post(Role::Platform, "/v1/gateways/dry/pause", &json!({})).await;
+    let preview = fixture.post(Role::Operator, "/v1/alerts/preview", &fixture::alert()).await.json();
+    let codes: Vec<_> =
+        preview["warnings"].as_array().unwrap().iter().map(|w| w["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["gateway_paused", "gateway_paused", "no_gateway"]);
+
+    for token in [fixture.token(Role::Auditor), fixture.strange_token(Role::Auditor)] {
+        let request = axum::http::Request::builder()
+            .uri("/v1/audit?limit=2")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let log = fixture.send(request.body(Body::empty()).unwrap()).await.json();
+        let entries = log["items"].as_array().unwrap();
+        assert!(entries.iter().all(|entry| entry["action"] == "gateway.paused"), "{log}");
+    }
+    fixture.post(Role::Operator, &format!("{alert}/cancel"), &json!({})).await;
+    assert_eq!(
+        fixture.get(Role::Operator, &alert).await.json()["warnings"],
+        json!([]),
+        "nothing more is sent"
+    );
 }
 
 #[tokio::test]
@@ -155,17 +204,17 @@ async fn what_is_wrong_with_an_order_is_named() {
         (json!({"reason": 1, "until": 2}), vec!["/reason", "/until"]),
         (json!([]), vec![""]),
     ] {
-        assert_eq!(fixture.post(Role::Admin, pause, &body).await.pointers(422), pointers, "{body}");
+        assert_eq!(fixture.post(Role::Platform, pause, &body).await.pointers(422), pointers, "{body}");
     }
     for verb in ["pause", "resume", "test"] {
         let path = format!("/v1/gateways/nothing/{verb}");
-        assert_eq!(fixture.post(Role::Admin, &path, &json!({})).await.status, StatusCode::NOT_FOUND);
+        assert_eq!(fixture.post(Role::Platform, &path, &json!({})).await.status, StatusCode::NOT_FOUND);
         let get = fixture.get(Role::Admin, &format!("/v1/gateways/kannel/{verb}")).await;
         assert_eq!(get.status, StatusCode::METHOD_NOT_ALLOWED);
     }
     for verb in ["resume", "test"] {
         let path = format!("/v1/gateways/kannel/{verb}");
-        assert!(fixture.post(Role::Admin, &path, &json!({"text": "x"})).await.status.is_client_error());
+        assert!(fixture.post(Role::Platform, &path, &json!({"text": "x"})).await.status.is_client_error());
     }
     assert_eq!(fixture.store.gateway_pauses().await.unwrap(), []);
 }
@@ -173,8 +222,8 @@ async fn what_is_wrong_with_an_order_is_named() {
 #[tokio::test]
 async fn a_test_is_asked_for_followed_and_limited() {
     let fixture = Fixture::new().await;
-    let ask = async || fixture.post(Role::Admin, "/v1/gateways/kannel/test", &json!({})).await;
-    let refused = fixture.post(Role::Admin, "/v1/gateways/dry/test", &json!({})).await;
+    let ask = async || fixture.post(Role::Platform, "/v1/gateways/kannel/test", &json!({})).await;
+    let refused = fixture.post(Role::Platform, "/v1/gateways/dry/test", &json!({})).await;
     assert_eq!(refused.pointers(422), [""]);
     assert!(refused.text.contains("test_number"), "{}", refused.text);
     let asked = ask().await;

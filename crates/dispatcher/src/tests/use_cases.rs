@@ -3,9 +3,11 @@
 use klaroen_domain::alert::{AlertState, Outcome};
 use klaroen_domain::role::Role;
 use klaroen_store::Actor;
+use klaroen_store::keys::USUAL_LIFE;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::caller::Principal;
 use crate::request::json::Document;
 use crate::resources::alerts::change::{AlertChange, change_alert};
 use crate::resources::alerts::change_request::read_end;
@@ -26,8 +28,12 @@ async fn an_alert_lives_from_preview_to_end_without_http() {
     let (dispatcher, _directory) = dispatcher().await;
     let store = dispatcher.store.clone();
     let organisation = store.create_organisation("utrecht", "Utrecht", NOW).await.unwrap().unwrap().id;
-    let key = store.create_key(organisation, Role::Operator, "desk", None, Actor::System, NOW).await.unwrap();
-    let (app, caller) = (App::new(dispatcher, CancellationToken::new()), Caller::new(key.key));
+    let key = store
+        .create_key(Some(organisation), Role::Operator, "desk", NOW.plus(USUAL_LIFE), Actor::System, NOW)
+        .await
+        .unwrap();
+    let (app, caller) =
+        (App::new(dispatcher, CancellationToken::new()), Caller::of(&Principal::new(key.key)).unwrap());
 
     let registration = json!({
         "kind": "resident", "phone": "06-12345678",

@@ -17,6 +17,10 @@ pub const RETRY_LADDER: [Duration; 5] = [
     Duration::from_mins(1),
 ];
 
+/// No delivery that is queued again waits longer: the last step of the ladder with all its jitter. A `due_at` that lies further ahead
+/// was written before the clock was set back.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(72);
+
 /// How long a gateway that refused us as a whole is left alone, at the least.
 pub const GATEWAY_PAUSE: Duration = Duration::from_mins(1);
 
@@ -106,7 +110,7 @@ pub fn decide(outcome: &SubmitOutcome, context: &SubmitContext) -> Decision {
         SubmitOutcome::Accepted { .. } => Decision::Sent,
         SubmitOutcome::Throttled { retry_after } => {
             let least = backoff(0, context.jitter);
-            put_back(retry_after.map_or(least, |wait| wait.max(least)), false)
+            put_back(retry_after.map_or(least, |wait| wait.max(least).min(LONGEST_WAIT)), false)
         }
         SubmitOutcome::NotTaken(_) => put_back(backoff(context.retries, context.jitter), true),
         SubmitOutcome::Rejected(failure) => match failure.scope {
@@ -203,6 +207,10 @@ mod tests {
                 Decision::PutBack { due_at: in_a_second, spent: false },
             ),
             (
+                SubmitOutcome::Throttled { retry_after: Some(Duration::from_hours(1)) },
+                Decision::PutBack { due_at: NOW.plus(LONGEST_WAIT), spent: false },
+            ),
+            (
                 SubmitOutcome::Throttled { retry_after: Some(Duration::from_secs(7)) },
                 Decision::PutBack { due_at: NOW.plus(Duration::from_secs(7)), spent: false },
             ),
@@ -253,7 +261,7 @@ mod tests {
     fn the_ladder_climbs_in_seconds_and_stays_on_top() {
         let waits: Vec<u64> = (0..7).map(|n| backoff(n, 0.0).as_secs()).collect();
         assert_eq!(waits, [1, 3, 10, 30, 60, 60, 60]);
-        assert_eq!(backoff(4, 1.0), Duration::from_secs(72));
+        assert_eq!(backoff(4, 1.0), LONGEST_WAIT);
         assert_eq!(backoff(4, -9.0), Duration::from_secs(48));
     }
 

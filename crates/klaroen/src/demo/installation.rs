@@ -5,6 +5,7 @@ use std::path::Path;
 
 use klaroen_domain::role::Role;
 use klaroen_domain::time::{Clock, SystemClock};
+use klaroen_store::keys::USUAL_LIFE;
 use klaroen_store::{Actor, Store};
 use serde_json::json;
 
@@ -58,10 +59,12 @@ pub fn configuration(directory: &Path, smsc: SocketAddr, binds: u16) -> Result<C
 /// The keys of a new organisation: operator and admin.
 pub async fn organisation(store: &Store, code: &str, name: &str) -> Result<[String; 2], Failure> {
     let now = SystemClock.now();
+    let until = now.plus(USUAL_LIFE);
     let made = store.create_organisation(code, name, now).await?;
     let organisation = made.map_err(|_| Failure::new("the database of the demo is not empty"))?;
-    let key =
-        async |role| store.create_key(organisation.id, role, "demo", None, Actor::CommandLine, now).await;
+    let key = async |role| {
+        store.create_key(Some(organisation.id), role, "demo", until, Actor::CommandLine, now).await
+    };
     Ok([key(Role::Operator).await?.token, key(Role::Admin).await?.token])
 }
 

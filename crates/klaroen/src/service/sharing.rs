@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_store::Store;
-use klaroen_store::clock::DatabaseClock;
+use klaroen_store::clock::{ClockWatch, DatabaseClock};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -14,6 +14,8 @@ use crate::failure::Failure;
 /// The means, and the tasks behind them, which end with the value.
 pub struct Sharing {
     pub clock: Arc<dyn Clock>,
+    /// Sees whether it is set.
+    pub clock_watch: Arc<ClockWatch>,
     /// Told by the dispatcher when it has queued something.
     pub queued: Arc<Notify>,
     /// Wakes the worker of this process.
@@ -28,6 +30,7 @@ impl Sharing {
         if !store.is_shared() {
             return Ok(Self {
                 clock: Arc::new(SystemClock),
+                clock_watch: Arc::default(),
                 queued: Arc::clone(&wake),
                 wake,
                 tasks: Vec::new(),
@@ -47,7 +50,7 @@ impl Sharing {
             let listening = async move { store.listen(|| wake.notify_waiters()).await };
             tasks.push(AbortOnDropHandle::new(tokio::spawn(listening)));
         }
-        Ok(Self { clock, queued, wake, tasks })
+        Ok(Self { clock, clock_watch: Arc::default(), queued, wake, tasks })
     }
 
     /// Ends the tasks: they hold connections.

@@ -2,6 +2,7 @@
 //! machines never agree to the millisecond.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use klaroen_domain::time::{Clock, SystemClock, Timestamp};
@@ -120,6 +121,69 @@ impl Clock for DatabaseClock {
     }
 }
 
+/// Beyond this the wall clock was set, and did not drift.
+const STEP: Duration = Duration::from_secs(5);
+
+/// The wall clock was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockStep {
+    /// The time that it showed afterwards.
+    pub at: Timestamp,
+    /// By how many milliseconds; less than zero: back.
+    pub by_ms: i64,
+}
+
+/// Compares the clock that the work goes by with the steady one, whenever somebody looks.
+#[derive(Debug)]
+pub struct ClockWatch {
+    began: Instant,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// The clock, and how long the process has run by the steady one.
+    last: Option<(Timestamp, Duration)>,
+    steps: u64,
+    step: Option<ClockStep>,
+}
+
+impl Default for ClockWatch {
+    fn default() -> Self {
+        Self { began: Instant::now(), seen: Mutex::default() }
+    }
+}
+
+impl ClockWatch {
+    /// Looks at the clock, which shows `now`. Returns the step since the last look, if there was one, to one caller.
+    pub fn look(&self, now: Timestamp) -> Option<ClockStep> {
+        let step = self.look_at(now, self.began.elapsed());
+        if let Some(ClockStep { by_ms, .. }) = step {
+            tracing::warn!(by_ms, "the clock was set; what waited for a time is pulled in");
+        }
+        step
+    }
+
+    fn look_at(&self, now: Timestamp, steady: Duration) -> Option<ClockStep> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (then, before) = seen.last.replace((now, steady))?;
+        let by_ms = now.as_millis() - then.as_millis() - millis(steady.saturating_sub(before));
+        if by_ms.unsigned_abs() <= STEP.as_millis().try_into().unwrap_or(u64::MAX) {
+            return None;
+        }
+        let step = ClockStep { at: now, by_ms };
+        seen.steps += 1;
+        seen.step = Some(step);
+        Some(step)
+    }
+
+    /// The steps since the process began: how many, and the last.
+    pub fn steps(&self) -> (u64, Option<ClockStep>) {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        (seen.steps, seen.step)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use klaroen_test_databases::Engine;
@@ -140,6 +204,22 @@ mod tests {
         let (early, late) = (Timestamp::from_millis(1_000), Timestamp::from_millis(3_500));
         assert_eq!(off(early, late), off(late, early));
         assert!(off(early, late) > WARN_ABOVE);
+    }
+
+    #[test]
+    fn a_step_is_seen_once_and_a_drift_is_none() {
+        let (watch, at) = (ClockWatch::default(), Timestamp::from_millis);
+        let (second, hour) = (Duration::from_secs(1), 3_600_000);
+        assert_eq!(watch.look_at(at(10 * hour), Duration::ZERO), None, "the first look knows nothing");
+        assert_eq!(watch.look_at(at(10 * hour + 5_900), second), None, "almost 5 seconds");
+        let back = ClockStep { at: at(9 * hour), by_ms: -hour - 6_900 };
+        assert_eq!(watch.look_at(at(9 * hour), 2 * second), Some(back));
+        assert_eq!(watch.look_at(at(9 * hour + 1_000), 3 * second), None);
+        let on = ClockStep { at: at(10 * hour + 2_000), by_ms: hour };
+        assert_eq!(watch.look_at(at(10 * hour + 2_000), 4 * second), Some(on));
+        assert_eq!(watch.steps(), (2, Some(on)));
+        // Nobody looked for a day.
+        assert_eq!(watch.look_at(at(34 * hour + 2_000), 4 * second + Duration::from_hours(24)), None);
     }
 
     #[rstest]

@@ -3,7 +3,9 @@
 pub mod callbacks;
 pub mod channels;
 pub mod gateway_tests;
+mod pauses;
 mod reports;
 pub mod workers;
 
-pub use reports::{Counts, Due, Figures, GatewayPause, GatewayReport, LastError};
+pub use pauses::GatewayPause;
+pub use reports::{Counts, Due, Figures, GatewayReport, LastError};

@@ -1,21 +1,18 @@
-//! The reports of the workers about the gateways, and the gateways that an operator took out of use.
-//!
-//! Reports are advice: each worker routes by its own and by those of the others that are still good. A pause by hand is an
-//! order, and holds until it is taken back.
+//! The reports of the workers about the gateways. They are advice: each worker routes by its own and by those of the others that
+//! are still good.
 
 use klaroen_domain::alert::Priority;
 use klaroen_domain::gateway::GatewayState;
-use klaroen_domain::id::{MessageId, OrganisationId};
+use klaroen_domain::id::MessageId;
 use klaroen_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::engine::db::{Sql, on_db, on_tx};
+use crate::engine::db::{Sql, on_db};
 use crate::engine::from_row::from_row;
 use crate::engine::sql::sql;
-use crate::tenancy::audit;
-use crate::{Actor, Result, Store, StoreError};
+use crate::{Result, Store, StoreError};
 
 /// The report of one worker process about a gateway.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,21 +87,6 @@ pub struct LastError {
     pub at: i64,
 }
 
-/// A gateway that an operator took out of use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GatewayPause {
-    /// The gateway's name.
-    pub gateway: String,
-    /// Since when.
-    pub paused_at: Timestamp,
-    /// Who: `key:<id>`, `cli` or `system`.
-    pub paused_by: String,
-    /// Whose key it was.
-    pub organisation: OrganisationId,
-    /// Why, in the words of the operator who did it.
-    pub reason: Option<String>,
-}
-
 /// How many deliveries wait that are due, of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
@@ -145,14 +127,6 @@ const REPORTS: Sql = Sql::new(
      FROM gateway_reports WHERE seen_until > $1 ORDER BY gateway, worker",
 );
 const FORGET: Sql = Sql::new("DELETE FROM gateway_reports WHERE worker = $1 OR seen_until <= $2");
-const PAUSE: Sql = Sql::new(
-    "INSERT INTO gateway_pauses (gateway, paused_at, paused_by, organisation_id, reason) VALUES ($1, $2, $3, $4, $5)
-     ON CONFLICT (gateway) DO NOTHING",
-);
-const RESUME: Sql = Sql::new("DELETE FROM gateway_pauses WHERE gateway = $1");
-const PAUSES: Sql = Sql::new(
-    "SELECT gateway, paused_at, paused_by, organisation_id, reason FROM gateway_pauses ORDER BY gateway",
-);
 
 from_row! {
     struct ReportRow {
@@ -288,75 +262,6 @@ impl Store {
             .bind(worker).bind(now.as_millis()).execute(pool).await?.rows_affected());
         Ok(())
     }
-
-    /// Takes a gateway out of use until [`Store::resume_gateway`]; `false` if it is out of use already: then the first
-    /// pause stands, with its reason. Whether there is such a gateway is for the caller to know. Call [`Store::announce`]
-    /// afterwards, so that workers hear of it at once.
-    ///
-    /// # Errors
-    ///
-    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
-    pub async fn pause_gateway(
-        &self,
-        organisation: OrganisationId,
-        actor: Actor,
-        gateway: &str,
-        reason: Option<&str>,
-        now: Timestamp,
-    ) -> Result<bool> {
-        let mut tx = self.db.begin().await?;
-        let paused = on_tx!(&mut tx, conn, d => sqlx::query(PAUSE.of(d))
-            .bind(gateway).bind(now.as_millis()).bind(actor.to_string()).bind(organisation.0).bind(reason)
-            .execute(conn).await?.rows_affected());
-        if paused > 0 {
-            // Without the reason: free text may name a person, and the log is for ever.
-            let detail = json!({ "reason_given": reason.is_some() });
-            audit::append(&mut tx, organisation, actor, "gateway.paused", gateway, detail, now).await?;
-        }
-        tx.commit().await?;
-        Ok(paused > 0)
-    }
-
-    /// Puts a gateway back into use; `false` if no operator had taken it out. Call [`Store::announce`] afterwards.
-    ///
-    /// # Errors
-    ///
-    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
-    pub async fn resume_gateway(
-        &self,
-        organisation: OrganisationId,
-        actor: Actor,
-        gateway: &str,
-        now: Timestamp,
-    ) -> Result<bool> {
-        let mut tx = self.db.begin().await?;
-        let resumed = on_tx!(&mut tx, conn, d =>
-            sqlx::query(RESUME.of(d)).bind(gateway).execute(conn).await?.rows_affected());
-        if resumed > 0 {
-            let detail = json!({});
-            audit::append(&mut tx, organisation, actor, "gateway.resumed", gateway, detail, now).await?;
-        }
-        tx.commit().await?;
-        Ok(resumed > 0)
-    }
-
-    /// The gateways that operators took out of use.
-    ///
-    /// # Errors
-    ///
-    /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
-    pub async fn gateway_pauses(&self) -> Result<Vec<GatewayPause>> {
-        let rows: Vec<(String, i64, String, Uuid, Option<String>)> =
-            on_db!(read self.db, pool, d => sqlx::query_as(PAUSES.of(d)).fetch_all(pool).await?);
-        let pause = |(gateway, paused_at, paused_by, organisation, reason)| GatewayPause {
-            gateway,
-            paused_at: Timestamp::from_millis(paused_at),
-            paused_by,
-            organisation: OrganisationId(organisation),
-            reason,
-        };
-        Ok(rows.into_iter().map(pause).collect())
-    }
 }
 
 #[cfg(test)]
@@ -367,7 +272,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::tests::fixture::{ACTOR, Fixture, NOW, first};
+    use crate::tests::fixture::{Fixture, NOW};
 
     fn report(gateway: &str, worker: u128, state: GatewayState) -> GatewayReport {
         GatewayReport {
@@ -416,35 +321,5 @@ mod tests {
         assert_eq!((left.len(), &left[1]), (2, &spare));
         f.store.forget_gateway_reports(Uuid::nil(), until).await.unwrap();
         assert_eq!(f.store.gateway_reports(NOW).await.unwrap(), []);
-    }
-
-    #[rstest]
-    #[tokio::test]
-    async fn a_pause_by_hand_holds_until_it_is_taken_back_and_is_written_down(
-        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
-    ) {
-        let f = Fixture::new(engine).await;
-        let pause = |organisation, reason| f.store.pause_gateway(organisation, ACTOR, "main", reason, NOW);
-        assert!(pause(f.organisation, Some("maintenance")).await.unwrap());
-        assert!(!pause(f.stranger, None).await.unwrap(), "it is paused already");
-        let expected = GatewayPause {
-            gateway: "main".into(),
-            paused_at: NOW,
-            paused_by: ACTOR.to_string(),
-            organisation: f.organisation,
-            reason: Some("maintenance".into()),
-        };
-        assert_eq!(f.store.gateway_pauses().await.unwrap(), [expected]);
-        let resume = |organisation| f.store.resume_gateway(organisation, ACTOR, "main", NOW);
-        assert!(resume(f.stranger).await.unwrap(), "gateways are the installation's");
-        assert!(!resume(f.stranger).await.unwrap());
-        assert_eq!(f.store.gateway_pauses().await.unwrap(), []);
-        let actions = async |organisation| {
-            let page = f.store.list_audit(organisation, &first(10)).await.unwrap();
-            let of_gateways = page.items.into_iter().filter(|entry| entry.subject == "main");
-            of_gateways.map(|entry| entry.action).collect::<Vec<_>>()
-        };
-        assert_eq!(actions(f.organisation).await, ["gateway.paused"]);
-        assert_eq!(actions(f.stranger).await, ["gateway.resumed"]);
     }
 }

@@ -4,6 +4,7 @@ use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
 
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::engine::db::{Sql, Tx, on_db, on_tx};
 use crate::engine::from_row::from_row;
@@ -27,6 +28,8 @@ const OLDEST_FIRST: Sql = Sql::new(
      WHERE organisation_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
 );
 
+const ORGANISATIONS: Sql = Sql::new("SELECT id FROM organisations ORDER BY id");
+
 /// Entries that a check reads at once.
 const CHECK_PAGE: i64 = 1_000;
 
@@ -47,6 +50,15 @@ pub struct AuditEntry {
     pub detail: serde_json::Value,
     /// SHA-256 over the entry and the hash before it, in hexadecimal.
     pub hash: String,
+}
+
+/// How far a chain is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Entries from the first that follow one another as they were written.
+    pub entries: i64,
+    /// The number of the first entry that is missing or does not fit, if there is one.
+    pub first_wrong: Option<i64>,
 }
 
 /// Appends an entry in the transaction of the change that it tells about: the last thing that the transaction does, because the
@@ -78,6 +90,24 @@ pub(crate) async fn append(
         .bind(organisation.0).bind(row.seq).bind(row.at).bind(row.actor).bind(row.action).bind(row.subject)
         .bind(row.detail).bind(row.hash)
         .execute(conn).await?.rows_affected());
+    Ok(())
+}
+
+/// Appends an entry to the chain of every organisation: for what is done to the installation, which they share. The chains are
+/// taken in the order of their ids, so that two of these do not wait for each other.
+pub(crate) async fn append_everywhere(
+    tx: &mut Tx,
+    actor: Actor,
+    action: &str,
+    subject: &str,
+    detail: &serde_json::Value,
+    now: Timestamp,
+) -> Result<()> {
+    let organisations: Vec<Uuid> =
+        on_tx!(&mut *tx, conn, d => sqlx::query_scalar(ORGANISATIONS.of(d)).fetch_all(conn).await?);
+    for organisation in organisations {
+        append(tx, OrganisationId(organisation), actor, action, subject, detail.clone(), now).await?;
+    }
     Ok(())
 }
 
@@ -144,24 +174,24 @@ impl Store {
         Ok(Page::from_rows(entries, page, |entry| number_cursor(entry.seq)))
     }
 
-    /// Recomputes the chain; the number of the first entry that is missing or does not fit, if any. Entries cut off at the
-    /// end do not show: compare the newest hash with one that was written down elsewhere.
+    /// Recomputes the chain. Entries cut off at the end do not show: compare the newest hash with one that was written down
+    /// elsewhere.
     ///
     /// # Errors
     ///
     /// Returns a [`StoreError`] if the database does not answer or refuses the statement.
-    pub async fn verify_audit(&self, organisation: OrganisationId) -> Result<Option<i64>> {
+    pub async fn verify_audit(&self, organisation: OrganisationId) -> Result<Verified> {
         let mut last = 0;
         let mut previous = beginning(organisation);
         loop {
             let rows: Vec<Row> = on_db!(read self.db, pool, d => sqlx::query_as(OLDEST_FIRST.of(d))
                 .bind(organisation.0).bind(last).bind(CHECK_PAGE).fetch_all(pool).await?);
             if rows.is_empty() {
-                return Ok(None);
+                return Ok(Verified { entries: last, first_wrong: None });
             }
             for row in rows {
                 if row.seq != last + 1 || row.hash != row.chained_to(&previous) {
-                    return Ok(Some(last + 1));
+                    return Ok(Verified { entries: last, first_wrong: Some(last + 1) });
                 }
                 last = row.seq;
                 previous = row.hash;
@@ -226,7 +256,7 @@ mod tests {
         assert_eq!(rest.items.iter().map(|e| e.seq).collect::<Vec<_>>(), [1]);
         assert_eq!(rest.next_cursor, None);
         assert_eq!(f.store.list_audit(f.stranger, &first(9)).await.unwrap().items.len(), 1);
-        assert_eq!(f.store.verify_audit(f.organisation).await.unwrap(), None);
+        assert_eq!(f.store.verify_audit(f.organisation).await.unwrap().first_wrong, None);
     }
 
     #[rstest]
@@ -242,7 +272,7 @@ mod tests {
         append(&mut tx, f.organisation, ACTOR, "thing.made", "id", json!({}), NOW).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(f.store.list_audit(f.organisation, &first(1)).await.unwrap().items[0].seq, 5);
-        assert_eq!(f.store.verify_audit(f.organisation).await.unwrap(), None);
+        assert_eq!(f.store.verify_audit(f.organisation).await.unwrap().first_wrong, None);
     }
 
     #[rstest]
@@ -264,8 +294,33 @@ mod tests {
             let f = with_entries(engine).await;
             run_bare(&f, DROP_UPDATE_GUARD).await;
             assert_eq!(run(&f, statement).await.unwrap(), 1);
-            assert_eq!(f.store.verify_audit(f.organisation).await.unwrap(), Some(3), "{statement:?}");
-            assert_eq!(f.store.verify_audit(f.stranger).await.unwrap(), None);
+            assert_eq!(
+                f.store.verify_audit(f.organisation).await.unwrap().first_wrong,
+                Some(3),
+                "{statement:?}"
+            );
+            assert_eq!(f.store.verify_audit(f.stranger).await.unwrap().first_wrong, None);
+        }
+    }
+
+    #[rstest]
+    #[tokio::test]
+    async fn what_is_done_to_the_installation_stands_in_every_chain_also_when_two_do_it_at_once(
+        #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+    ) {
+        let f = Fixture::new(engine).await;
+        let act = async |gateway: &'static str| {
+            let mut tx = f.store.db.begin().await?;
+            append_everywhere(&mut tx, ACTOR, "gateway.paused", gateway, &json!({}), NOW).await?;
+            tx.commit().await
+        };
+        for result in futures::future::join_all(["a", "b", "c", "d"].map(act)).await {
+            result.unwrap();
+        }
+        for organisation in [f.organisation, f.stranger] {
+            let entries = f.store.list_audit(organisation, &first(9)).await.unwrap().items;
+            assert_eq!(entries.iter().filter(|entry| entry.action == "gateway.paused").count(), 4);
+            assert_eq!(f.store.verify_audit(organisation).await.unwrap().first_wrong, None);
         }
     }
 
@@ -275,6 +330,6 @@ mod tests {
         let f = with_entries(engine).await;
         run_bare(&f, DROP_DELETE_GUARD).await;
         assert_eq!(run(&f, DELETE).await.unwrap(), 1);
-        assert_eq!(f.store.verify_audit(f.organisation).await.unwrap(), Some(3));
+        assert_eq!(f.store.verify_audit(f.organisation).await.unwrap().first_wrong, Some(3));
     }
 }

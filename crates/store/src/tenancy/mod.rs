@@ -4,3 +4,4 @@ pub mod audit;
 pub mod idempotency;
 pub mod keys;
 pub mod organisations;
+pub mod reads;

@@ -15,6 +15,8 @@ const INSERT: Sql = Sql::new(
 );
 const BY_CODE: Sql = Sql::new("SELECT id, code, name, created_at FROM organisations WHERE code = $1");
 
+const ALL: Sql = Sql::new("SELECT id, code, name, created_at FROM organisations ORDER BY code");
+
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Organisation {
@@ -59,6 +61,17 @@ impl Store {
             .await?;
         tx.commit().await?;
         Ok(Ok(Organisation { id, code: code.to_owned(), name: name.to_owned(), created_at: now }))
+    }
+
+    /// All organisations, by their codes: for the command line.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`crate::StoreError`] if the database does not answer or refuses the statement.
+    pub async fn organisations(&self) -> Result<Vec<Organisation>> {
+        let rows: Vec<Row> =
+            on_db!(read self.db, pool, d => sqlx::query_as(ALL.of(d)).fetch_all(pool).await?);
+        Ok(rows.into_iter().map(Row::into_organisation).collect())
     }
 
     /// Finds one by its code.

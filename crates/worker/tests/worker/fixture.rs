@@ -6,35 +6,25 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use klaroen_domain::alert::Priority;
 use klaroen_domain::delivery::DeliveryState;
-use klaroen_domain::geofence::Geofence;
 use klaroen_domain::hours::{DailyTime, Today};
-use klaroen_domain::id::{AlertId, DeliveryId, KeyId, OrganisationId};
+use klaroen_domain::id::{AlertId, DeliveryId, OrganisationId};
 use klaroen_domain::outcome::{Failure, ProviderId, Scope, SubmitOutcome};
-use klaroen_domain::participant::{Language, ParticipantKind};
 use klaroen_domain::phone::{Country, PhoneNumber};
-use klaroen_domain::point::Point;
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_gateway::{
     Ack, Capabilities, Channel, ChannelStatus, Delivered, GatewayEvent, OutboundSms, SmsGateway,
 };
-use klaroen_store::alerts::{AlertDraft, Intake};
+use klaroen_store::Store;
 use klaroen_store::channels::ChannelName;
-use klaroen_store::idempotency::Once;
-use klaroen_store::incidents::IncidentDraft;
-use klaroen_store::matching::{Audience, MatchRules};
-use klaroen_store::participants::{Consent, ParticipantDraft, Place};
-use klaroen_store::replies::{AutoReply, AutoReplyTexts};
+use klaroen_store::participants::ParticipantDraft;
 use klaroen_store::retention::Retention;
-use klaroen_store::seal::Keys;
-use klaroen_store::{Actor, Store, StoreOptions};
 use klaroen_test_databases::Engine;
+use klaroen_testkit::world;
 use klaroen_worker::{
     ChannelConfig, ChannelHealth, GatewayRoute, SelfTest, SettleAfter, Worker, WorkerError, WorkerSettings,
 };
-use tempfile::TempDir;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -170,34 +160,22 @@ impl Provider {
     }
 }
 
-struct Texts;
-
-impl AutoReplyTexts for Texts {
-    fn text(&self, _: AutoReply, _: Language) -> MessageText {
-        MessageText::parse("You get no more alerts.", 1).unwrap()
-    }
-}
-
-/// A database with `n` participants and an alert to all of them.
+/// A database with `n` participants and an alert to all of them, in the time that the worker's clock shows.
 pub struct World {
     pub store: Store,
     pub organisation: OrganisationId,
     pub alert: AlertId,
-    _directory: TempDir,
+    inner: world::World,
 }
 
 pub fn phone(n: u32) -> PhoneNumber {
-    PhoneNumber::from_sealed(format!("+316{:08}", 10_000_000 + n))
+    world::phone(n as usize)
 }
 
 /// Whether another day has begun since `then` where the tests are.
 pub fn midnight_passed(then: klaroen_domain::time::Timestamp) -> bool {
-    let zone = rules().zone;
+    let zone = "Europe/Amsterdam".parse().unwrap();
     Today::at(then, &zone).date != Today::at(SystemClock.now(), &zone).date
-}
-
-fn rules() -> MatchRules {
-    MatchRules { zone: "Europe/Amsterdam".parse().unwrap(), quiet_hours: None, max_alerts_per_day: 0 }
 }
 
 impl World {
@@ -207,59 +185,17 @@ impl World {
 
     /// With these numbers.
     pub async fn of(phones: Vec<PhoneNumber>) -> Self {
-        let participants = phones.len();
-        let directory = TempDir::new().unwrap();
-        let url = Engine::Sqlite.database(directory.path()).await;
-        let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
-        let now = SystemClock.now();
-        store.begin_references(now).await.unwrap();
-        let organisation = store.create_organisation("utrecht", "Utrecht", now).await.unwrap().unwrap().id;
-        let center = Point::wgs84(52.0907, 5.1214).unwrap();
-        for phone in phones {
-            let draft = ParticipantDraft {
-                kind: ParticipantKind::Resident,
-                name: None,
-                phone,
-                language: Language::Nl,
-                places: vec![Place { label: "home".into(), location: center, hours: None }],
-                groups: vec![],
-                external_id: None,
-                paused_until: None,
-                consent: Consent { given_at: now, method: "form".into() },
-            };
-            store.create_participant(organisation, &draft, Actor::System, now).await.unwrap().unwrap();
+        let inner = world::World::at(Engine::Sqlite, SystemClock.now()).await;
+        for (n, phone) in phones.into_iter().enumerate() {
+            inner.enrol_one(&ParticipantDraft { phone, ..world::draft(n, world::at_metres_east(0.0)) }).await;
         }
-        let alert = AlertDraft {
-            geofence: Geofence::circle(center, 500.0).unwrap(),
-            area: serde_json::Value::Null,
-            text: MessageText::parse("Look out for a red bicycle.", 6).unwrap(),
-            audience: Audience::default(),
-            priority: Priority::Urgent,
-            expires_at: now.plus(Duration::from_hours(1)),
-            exercise: false,
-        };
-        let incident = IncidentDraft {
-            reference: None,
-            category: "theft".into(),
-            description: "A bicycle was stolen.".into(),
-            subject: None,
-            location: center,
-            occurred_at: None,
-        };
-        let rules = rules();
-        let intake =
-            Intake { organisation, operator: KeyId::generate(), idempotency: None, rules: &rules, now };
-        let Once::Done(taken) = store.take_incident(&intake, &incident, Some(&alert)).await.unwrap() else {
-            panic!("the incident is new")
-        };
-        assert_eq!(taken.recipients, participants as u64);
-        Self { store, organisation, alert: taken.alert.unwrap(), _directory: directory }
+        let alert = inner.alert_all().await;
+        Self { store: inner.store.clone(), organisation: inner.organisation, alert, inner }
     }
 
     /// Deliveries of the start message in `state`.
     pub async fn count(&self, state: DeliveryState) -> u64 {
-        let alert = self.store.alert(self.organisation, self.alert).await.unwrap().unwrap();
-        alert.messages[0].counts.get(&state).copied().unwrap_or(0)
+        self.inner.count(self.alert, 0, state).await
     }
 
     /// Waits until that many deliveries are in `state`.
@@ -322,8 +258,8 @@ pub fn settings(
         routes,
         country: Country::NL,
         receipt_grace: Duration::from_hours(1),
-        rules: rules(),
-        texts: Arc::new(Texts),
+        rules: world::rules(),
+        texts: Arc::new(world::Answers),
         drain_deadline,
         settle_after: SettleAfter::default(),
         retention: Retention {
@@ -331,6 +267,7 @@ pub fn settings(
             parked_receipts: Duration::from_hours(24),
             receipts: Duration::from_hours(24),
         },
+        clock_watch: Arc::default(),
         self_tests: vec![],
     }
 }

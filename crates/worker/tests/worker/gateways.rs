@@ -242,7 +242,7 @@ async fn an_operator_can_take_a_gateway_out_of_use_in_the_middle_of_an_alert() {
         first.push(team.providers[0].next().await.delivery);
     }
     let now = SystemClock.now();
-    assert!(world.store.pause_gateway(world.organisation, Actor::System, "main", None, now).await.unwrap());
+    assert!(world.store.pause_gateway(Actor::System, "main", None, now).await.unwrap());
     world.until(S::Sent, 290).await;
     gate.add_permits(300);
     world.until(S::Sent, 300).await;
@@ -256,11 +256,11 @@ async fn an_operator_can_take_a_gateway_out_of_use_in_the_middle_of_an_alert() {
 async fn without_any_gateway_everything_waits_until_one_is_put_back() {
     let world = World::new(100).await;
     let now = SystemClock.now();
-    world.store.pause_gateway(world.organisation, Actor::System, "main", None, now).await.unwrap();
+    world.store.pause_gateway(Actor::System, "main", None, now).await.unwrap();
     let team = Team::start(&world, vec![(route("main", 1, 100), at_once(accepted))]);
     until_state(&world, "main", GatewayState::Stopped).await;
     assert_eq!(world.count(S::Queued).await, 100);
-    world.store.resume_gateway(world.organisation, Actor::System, "main", now).await.unwrap();
+    world.store.resume_gateway(Actor::System, "main", now).await.unwrap();
     world.until(S::Sent, 100).await;
     assert_eq!(counts(&team.stop().await), [100]);
 }

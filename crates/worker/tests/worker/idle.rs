@@ -74,8 +74,8 @@ impl State {
         world.until(S::Sent, PEOPLE.into()).await;
         match self {
             Self::Paused => {
-                let (by, now) = (world.organisation, SystemClock.now());
-                assert!(world.store.pause_gateway(by, Actor::System, "main", None, now).await.unwrap());
+                let now = SystemClock.now();
+                assert!(world.store.pause_gateway(Actor::System, "main", None, now).await.unwrap());
             }
             Self::Connecting => drop(running.provider.status.send_replace(ChannelStatus::Connecting)),
             Self::Refused => {

@@ -15,8 +15,7 @@ use crate::fixture::{PATIENCE, Running, World, accepted, at_once, failure, gated
 
 impl World {
     async fn ask(&self) -> GatewayTestId {
-        let asked =
-            self.store.request_gateway_test(self.organisation, Actor::System, "main", SystemClock.now());
+        let asked = self.store.request_gateway_test(Actor::System, "main", SystemClock.now());
         match asked.await.unwrap() {
             TestRequest::Made(test) => test.id,
             other => panic!("{other:?}"),
@@ -108,7 +107,7 @@ async fn a_late_answer_settles_a_test() {
 async fn a_gateway_that_is_out_of_use_by_hand_can_be_tested() {
     let world = World::new(0).await;
     let now = SystemClock.now();
-    assert!(world.store.pause_gateway(world.organisation, Actor::System, "main", None, now).await.unwrap());
+    assert!(world.store.pause_gateway(Actor::System, "main", None, now).await.unwrap());
     let mut running = Running::testing(&world, at_once(accepted), None);
     let id = world.ask().await;
     running.provider.next().await;

@@ -12,6 +12,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::{Stream, stream};
 use klaroen_domain::id::{AlertId, OrganisationId, ReplyId};
 use klaroen_store::PageRequest;
+use klaroen_store::reads::Read;
 use serde::Serialize;
 
 use crate::auth::authentication::authenticate;
@@ -57,8 +58,10 @@ pub(crate) async fn stream(
     let organisation = caller.organisation();
     find(&app, organisation, alert).await?;
     let seen = headers.get("last-event-id").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    let place = app.streams.take(organisation, caller.key().id);
+    let place = app.streams.take(organisation, caller.key());
     let place = place.map_err(|full| Problem::try_later(StatusCode::SERVICE_UNAVAILABLE, 5, full))?;
+    let read = Read::RepliesAsTheyCome(alert);
+    app.store.audit_read(organisation, caller.actor(), &read, app.now()).await?;
     let watch = Watch::new(app, headers, organisation, alert, seen, place);
     Ok(Sse::new(events(watch)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
@@ -206,14 +209,17 @@ mod tests {
 
     use super::*;
     use crate::tests::fixture::{NOW, dispatcher};
+    use klaroen_store::keys::USUAL_LIFE;
 
     #[tokio::test]
     async fn a_key_that_is_revoked_sees_nothing_more() {
         let (dispatcher, _directory) = dispatcher().await;
         let store = dispatcher.store.clone();
         let organisation = store.create_organisation("utrecht", "Utrecht", NOW).await.unwrap().unwrap().id;
-        let key =
-            store.create_key(organisation, Role::Operator, "desk", None, Actor::System, NOW).await.unwrap();
+        let key = store
+            .create_key(Some(organisation), Role::Operator, "desk", NOW.plus(USUAL_LIFE), Actor::System, NOW)
+            .await
+            .unwrap();
         let app = App::new(dispatcher, CancellationToken::new());
         let bearer = HeaderValue::from_str(&format!("Bearer {}", key.token)).unwrap();
         let headers = HeaderMap::from_iter([(header::AUTHORIZATION, bearer)]);
@@ -222,7 +228,7 @@ mod tests {
         let mut watch = Watch::new(app, headers, organisation, AlertId::generate(), None, place);
         watch.polls = POLLS_PER_CHECK;
         assert_eq!(watch.check_and_look().await.unwrap_err().status, 404);
-        assert!(store.revoke_key(organisation, key.key.id, Actor::System, NOW).await.unwrap());
+        assert!(store.revoke_key(Some(organisation), key.key.id, Actor::System, NOW).await.unwrap());
         assert_eq!(watch.check_and_look().await.unwrap_err().status, 401);
         watch.polls += 1;
         assert_eq!(watch.check_and_look().await.unwrap_err().status, 404, "not asked at every look");

@@ -37,14 +37,14 @@ pub(crate) struct Command {
 impl Command {
     /// A command given now.
     pub(crate) fn new(app: &App, caller: &Caller, idempotency: Option<Idempotency>) -> Self {
-        Self { app: app.clone(), caller: caller.clone(), idempotency, now: app.now() }
+        Self { app: app.clone(), caller: *caller, idempotency, now: app.now() }
     }
 
     /// The command as the store takes it.
     pub(crate) fn intake(&self) -> Intake<'_> {
         Intake {
             organisation: self.caller.organisation(),
-            operator: self.caller.key().id,
+            operator: self.caller.key(),
             idempotency: self.idempotency.as_ref(),
             rules: &self.app.settings.rules,
             now: self.now,

@@ -10,16 +10,20 @@ use crate::request::query::List;
 use crate::resources::gateways::overview::Overview;
 use crate::state::App;
 
-/// The present state of one alert, with what keeps its messages waiting.
+/// The present state of one alert, with what keeps its messages waiting, and which gateways are out of use.
 ///
 /// # Errors
 /// 404 if the organisation has no such alert, 503 if the database is not available.
 pub async fn find(app: &App, organisation: OrganisationId, id: AlertId) -> Result<Alert, Problem> {
     let alert = app.store.alert(organisation, id).await?;
     let mut alert = alert.map(Alert::from).ok_or_else(|| Problem::not_found("alert"))?;
+    let mut warnings = Vec::new();
     let mut queued: Vec<&mut Message> = alert.messages.iter_mut().filter(|m| m.counts.queued > 0).collect();
-    if !queued.is_empty() {
+    if !queued.is_empty() || alert.state == AlertState::Active {
         let all = Overview::read_standings(&app.settings.gateways, &app.store, app.now()).await?;
+        if alert.state == AlertState::Active {
+            warnings = all.warnings(alert.priority);
+        }
         // The queue is read only if something may be wrong, because it may be long.
         if all.leaves_any_waiting(alert.priority) {
             for message in &mut queued {
@@ -30,6 +34,7 @@ pub async fn find(app: &App, organisation: OrganisationId, id: AlertId) -> Resul
     for message in &mut alert.messages {
         message.waiting.get_or_insert_default();
     }
+    alert.warnings = Some(warnings);
     Ok(alert)
 }
 

@@ -11,7 +11,9 @@ use utoipa::ToSchema;
 
 use crate::auth::caller::Caller;
 use crate::problem::Problem;
+use crate::resources::gateways::overview::Overview;
 use crate::resources::schemas;
+use crate::resources::warning::Warning;
 use crate::settings::DispatcherSettings;
 use crate::state::App;
 
@@ -78,16 +80,6 @@ pub struct ReplacedCharacter {
     pub to: String,
 }
 
-/// Something that the operator should check.
-#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Warning {
-    /// One of `no_recipients`, `many_recipients`, `ucs2`, `several_segments`, `replaced_characters`, `quiet_hours`,
-    /// `slower_than_expiry`.
-    pub code: &'static str,
-    /// The meaning of the warning for this alert.
-    pub detail: String,
-}
-
 /// Matches an alert without writing anything.
 ///
 /// # Errors
@@ -102,7 +94,10 @@ pub async fn preview(app: &App, caller: &Caller, draft: &AlertDraft) -> Result<P
         as_of: now,
     };
     let matches = app.store.match_geofence(&query, &app.settings.rules).await?;
-    Ok(foresee(draft, &matches, &app.settings, now))
+    let mut preview = foresee(draft, &matches, &app.settings, now);
+    let gateways = Overview::read_standings(&app.settings.gateways, &app.store, now).await?;
+    preview.warnings.extend(gateways.warnings(draft.priority));
+    Ok(preview)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nobody is charged for 2^52 SMS")]

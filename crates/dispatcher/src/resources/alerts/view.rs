@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use crate::resources::alerts::area::AreaRequest;
 use crate::resources::schemas;
+use crate::resources::warning::Warning;
 
 /// An alert.
 #[derive(Debug, Serialize, ToSchema)]
@@ -60,6 +61,9 @@ pub struct Alert {
     pub messages: Vec<Message>,
     /// Number of replies to the alert.
     pub replies: ReplyCounts,
+    /// Warnings about the gateways while the alert is active. Absent in lists of alerts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warnings: Option<Vec<Warning>>,
 }
 
 /// The participants that an alert is for.
@@ -286,6 +290,7 @@ impl From<AlertView> for Alert {
             recipients: starts.map(|m| m.recipients).sum(),
             messages: view.messages.into_iter().map(Message::from).collect(),
             replies: ReplyCounts { total: view.replies_total, new: view.replies_new },
+            warnings: None,
         }
     }
 }

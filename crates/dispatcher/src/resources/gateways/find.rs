@@ -1,32 +1,30 @@
 //! Gateways as they stand.
 
-use klaroen_domain::id::OrganisationId;
-
 use super::overview::{Overview, Seen};
 use super::view::{Gateway, Gateways};
 use crate::problem::Problem;
 use crate::state::App;
 
-/// The gateways, in the order of the configuration, as an organisation may see them.
+/// The gateways, in the order of the configuration.
 ///
 /// # Errors
 /// 503 if the database is not available.
-pub async fn list(app: &App, organisation: OrganisationId) -> Result<Gateways, Problem> {
+pub async fn list(app: &App) -> Result<Gateways, Problem> {
     let all = Overview::read(&app.settings.gateways, &app.store, app.now()).await?;
     let tests = app.store.latest_gateway_tests().await?;
-    let show = |seen| Gateway::show(&all, seen, &tests, organisation);
+    let show = |seen| Gateway::show(&all, seen, &tests);
     Ok(Gateways { items: all.gateways.iter().map(show).collect() })
 }
 
-/// One gateway as an organisation may see it.
+/// One gateway.
 ///
 /// # Errors
 /// 404 if no gateway has this name, 503 if the database is not available.
-pub async fn find(app: &App, organisation: OrganisationId, name: &str) -> Result<Gateway, Problem> {
+pub async fn find(app: &App, name: &str) -> Result<Gateway, Problem> {
     let all = Overview::read(&app.settings.gateways, &app.store, app.now()).await?;
     let seen = among(&all, name)?;
     let tests = app.store.latest_gateway_tests().await?;
-    Ok(Gateway::show(&all, seen, &tests, organisation))
+    Ok(Gateway::show(&all, seen, &tests))
 }
 
 /// The gateway of this name among all.

@@ -9,7 +9,7 @@ use super::find;
 use super::pause::{self, OrderedGateway, PauseRequest, read_pause};
 use super::self_test::{self, Test};
 use super::view::{Gateway, Gateways};
-use crate::auth::caller::Caller;
+use crate::auth::caller::Principal;
 use crate::problem::Problem;
 use crate::request::body::{JsonBody, NoBody};
 use crate::request::query::{List, PageParameters, Parameters, page_only};
@@ -18,37 +18,34 @@ use crate::state::App;
 /// List the gateways in the order of the configuration
 #[utoipa::path(get, path = "/v1/gateways", tag = "gateways", operation_id = "list_gateways",
     responses((status = 200, description = "All gateways", body = Gateways)))]
-pub(crate) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Gateways>, Problem> {
-    find::list(&app, caller.organisation()).await.map(Json)
+pub(crate) async fn list(State(app): State<App>) -> Result<Json<Gateways>, Problem> {
+    find::list(&app).await.map(Json)
 }
 
 /// Get a gateway
 #[utoipa::path(get, path = "/v1/gateways/{name}", tag = "gateways", operation_id = "get_gateway",
     params(("name" = String, Path, description = "The name of the gateway")),
     responses((status = 200, description = "The gateway", body = Gateway)))]
-pub(crate) async fn get(
-    State(app): State<App>,
-    caller: Caller,
-    Path(name): Path<String>,
-) -> Result<Json<Gateway>, Problem> {
-    find::find(&app, caller.organisation(), &name).await.map(Json)
+pub(crate) async fn get(State(app): State<App>, Path(name): Path<String>) -> Result<Json<Gateway>, Problem> {
+    find::find(&app, &name).await.map(Json)
 }
 
 /// Take a gateway out of use
 ///
 /// Within two seconds no process hands it any more messages. Messages that wait for it go to other gateways or stay in
-/// the queue. The order holds until the gateway is resumed. A second order changes nothing.
+/// the queue. The order holds until the gateway is resumed. A second order changes nothing. Gateways belong to the
+/// installation: every organisation sees the order with its reason, and has it in its audit log.
 #[utoipa::path(post, path = "/v1/gateways/{name}/pause", tag = "gateways", operation_id = "pause_gateway",
     params(("name" = String, Path, description = "The name of the gateway")), request_body = PauseRequest,
     responses((status = 200, description = "The gateway is out of use", body = OrderedGateway)))]
 pub(crate) async fn pause(
     State(app): State<App>,
-    caller: Caller,
+    principal: Principal,
     Path(name): Path<String>,
     body: JsonBody,
 ) -> Result<Json<OrderedGateway>, Problem> {
     let reason = read_pause(&body.value)?;
-    pause::pause(&app, &caller, &name, reason.as_deref()).await.map(Json)
+    pause::pause(&app, &principal, &name, reason.as_deref()).await.map(Json)
 }
 
 /// Put a gateway back into use
@@ -59,11 +56,11 @@ pub(crate) async fn pause(
     responses((status = 200, description = "No order keeps the gateway out of use", body = OrderedGateway)))]
 pub(crate) async fn resume(
     State(app): State<App>,
-    caller: Caller,
+    principal: Principal,
     Path(name): Path<String>,
     _: NoBody,
 ) -> Result<Json<OrderedGateway>, Problem> {
-    pause::resume(&app, &caller, &name).await.map(Json)
+    pause::resume(&app, &principal, &name).await.map(Json)
 }
 
 /// Test a gateway
@@ -77,11 +74,11 @@ pub(crate) async fn resume(
     responses((status = 202, description = "The test waits for a worker", body = Test, headers(("Location" = String)))))]
 pub(crate) async fn test(
     State(app): State<App>,
-    caller: Caller,
+    principal: Principal,
     Path(name): Path<String>,
     _: NoBody,
 ) -> Result<Response, Problem> {
-    let test = self_test::request(&app, &caller, &name).await?;
+    let test = self_test::request(&app, &principal, &name).await?;
     let location = format!("/v1/gateways/{name}/tests/{}", test.id);
     let location = HeaderValue::from_str(&location).map_err(|_| Problem::internal())?;
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(test)).into_response())
@@ -93,12 +90,11 @@ pub(crate) async fn test(
     responses((status = 200, description = "A page", body = List<Test>)))]
 pub(crate) async fn list_tests(
     State(app): State<App>,
-    caller: Caller,
     Path(name): Path<String>,
     parameters: Parameters,
 ) -> Result<Json<List<Test>>, Problem> {
     let page = page_only(&parameters)?;
-    self_test::list(&app, caller.organisation(), &name, &page).await.map(Json)
+    self_test::list(&app, &name, &page).await.map(Json)
 }
 
 /// Get a test of a gateway
@@ -107,8 +103,7 @@ pub(crate) async fn list_tests(
     responses((status = 200, description = "The test", body = Test)))]
 pub(crate) async fn get_test(
     State(app): State<App>,
-    caller: Caller,
     Path((name, id)): Path<(String, String)>,
 ) -> Result<Json<Test>, Problem> {
-    self_test::find(&app, caller.organisation(), &name, &id).await.map(Json)
+    self_test::find(&app, &name, &id).await.map(Json)
 }

@@ -1,6 +1,5 @@
 //! Gateways: how SMS leave. `http` speaks HTTP; the rest can be called without it.
 
-mod actor;
 pub mod find;
 pub(crate) mod http;
 pub mod overview;

@@ -4,12 +4,13 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::auth::caller::Caller;
+use crate::auth::caller::Principal;
 use crate::problem::Problem;
 use crate::request::fields::{Node, Report};
 use crate::resources::gateways::find::among;
 use crate::resources::gateways::overview::Overview;
 use crate::resources::gateways::view::Gateway;
+use crate::resources::warning::Warning;
 use crate::state::App;
 
 /// Characters of a reason.
@@ -19,7 +20,7 @@ const REASON_MAX: usize = 200;
 #[derive(Debug, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PauseRequest {
-    /// The reason, for people who see the order later.
+    /// The reason, for people who see the order later: operators of every organisation.
     #[schema(min_length = 1, max_length = 200, example = "the provider has announced maintenance")]
     pub reason: Option<String>,
 }
@@ -31,17 +32,7 @@ pub struct OrderedGateway {
     #[serde(flatten)]
     pub gateway: Gateway,
     /// Warnings for the operator.
-    pub warnings: Vec<GatewayWarning>,
-}
-
-/// Something that the operator should know.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct GatewayWarning {
-    /// `no_gateway`: some messages have no gateway now.
-    #[schema(example = "no_gateway")]
-    pub code: &'static str,
-    /// The meaning of the warning now.
-    pub detail: String,
+    pub warnings: Vec<Warning>,
 }
 
 /// Reads a [`PauseRequest`]: the reason, if there is one.
@@ -64,23 +55,23 @@ pub fn read_pause(document: &Value) -> Result<Option<String>, Problem> {
 /// 404 if no gateway has this name, 503 if the database is not available.
 pub async fn pause(
     app: &App,
-    caller: &Caller,
+    principal: &Principal,
     name: &str,
     reason: Option<&str>,
 ) -> Result<OrderedGateway, Problem> {
     known(app, name)?;
-    app.store.pause_gateway(caller.organisation(), caller.actor(), name, reason, app.now()).await?;
-    announce(app, caller, name).await
+    app.store.pause_gateway(principal.actor(), name, reason, app.now()).await?;
+    announce(app, name).await
 }
 
 /// Puts a gateway back into use.
 ///
 /// # Errors
 /// 404 if no gateway has this name, 503 if the database is not available.
-pub async fn resume(app: &App, caller: &Caller, name: &str) -> Result<OrderedGateway, Problem> {
+pub async fn resume(app: &App, principal: &Principal, name: &str) -> Result<OrderedGateway, Problem> {
     known(app, name)?;
-    app.store.resume_gateway(caller.organisation(), caller.actor(), name, app.now()).await?;
-    announce(app, caller, name).await
+    app.store.resume_gateway(principal.actor(), name, app.now()).await?;
+    announce(app, name).await
 }
 
 fn known(app: &App, name: &str) -> Result<(), Problem> {
@@ -88,7 +79,7 @@ fn known(app: &App, name: &str) -> Result<(), Problem> {
 }
 
 /// Wakes the workers, whether or not the order was new: it may be repeated because the first one seemed to have no effect.
-async fn announce(app: &App, caller: &Caller, name: &str) -> Result<OrderedGateway, Problem> {
+async fn announce(app: &App, name: &str) -> Result<OrderedGateway, Problem> {
     app.wake.notify_waiters();
     if let Err(error) = app.store.announce().await {
         tracing::debug!(%error, "could not notify the workers; they read the order from the database");
@@ -96,13 +87,8 @@ async fn announce(app: &App, caller: &Caller, name: &str) -> Result<OrderedGatew
     let all = Overview::read(&app.settings.gateways, &app.store, app.now()).await?;
     let seen = among(&all, name)?;
     let tests = app.store.latest_gateway_tests().await?;
-    let gateway = Gateway::show(&all, seen, &tests, caller.organisation());
+    let gateway = Gateway::show(&all, seen, &tests);
     // If no gateway is served at all, the order is not the reason why messages wait. The operator should know all the same.
-    let waiting = all.without_gateway();
-    let warning = |kinds: &[String]| GatewayWarning {
-        code: "no_gateway",
-        detail: format!("no gateway takes these messages now; they stay in the queue: {}", kinds.join("; ")),
-    };
-    let warnings = if waiting.is_empty() { Vec::new() } else { vec![warning(&waiting)] };
+    let warnings = all.no_gateway_warning(None).into_iter().collect();
     Ok(OrderedGateway { gateway, warnings })
 }

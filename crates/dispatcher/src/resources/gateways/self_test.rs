@@ -2,18 +2,17 @@
 
 use axum::http::StatusCode;
 use klaroen_domain::gateway::TestState;
-use klaroen_domain::id::{GatewayTestId, OrganisationId};
+use klaroen_domain::id::GatewayTestId;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::PageRequest;
 use klaroen_store::gateway_tests::{GatewayTest, TestRequest};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::caller::Caller;
+use crate::auth::caller::Principal;
 use crate::problem::Problem;
 use crate::request::fields::path_id;
 use crate::request::query::List;
-use crate::resources::gateways::actor::actor;
 use crate::resources::schemas;
 use crate::settings::gateway::ConfiguredGateway;
 use crate::state::App;
@@ -29,7 +28,7 @@ pub struct Test {
     pub gateway: String,
     /// Whether this is the daily test.
     pub daily: bool,
-    /// The actor who requested the test: `key:<id>`, `system`, or `another organisation`.
+    /// The actor who requested the test: `key:<id>` or `system`.
     pub requested_by: String,
     /// The state of the test.
     #[schema(schema_with = schemas::test_state)]
@@ -56,18 +55,18 @@ pub struct Test {
 }
 
 impl Test {
-    /// As `organisation` may see it.
-    pub(crate) fn show(test: GatewayTest, organisation: OrganisationId) -> Self {
+    pub(crate) fn show(test: GatewayTest) -> Self {
         let ms = |at: Option<Timestamp>| {
             let since = at?.since(test.submitted_at?);
             Some(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
         };
+        let ok = test.succeeded();
         Self {
             id: test.id,
             daily: test.daily,
-            requested_by: actor(&test.requested_by, test.organisation, organisation),
+            requested_by: test.requested_by,
             state: test.state,
-            ok: test.succeeded(),
+            ok,
             requested_at: test.requested_at,
             submitted_at: test.submitted_at,
             answer_ms: ms(test.answered_at),
@@ -89,16 +88,15 @@ fn configured<'a>(app: &'a App, name: &str) -> Result<&'a ConfiguredGateway, Pro
 /// # Errors
 /// 404 if no gateway has this name, 409 if another test of it is under way, 422 if its configuration has no number to test
 /// with, 429 if it was tested too often in the last hour, 503 if the database is not available.
-pub async fn request(app: &App, caller: &Caller, name: &str) -> Result<Test, Problem> {
+pub async fn request(app: &App, principal: &Principal, name: &str) -> Result<Test, Problem> {
     if !configured(app, name)?.can_be_tested {
         let detail = format!(
             "gateway `{name}` has no `test_number` in its configuration; set it to a phone that you can read"
         );
         return Err(Problem::invalid_field("", detail));
     }
-    let organisation = caller.organisation();
-    match app.store.request_gateway_test(organisation, caller.actor(), name, app.now()).await? {
-        TestRequest::Made(test) => Ok(Test::show(*test, organisation)),
+    match app.store.request_gateway_test(principal.actor(), name, app.now()).await? {
+        TestRequest::Made(test) => Ok(Test::show(*test)),
         TestRequest::UnderWay => Err(Problem::conflict("another test of this gateway is running")),
         TestRequest::TooMany { wait } => {
             let detail = "this gateway was tested too often in the last hour; each test is an SMS";
@@ -111,24 +109,19 @@ pub async fn request(app: &App, caller: &Caller, name: &str) -> Result<Test, Pro
 ///
 /// # Errors
 /// 404 if no gateway has this name, 422 if the cursor is none of this list, 503 if the database is not available.
-pub async fn list(
-    app: &App,
-    organisation: OrganisationId,
-    name: &str,
-    page: &PageRequest,
-) -> Result<List<Test>, Problem> {
+pub async fn list(app: &App, name: &str, page: &PageRequest) -> Result<List<Test>, Problem> {
     configured(app, name)?;
     let page = app.store.list_gateway_tests(name, page).await?;
-    Ok(List::from_page(page, |test| Test::show(test, organisation)))
+    Ok(List::from_page(page, Test::show))
 }
 
 /// One test of a gateway.
 ///
 /// # Errors
 /// 404 if there is no such gateway or test, 503 if the database is not available.
-pub async fn find(app: &App, organisation: OrganisationId, name: &str, id: &str) -> Result<Test, Problem> {
+pub async fn find(app: &App, name: &str, id: &str) -> Result<Test, Problem> {
     configured(app, name)?;
     let test = app.store.gateway_test(name, path_id(id, "test")?).await?;
     let test = test.ok_or_else(|| Problem::not_found("test"))?;
-    Ok(Test::show(test, organisation))
+    Ok(Test::show(test))
 }

@@ -1,7 +1,6 @@
 //! `/v1/gateways`: which gateways there are, how each does, and whether it takes messages now.
 
 use klaroen_domain::alert::Priority;
-use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
 use klaroen_gateway::Capabilities;
 use klaroen_store::gateway_tests::GatewayTest;
@@ -9,7 +8,6 @@ use klaroen_store::gateways::GatewayPause;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::resources::gateways::actor::actor;
 use crate::resources::gateways::overview::{Overview, Seen};
 use crate::resources::gateways::self_test::Test;
 use crate::resources::schemas;
@@ -147,7 +145,7 @@ pub struct Pause {
     /// When the order was given.
     #[schema(schema_with = schemas::time)]
     pub since: Timestamp,
-    /// The actor who gave the order: `key:<id>`, `cli`, or `another organisation`.
+    /// The actor who gave the order: `key:<id>` or `cli`.
     pub by: String,
     /// The reason of the order, if one was given.
     pub reason: Option<String>,
@@ -196,13 +194,8 @@ fn ratio(part: u64, rest: u64) -> Option<f64> {
 }
 
 impl Gateway {
-    /// One of `all`, as `organisation` may see it.
-    pub(crate) fn show(
-        all: &Overview<'_>,
-        seen: &Seen<'_>,
-        tests: &[GatewayTest],
-        organisation: OrganisationId,
-    ) -> Self {
+    /// One of `all`.
+    pub(crate) fn show(all: &Overview<'_>, seen: &Seen<'_>, tests: &[GatewayTest]) -> Self {
         let (configured, standing) = (seen.configured, &seen.standing);
         let best = standing.best.as_ref();
         let (since, reason) = match &seen.pause {
@@ -216,7 +209,7 @@ impl Gateway {
         let last = tests.iter().find(|test| test.gateway == configured.name);
         let pause = |pause: &GatewayPause| Pause {
             since: pause.paused_at,
-            by: actor(&pause.paused_by, Some(pause.organisation), organisation),
+            by: pause.paused_by.clone(),
             reason: pause.reason.clone(),
             in_force: standing.is_stopped,
         };
@@ -255,7 +248,7 @@ impl Gateway {
             tests: Tests {
                 possible: configured.can_be_tested,
                 daily_at: configured.test_at.map(|at| at.to_string()),
-                last: last.map(|test| Test::show(test.clone(), organisation)),
+                last: last.map(|test| Test::show(test.clone())),
             },
         }
     }

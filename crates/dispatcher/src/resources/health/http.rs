@@ -4,9 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use klaroen_domain::time::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::resources::schemas;
+use crate::state::probe::Probed;
 use crate::state::{App, GatewayHealth};
 
 /// The state of a component.
@@ -37,6 +40,20 @@ pub struct Readiness {
     pub status: &'static str,
     /// The components that readiness depends on.
     pub components: Components,
+    /// The names of the gateways that are out of use by hand. Readiness does not depend on them.
+    pub paused_gateways: Vec<String>,
+    /// The last time that the clock was set by more than 5 seconds while this process ran. `null` if it was not.
+    pub clock_set: Option<ClockSet>,
+}
+
+/// A clock that was set.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClockSet {
+    /// The time that it showed afterwards.
+    #[schema(schema_with = schemas::time)]
+    pub at: Timestamp,
+    /// By how many seconds. Negative if it was set back.
+    pub by_s: f64,
 }
 
 /// Whether the process runs.
@@ -60,20 +77,25 @@ pub async fn livez() -> Json<Liveness> {
     responses((status = 200, description = "It can do its work", body = Readiness),
               (status = 503, description = "It cannot do its work. `components` says why", body = Readiness)))]
 pub async fn readyz(State(app): State<App>) -> Response {
-    let database = if app.probe.is_writable(&app.store, app.now()).await {
-        ComponentState::Up
-    } else {
-        ComponentState::Down
-    };
+    let Probed { writable, mut paused_gateways } = app.probe.look(&app.store, app.now()).await;
+    app.clock_watch.look(app.now());
+    // An order may be older than the configuration.
+    paused_gateways.retain(|name| app.settings.gateway(name).is_some());
+    let database = if writable { ComponentState::Up } else { ComponentState::Down };
     let gateways = match (app.health)() {
         GatewayHealth::Up => ComponentState::Up,
         GatewayHealth::Down => ComponentState::Down,
         GatewayHealth::Elsewhere => ComponentState::Elsewhere,
     };
+    let clock_set = app.clock_watch.steps().1.map(|step| ClockSet { at: step.at, by_s: seconds(step.by_ms) });
     let ready = database == ComponentState::Up && gateways != ComponentState::Down;
     let (code, status) =
         if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
-    (code, Json(Readiness { status, components: Components { database, gateways } })).into_response()
+    (
+        code,
+        Json(Readiness { status, components: Components { database, gateways }, paused_gateways, clock_set }),
+    )
+        .into_response()
 }
 
 /// Get the metrics of the process
@@ -82,10 +104,24 @@ pub async fn readyz(State(app): State<App>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain")))]
 pub async fn metrics(State(app): State<App>) -> Response {
-    let up = u8::from(app.probe.is_writable(&app.store, app.now()).await);
+    let up = u8::from(app.probe.look(&app.store, app.now()).await.writable);
     let mut text = app.metrics.render();
     text.push_str(&database_up(up));
+    app.clock_watch.look(app.now());
+    text.push_str(&clock_steps(app.clock_watch.steps().0));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a step of 285 years is not told to the millisecond")]
+fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1_000.0
+}
+
+fn clock_steps(steps: u64) -> String {
+    const NAME: &str = "klaroen_clock_steps_total";
+    format!(
+        "# HELP {NAME} How often the clock was set by more than 5 seconds.\n# TYPE {NAME} counter\n{NAME} {steps}\n"
+    )
 }
 
 /// Asked when the numbers are, rather than recorded: it would be old.

@@ -6,7 +6,7 @@ use klaroen_domain::id::{KeyId, OrganisationId};
 use klaroen_domain::role::Role;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::PageRequest;
-use klaroen_store::keys::ApiKey;
+use klaroen_store::keys::{ApiKey, LONGEST_LIFE, USUAL_LIFE};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -32,9 +32,9 @@ pub struct Key {
     /// When the key was created.
     #[schema(schema_with = schemas::time)]
     pub created_at: Timestamp,
-    /// When the key expires. `null` if it does not.
-    #[schema(schema_with = schemas::time_or_null)]
-    pub expires_at: Option<Timestamp>,
+    /// When the key expires.
+    #[schema(schema_with = schemas::time)]
+    pub expires_at: Timestamp,
     /// When the key was revoked. `null` if it was not.
     #[schema(schema_with = schemas::time_or_null)]
     pub revoked_at: Option<Timestamp>,
@@ -67,7 +67,7 @@ pub struct KeyRequest {
     /// The name of the key: the person or system that uses it.
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
-    /// When the key expires: in the future. If absent, the key does not expire.
+    /// When the key expires: in the future, at most two years from now. If absent, a year from now.
     #[schema(schema_with = schemas::time)]
     pub expires_at: Option<String>,
 }
@@ -80,7 +80,7 @@ pub struct NewKey {
     /// The name.
     pub name: String,
     /// The time from which the key no longer works.
-    pub expires_at: Option<Timestamp>,
+    pub expires_at: Timestamp,
 }
 
 /// Reads a [`KeyRequest`].
@@ -90,15 +90,21 @@ pub struct NewKey {
 pub fn read_key(document: &Value, now: Timestamp) -> Result<NewKey, Problem> {
     let report = Report::default();
     let read = Node::root(document, &report).object().and_then(|mut members| {
-        let roles: Vec<&str> = Role::ALL.iter().map(|r| r.as_str()).collect();
+        let roles: Vec<&str> = Role::of_organisation().map(Role::as_str).collect();
         let role: Option<Role> = members.read("role", |n| n.word(&roles));
         let name = members.read("name", |n| n.text(100).map(str::to_owned));
         let expires_at = members.read_optional("expires_at", |n| {
             let at = n.time()?;
-            if at > now { Some(at) } else { n.wrong("must be in the future") }
+            if at <= now {
+                n.wrong("must be in the future")
+            } else if at > now.plus(LONGEST_LIFE) {
+                n.wrong("must be at most two years from now: a key that is forgotten ends by itself")
+            } else {
+                Some(at)
+            }
         });
         members.finish();
-        Some(NewKey { role: role?, name: name?, expires_at: expires_at? })
+        Some(NewKey { role: role?, name: name?, expires_at: expires_at?.unwrap_or(now.plus(USUAL_LIFE)) })
     });
     report.finish(read)
 }
@@ -108,7 +114,7 @@ pub fn read_key(document: &Value, now: Timestamp) -> Result<NewKey, Problem> {
 /// # Errors
 /// 422 if the cursor is none of this list, 503 if the database is not available.
 pub async fn list(app: &App, organisation: OrganisationId, page: &PageRequest) -> Result<List<Key>, Problem> {
-    let page = app.store.list_keys(organisation, page).await?;
+    let page = app.store.list_keys(Some(organisation), page).await?;
     Ok(List::from_page(page, Key::from))
 }
 
@@ -119,7 +125,7 @@ pub async fn list(app: &App, organisation: OrganisationId, page: &PageRequest) -
 pub async fn create(app: &App, caller: &Caller, new: &NewKey) -> Result<CreatedKey, Problem> {
     let NewKey { role, name, expires_at } = new;
     let (organisation, actor) = (caller.organisation(), caller.actor());
-    let made = app.store.create_key(organisation, *role, name, *expires_at, actor, app.now()).await?;
+    let made = app.store.create_key(Some(organisation), *role, name, *expires_at, actor, app.now()).await?;
     Ok(CreatedKey { listed: made.key.into(), key: made.token })
 }
 
@@ -128,6 +134,6 @@ pub async fn create(app: &App, caller: &Caller, new: &NewKey) -> Result<CreatedK
 /// # Errors
 /// 404 if the organisation has no such key, 503 if the database is not available.
 pub async fn revoke(app: &App, caller: &Caller, key: KeyId) -> Result<(), Problem> {
-    let revoked = app.store.revoke_key(caller.organisation(), key, caller.actor(), app.now()).await?;
+    let revoked = app.store.revoke_key(Some(caller.organisation()), key, caller.actor(), app.now()).await?;
     if revoked { Ok(()) } else { Err(Problem::not_found("key")) }
 }

@@ -3,6 +3,7 @@
 use futures::{Stream, stream};
 use klaroen_domain::id::OrganisationId;
 use klaroen_store::participants::Participant as Stored;
+use klaroen_store::reads::Read;
 use klaroen_store::{PageRequest, StoreError};
 
 use crate::auth::caller::Caller;
@@ -55,7 +56,8 @@ pub async fn export(
     format: Format,
 ) -> Result<impl Stream<Item = Result<Vec<u8>, StoreError>> + use<>, Problem> {
     let organisation = caller.organisation();
-    app.store.audit_export(organisation, caller.actor(), format.as_str(), app.now()).await?;
+    let read = Read::Export { format: format.as_str() };
+    app.store.audit_read(organisation, caller.actor(), &read, app.now()).await?;
     Ok(pages(app.clone(), organisation, format))
 }
 

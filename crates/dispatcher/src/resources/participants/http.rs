@@ -51,7 +51,7 @@ pub(crate) async fn list(
     });
     let page = parameters.page(&report);
     let page = report.finish(Some(page))?;
-    find::list(&app, caller.organisation(), phone.as_ref(), &page).await.map(Json)
+    find::list(&app, &caller, phone.as_ref(), &page).await.map(Json)
 }
 
 /// Get a participant
@@ -63,7 +63,7 @@ pub(crate) async fn get(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Participant>, Problem> {
-    find::find(&app, caller.organisation(), path_id(&id, "participant")?).await.map(Json)
+    find::find(&app, &caller, path_id(&id, "participant")?).await.map(Json)
 }
 
 /// Change a participant

@@ -22,7 +22,7 @@ pub(crate) async fn list(
     parameters: Parameters,
 ) -> Result<Json<List<Reply>>, Problem> {
     let alert = path_id(&id, "alert")?;
-    super::list(&app, caller.organisation(), alert, &page_only(&parameters)?).await.map(Json)
+    super::list(&app, &caller, alert, &page_only(&parameters)?).await.map(Json)
 }
 
 /// Mark a reply

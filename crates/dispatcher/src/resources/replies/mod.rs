@@ -2,9 +2,10 @@
 
 pub(crate) mod http;
 
-use klaroen_domain::id::{AlertId, OrganisationId, ParticipantId, ReplyId};
+use klaroen_domain::id::{AlertId, ParticipantId, ReplyId};
 use klaroen_domain::time::Timestamp;
 use klaroen_store::PageRequest;
+use klaroen_store::reads::Read;
 use klaroen_store::replies::{ReplyState, ReplyView};
 use serde::Serialize;
 use serde_json::Value;
@@ -102,18 +103,20 @@ pub fn read_mark(document: &Value) -> Result<Mark, Problem> {
     report.finish(read)
 }
 
-/// One page of the replies to an alert, oldest first.
+/// One page of the replies to an alert, oldest first. That it was read is in the audit log before it is returned.
 ///
 /// # Errors
 /// 404 if the organisation has no such alert, 422 if the cursor is none of this list, 503 if the database is not available.
 pub async fn list(
     app: &App,
-    organisation: OrganisationId,
+    caller: &Caller,
     alert: AlertId,
     page: &PageRequest,
 ) -> Result<List<Reply>, Problem> {
-    let page = app.store.list_replies(organisation, alert, page).await?;
+    let page = app.store.list_replies(caller.organisation(), alert, page).await?;
     let page = page.ok_or_else(|| Problem::not_found("alert"))?;
+    let read = Read::Replies { alert, count: page.items.len() };
+    app.store.audit_read(caller.organisation(), caller.actor(), &read, app.now()).await?;
     Ok(List::from_page(page, Reply::from))
 }
 

@@ -6,7 +6,7 @@ mod upkeep;
 use std::time::Duration;
 
 use klaroen_domain::gateway::TestState;
-use klaroen_domain::id::{GatewayTestId, OrganisationId};
+use klaroen_domain::id::GatewayTestId;
 use klaroen_domain::outcome::ProviderId;
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::time::Timestamp;
@@ -40,8 +40,6 @@ pub struct GatewayTest {
     pub daily: bool,
     /// Who asked: `key:<id>`, `cli` or `system`.
     pub requested_by: String,
-    /// Whose key it was.
-    pub organisation: Option<OrganisationId>,
     /// The state of the test.
     pub state: TestState,
     /// Whether a receipt is expected that has not come.
@@ -134,8 +132,8 @@ pub struct TestAnswer {
 
 const INSERT: Sql = Sql::new(
     "INSERT INTO gateway_tests
-         (id, gateway, day, requested_by, organisation_id, state, under_way, awaits_receipt, told, requested_at)
-     VALUES ($1, $2, $3, $4, $5, 'requested', TRUE, FALSE, FALSE, $6)
+         (id, gateway, day, requested_by, state, under_way, awaits_receipt, told, requested_at)
+     VALUES ($1, $2, $3, $4, 'requested', TRUE, FALSE, FALSE, $5)
      ON CONFLICT DO NOTHING",
 );
 const RECENT: Sql = Sql::new(
@@ -174,17 +172,17 @@ const FINISH: Sql = Sql::each(
      WHERE number = $1 AND lease_token = $2",
 );
 const GET: Sql = Sql::new(
-    "SELECT id, number, gateway, day, requested_by, organisation_id, state, awaits_receipt, channel, requested_at,
+    "SELECT id, number, gateway, day, requested_by, state, awaits_receipt, channel, requested_at,
          submitted_at, answered_at, receipt_at, code, detail
      FROM gateway_tests WHERE gateway = $1 AND id = $2",
 );
 const NEWEST_FIRST: Sql = Sql::new(
-    "SELECT id, number, gateway, day, requested_by, organisation_id, state, awaits_receipt, channel, requested_at,
+    "SELECT id, number, gateway, day, requested_by, state, awaits_receipt, channel, requested_at,
          submitted_at, answered_at, receipt_at, code, detail
      FROM gateway_tests WHERE gateway = $1 AND number < $2 ORDER BY number DESC LIMIT $3",
 );
 const LATEST: Sql = Sql::new(
-    "SELECT id, number, gateway, day, requested_by, organisation_id, state, awaits_receipt, channel, requested_at,
+    "SELECT id, number, gateway, day, requested_by, state, awaits_receipt, channel, requested_at,
          submitted_at, answered_at, receipt_at, code, detail
      FROM gateway_tests WHERE number IN (
          SELECT MAX(number) FROM gateway_tests
@@ -198,7 +196,6 @@ from_row! {
         gateway: String,
         day: Option<String>,
         requested_by: String,
-        organisation_id: Option<Uuid>,
         state: String,
         awaits_receipt: bool,
         channel: Option<String>,
@@ -220,7 +217,6 @@ impl Row {
             gateway: self.gateway,
             daily: self.day.is_some(),
             requested_by: self.requested_by,
-            organisation: self.organisation_id.map(OrganisationId),
             state: self.state.parse().map_err(|_| corrupt)?,
             awaits_receipt: self.awaits_receipt,
             channel: self.channel,
@@ -235,7 +231,7 @@ impl Row {
 }
 
 impl Store {
-    /// Asks for a test, with an audit entry. Whether there is such a gateway, and a number to test with, is for the caller to
+    /// Asks for a test, with an entry in the audit log of every organisation. Whether there is such a gateway, and a number to test with, is for the caller to
     /// know.
     ///
     /// # Errors
@@ -244,7 +240,6 @@ impl Store {
     /// a stored row cannot be read.
     pub async fn request_gateway_test(
         &self,
-        organisation: OrganisationId,
         actor: Actor,
         gateway: &str,
         now: Timestamp,
@@ -253,7 +248,7 @@ impl Store {
         let (recent, oldest): (i64, Option<i64>) = on_tx!(&mut tx, conn, d => sqlx::query_as(RECENT.of(d))
             .bind(gateway).bind(now.minus(WINDOW).as_millis()).fetch_one(conn).await?);
         let id = GatewayTestId::generate();
-        if insert(&mut tx, id, gateway, None, Some(organisation), actor, now).await? == 0 {
+        if insert(&mut tx, id, gateway, None, actor, now).await? == 0 {
             return Ok(TestRequest::UnderWay);
         }
         // Counted after the other question: that another test is under way says more than that there were many.
@@ -265,7 +260,7 @@ impl Store {
             .bind(gateway).bind(id.0).fetch_optional(conn).await?);
         let test = row.ok_or(StoreError::Corrupt { table: "gateway_tests", column: "id" })?.into_test()?;
         let detail = json!({ "test": id });
-        audit::append(&mut tx, organisation, actor, "gateway.tested", gateway, detail, now).await?;
+        audit::append_everywhere(&mut tx, actor, "gateway.tested", gateway, &detail, now).await?;
         tx.commit().await?;
         Ok(TestRequest::Made(Box::new(test)))
     }
@@ -278,7 +273,7 @@ impl Store {
     pub async fn request_daily_test(&self, gateway: &str, day: &str, now: Timestamp) -> Result<DailyTest> {
         let mut tx = self.db.begin().await?;
         let id = GatewayTestId::generate();
-        let made = insert(&mut tx, id, gateway, Some(day), None, Actor::System, now).await?;
+        let made = insert(&mut tx, id, gateway, Some(day), Actor::System, now).await?;
         let result = if made > 0 {
             DailyTest::Made
         } else {
@@ -406,12 +401,11 @@ async fn insert(
     id: GatewayTestId,
     gateway: &str,
     day: Option<&str>,
-    organisation: Option<OrganisationId>,
     actor: Actor,
     now: Timestamp,
 ) -> Result<u64> {
     Ok(on_tx!(tx, conn, d => sqlx::query(INSERT.of(d))
-        .bind(id.0).bind(gateway).bind(day).bind(actor.to_string()).bind(organisation.map(|o| o.0)).bind(now.as_millis())
+        .bind(id.0).bind(gateway).bind(day).bind(actor.to_string()).bind(now.as_millis())
         .execute(conn).await?.rows_affected()))
 }
 

@@ -48,7 +48,7 @@ fn accepted(provider_id: &str) -> TestAnswer {
 
 impl Fixture {
     async fn ask(&self, at: Timestamp) -> TestRequest {
-        self.store.request_gateway_test(self.organisation, ACTOR, "main", at).await.unwrap()
+        self.store.request_gateway_test(ACTOR, "main", at).await.unwrap()
     }
 
     async fn made(&self, at: Timestamp) -> GatewayTest {

@@ -288,8 +288,6 @@ mod tests {
         let directory = tempfile::TempDir::new().unwrap();
         let url = Engine::Sqlite.database(directory.path()).await;
         let store = Store::open(&StoreOptions::new(url, Keys::new(&[1; 32], &[2; 32]))).await.unwrap();
-        let organisation =
-            store.create_organisation("utrecht", "Gemeente Utrecht", NOW).await.unwrap().unwrap();
         let handle = Arc::new(GatewayHandle::new("main".into(), 0, 1, Uuid::nil()));
         let mut guard = handle.bind();
         assert!(guard.set_up(true));
@@ -308,7 +306,7 @@ mod tests {
         router.exchange_reports(&mut last).await.unwrap();
         router.recompute();
         assert!(is_everything(&takes()));
-        store.pause_gateway(organisation.id, Actor::System, "main", None, NOW).await.unwrap();
+        store.pause_gateway(Actor::System, "main", None, NOW).await.unwrap();
         router.exchange_reports(&mut last).await.unwrap();
         let reports = store.gateway_reports(NOW).await.unwrap();
         assert_eq!(reports.iter().map(|report| report.state).collect::<Vec<_>>(), [GatewayState::Stopped]);

@@ -7,6 +7,7 @@ use klaroen_store::Store;
 use klaroen_store::gateways::{Counts, Due, GatewayPause, GatewayReport, LastError};
 
 use crate::problem::Problem;
+use crate::resources::warning::Warning;
 use crate::settings::gateway::ConfiguredGateway;
 
 /// The state of a gateway that no worker reports about.
@@ -194,12 +195,38 @@ impl<'a> Overview<'a> {
         Some(format!("in reserve: {} goes first", instead.join(", ")))
     }
 
+    /// What an operator should know about an alert of this priority: which gateways are out of use by hand that would serve it, and
+    /// whether some of its messages would wait.
+    pub(crate) fn warnings(&self, priority: Priority) -> Vec<Warning> {
+        let serving = self.gateways.iter().filter(|seen| seen.configured.serves_some(priority));
+        let paused = serving.filter_map(|seen| seen.pause.as_ref());
+        let mut warnings: Vec<Warning> = paused
+            .map(|pause| {
+                let reason = pause.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
+                let GatewayPause { gateway, paused_at, .. } = pause;
+                let detail = format!("gateway {gateway} is out of use by hand since {paused_at}{reason}");
+                Warning { code: "gateway_paused", detail }
+            })
+            .collect();
+        warnings.extend(self.no_gateway_warning(Some(priority)));
+        warnings
+    }
+
+    /// The warning that messages wait, of one priority or of any.
+    pub(crate) fn no_gateway_warning(&self, priority: Option<Priority>) -> Option<Warning> {
+        let waiting = self.without_gateway(priority);
+        let detail =
+            || format!("no gateway takes these messages now; they stay in the queue: {}", waiting.join("; "));
+        (!waiting.is_empty()).then(|| Warning { code: "no_gateway", detail: detail() })
+    }
+
     /// The kinds of messages that wait because no gateway that serves them can take any, in words.
-    pub(crate) fn without_gateway(&self) -> Vec<String> {
+    fn without_gateway(&self, only: Option<Priority>) -> Vec<String> {
         let kinds = self.kinds();
         // There are other countries only if some are named.
         let named = kinds.iter().any(|(_, country)| !country.is_empty());
-        let open = kinds.into_iter().filter(|(p, country)| self.takers(*p, country).is_empty());
+        let wanted = kinds.into_iter().filter(|(p, _)| only.is_none_or(|only| only == *p));
+        let open = wanted.filter(|(p, country)| self.takers(*p, country).is_empty());
         let word = |(priority, country): (Priority, &str)| match country {
             "" if named => format!("{priority} alerts to numbers of other countries"),
             "" => format!("{priority} alerts"),

@@ -1,4 +1,3 @@
-use klaroen_domain::id::OrganisationId;
 use klaroen_domain::time::Timestamp;
 use klaroen_store::gateways::Figures;
 use rstest::rstest;
@@ -83,7 +82,7 @@ fn what_waits_is_counted_where_it_may_go_and_said_where_it_cannot() {
     let all = Overview::of(&configured, &reports, &[], &due);
     assert_eq!(all.gateways.iter().map(|seen| seen.due).collect::<Vec<_>>(), [5, 4]);
     assert_eq!(
-        all.without_gateway(),
+        all.without_gateway(None),
         ["life_threatening alerts to numbers of NL", "urgent alerts to numbers of NL"]
     );
     assert_eq!(all.not_in_use("nl").as_deref(), Some("no running worker serves it"));
@@ -95,11 +94,11 @@ fn what_waits_is_counted_where_it_may_go_and_said_where_it_cannot() {
 fn what_waits_everywhere_is_not_said_to_wait_in_other_countries() {
     let normal = json!({"priorities": ["normal"]});
     let one = [gateway("all", &normal)];
-    assert_eq!(Overview::of(&one, &[], &[], &[]).without_gateway(), ["normal alerts"]);
+    assert_eq!(Overview::of(&one, &[], &[], &[]).without_gateway(None), ["normal alerts"]);
     let two =
         [gateway("all", &normal), gateway("nl", &json!({"priorities": ["normal"], "countries": ["NL"]}))];
     let said = ["normal alerts to numbers of other countries", "normal alerts to numbers of NL"];
-    assert_eq!(Overview::of(&two, &[], &[], &[]).without_gateway(), said);
+    assert_eq!(Overview::of(&two, &[], &[], &[]).without_gateway(None), said);
 }
 
 #[test]
@@ -112,7 +111,6 @@ fn a_message_that_waits_is_told_why() {
         gateway: "home".into(),
         paused_at: Timestamp::from_millis(1),
         paused_by: "system".into(),
-        organisation: OrganisationId(Uuid::nil()),
         reason: None,
     };
     let both = [report("home", GatewayState::Up), report("life", GatewayState::Up)];

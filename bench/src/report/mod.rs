@@ -1,13 +1,14 @@
 //! A report as tables.
 
 mod alerts;
+pub mod figures;
 mod gateways;
 mod imports;
 mod matching;
 mod table;
 
 use self::table::{Table, count, number};
-use crate::figures::{Report, median};
+use crate::report::figures::{Report, median};
 
 /// In place of every figure that something spoiled.
 const FAILED: &str = "FAILED";
@@ -73,7 +74,7 @@ fn per_million(seconds: Option<f64>, messages: u32) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figures::{AlertRun, Machine, Sending};
+    use crate::report::figures::{AlertRun, Machine, Sending};
 
     #[test]
     fn a_report_tells_medians_what_failed_and_what_is_missing() {

@@ -8,11 +8,11 @@ mod shapes;
 use self::contestants::{Contestant, Registry};
 use self::postgis::{PostGis, Processes};
 use self::shapes::Shape;
-use crate::figures::{Matching, Report};
 use crate::installation::database::{Databases, Engine};
 use crate::output;
 use crate::plan::{Part, Plan};
 use crate::processes::postgres_server::PostgresServer;
+use crate::report::figures::{Matching, Report};
 use anyhow::Result;
 
 /// The questions that every contestant is asked, and the right answers.

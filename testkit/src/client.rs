@@ -3,34 +3,21 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use klaroen_gateway::tls::trusting_nobody;
-use reqwest::{Client as Http, Method, RequestBuilder, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::api::{Api, ApiError};
 use crate::program::{Installation, PATIENCE, Program};
 
 /// The place of the first neighbourhood; the others lie some 14 km east of one another.
 const FIRST: (f64, f64) = (52.09, 5.12);
 const APART_DEGREES: f64 = 0.2;
 
-/// A request that was not answered: the program was killed, or is not up.
-#[derive(Debug)]
-pub struct Unanswered;
-
-/// A client of servers on this machine.
-#[expect(clippy::disallowed_methods, reason = "the home of the tests' client")]
-pub fn plain_http(patience: Duration) -> Http {
-    let client = Http::builder().timeout(patience).no_proxy();
-    client.tls_backend_preconfigured(trusting_nobody()).build().unwrap()
-}
-
 /// One server and its two keys.
 #[derive(Clone)]
 pub struct Client {
-    http: Http,
-    url: String,
-    operator: String,
-    admin: String,
+    operator: Api,
+    admin: Api,
 }
 
 /// A delivery as the API shows it.
@@ -55,86 +42,49 @@ impl Client {
 
     /// The same without an installation at hand.
     pub fn with_keys(url: String, operator: String, admin: String, patience: Duration) -> Self {
-        Self { http: plain_http(patience), url, operator, admin }
+        let operator = Api::new(url, operator, patience);
+        Self { admin: operator.with_key(admin), operator }
     }
 
     /// The status of `/readyz`, `/livez`; `None` if nothing answers.
     pub async fn status(&self, path: &str) -> Option<StatusCode> {
-        let request = self.request(Method::GET, path, "");
+        let request = self.operator.request(Method::GET, path);
         request.send().await.ok().map(|response| response.status())
     }
 
     /// The numbers of the process.
     pub async fn metrics(&self) -> Option<String> {
-        self.request(Method::GET, "/metrics", "").send().await.ok()?.text().await.ok()
-    }
-
-    fn request(&self, method: Method, path: &str, key: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(key)
-    }
-
-    async fn answer(request: RequestBuilder) -> Result<(StatusCode, Value), Unanswered> {
-        let response = request.send().await.map_err(|_| Unanswered)?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(|_| Unanswered)?;
-        // An answer is whole: a connection that broke off was seen above.
-        Ok((status, if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() }))
+        self.operator.request(Method::GET, "/metrics").send().await.ok()?.text().await.ok()
     }
 
     /// As operator, with an idempotency key.
-    pub async fn post(&self, path: &str, key: &str, body: &Value) -> Result<(StatusCode, Value), Unanswered> {
-        let request = self.request(Method::POST, path, &self.operator);
-        Self::answer(request.header("Idempotency-Key", key).json(body)).await
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ApiError::Unanswered`] if there is no whole answer.
+    pub async fn post(&self, path: &str, key: &str, body: &Value) -> Result<(StatusCode, Value), ApiError> {
+        let request = self.operator.request(Method::POST, path);
+        Api::answer(request.header("Idempotency-Key", key).json(body)).await
     }
 
     /// A gateway as an operator sees it.
     pub async fn gateway(&self, name: &str) -> Value {
-        self.get(&format!("/v1/gateways/{name}"), &self.operator).await
-    }
-
-    /// Takes a gateway out of use (`pause`) or back (`resume`), as admin.
-    pub async fn order(&self, gateway: &str, verb: &str) {
-        let path = format!("/v1/gateways/{gateway}/{verb}");
-        let request = self.request(Method::POST, &path, &self.admin).json(&serde_json::json!({}));
-        let (status, ordered) = Self::answer(request).await.expect("an answer");
-        assert_eq!(status, StatusCode::OK, "{ordered}");
+        got(self.operator.get(&format!("/v1/gateways/{name}")).await)
     }
 
     /// Stops what has not left of an alert.
     pub async fn cancel(&self, alert: &str) {
-        let request = self.request(Method::POST, &format!("/v1/alerts/{alert}/cancel"), &self.operator);
-        let (status, cancelled) = Self::answer(request).await.expect("an answer");
+        let request = self.operator.request(Method::POST, &format!("/v1/alerts/{alert}/cancel"));
+        let (status, cancelled) = got(Api::answer(request).await);
         assert_eq!(status, StatusCode::OK, "{cancelled}");
         check_sums(&cancelled);
-    }
-
-    async fn get(&self, path: &str, key: &str) -> Value {
-        let (status, body) = Self::answer(self.request(Method::GET, path, key)).await.expect("an answer");
-        assert_eq!(status, StatusCode::OK, "{path}: {body}");
-        body
-    }
-
-    async fn list(&self, path: &str, key: &str) -> Vec<Value> {
-        let (mut items, mut cursor) = (Vec::new(), String::new());
-        let and = if path.contains('?') { '&' } else { '?' };
-        loop {
-            let mut page = self.get(&format!("{path}{and}limit=500{cursor}"), key).await;
-            let Value::Array(more) = page["items"].take() else { panic!("{page}") };
-            items.extend(more);
-            match page["next_cursor"].as_str() {
-                Some(next) => cursor = format!("&cursor={next}"),
-                None => return items,
-            }
-        }
     }
 
     /// Waits until a connection to the gateway is up.
     pub async fn ready(&self) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            if let Ok((status, _)) = Self::answer(self.request(Method::GET, "/readyz", "")).await
-                && status == StatusCode::OK
-            {
+            if self.status("/readyz").await == Some(StatusCode::OK) {
                 return;
             }
             assert!(tokio::time::Instant::now() < deadline, "it does not get ready");
@@ -144,7 +94,7 @@ impl Client {
 
     /// One alert. Its counts add up, always.
     pub async fn alert(&self, id: &str) -> Value {
-        let alert = self.get(&format!("/v1/alerts/{id}"), &self.operator).await;
+        let alert = got(self.operator.get(&format!("/v1/alerts/{id}")).await);
         check_sums(&alert);
         alert
     }
@@ -164,48 +114,49 @@ impl Client {
 
     /// Every delivery of an alert.
     pub async fn deliveries(&self, alert: &str) -> Vec<Delivery> {
-        self.list(&format!("/v1/alerts/{alert}/deliveries"), &self.operator)
-            .await
-            .iter()
-            .map(Delivery::of)
-            .collect()
+        let deliveries = got(self.operator.list(&format!("/v1/alerts/{alert}/deliveries")).await);
+        deliveries.iter().map(Delivery::of).collect()
     }
 
     /// Those in one state.
     pub async fn deliveries_in(&self, alert: &str, state: &str) -> Vec<Delivery> {
         let path = format!("/v1/alerts/{alert}/deliveries?state={state}");
-        self.list(&path, &self.operator).await.iter().map(Delivery::of).collect()
+        got(self.operator.list(&path).await).iter().map(Delivery::of).collect()
     }
 
     /// The incidents with this reference.
     pub async fn incidents(&self, reference: &str) -> Vec<Value> {
-        let mut incidents = self.list("/v1/incidents", &self.operator).await;
+        let mut incidents = got(self.operator.list("/v1/incidents").await);
         incidents.retain(|incident| incident["reference"] == reference);
         incidents
     }
 
     /// Id and reference of every incident.
     pub async fn all_incidents(&self) -> Vec<(String, String)> {
-        let incidents = self.list("/v1/incidents", &self.operator).await;
+        let incidents = got(self.operator.list("/v1/incidents").await);
         incidents.iter().map(|incident| (text(&incident["id"]), text(&incident["reference"]))).collect()
     }
 
     /// Digits of the number of each participant.
     pub async fn numbers(&self) -> HashMap<String, String> {
-        let participants = self.list("/v1/participants", &self.admin).await;
+        let participants = got(self.admin.list("/v1/participants").await);
         let number = |p: &Value| (text(&p["id"]), text(&p["phone"]).trim_start_matches('+').to_owned());
         participants.iter().map(number).collect()
     }
 
     /// Messages whose deliveries do not add up.
     pub async fn broken_sums(&self) -> usize {
-        let alerts = self.list("/v1/alerts", &self.operator).await;
+        let alerts = got(self.operator.list("/v1/alerts").await);
         let messages = alerts.iter().flat_map(|alert| alert["messages"].as_array().unwrap());
         let sum = |message: &Value| {
             message["counts"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum::<u64>()
         };
         messages.filter(|message| message["recipients"] != sum(message)).count()
     }
+}
+
+fn got<T>(answer: Result<T, ApiError>) -> T {
+    answer.unwrap_or_else(|error| panic!("{error}"))
 }
 
 impl Delivery {

@@ -52,6 +52,7 @@ impl Door {
     ) -> Front {
         let callbacks = CallbackGateways::new(gateways, Country::NL, Arc::new(Answers)).unwrap();
         let dispatcher = Dispatcher {
+            clock_watch: Arc::default(),
             store: world.store.clone(),
             clock,
             wake: Arc::clone(wake),

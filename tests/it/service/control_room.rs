@@ -14,6 +14,7 @@ use klaroen_domain::time::{Clock, Timestamp};
 use klaroen_gateway::ChannelStatus;
 use klaroen_simulator::{Faults, Smsc};
 use klaroen_store::Actor;
+use klaroen_store::keys::USUAL_LIFE;
 use klaroen_test_databases::Engine;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use reqwest::Client;
@@ -23,10 +24,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::client::plain_http;
 use crate::desk::Desk;
 use crate::service::{PATIENCE, Service, gateway, smsc};
 use crate::world::{Answers, World};
+use klaroen_testkit::api::plain_http;
 
 /// Runs like the system's clock, from a Wednesday at noon, so that hours and dates are always the same.
 #[derive(Debug)]
@@ -102,6 +103,7 @@ impl ControlRoom {
             if up { GatewayHealth::Up } else { GatewayHealth::Down }
         };
         let dispatcher = Dispatcher {
+            clock_watch: Arc::default(),
             store: world.store.clone(),
             clock: Arc::clone(&clock),
             wake: Arc::clone(&service.wake),
@@ -213,8 +215,10 @@ async fn token(
     role: Role,
     expires_at: Option<Timestamp>,
 ) -> String {
-    let made =
-        world.store.create_key(organisation, role, "test", expires_at, Actor::CommandLine, world.now()).await;
+    let expires_at = expires_at.unwrap_or(world.now().plus(USUAL_LIFE));
+    // The role of the installation belongs to no organisation.
+    let owner = Some(organisation).filter(|_| !role.is_of_installation());
+    let made = world.store.create_key(owner, role, "test", expires_at, Actor::CommandLine, world.now()).await;
     made.unwrap().token
 }
 

@@ -11,3 +11,4 @@ mod idempotency;
 mod members;
 mod one_alert;
 mod openapi;
+mod reads;

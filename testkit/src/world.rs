@@ -48,6 +48,12 @@ pub fn keys() -> Keys {
     Keys::new(&[7; 32], &[8; 32])
 }
 
+/// Everybody, at any hour, as often as it is.
+pub fn rules() -> MatchRules {
+    let zone = "Europe/Amsterdam".parse::<Zone>().unwrap();
+    MatchRules { zone, quiet_hours: None, max_alerts_per_day: 0 }
+}
+
 impl World {
     /// On a Wednesday at noon.
     pub async fn new(engine: Engine) -> Self {
@@ -70,11 +76,7 @@ impl World {
             clock,
             organisation: organisation.id,
             operator: KeyId::generate(),
-            rules: MatchRules {
-                zone: "Europe/Amsterdam".parse::<Zone>().unwrap(),
-                quiet_hours: None,
-                max_alerts_per_day: 0,
-            },
+            rules: rules(),
             directory,
         }
     }

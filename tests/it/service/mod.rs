@@ -1,5 +1,9 @@
 //! A worker on a world's database, connected to a simulated message centre.
 
+pub mod control_room;
+pub mod desk;
+pub mod front;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +85,7 @@ impl Service {
                 parked_receipts: Duration::from_hours(168),
                 receipts: Duration::from_hours(2160),
             },
+            clock_watch: Arc::default(),
             self_tests: gateways.iter().filter_map(SelfTest::from_config).collect::<Result<_, _>>().unwrap(),
         };
         let worker = Worker::new(world.store.clone(), clock, Arc::clone(&wake), settings);

@@ -1,6 +1,7 @@
 //! The duties of every database, whatever engine it runs on.
 
 mod alerts;
+mod clock_set_back;
 mod doubts;
 mod large;
 mod matching;
