@@ -87,12 +87,37 @@ CREATE TABLE memberships (
 );
 CREATE INDEX memberships_participant ON memberships (participant_id);
 
--- STOP holds for a phone number everywhere and outlives the registration: keyed by the hash alone.
+-- STOP holds for a phone number everywhere and outlives the registration: looked up by the hash alone. A number may have stopped
+-- itself, and each organisation may have recorded its wish: it gets messages again when no row is left.
 CREATE TABLE opt_outs (
-    recipient       BYTEA PRIMARY KEY,
-    organisation_id UUID,               -- whose alert was answered with STOP, where that is known
-    opted_out_at    BIGINT NOT NULL
+    id              UUID NOT NULL UNIQUE,
+    recipient       BYTEA NOT NULL,
+    -- The organisation whose people recorded it; zeros: the number itself, or its provider.
+    holder          UUID NOT NULL,
+    source          TEXT COLLATE "C" NOT NULL,  -- sms, provider, person
+    organisation_id UUID,               -- the holder, or whose alert was answered with STOP, where that is known
+    phone           BYTEA,              -- sealed; of a person's only. Null: the participant was erased
+    note            BYTEA,              -- sealed
+    recorded_by     TEXT COLLATE "C",           -- as in `audit.actor`
+    opted_out_at    BIGINT NOT NULL,
+    PRIMARY KEY (recipient, holder)
 );
+
+-- Opt-outs that a person lifted, and why.
+CREATE TABLE lifted_opt_outs (
+    id              UUID PRIMARY KEY,
+    organisation_id UUID NOT NULL,      -- whose key lifted it
+    recipient       BYTEA NOT NULL,
+    source          TEXT COLLATE "C" NOT NULL,
+    phone           BYTEA,
+    note            BYTEA,
+    recorded_by     TEXT COLLATE "C",
+    opted_out_at    BIGINT NOT NULL,
+    lifted_at       BIGINT NOT NULL,
+    lifted_by       TEXT COLLATE "C" NOT NULL,
+    reason          BYTEA               -- sealed; null: the participant was erased
+);
+CREATE INDEX lifted_opt_outs_recipient ON lifted_opt_outs (recipient);
 
 CREATE TABLE areas (
     organisation_id UUID NOT NULL REFERENCES organisations (id),
@@ -322,13 +347,15 @@ CREATE INDEX receipts_age ON receipts (received_at);
 
 CREATE TABLE replies (
     id              UUID PRIMARY KEY,
-    organisation_id UUID,               -- none for a number that nobody enrolled
+    organisation_id UUID,               -- who sees it; none if no organisation knows the number
     alert_id        UUID REFERENCES alerts (id),
     participant_id  UUID,
     recipient       BYTEA,
     sender          BYTEA NOT NULL,      -- sealed
     text            BYTEA NOT NULL,      -- sealed
     keyword         TEXT COLLATE "C",
+    -- message, or reaction: a thumb or a heart, for which the phone wrote a text of its own.
+    kind            TEXT COLLATE "C" NOT NULL DEFAULT 'message',
     -- For the operator's eyes: not a STOP or START, but a HELP, which may be meant.
     shown           BOOLEAN NOT NULL,
     after_end       BOOLEAN NOT NULL,
@@ -337,9 +364,14 @@ CREATE TABLE replies (
     gateway         TEXT COLLATE "C" NOT NULL,
     dedupe_key      TEXT COLLATE "C" NOT NULL,
     received_at     BIGINT NOT NULL,
-    UNIQUE (gateway, dedupe_key)
+    -- An SMS that concerns several organisations has a row for each: 0, 1, 2, …
+    copy            BIGINT NOT NULL DEFAULT 0,
+    UNIQUE (gateway, dedupe_key, copy)
 );
 CREATE INDEX replies_alert ON replies (alert_id, id);
+CREATE INDEX replies_organisation ON replies (organisation_id, id) WHERE shown;
+-- Those that belong to no alert: few.
+CREATE INDEX replies_unattributed ON replies (organisation_id, id) WHERE alert_id IS NULL AND shown;
 CREATE INDEX replies_recipient ON replies (recipient, received_at);
 
 -- Who holds a gateway's connection. Infrastructure: it belongs to no organisation.

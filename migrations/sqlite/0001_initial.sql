@@ -87,12 +87,37 @@ CREATE TABLE memberships (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX memberships_participant ON memberships (participant_id);
 
--- STOP holds for a phone number everywhere and outlives the registration: keyed by the hash alone.
+-- STOP holds for a phone number everywhere and outlives the registration: looked up by the hash alone. A number may have stopped
+-- itself, and each organisation may have recorded its wish: it gets messages again when no row is left.
 CREATE TABLE opt_outs (
-    recipient       BLOB PRIMARY KEY NOT NULL,
-    organisation_id BLOB,               -- whose alert was answered with STOP, where that is known
-    opted_out_at    INTEGER NOT NULL
+    id              BLOB NOT NULL UNIQUE,
+    recipient       BLOB NOT NULL,
+    -- The organisation whose people recorded it; zeros: the number itself, or its provider.
+    holder          BLOB NOT NULL,
+    source          TEXT NOT NULL,  -- sms, provider, person
+    organisation_id BLOB,               -- the holder, or whose alert was answered with STOP, where that is known
+    phone           BLOB,              -- sealed; of a person's only. Null: the participant was erased
+    note            BLOB,              -- sealed
+    recorded_by     TEXT,           -- as in `audit.actor`
+    opted_out_at    INTEGER NOT NULL,
+    PRIMARY KEY (recipient, holder)
 ) STRICT, WITHOUT ROWID;
+
+-- Opt-outs that a person lifted, and why.
+CREATE TABLE lifted_opt_outs (
+    id              BLOB PRIMARY KEY NOT NULL,
+    organisation_id BLOB NOT NULL,      -- whose key lifted it
+    recipient       BLOB NOT NULL,
+    source          TEXT NOT NULL,
+    phone           BLOB,
+    note            BLOB,
+    recorded_by     TEXT,
+    opted_out_at    INTEGER NOT NULL,
+    lifted_at       INTEGER NOT NULL,
+    lifted_by       TEXT NOT NULL,
+    reason          BLOB               -- sealed; null: the participant was erased
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lifted_opt_outs_recipient ON lifted_opt_outs (recipient);
 
 CREATE TABLE areas (
     organisation_id BLOB NOT NULL REFERENCES organisations (id),
@@ -306,13 +331,15 @@ CREATE INDEX receipts_age ON receipts (received_at);
 
 CREATE TABLE replies (
     id              BLOB PRIMARY KEY NOT NULL,
-    organisation_id BLOB,               -- none for a number that nobody enrolled
+    organisation_id BLOB,               -- who sees it; none if no organisation knows the number
     alert_id        BLOB REFERENCES alerts (id),
     participant_id  BLOB,
     recipient       BLOB,
     sender          BLOB NOT NULL,      -- sealed
     text            BLOB NOT NULL,      -- sealed
     keyword         TEXT,
+    -- message, or reaction: a thumb or a heart, for which the phone wrote a text of its own.
+    kind            TEXT NOT NULL DEFAULT 'message',
     -- For the operator's eyes: not a STOP or START, but a HELP, which may be meant.
     shown           INTEGER NOT NULL,
     after_end       INTEGER NOT NULL,
@@ -321,9 +348,14 @@ CREATE TABLE replies (
     gateway         TEXT NOT NULL,
     dedupe_key      TEXT NOT NULL,
     received_at     INTEGER NOT NULL,
-    UNIQUE (gateway, dedupe_key)
+    -- An SMS that concerns several organisations has a row for each: 0, 1, 2, …
+    copy            INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (gateway, dedupe_key, copy)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX replies_alert ON replies (alert_id, id);
+CREATE INDEX replies_organisation ON replies (organisation_id, id) WHERE shown;
+-- Those that belong to no alert: few.
+CREATE INDEX replies_unattributed ON replies (organisation_id, id) WHERE alert_id IS NULL AND shown;
 CREATE INDEX replies_recipient ON replies (recipient, received_at);
 
 -- Who holds a gateway's connection. Infrastructure: it belongs to no organisation.

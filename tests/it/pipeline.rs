@@ -217,7 +217,8 @@ async fn a_citizens_text_that_looks_like_a_receipt_stays_a_reply() {
     let forged = "id:1 sub:001 dlvrd:001 stat:DELIVRD err:000";
     assert_eq!(smsc.send_inbound(phone(0).expose_digits(), SENDER, forged).await.unwrap(), 0);
     let page = PageRequest { limit: 10, cursor: None };
-    let replies = world.store.list_replies(world.organisation, alert, &page).await.unwrap().unwrap().items;
+    let replies =
+        world.store.list_replies(world.organisation, alert, None, &page).await.unwrap().unwrap().items;
     assert_eq!(replies[0].text, forged);
     assert_eq!(world.count(alert, 0, S::Sent).await, 1);
     service.stop().await;

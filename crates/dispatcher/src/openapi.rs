@@ -36,10 +36,11 @@ const DESCRIPTION: &str = "Citizen alerts by SMS: report an incident, ask the re
 const NO_IDEMPOTENCY_KEY: &str = "The call takes no `Idempotency-Key` and refuses a request that has one, because it could not \
     recognise the repetition.";
 
-const TAGS: [(&str, &str); 8] = [
+const TAGS: [(&str, &str); 9] = [
     ("incidents", "Reports of the control room"),
     ("alerts", "SMS to the participants in an area"),
     ("replies", "SMS from participants"),
+    ("opt-outs", "Phone numbers that get no messages"),
     ("registry", "Participants, groups and areas"),
     ("gateways", "Connections to SMS providers"),
     ("keys", "API keys and their roles"),

@@ -10,7 +10,8 @@ use axum::Router;
 use axum::http::Method;
 use axum::routing::MethodRouter;
 use klaroen_domain::role::Permission::{
-    ManageGateways, ManageKeys, ManageRegistry, ReadAlerts, ReadAudit, ReadGateways, ReadLibrary, RunAlerts,
+    ManageGateways, ManageKeys, ManageOptOuts, ManageRegistry, ReadAlerts, ReadAudit, ReadGateways,
+    ReadLibrary, RunAlerts,
 };
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
@@ -30,6 +31,7 @@ use crate::resources::groups::http as groups;
 use crate::resources::health::http as health;
 use crate::resources::incidents::http as incidents;
 use crate::resources::keys::http as keys;
+use crate::resources::opt_outs::http as opt_outs;
 use crate::resources::participants::{http as participants, http_files as participant_files};
 use crate::resources::replies::http as replies;
 use crate::state::App;
@@ -76,7 +78,13 @@ pub fn routes() -> Routes {
         ReadAlerts      Unlimited  events::stream;
 
         ReadAlerts      Usual      replies::list;
+        ReadAlerts      Usual      replies::list_all;
         RunAlerts       Usual      replies::mark;
+
+        ManageOptOuts   Usual      opt_outs::record;
+        ManageOptOuts   Usual      opt_outs::list;
+        ManageOptOuts   Usual      opt_outs::get;
+        ManageOptOuts   Usual      opt_outs::lift;
 
         ManageRegistry  Usual      participants::create;
         ManageRegistry  Usual      participants::list;

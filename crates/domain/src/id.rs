@@ -57,6 +57,8 @@ uuid_id! {
     MessageId,
     /// An SMS from a participant.
     ReplyId,
+    /// The opt-out of a phone number.
+    OptOutId,
     /// An API key.
     KeyId,
     /// A test message of a gateway.

@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod participant;
 pub mod phone;
 pub mod point;
+pub mod reply;
 pub mod role;
 pub mod text;
 pub mod time;

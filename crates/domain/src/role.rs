@@ -31,6 +31,8 @@ pub enum Permission {
     ReadLibrary,
     /// See and change participants, groups and areas.
     ManageRegistry,
+    /// See, record and lift opt-outs of phone numbers.
+    ManageOptOuts,
     /// See, make and revoke keys.
     ManageKeys,
     /// See how the gateways do.
@@ -61,13 +63,13 @@ impl Role {
     #[must_use]
     pub const fn permissions(self) -> &'static [Permission] {
         use Permission::{
-            ApproveAlerts, ManageGateways, ManageKeys, ManageRegistry, ReadAlerts, ReadAudit, ReadGateways,
-            ReadLibrary, RunAlerts,
+            ApproveAlerts, ManageGateways, ManageKeys, ManageOptOuts, ManageRegistry, ReadAlerts, ReadAudit,
+            ReadGateways, ReadLibrary, RunAlerts,
         };
         match self {
-            Self::Operator => &[ReadAlerts, RunAlerts, ReadLibrary, ReadGateways],
+            Self::Operator => &[ReadAlerts, RunAlerts, ReadLibrary, ManageOptOuts, ReadGateways],
             Self::Approver => &[ReadAlerts, ApproveAlerts, ReadLibrary],
-            Self::Admin => &[ReadLibrary, ManageRegistry, ManageKeys, ReadGateways],
+            Self::Admin => &[ReadLibrary, ManageRegistry, ManageOptOuts, ManageKeys, ReadGateways],
             Self::Auditor => &[ReadAudit],
             Self::Platform => &[ReadGateways, ManageGateways],
         }

@@ -21,6 +21,7 @@ const SEES_ALERTS: &[&str] = &["operator", "approver"];
 /// A request for an alert names areas and groups.
 const SEES_LIBRARY: &[&str] = &["operator", "approver", "admin"];
 const SEES_GATEWAYS: &[&str] = &["operator", "admin", "platform"];
+const MANAGES_OPT_OUTS: &[&str] = &["operator", "admin"];
 const ADMIN: &[&str] = &["admin"];
 const AUDITOR: &[&str] = &["auditor"];
 const PLATFORM: &[&str] = &["platform"];
@@ -39,8 +40,13 @@ const MATRIX: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/alerts/{id}/cancel", OPERATOR),
     ("GET", "/v1/alerts/{id}/deliveries", SEES_ALERTS),
     ("GET", "/v1/alerts/{id}/replies", SEES_ALERTS),
+    ("GET", "/v1/replies", SEES_ALERTS),
     ("PATCH", "/v1/replies/{id}", OPERATOR),
     ("GET", "/v1/alerts/{id}/events", SEES_ALERTS),
+    ("POST", "/v1/opt_outs", MANAGES_OPT_OUTS),
+    ("GET", "/v1/opt_outs", MANAGES_OPT_OUTS),
+    ("GET", "/v1/opt_outs/{id}", MANAGES_OPT_OUTS),
+    ("DELETE", "/v1/opt_outs/{id}", MANAGES_OPT_OUTS),
     ("POST", "/v1/participants", ADMIN),
     ("GET", "/v1/participants", ADMIN),
     ("GET", "/v1/participants/{id}", ADMIN),
@@ -154,6 +160,8 @@ async fn belongings(room: &ControlRoom) -> Vec<(Role, &'static str, String, Valu
         "consent": {"given_at": "2026-01-31T10:00:00+01:00", "method": "web"},
     });
     let participant = admin.post("/v1/participants", &person).await.header("location").to_owned();
+    let number = json!({"phone": "0611000009"});
+    let opt_out = operator.post("/v1/opt_outs", &number).await.header("location").to_owned();
     let area = json!({"type": "Feature", "properties": {"name": "Oost"}, "geometry": rectangle(5.1, 52.0, 5.2, 52.1)});
     admin.put("/v1/areas/BU1", &area).await.ok(201);
     let key = admin
@@ -185,6 +193,8 @@ async fn belongings(room: &ControlRoom) -> Vec<(Role, &'static str, String, Valu
         (Role::Operator, "GET", alert("/replies"), Value::Null),
         (Role::Operator, "GET", alert("/events"), Value::Null),
         (Role::Operator, "PATCH", reply, json!({"state": "read"})),
+        (Role::Operator, "GET", opt_out.clone(), Value::Null),
+        (Role::Operator, "DELETE", opt_out, json!({"reason": "x"})),
         (Role::Admin, "GET", participant.clone(), Value::Null),
         (Role::Admin, "PATCH", participant.clone(), json!({"name": "x"})),
         (Role::Admin, "DELETE", participant, Value::Null),
@@ -225,6 +235,8 @@ async fn what_is_another_organisations_is_not_there(
     for (role, path) in [
         (Role::Operator, "/v1/incidents"),
         (Role::Operator, "/v1/alerts"),
+        (Role::Operator, "/v1/replies"),
+        (Role::Operator, "/v1/opt_outs"),
         (Role::Admin, "/v1/participants"),
         (Role::Admin, "/v1/participants?phone=0611000001"),
         (Role::Admin, "/v1/groups"),

@@ -147,6 +147,11 @@ async fn alerts(room: &ControlRoom) {
     room.until(&alert, |a| a["messages"][1]["counts"]["delivered"] == 1).await;
     assert_eq!(room.smsc.send_inbound("+31687654321", SENDER, "Kanarie?").await.unwrap(), 0);
     assert_eq!(room.smsc.send_inbound("+31687654321", SENDER, "STOP").await.unwrap(), 0);
+    let opt_out = json!({"phone": "0687654321", "note": "kanarie belde"});
+    let path = operator.post_once("/v1/opt_outs", "stop-1", &opt_out).await.header("location").to_owned();
+    let lift = operator.request("DELETE", &path).json(&json!({"reason": "kanarie wil terug"}));
+    assert_eq!(operator.send(lift).await.status, 204);
+    operator.post("/v1/opt_outs", &opt_out).await.ok(201);
 }
 
 /// Requests that are refused although, or because, the canary is in them.
@@ -244,7 +249,14 @@ async fn at_rest(room: &ControlRoom) {
     let mut read = 0;
     for bytes in kept {
         read += bytes.len();
-        for secret in [DIGITS, "Kanarie Vogelhandel", "Kanarie Twee", "kanarie gezien bij het station"] {
+        for secret in [
+            DIGITS,
+            "Kanarie Vogelhandel",
+            "Kanarie Twee",
+            "kanarie gezien bij het station",
+            "kanarie belde",
+            "kanarie wil terug",
+        ] {
             let hex = secret.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
             for shape in [secret, &hex] {
                 let found = bytes.windows(shape.len()).any(|window| window == shape.as_bytes());

@@ -66,7 +66,8 @@ async fn eventually(what: &str, mut look: impl AsyncFnMut() -> bool) {
 
 async fn has_reply(world: &World, alert: AlertId, words: &str) -> bool {
     let page = PageRequest { limit: 10, cursor: None };
-    let replies = world.store.list_replies(world.organisation, alert, &page).await.unwrap().unwrap().items;
+    let replies =
+        world.store.list_replies(world.organisation, alert, None, &page).await.unwrap().unwrap().items;
     replies.iter().any(|reply| reply.text == words)
 }
 

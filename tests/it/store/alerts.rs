@@ -330,7 +330,7 @@ async fn another_organisation_sees_and_changes_nothing(
     assert_eq!(store.alert(organisation, alert).await.unwrap(), None);
     assert!(store.list_alerts(organisation, None, &page).await.unwrap().items.is_empty());
     assert_eq!(store.list_deliveries(organisation, alert, None, &page).await.unwrap(), None);
-    assert!(store.list_replies(organisation, alert, &page).await.unwrap().is_none());
+    assert!(store.list_replies(organisation, alert, None, &page).await.unwrap().is_none());
     let not_found = Err(ChangeRefused::NotFound);
     let intake = stranger.intake(None);
     assert_eq!(store.update_alert(&intake, alert, &text("x")).await.unwrap(), not_found);

@@ -9,7 +9,7 @@ use klaroen_domain::delivery::DeliveryState;
 use klaroen_domain::keyword::Keyword;
 use klaroen_domain::phone::PhoneNumber;
 use klaroen_store::PageRequest;
-use klaroen_store::replies::{IncomingReply, ReplyState, ReplyStored};
+use klaroen_store::replies::{IncomingReply, Marked, ReplyKind, ReplyMark, ReplyState, ReplyStored};
 
 use crate::world::{Answers, World, at_metres_east, draft, phone, text};
 
@@ -25,12 +25,17 @@ fn reply(world: &World, from: &PhoneNumber, text: &str, keyword: Option<Keyword>
     }
 }
 
-async fn receive(world: &World, from: &PhoneNumber, text: &str, keyword: Option<Keyword>) -> ReplyStored {
+pub(super) async fn receive(
+    world: &World,
+    from: &PhoneNumber,
+    text: &str,
+    keyword: Option<Keyword>,
+) -> ReplyStored {
     world.store.store_reply(&reply(world, from, text, keyword), &Answers).await.unwrap()
 }
 
 /// Claims and accepts what is due; returns the numbers and texts.
-async fn outgoing(world: &World) -> Vec<(PhoneNumber, String)> {
+pub(super) async fn outgoing(world: &World) -> Vec<(PhoneNumber, String)> {
     let mut out = Vec::new();
     for claimed in world.claim(500).await.claimed {
         world.store.finish("main", &[world.accepted(&claimed)]).await.unwrap();
@@ -149,23 +154,14 @@ async fn a_reply_belongs_to_the_alert_last_received_within_a_day(
     assert_eq!((view.replies_total, view.replies_new), (1, 1));
     assert_eq!(world.view(first).await.replies_total, 0);
     let page = PageRequest { limit: 10, cursor: None };
-    let replies = world.store.list_replies(world.organisation, second, &page).await.unwrap().unwrap().items;
+    let replies =
+        world.store.list_replies(world.organisation, second, None, &page).await.unwrap().unwrap().items;
     assert_eq!(replies[0].text, "Ik zie hem");
     assert_eq!(replies[0].phone, Some(phone(0)));
     let actor = klaroen_store::Actor::Key(world.operator);
-    let marked = world
-        .store
-        .mark_reply(
-            world.organisation,
-            replies[0].id,
-            Some(ReplyState::Handled),
-            Some(true),
-            actor,
-            world.now(),
-        )
-        .await
-        .unwrap()
-        .unwrap();
+    let mark = ReplyMark { state: Some(ReplyState::Handled), useful: Some(true), alert: None };
+    let marked = world.store.mark_reply(world.organisation, replies[0].id, mark, actor, world.now()).await;
+    let Marked::Done(marked) = marked.unwrap() else { panic!("not marked") };
     assert_eq!((marked.state, marked.useful), (ReplyState::Handled, Some(true)));
     assert_eq!(world.view(second).await.replies_new, 0);
     world.clock.advance(Duration::from_secs(24 * 3600 + 1));
@@ -195,7 +191,8 @@ async fn after_the_end_the_sender_is_told_once_whom_to_call(
         world.clock.advance(Duration::from_secs(3601));
     }
     let page = PageRequest { limit: 10, cursor: None };
-    let replies = world.store.list_replies(world.organisation, alert, &page).await.unwrap().unwrap().items;
+    let replies =
+        world.store.list_replies(world.organisation, alert, None, &page).await.unwrap().unwrap().items;
     assert!(replies.iter().all(|r| r.after_end));
 }
 
@@ -228,4 +225,58 @@ async fn a_cry_for_help_is_shown_and_answered_at_most_once_an_hour(
         world.clock.advance(Duration::from_mins(1));
     }
     assert_eq!(world.view(alert).await.replies_total, 2);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_reaction_is_kept_apart_from_sightings_and_not_answered(
+    #[values(Engine::Sqlite, Engine::Postgres)] engine: Engine,
+) {
+    let world = World::new(engine).await;
+    world.enrol(1).await;
+    let alert = world.alert_all().await;
+    outgoing(&world).await;
+    let reactions = ["Vond “Let op: man, rode jas” leuk", "\u{200b}👍\u{200b} to “ … ”"];
+    for text in reactions {
+        assert_eq!(receive(&world, &phone(0), text, None).await, ReplyStored::Reaction);
+    }
+    let sighting = "Vond “de rode jas” op straat bij de brug";
+    assert_eq!(receive(&world, &phone(0), sighting, None).await, ReplyStored::ForAlert(alert));
+    let view = world.view(alert).await;
+    assert_eq!((view.replies_total, view.replies_new), (3, 1));
+    let list = async |kind| {
+        let page = PageRequest { limit: 10, cursor: None };
+        let replies =
+            world.store.list_replies(world.organisation, alert, kind, &page).await.unwrap().unwrap();
+        replies.items.into_iter().map(|reply| (reply.kind, reply.text)).collect::<Vec<_>>()
+    };
+    let kinds = [ReplyKind::Reaction, ReplyKind::Reaction, ReplyKind::Message];
+    assert_eq!(list(None).await.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), kinds);
+    assert_eq!(list(Some(ReplyKind::Message)).await, [(ReplyKind::Message, sighting.to_owned())]);
+    assert_eq!(
+        list(Some(ReplyKind::Reaction)).await,
+        reactions.map(|text| (ReplyKind::Reaction, text.to_owned()))
+    );
+    // A provider that takes it for a keyword acts on it, and so do we.
+    assert_eq!(receive(&world, &phone(0), "Liked “STOP”", Some(Keyword::Stop)).await, ReplyStored::OptedOut);
+    assert_eq!(receive(&world, &phone(0), "START", Some(Keyword::Start)).await, ReplyStored::OptedIn);
+    outgoing(&world).await;
+
+    let end = world.store.end_alert(&world.intake(None), alert, &text("Gevonden."), Outcome::Found).await;
+    end.unwrap().unwrap();
+    outgoing(&world).await;
+    assert_eq!(receive(&world, &phone(0), "Loved “Gevonden.”", None).await, ReplyStored::Reaction);
+    assert!(outgoing(&world).await.is_empty(), "nobody asked anything");
+    receive(&world, &phone(0), "Ik zag hem", None).await;
+    assert_eq!(outgoing(&world).await, [(phone(0), "AlertOver nl".to_owned())], "who writes is told");
+    // Of no alert, they are listed as what they are.
+    world.clock.advance(Duration::from_hours(25));
+    assert_eq!(receive(&world, &phone(0), "Liked “Gevonden.”", None).await, ReplyStored::Reaction);
+    let page = PageRequest { limit: 10, cursor: None };
+    let unattributed =
+        world.store.list_all_replies(world.organisation, true, None, &page).await.unwrap().items;
+    assert_eq!((unattributed.len(), unattributed[0].kind), (1, ReplyKind::Reaction));
+    let sightings = Some(ReplyKind::Message);
+    let sightings = world.store.list_all_replies(world.organisation, true, sightings, &page).await.unwrap();
+    assert!(sightings.items.is_empty());
 }

@@ -167,6 +167,15 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// An id.
+    #[must_use]
+    pub fn id(&self) -> Option<Uuid> {
+        match self.value.as_str().and_then(|text| text.parse().ok()) {
+            Some(id) => Some(id),
+            None => self.wrong("must be an id, such as 01890a5d-ac96-774b-bcce-b302099a8057"),
+        }
+    }
+
     /// A time in RFC 3339 with an offset.
     #[must_use]
     pub fn time(&self) -> Option<Timestamp> {

@@ -2,6 +2,7 @@
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
+use klaroen_domain::phone::{Country, PhoneNumber};
 use klaroen_store::{Page, PageRequest};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -102,6 +103,16 @@ impl Parameters {
             report.add(format!("/{name}"), format!("must be one of: {}", words.join(", ")));
         }
         parsed
+    }
+
+    /// Reads a parameter that is a phone number; numbers without a country code belong to `country`.
+    pub fn phone(&self, name: &str, country: Country, report: &Report) -> Option<PhoneNumber> {
+        let text = self.get(name)?;
+        // A plus sign that was not encoded arrives as a space.
+        let text = text.strip_prefix(' ').map_or_else(|| text.to_owned(), |rest| format!("+{rest}"));
+        PhoneNumber::parse(&text, country)
+            .map_err(|error| report.add(format!("/{name}"), error.to_string()))
+            .ok()
     }
 
     /// Reads a parameter that is `true` or `false`; `false` without it.

@@ -12,6 +12,7 @@ pub mod groups;
 pub mod health;
 pub mod incidents;
 pub mod keys;
+pub mod opt_outs;
 pub mod participants;
 pub mod replies;
 pub(crate) mod schemas;

@@ -5,6 +5,7 @@ use klaroen_domain::delivery::DeliveryState;
 use klaroen_domain::gateway::{GatewayState, TestState};
 use klaroen_domain::role::Role;
 use klaroen_store::doubts::Resolution;
+use klaroen_store::replies::OptOutSource;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{Array, ArrayBuilder, OneOf, OneOfBuilder};
 
@@ -119,6 +120,16 @@ pub(crate) fn delivery_state() -> Object {
 /// The state of a reply.
 pub(crate) fn reply_state() -> Object {
     words(crate::request::words::REPLY_STATES)
+}
+
+/// The source of an opt-out.
+pub(crate) fn opt_out_source() -> Object {
+    words(OptOutSource::ALL.iter().map(|source| source.as_str()))
+}
+
+/// The kind of a reply.
+pub(crate) fn reply_kind() -> Object {
+    words(crate::request::words::REPLY_KINDS.iter().copied())
 }
 
 /// The alphabet of a text.

@@ -1,19 +1,11 @@
-//! Incidents, alerts and replies.
+//! Incidents and alerts.
 
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode, header};
 use futures::StreamExt;
-use klaroen_domain::decide::Decision;
-use klaroen_domain::participant::Language;
-use klaroen_domain::phone::PhoneNumber;
 use klaroen_domain::role::Role::Operator;
-use klaroen_domain::text::MessageText;
-use klaroen_store::channels::ChannelName;
-use klaroen_store::claims::{ClaimRequest, Turns, lease_token};
-use klaroen_store::outcomes::Finished;
-use klaroen_store::replies::{AutoReply, AutoReplyTexts, IncomingReply, ReplyStored};
 use serde_json::{Value, json};
 
 use crate::tests::fixture::{Fixture, NOW, alert, incident};
@@ -184,85 +176,6 @@ async fn a_client_that_watches_hears_of_the_counts_at_once() {
     assert_eq!(fixture.post(Operator, &cancel, &json!({})).await.status, StatusCode::OK);
     let next = String::from_utf8(events.next().await.unwrap().unwrap().to_vec()).unwrap();
     assert!(next.contains("\"cancelled\""), "{next}");
-}
-
-struct NoTexts;
-
-impl AutoReplyTexts for NoTexts {
-    fn text(&self, _: AutoReply, _: Language) -> MessageText {
-        MessageText::parse("dank", 1).unwrap()
-    }
-}
-
-/// Hands the start message to the one participant, who answers.
-async fn reply(fixture: &Fixture, text: &str) {
-    let name = ChannelName { gateway: "main".into(), channel: 0 };
-    let until = NOW.plus(Duration::from_mins(1));
-    fixture.store.lease_channel(&name, uuid::Uuid::from_u128(1), until, NOW).await.unwrap();
-    let lease_token = lease_token();
-    let request = ClaimRequest { channel: &name, limit: 10, lease_until: until, now: NOW, lease_token };
-    for claimed in fixture.store.claim(&request, &mut Turns::default()).await.unwrap().claimed {
-        let sent = Finished {
-            id: claimed.id,
-            lease_token: claimed.lease_token,
-            decision: Decision::Sent,
-            provider_ids: vec![],
-            segments: 1,
-            at: NOW,
-        };
-        assert_eq!(fixture.store.finish("main", &[sent]).await.unwrap().applied, 1);
-    }
-    let phone = PhoneNumber::from_sealed("+31610000000".into());
-    let reply = IncomingReply {
-        gateway: "main".into(),
-        dedupe_key: text.into(),
-        from: "+31610000000".into(),
-        phone: Some(phone),
-        text: text.into(),
-        keyword: None,
-        received_at: NOW,
-    };
-    let stored = fixture.store.store_reply(&reply, &NoTexts).await.unwrap();
-    assert!(matches!(stored, ReplyStored::ForAlert(_)), "{stored:?}");
-}
-
-#[tokio::test]
-async fn replies_are_watched_listed_and_marked() {
-    let fixture = Fixture::new().await;
-    fixture.enrol(1).await;
-    let made = fixture.post(Operator, "/v1/incidents", &incident()).await.json();
-    let path = format!("/v1/alerts/{}", made["alerts"][0]["id"].as_str().unwrap());
-    reply(&fixture, "Ik zie hem bij de Dom").await;
-    let watch = |last: Option<String>| {
-        let mut request = fixture.request(Operator, &Method::GET, &format!("{path}/events"));
-        if let Some(last) = last {
-            request = request.header("Last-Event-ID", last);
-        }
-        fixture.stream(request.body(Body::empty()).unwrap())
-    };
-    let next = async |events: &mut axum::body::BodyDataStream| {
-        String::from_utf8(events.next().await.unwrap().unwrap().to_vec()).unwrap()
-    };
-    let mut events = watch(None).await;
-    assert!(next(&mut events).await.starts_with("event: counts"));
-    let first = next(&mut events).await;
-    assert!(first.starts_with("event: reply") && first.contains("bij de Dom"), "{first}");
-    assert!(!first.contains("10000000"), "{first} shows the number");
-
-    reply(&fixture, "Nu op het Neude").await;
-    assert!(next(&mut events).await.contains("\"total\":2"));
-    assert!(next(&mut events).await.contains("Neude"));
-
-    let replies = fixture.get(Operator, &format!("{path}/replies")).await.json();
-    let id = replies["items"][0]["id"].as_str().unwrap().to_owned();
-    let mut again = watch(Some(id.clone())).await;
-    assert!(next(&mut again).await.starts_with("event: counts"));
-    assert!(next(&mut again).await.contains("Neude"), "what was seen is not shown again");
-
-    let mark = json!({"state": "handled", "useful": true});
-    let marked = fixture.call(Operator, Method::PATCH, &format!("/v1/replies/{id}"), &mark).await.json();
-    assert_eq!((&marked["state"], &marked["useful"]), (&json!("handled"), &json!(true)));
-    assert_eq!(fixture.get(Operator, &path).await.json()["replies"], json!({"total": 2, "new": 1}));
 }
 
 /// More than one page of deliveries: the answer comes when all of them are written, and they add up.

@@ -161,12 +161,15 @@ async fn another_organisations_thing_is_as_absent_as_one_that_is_not_there() {
         fixture.post(Role::Operator, "/v1/incidents", &crate::tests::fixture::incident()).await.json();
     let participants = fixture.get(Role::Admin, "/v1/participants").await.json();
     let keys = fixture.get(Role::Admin, "/v1/keys").await.json();
+    let number = serde_json::json!({"phone": "0610000009"});
+    let opt_out = fixture.post(Role::Operator, "/v1/opt_outs", &number).await.json();
     for (method, path, permission) in calls().iter().filter(|(_, path, _)| path.contains("{id}")) {
         let role = Role::ALL.into_iter().find(|r| r.may(*permission)).unwrap();
         let id = match path.split('/').nth(2).unwrap() {
             "incidents" => &incident["id"],
             "alerts" => &incident["alerts"][0]["id"],
             "participants" => &participants["items"][0]["id"],
+            "opt_outs" => &opt_out["id"],
             "keys" => &keys["items"][0]["id"],
             // Gateways are the installation's: see the tests of their calls.
             "replies" | "gateways" => continue,
@@ -177,6 +180,7 @@ async fn another_organisations_thing_is_as_absent_as_one_that_is_not_there() {
             "extend" => serde_json::json!({"area": crate::tests::fixture::alert()["area"]}).to_string(),
             "end" => r#"{"text":"x","outcome":"found"}"#.to_owned(),
             "update" | "retract" => r#"{"text":"x"}"#.to_owned(),
+            _ if path.starts_with("/v1/opt_outs/") => r#"{"reason":"x"}"#.to_owned(),
             _ => "{}".to_owned(),
         };
         let ask = |path: String| {

@@ -11,14 +11,16 @@ use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::seal::Recipient;
 use crate::engine::sql::sql;
 use crate::replies::inbound::{self, Answer};
+use crate::replies::opt_outs;
 use crate::tenancy::audit;
 use crate::{Actor, Result, StoreError};
 
 const RECIPIENTS: Sql = sql!("SELECT recipient FROM deliveries WHERE id IN {ints($1)}");
 
-/// An entry of an audit log that the system makes.
+/// An entry of an audit log.
 pub(crate) struct Entry {
     pub(crate) organisation: OrganisationId,
+    pub(crate) actor: Actor,
     pub(crate) action: &'static str,
     pub(crate) subject: String,
     pub(crate) detail: Value,
@@ -75,7 +77,7 @@ impl DeferredEffects {
         self.stopped(tx).await?;
         let stopped = std::mem::take(&mut self.stopped);
         if let Some(now) = self.stopped_at.take() {
-            inbound::opt_out(tx, &stopped, now, self).await?;
+            opt_outs::stop_all(tx, &stopped, now, self).await?;
         }
         Ok(())
     }
@@ -89,8 +91,8 @@ impl DeferredEffects {
             inbound::queue_answer(tx, answer).await?;
         }
         self.entries.sort_by_key(|entry| entry.organisation.0);
-        for Entry { organisation, action, subject, detail, at } in self.entries {
-            audit::append(tx, organisation, Actor::System, action, &subject, detail, at).await?;
+        for Entry { organisation, actor, action, subject, detail, at } in self.entries {
+            audit::append(tx, organisation, actor, action, &subject, detail, at).await?;
         }
         Ok(())
     }

@@ -274,7 +274,8 @@ impl Heard {
             let detail = json!({"gateway": believed.gateway, "code": believed.code});
             let (organisation, subject, at) =
                 (believed.organisation, believed.message.to_string(), believed.at);
-            deferred.tell(Entry { organisation, action: "message.refused", subject, detail, at });
+            let actor = Actor::System;
+            deferred.tell(Entry { organisation, actor, action: "message.refused", subject, detail, at });
         }
     }
 }

@@ -1,67 +1,42 @@
 //! Storing an inbound SMS and doing what it asks for, in one transaction.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use klaroen_domain::alert::{AlertState, MessageKind, Priority};
-use klaroen_domain::delivery::DeliveryEvent;
-use klaroen_domain::id::{AlertId, MessageId, OrganisationId, ParticipantId};
+use klaroen_domain::alert::{MessageKind, Priority};
+use klaroen_domain::id::{MessageId, OrganisationId, ParticipantId};
 use klaroen_domain::keyword::Keyword;
 use klaroen_domain::participant::Language;
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Timestamp;
-use serde_json::json;
 use uuid::Uuid;
 
-use crate::deliveries::deferred::{DeferredEffects, Entry};
-use crate::deliveries::lifecycle::{self, StandingRow};
+use crate::deliveries::deferred::DeferredEffects;
 use crate::deliveries::messages::{self, FOLLOW_UP_VALIDITY, NewMessage};
 use crate::engine::db::{Sql, Tx, on_tx};
 use crate::engine::hex;
-use crate::engine::lock::{Lock, OptOuts};
+use crate::engine::lock::Lock;
 use crate::engine::seal::Recipient;
-use crate::engine::sql::sql;
-use crate::replies::views::{AutoReply, AutoReplyTexts, IncomingReply, ReplyState, ReplyStored, text_row};
-use crate::{Result, Store, StoreError};
-
-/// How long after the last message a reply still belongs to its alert.
-const BELONGS_WITHIN: Duration = Duration::from_hours(24);
+use crate::replies::opt_outs::{self, OptOutSource, Origin};
+use crate::replies::senders::{Registration, Seen, Sender, look_up, seen_by_nobody_else};
+use crate::replies::views::{
+    AutoReply, AutoReplyTexts, IncomingReply, ReplyKind, ReplyState, ReplyStored, text_row,
+};
+use crate::{Result, Store};
 
 /// Equal answers within this time share a message, and a number gets each once: two machines that answer each other stop.
 const SAME_ANSWER_WITHIN: Duration = Duration::from_hours(1);
 
 const SEEN: Sql = Sql::new("SELECT EXISTS (SELECT 1 FROM replies WHERE gateway = $1 AND dedupe_key = $2)");
-/// The message that the number last received, or may have received.
-const LAST_RECEIVED: Sql = Sql::new(
-    "SELECT a.id, a.organisation_id, d.participant_id, a.state
-     FROM deliveries d JOIN alerts a ON a.id = d.alert_id
-     WHERE d.recipient = $1 AND d.state IN ('sending', 'sent', 'delivered', 'unknown', 'no_receipt')
-         AND COALESCE(d.sent_at, d.changed_at) >= $2
-     ORDER BY COALESCE(d.sent_at, d.changed_at) DESC, d.id DESC LIMIT 1",
-);
-const REGISTRATIONS: Sql =
-    Sql::new("SELECT id, organisation_id, language FROM participants WHERE recipient = $1 ORDER BY id");
 const INSERT: Sql = Sql::new(
     "INSERT INTO replies (id, organisation_id, alert_id, participant_id, recipient, sender, text, keyword, shown, after_end,
-         state, gateway, dedupe_key, received_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         state, gateway, dedupe_key, received_at, copy, kind)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
 );
-const TOLD_BEFORE: Sql =
-    Sql::new("SELECT EXISTS (SELECT 1 FROM replies WHERE recipient = $1 AND alert_id = $2 AND after_end)");
-const OPT_OUT: Sql = Sql::new(
-    "INSERT INTO opt_outs (recipient, organisation_id, opted_out_at) VALUES ($1, $2, $3)
-     ON CONFLICT (recipient) DO NOTHING",
-);
-const OPTED_OUT: Sql = Sql::new("SELECT EXISTS (SELECT 1 FROM opt_outs WHERE recipient = $1)");
-const OPT_IN: Sql = Sql::new("DELETE FROM opt_outs WHERE recipient = $1");
-const MARK_PLACES: Sql = Sql::new(
-    "UPDATE places SET opted_out = $2
-     WHERE opted_out <> $2 AND participant_id IN (SELECT id FROM participants WHERE recipient = $1)",
-);
-/// `state || ''`: by the index of recipients, and not by that of all that is queued. Who has this holds the opt-outs, for which
-/// others wait that hold deliveries: what is locked is passed over, and the claim that comes to it finds the opt-out.
-pub(crate) const QUEUED: Sql = sql!(
-    "SELECT id, state, in_doubt FROM deliveries WHERE recipient = $1 AND state || '' = 'queued' AND lane > 0 {lock_skip}"
+/// A command was answered as such, and a reaction was not.
+const TOLD_BEFORE: Sql = Sql::new(
+    "SELECT EXISTS (
+         SELECT 1 FROM replies WHERE recipient = $1 AND alert_id = $2 AND after_end
+             AND keyword IS NULL AND kind = 'message')",
 );
 const SERVICE_MESSAGE: Sql = Sql::new(
     "SELECT id FROM messages
@@ -76,29 +51,13 @@ const QUEUE_ANSWER: Sql = Sql::new(
      ON CONFLICT (recipient, message_id) DO NOTHING",
 );
 
-/// The alert that a number last heard of.
-struct LastReceived {
-    alert: AlertId,
-    organisation: OrganisationId,
-    /// None if the number was told as such.
-    participant: Option<ParticipantId>,
-    state: AlertState,
-}
-
 /// An automatic answer that is to be queued.
 pub(crate) struct Answer {
     pub(crate) organisation: OrganisationId,
-    participant: Uuid,
+    participant: ParticipantId,
     recipient: Recipient,
     text: MessageText,
     now: Timestamp,
-}
-
-/// Who sends, as far as it is known.
-struct Sender {
-    recipient: Recipient,
-    last: Option<LastReceived>,
-    registrations: Vec<(Uuid, Uuid, String)>,
 }
 
 impl Store {
@@ -141,12 +100,15 @@ impl Store {
             return Ok(ReplyStored::Repeated);
         }
         let sender = match &reply.phone {
-            Some(phone) => Some(look_up(tx, self.keys.recipient(phone), reply.received_at).await?),
+            Some(phone) => {
+                Some(look_up(tx, self.keys.recipient(phone), &reply.text, reply.received_at).await?)
+            }
             None => None,
         };
         let (stored, answer) = match (&sender, reply.keyword) {
             (Some(sender), Some(keyword)) => obey(tx, sender, keyword, reply.received_at, deferred).await?,
-            (Some(sender), None) => attribute(tx, sender).await?,
+            (_, None) if reply.is_reaction() => (ReplyStored::Reaction, None),
+            (Some(sender), None) => belongs(tx, sender).await?,
             (None, _) => (ReplyStored::Unattributed, None),
         };
         self.insert_reply(tx, reply, &dedupe, sender.as_ref()).await?;
@@ -164,6 +126,7 @@ impl Store {
         hex::encode(&self.keys.fingerprint(reply.dedupe_key.as_bytes()))
     }
 
+    /// Writes a row for each organisation that the SMS concerns.
     async fn insert_reply(
         &self,
         tx: &mut Tx,
@@ -171,15 +134,6 @@ impl Store {
         dedupe: &str,
         sender: Option<&Sender>,
     ) -> Result<()> {
-        let id = Uuid::now_v7();
-        let last = sender.and_then(|s| s.last.as_ref());
-        let organisation = last.map(|l| l.organisation.0).or_else(|| {
-            sender.and_then(|s| s.registrations.first()).map(|(_, organisation, _)| *organisation)
-        });
-        let participant = last
-            .and_then(|l| l.participant)
-            .map(|participant| participant.0)
-            .or_else(|| sender.and_then(|s| s.registrations.first()).map(|(id, ..)| *id));
         let from = reply.phone.as_ref().map_or(reply.from.as_str(), |phone| phone.expose());
         let keyword = reply.keyword.map(|keyword| match keyword {
             Keyword::Stop => "stop",
@@ -188,57 +142,30 @@ impl Store {
         });
         // HELP may be meant: the operator sees it. STOP and START are carried out and say nothing to him.
         let shown = !matches!(reply.keyword, Some(Keyword::Stop | Keyword::Start));
-        on_tx!(tx, conn, d => sqlx::query(INSERT.of(d))
-            .bind(id).bind(organisation).bind(last.map(|l| l.alert.0)).bind(participant)
-            .bind(sender.map(|s| s.recipient.0.to_vec()))
-            .bind(self.keys.seal(from, id.as_bytes())).bind(self.keys.seal(&reply.text, &text_row(id)))
-            .bind(keyword).bind(shown).bind(last.is_some_and(|l| l.state != AlertState::Active))
-            .bind(ReplyState::New.as_str()).bind(&reply.gateway).bind(dedupe)
-            .bind(reply.received_at.as_millis())
-            .execute(conn).await?.rows_affected());
+        // A reaction asks nothing of the operator, so that it does not wait for him as new.
+        let (kind, state) = if reply.is_reaction() {
+            (ReplyKind::Reaction, ReplyState::Read)
+        } else {
+            (ReplyKind::Message, ReplyState::New)
+        };
+        let seen = match sender {
+            Some(sender) if shown => sender.seen_by(tx).await?,
+            Some(sender) => vec![sender.first()],
+            None => vec![seen_by_nobody_else(tx).await?],
+        };
+        for (copy, Seen { organisation, participant, heard }) in (0_i64..).zip(seen) {
+            let id = Uuid::now_v7();
+            on_tx!(&mut *tx, conn, d => sqlx::query(INSERT.of(d))
+                .bind(id).bind(organisation.map(|organisation| organisation.0)).bind(heard.map(|heard| heard.alert.0))
+                .bind(participant.map(|participant| participant.0)).bind(sender.map(|s| s.recipient.0.to_vec()))
+                .bind(self.keys.seal(from, id.as_bytes())).bind(self.keys.seal(&reply.text, &text_row(id)))
+                .bind(keyword).bind(shown).bind(heard.is_some_and(|heard| !heard.active))
+                .bind(state.as_str()).bind(&reply.gateway).bind(dedupe)
+                .bind(reply.received_at.as_millis()).bind(copy).bind(kind.as_str())
+                .execute(conn).await?.rows_affected());
+        }
         Ok(())
     }
-}
-
-async fn look_up(tx: &mut Tx, recipient: Recipient, now: Timestamp) -> Result<Sender> {
-    let last: Option<(Uuid, Uuid, Option<Uuid>, String)> = on_tx!(&mut *tx, conn, d =>
-        sqlx::query_as(LAST_RECEIVED.of(d)).bind(recipient.0.as_slice())
-            .bind(now.minus(BELONGS_WITHIN).as_millis()).fetch_optional(conn).await?);
-    let registrations: Vec<(Uuid, Uuid, String)> = on_tx!(&mut *tx, conn, d =>
-        sqlx::query_as(REGISTRATIONS.of(d)).bind(recipient.0.as_slice()).fetch_all(conn).await?);
-    let last = last
-        .map(|(alert, organisation, participant, state)| {
-            Ok::<_, StoreError>(LastReceived {
-                alert: AlertId(alert),
-                organisation: OrganisationId(organisation),
-                participant: participant.map(ParticipantId),
-                state: state.parse().map_err(|_| StoreError::Corrupt { table: "alerts", column: "state" })?,
-            })
-        })
-        .transpose()?;
-    Ok(Sender { recipient, last, registrations })
-}
-
-/// Does what a STOP of each of these numbers does, without an answer. A number that has opted out stays as it is.
-pub(crate) async fn opt_out(
-    tx: &mut Tx,
-    recipients: &BTreeSet<Recipient>,
-    now: Timestamp,
-    deferred: &mut DeferredEffects,
-) -> Result<()> {
-    // All numbers before the first of them changes anything: a STOP by SMS takes its number first, too.
-    for recipient in recipients {
-        Lock::Number(*recipient).take(tx).await?;
-    }
-    for recipient in recipients {
-        let known: bool = on_tx!(&mut *tx, conn, d =>
-            sqlx::query_scalar(OPTED_OUT.of(d)).bind(recipient.0.as_slice()).fetch_one(conn).await?);
-        if !known {
-            let sender = look_up(tx, *recipient, now).await?;
-            obey(tx, &sender, Keyword::Stop, now, deferred).await?;
-        }
-    }
-    Ok(())
 }
 
 /// Does what a keyword asks for.
@@ -249,79 +176,48 @@ async fn obey(
     now: Timestamp,
     deferred: &mut DeferredEffects,
 ) -> Result<(ReplyStored, Option<AutoReply>)> {
-    let recipient = sender.recipient.0.as_slice();
     match keyword {
         Keyword::Stop => {
-            OptOuts::Change.take(tx).await?;
-            let organisation = sender.last.as_ref().map(|l| l.organisation.0);
-            let new = on_tx!(&mut *tx, conn, d => sqlx::query(OPT_OUT.of(d))
-                .bind(recipient).bind(organisation).bind(now.as_millis()).execute(conn).await?.rows_affected());
-            mark_places(tx, recipient, true).await?;
-            let queued: Vec<StandingRow> = on_tx!(&mut *tx, conn, d =>
-                sqlx::query_as(QUEUED.of(d)).bind(recipient).fetch_all(conn).await?);
-            let suppressed =
-                lifecycle::apply_to_all(tx, &queued, DeliveryEvent::OptedOut, "opted_out", now).await?;
-            tell(deferred, sender, "participant.opted_out", &json!({ "suppressed": suppressed }), now);
+            let origin = Origin::itself(OptOutSource::Sms);
+            let new = opt_outs::stop(tx, sender, &origin, now, deferred).await?;
             // Confirmed once: a second STOP changes nothing and is not answered.
-            Ok((ReplyStored::OptedOut, (new > 0).then_some(AutoReply::OptOutConfirmed)))
+            Ok((ReplyStored::OptedOut, new.then_some(AutoReply::OptOutConfirmed)))
         }
         Keyword::Start => {
-            OptOuts::Change.take(tx).await?;
-            let gone = on_tx!(&mut *tx, conn, d =>
-                sqlx::query(OPT_IN.of(d)).bind(recipient).execute(conn).await?.rows_affected());
-            mark_places(tx, recipient, false).await?;
-            tell(deferred, sender, "participant.opted_in", &json!({}), now);
-            Ok((ReplyStored::OptedIn, (gone > 0).then_some(AutoReply::OptInConfirmed)))
+            let gone = opt_outs::start(tx, sender, now, deferred).await?;
+            Ok((ReplyStored::OptedIn, gone.then_some(AutoReply::OptInConfirmed)))
         }
         Keyword::Help => Ok((ReplyStored::Helped, Some(AutoReply::Help))),
     }
 }
 
-async fn mark_places(tx: &mut Tx, recipient: &[u8], opted_out: bool) -> Result<()> {
-    on_tx!(tx, conn, d => sqlx::query(MARK_PLACES.of(d)).bind(recipient).bind(opted_out).execute(conn).await?.rows_affected());
-    Ok(())
-}
-
-/// One entry for each organisation that has the number.
-fn tell(
-    deferred: &mut DeferredEffects,
-    sender: &Sender,
-    action: &'static str,
-    detail: &serde_json::Value,
-    at: Timestamp,
-) {
-    for (participant, organisation, _) in &sender.registrations {
-        let (organisation, subject) = (OrganisationId(*organisation), participant.to_string());
-        deferred.tell(Entry { organisation, action, subject, detail: detail.clone(), at });
-    }
-}
-
-/// Puts a message for the operator under its alert; after the end its sender is told once whom to call.
-async fn attribute(tx: &mut Tx, sender: &Sender) -> Result<(ReplyStored, Option<AutoReply>)> {
-    let Some(last) = &sender.last else { return Ok((ReplyStored::Unattributed, None)) };
+/// Puts a message for the operator under its alerts. If all of them are over, its sender is told once whom to call.
+async fn belongs(tx: &mut Tx, sender: &Sender) -> Result<(ReplyStored, Option<AutoReply>)> {
+    let Some(newest) = sender.heard.first() else { return Ok((ReplyStored::Unattributed, None)) };
     let mut answer = None;
-    if last.state != AlertState::Active {
-        let told: bool = on_tx!(tx, conn, d => sqlx::query_scalar(TOLD_BEFORE.of(d))
-            .bind(sender.recipient.0.as_slice()).bind(last.alert.0).fetch_one(conn).await?);
-        answer = (!told).then_some(AutoReply::AlertOver);
+    for over in sender.heard.iter().filter(|heard| !heard.active) {
+        let told: bool = on_tx!(&mut *tx, conn, d => sqlx::query_scalar(TOLD_BEFORE.of(d))
+            .bind(sender.recipient.0.as_slice()).bind(over.alert.0).fetch_one(conn).await?);
+        if !told {
+            answer = Some(AutoReply::AlertOver);
+        }
     }
-    Ok((ReplyStored::ForAlert(last.alert), answer))
+    Ok((ReplyStored::ForAlert(newest.alert), answer))
 }
 
 /// An automatic answer. Unknown numbers are not answered: there is no participant to seal a number for, and a service that
 /// answers any number can be made to send to any number.
-fn answer_to(
+pub(super) fn answer_to(
     sender: &Sender,
     answer: AutoReply,
     texts: &dyn AutoReplyTexts,
     now: Timestamp,
 ) -> Option<Answer> {
-    let of_last = sender.last.as_ref().and_then(|last| {
-        sender.registrations.iter().find(|(id, ..)| Some(ParticipantId(*id)) == last.participant)
-    });
-    let (participant, organisation, language) = of_last.or(sender.registrations.first())?;
+    let told = sender.heard.first().and_then(|heard| heard.participant);
+    let told = sender.registrations.iter().find(|registration| Some(registration.participant) == told);
+    let Registration { participant, organisation, language } = told.or(sender.registrations.first())?;
     Some(Answer {
-        organisation: OrganisationId(*organisation),
+        organisation: *organisation,
         participant: *participant,
         recipient: sender.recipient,
         text: texts.text(answer, language.parse::<Language>().unwrap_or_default()),
@@ -334,7 +230,7 @@ pub(crate) async fn queue_answer(tx: &mut Tx, answer: &Answer) -> Result<()> {
     let Answer { organisation, participant, recipient, text, now } = answer;
     let message = service_message(tx, *organisation, text, *now).await?;
     let added = on_tx!(&mut *tx, conn, d => sqlx::query(QUEUE_ANSWER.of(d))
-        .bind(organisation.0).bind(message.0).bind(*participant).bind(recipient.0.as_slice())
+        .bind(organisation.0).bind(message.0).bind(participant.0).bind(recipient.0.as_slice())
         .bind(now.as_millis())
         .execute(conn).await?.rows_affected());
     if added > 0 {

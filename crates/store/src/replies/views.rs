@@ -8,17 +8,16 @@ use klaroen_domain::keyword::{Keyword, classify};
 use klaroen_domain::outcome::storable;
 use klaroen_domain::participant::Language;
 use klaroen_domain::phone::{Country, PhoneNumber};
+use klaroen_domain::reply::reaction::is_reaction;
 use klaroen_domain::text::MessageText;
 use klaroen_domain::time::Timestamp;
-use serde_json::json;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::engine::db::{Sql, on_db, on_tx};
+use crate::engine::db::{Sql, on_db};
 use crate::engine::from_row::from_row;
 use crate::engine::page::uuid_cursor;
-use crate::tenancy::audit;
-use crate::{Actor, Page, PageRequest, Result, Store, StoreError};
+use crate::{Page, PageRequest, Result, Store, StoreError};
 
 /// How long a STOP waits for what is under way to that number, and how often it looks.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -62,6 +61,12 @@ impl IncomingReply {
         }
     }
 
+    /// Whether a phone wrote it for a reaction of its owner. A keyword that the provider saw is a keyword.
+    #[must_use]
+    pub fn is_reaction(&self) -> bool {
+        self.keyword.is_none() && is_reaction(&self.text)
+    }
+
     /// The phone that says STOP, if the text does.
     #[must_use]
     pub fn stops(&self) -> Option<&PhoneNumber> {
@@ -99,9 +104,11 @@ pub enum ReplyStored {
     OptedIn,
     /// The participant asked for help.
     Helped,
-    /// It stands under an alert.
+    /// It stands under an alert: the newest, if it concerns several organisations.
     ForAlert(AlertId),
-    /// It stands nowhere: no alert in the last 24 hours, or an unknown number.
+    /// It is a reaction, such as a thumb up.
+    Reaction,
+    /// It belongs to no alert: none is active, none was heard of in the last 24 hours, or the number is unknown.
     Unattributed,
 }
 
@@ -115,6 +122,7 @@ impl ReplyStored {
             Self::OptedIn => "opted_in",
             Self::Helped => "helped",
             Self::ForAlert(_) => "for_alert",
+            Self::Reaction => "reaction",
             Self::Unattributed => "unattributed",
         }
     }
@@ -122,8 +130,18 @@ impl ReplyStored {
     /// Whether an automatic answer may have been queued.
     #[must_use]
     pub const fn may_be_answered(self) -> bool {
-        !matches!(self, Self::Repeated | Self::Unattributed)
+        !matches!(self, Self::Repeated | Self::Reaction | Self::Unattributed)
     }
+}
+
+/// What a reply is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplyKind {
+    /// Somebody wrote it.
+    Message,
+    /// A phone wrote it, because its owner held a thumb or a heart to a message.
+    Reaction,
 }
 
 /// How an operator marked a reply.
@@ -151,6 +169,8 @@ pub struct ReplyView {
     pub phone: Option<PhoneNumber>,
     /// The text.
     pub text: String,
+    /// What it is.
+    pub kind: ReplyKind,
     /// Came after the alert was closed.
     pub after_end: bool,
     /// How it was marked.
@@ -164,35 +184,60 @@ pub struct ReplyView {
 const IN_FLIGHT: Sql =
     Sql::new("SELECT COUNT(*) FROM deliveries WHERE recipient = $1 AND state = 'sending' AND lane > 0");
 const LIST: Sql = Sql::new(
-    "SELECT id, alert_id, participant_id, sender, text, after_end, state, useful, received_at FROM replies
-     WHERE organisation_id = $1 AND alert_id = $2 AND shown AND (id > $3 OR $3 IS NULL) ORDER BY id LIMIT $4",
+    "SELECT id, alert_id, participant_id, sender, text, kind, after_end, state, useful, received_at FROM replies
+     WHERE organisation_id = $1 AND alert_id = $2 AND shown AND (id > $3 OR $3 IS NULL) AND (kind = $5 OR $5 IS NULL)
+     ORDER BY id LIMIT $4",
 );
-const GET: Sql = Sql::new(
-    "SELECT id, alert_id, participant_id, sender, text, after_end, state, useful, received_at FROM replies
-     WHERE organisation_id = $1 AND id = $2 AND shown",
+/// The replies of an organisation, of alerts or not.
+const ALL: Sql = Sql::new(
+    "SELECT id, alert_id, participant_id, sender, text, kind, after_end, state, useful, received_at FROM replies
+     WHERE organisation_id = $1 AND shown AND (id > $2 OR $2 IS NULL) AND (kind = $4 OR $4 IS NULL) ORDER BY id LIMIT $3",
 );
-const MARK: Sql = Sql::new(
-    "UPDATE replies SET state = COALESCE($3, state), useful = COALESCE($4, useful)
-     WHERE organisation_id = $1 AND id = $2 AND shown",
+const UNATTRIBUTED: Sql = Sql::new(
+    "SELECT id, alert_id, participant_id, sender, text, kind, after_end, state, useful, received_at FROM replies
+     WHERE organisation_id = $1 AND alert_id IS NULL AND shown AND (id > $2 OR $2 IS NULL) AND (kind = $4 OR $4 IS NULL)
+     ORDER BY id LIMIT $3",
 );
 
 from_row! {
-    struct ReplyRow {
-        id: Uuid,
-        alert_id: Option<Uuid>,
-        participant_id: Option<Uuid>,
-        sender: Vec<u8>,
-        text: Vec<u8>,
-        after_end: bool,
-        state: String,
-        useful: Option<bool>,
-        received_at: i64,
-    }
+pub(super) struct ReplyRow {
+    id: Uuid,
+    alert_id: Option<Uuid>,
+    participant_id: Option<Uuid>,
+    sender: Vec<u8>,
+    text: Vec<u8>,
+    kind: String,
+    after_end: bool,
+    state: String,
+    useful: Option<bool>,
+    received_at: i64,
+}
 }
 
 /// The associated data of a reply's sealed text: the row, and that it is the text.
 pub(crate) fn text_row(id: Uuid) -> Vec<u8> {
     [id.as_bytes().as_slice(), b"text"].concat()
+}
+
+impl ReplyKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Message, Self::Reaction];
+
+    /// The word as it stands in the API and the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Reaction => "reaction",
+        }
+    }
+}
+
+impl std::str::FromStr for ReplyKind {
+    type Err = klaroen_domain::alert::UnknownWord;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == s).ok_or(klaroen_domain::alert::UnknownWord)
+    }
 }
 
 impl ReplyState {
@@ -250,7 +295,7 @@ impl Store {
         }
     }
 
-    /// The replies of an alert, oldest first; `None` if the organisation has no such alert.
+    /// The replies of an alert, oldest first, those of one `kind` if it is given; `None` if the organisation has no such alert.
     ///
     /// # Errors
     ///
@@ -261,6 +306,7 @@ impl Store {
         &self,
         organisation: OrganisationId,
         alert: AlertId,
+        kind: Option<ReplyKind>,
         page: &PageRequest,
     ) -> Result<Option<Page<ReplyView>>> {
         let after = page.after_uuid()?;
@@ -268,44 +314,37 @@ impl Store {
             return Ok(None);
         }
         let rows: Vec<ReplyRow> = on_db!(read self.db, pool, d => sqlx::query_as(LIST.of(d))
-            .bind(organisation.0).bind(alert.0).bind(after).bind(page.fetch()).fetch_all(pool).await?);
+            .bind(organisation.0).bind(alert.0).bind(after).bind(page.fetch()).bind(kind.map(ReplyKind::as_str))
+            .fetch_all(pool).await?);
         let rows = Page::from_rows(rows, page, |row| uuid_cursor(row.id));
         let items = rows.items.into_iter().map(|row| self.reply_view(&row)).collect::<Result<Vec<_>>>()?;
         Ok(Some(Page { items, next_cursor: rows.next_cursor }))
     }
 
-    /// Marks a reply; `None` if the organisation has no such reply.
+    /// The replies of an organisation, oldest first; only those that belong to no alert if `unattributed` is set, and those
+    /// of one `kind` if it is given.
     ///
     /// # Errors
     ///
-    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::Corrupt`] if a
-    /// stored row cannot be read, or [`StoreError::Unsealable`] if a sealed value does not open.
-    pub async fn mark_reply(
+    /// Returns a [`StoreError`] if the database does not answer or refuses the statement, [`StoreError::BadCursor`] if
+    /// a list did not return the cursor of `page`, [`StoreError::Corrupt`] if a stored row cannot be read, or
+    /// [`StoreError::Unsealable`] if a sealed value does not open.
+    pub async fn list_all_replies(
         &self,
         organisation: OrganisationId,
-        id: ReplyId,
-        state: Option<ReplyState>,
-        useful: Option<bool>,
-        actor: Actor,
-        now: Timestamp,
-    ) -> Result<Option<ReplyView>> {
-        let mut tx = self.db.begin().await?;
-        let marked = on_tx!(&mut tx, conn, d => sqlx::query(MARK.of(d))
-            .bind(organisation.0).bind(id.0).bind(state.map(ReplyState::as_str)).bind(useful)
-            .execute(conn).await?.rows_affected());
-        if marked == 0 {
-            return Ok(None);
-        }
-        let detail = json!({ "state": state, "useful": useful });
-        audit::append(&mut tx, organisation, actor, "reply.marked", &id.to_string(), detail, now).await?;
-        let row: ReplyRow = on_tx!(&mut tx, conn, d => sqlx::query_as(GET.of(d))
-            .bind(organisation.0).bind(id.0).fetch_one(conn).await?);
-        let view = self.reply_view(&row)?;
-        tx.commit().await?;
-        Ok(Some(view))
+        unattributed: bool,
+        kind: Option<ReplyKind>,
+        page: &PageRequest,
+    ) -> Result<Page<ReplyView>> {
+        let (after, statement) = (page.after_uuid()?, if unattributed { UNATTRIBUTED } else { ALL });
+        let rows: Vec<ReplyRow> = on_db!(read self.db, pool, d => sqlx::query_as(statement.of(d))
+            .bind(organisation.0).bind(after).bind(page.fetch()).bind(kind.map(ReplyKind::as_str)).fetch_all(pool).await?);
+        let rows = Page::from_rows(rows, page, |row| uuid_cursor(row.id));
+        let items = rows.items.into_iter().map(|row| self.reply_view(&row)).collect::<Result<Vec<_>>>()?;
+        Ok(Page { items, next_cursor: rows.next_cursor })
     }
 
-    fn reply_view(&self, row: &ReplyRow) -> Result<ReplyView> {
+    pub(super) fn reply_view(&self, row: &ReplyRow) -> Result<ReplyView> {
         let sender = self.keys.open(&row.sender, row.id.as_bytes())?;
         Ok(ReplyView {
             id: ReplyId(row.id),
@@ -314,6 +353,7 @@ impl Store {
             // A sender that is no phone number (a name, a short code) is not shown.
             phone: sender.starts_with('+').then(|| PhoneNumber::from_sealed(sender)),
             text: self.keys.open(&row.text, &text_row(row.id))?,
+            kind: row.kind.parse().map_err(|_| StoreError::Corrupt { table: "replies", column: "kind" })?,
             after_end: row.after_end,
             state: row
                 .state

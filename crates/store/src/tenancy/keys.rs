@@ -239,14 +239,14 @@ fn split(token: &str) -> Option<(Uuid, &str)> {
 
 from_row! {
     struct Row {
-        id: Uuid,
-        organisation_id: Option<Uuid>,
-        role: String,
-        name: String,
-        secret_hash: Vec<u8>,
-        created_at: i64,
-        expires_at: i64,
-        revoked_at: Option<i64>,
+    id: Uuid,
+    organisation_id: Option<Uuid>,
+    role: String,
+    name: String,
+    secret_hash: Vec<u8>,
+    created_at: i64,
+    expires_at: i64,
+    revoked_at: Option<i64>,
     }
 }
 

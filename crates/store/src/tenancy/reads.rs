@@ -36,10 +36,19 @@ pub enum Read {
         /// Replies on the page.
         count: usize,
     },
-    /// A page of the replies that belong to no alert.
-    UnattributedReplies {
+    /// A page of the replies to all alerts.
+    AllReplies {
         /// Replies on the page.
         count: usize,
+        /// Only those that belong to no alert.
+        unattributed: bool,
+    },
+    /// A page of the opt-outs.
+    OptOuts {
+        /// Opt-outs on the page.
+        count: usize,
+        /// Those of one number.
+        by_number: bool,
     },
     /// The replies to an alert as they come, from now on.
     RepliesAsTheyCome(AlertId),
@@ -57,7 +66,12 @@ impl Read {
             }
             Self::Participant(id) => ("participant.read", id.to_string(), json!({})),
             Self::Replies { alert, count } => ("replies.read", alert.to_string(), json!({ "count": count })),
-            Self::UnattributedReplies { count } => ("replies.read", registry(), json!({ "count": count })),
+            Self::AllReplies { count, unattributed } => {
+                ("replies.read", registry(), json!({ "count": count, "unattributed": unattributed }))
+            }
+            Self::OptOuts { count, by_number } => {
+                ("opt_outs.read", registry(), json!({ "count": count, "by_number": by_number }))
+            }
             Self::RepliesAsTheyCome(alert) => ("replies.followed", alert.to_string(), json!({})),
         }
     }
@@ -111,7 +125,16 @@ mod tests {
             (Read::ParticipantsByNumber { found: vec![] }, "participants.looked_up", json!({"found": []})),
             (Read::Participant(person), "participant.read", json!({})),
             (Read::Replies { alert, count: 2 }, "replies.read", json!({"count": 2})),
-            (Read::UnattributedReplies { count: 1 }, "replies.read", json!({"count": 1})),
+            (
+                Read::AllReplies { count: 1, unattributed: true },
+                "replies.read",
+                json!({"count": 1, "unattributed": true}),
+            ),
+            (
+                Read::OptOuts { count: 1, by_number: true },
+                "opt_outs.read",
+                json!({"count": 1, "by_number": true}),
+            ),
             (Read::RepliesAsTheyCome(alert), "replies.followed", json!({})),
         ];
         for (read, action, detail) in reads {

@@ -7,7 +7,7 @@ use crate::alerts::follow_ups;
 use crate::deliveries::{cancel, doubts, lifecycle, lost, messages, outcomes, queue, receipts, refusals};
 use crate::engine::db::{Db, Dialect, Sql, Tx};
 use crate::matching::query;
-use crate::replies::inbound;
+use crate::replies::{opt_outs, senders};
 use crate::tests::fixture::Fixture;
 use crate::upkeep::sweep;
 use klaroen_test_databases::Engine;
@@ -71,6 +71,16 @@ async fn a_claim_costs_what_it_takes() {
                 && !step.starts_with("SCAN (subquery")
         };
         assert!(!plan.iter().any(unbounded), "{plan:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_costs_what_its_number_received() {
+    let fixture = Fixture::new(Engine::Sqlite).await;
+    for statement in [senders::HEARD, senders::WRITTEN_TO_BY] {
+        let plan = plan(&fixture, statement).await;
+        assert!(plan[0].starts_with("SEARCH d USING INDEX deliveries_recipient (recipient=?"), "{plan:#?}");
+        assert!(!plan.iter().any(|step| step.starts_with("SCAN")), "{plan:#?}");
     }
 }
 
@@ -221,7 +231,9 @@ async fn postgres_looks_a_batch_up_by_its_ids_however_empty_it_thinks_the_queue_
                 "deliveries_pkey",
             ),
             (lifecycle::STANDING, "text", "'[1,2]'", "deliveries_pkey"),
-            (inbound::QUEUED, "bytea", "'x'", "deliveries_recipient"),
+            (opt_outs::QUEUED, "bytea", "'x'", "deliveries_recipient"),
+            (senders::HEARD, "bytea, bigint, bigint", "'x', 1, 2", "deliveries_recipient"),
+            (senders::WRITTEN_TO_BY, "bytea", "'x'", "deliveries_recipient"),
             (lifecycle::MOVE, MOVE, &moved, "deliveries_pkey"),
             (doubts::OPEN, "text", "'[1,2]'", "deliveries_pkey"),
         ] {

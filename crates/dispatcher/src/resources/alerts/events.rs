@@ -1,6 +1,6 @@
 //! `/v1/alerts/{id}/events`: counts and replies as they change, as Server-Sent Events.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,11 +82,12 @@ struct Watch {
     _place: StreamPlace,
 }
 
-/// The position in the replies: the last page that was read, and the number of its replies that were sent.
+/// The position in the replies: the last page that was read, and the replies that were sent or seen before.
 struct Replies {
     cursor: Option<String>,
-    taken: usize,
-    known: u64,
+    known: HashSet<ReplyId>,
+    /// The list was read to its end once.
+    again: bool,
     /// Everything up to this one was seen by the client before.
     seen: Option<ReplyId>,
 }
@@ -125,7 +126,7 @@ impl Watch {
         seen: Option<ReplyId>,
         place: StreamPlace,
     ) -> Self {
-        let replies = Replies { cursor: None, taken: 0, known: 0, seen };
+        let replies = Replies { cursor: None, known: HashSet::new(), again: false, seen };
         let waiting = VecDeque::new();
         let flight = app.alert_counts.share((organisation, alert));
         Self {
@@ -159,7 +160,7 @@ impl Watch {
             self.waiting.push_back(event("counts", &counts)?);
             self.shown = Some(counts);
         }
-        if replies.total != self.replies.known {
+        if replies.total != self.replies.known.len() as u64 {
             self.look_at_replies().await?;
         }
         Ok(())
@@ -168,21 +169,27 @@ impl Watch {
     /// Reads one page on; the rest comes with the next look, so that what waits in memory is bounded.
     async fn look_at_replies(&mut self) -> Result<(), Problem> {
         let request = PageRequest { limit: REPLIES_AT_ONCE, cursor: self.replies.cursor.clone() };
-        let page = self.app.store.list_replies(self.organisation, self.alert, &request).await?;
+        let page = self.app.store.list_replies(self.organisation, self.alert, None, &request).await?;
         let page = page.ok_or_else(|| Problem::not_found("alert"))?;
-        let fresh = page.items.into_iter().skip(self.replies.taken);
-        for reply in fresh {
-            self.replies.taken += 1;
-            self.replies.known += 1;
-            // Ids are made in the order of arrival (UUIDv7).
-            if self.replies.seen.is_none_or(|seen| reply.id > seen) {
+        let mut fresh = false;
+        for reply in page.items {
+            if !self.replies.known.insert(reply.id) {
+                continue;
+            }
+            fresh = true;
+            // Ids are made in the order of arrival (UUIDv7). An older one that was not there in the first reading was given to
+            // the alert since then.
+            if self.replies.again || self.replies.seen.is_none_or(|seen| reply.id > seen) {
                 let id = reply.id.to_string();
                 self.waiting.push_back(event("reply", &Reply::from(reply))?.id(id));
             }
         }
         if let Some(next) = page.next_cursor {
             self.replies.cursor = Some(next);
-            self.replies.taken = 0;
+        } else if !fresh {
+            // The missing one stands before this page.
+            self.replies.cursor = None;
+            self.replies.again = true;
         }
         Ok(())
     }

@@ -80,7 +80,7 @@ pub struct AlertAudience {
 /// Numbers of replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReplyCounts {
-    /// All replies.
+    /// All replies, reactions among them.
     pub total: u64,
     /// Replies that are not marked yet.
     pub new: u64,

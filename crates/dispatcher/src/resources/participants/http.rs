@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use klaroen_domain::phone::PhoneNumber;
 
 use super::request::{ParticipantFilter, ParticipantPatch, ParticipantRequest, read_registration};
 use super::view::Participant;
@@ -42,13 +41,7 @@ pub(crate) async fn list(
     parameters: Parameters,
 ) -> Result<Json<List<Participant>>, Problem> {
     let report = parameters.report();
-    let phone = parameters.get("phone").and_then(|text| {
-        // A plus sign that was not encoded arrives as a space.
-        let text = text.strip_prefix(' ').map_or_else(|| text.to_owned(), |rest| format!("+{rest}"));
-        PhoneNumber::parse(&text, app.settings.country)
-            .map_err(|error| report.add("/phone", error.to_string()))
-            .ok()
-    });
+    let phone = parameters.phone("phone", app.settings.country, &report);
     let page = parameters.page(&report);
     let page = report.finish(Some(page))?;
     find::list(&app, &caller, phone.as_ref(), &page).await.map(Json)

@@ -6,10 +6,10 @@ use klaroen_domain::id::{AlertId, ParticipantId, ReplyId};
 use klaroen_domain::time::Timestamp;
 use klaroen_store::PageRequest;
 use klaroen_store::reads::Read;
-use klaroen_store::replies::{ReplyState, ReplyView};
+use klaroen_store::replies::{Marked, ReplyKind, ReplyMark, ReplyState, ReplyView};
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::caller::Caller;
 use crate::problem::Problem;
@@ -35,6 +35,10 @@ pub struct Reply {
     pub phone: Option<String>,
     /// The text.
     pub text: String,
+    /// `message`: somebody wrote it. `reaction`: a phone wrote it, because its owner reacted to a message with a thumb, a heart
+    /// or another emoji. A reaction begins in state `read`, so that it is not counted as new.
+    #[schema(schema_with = schemas::reply_kind)]
+    pub kind: ReplyKind,
     /// Whether the reply came after the alert was closed.
     pub after_end: bool,
     /// The state that the reply was marked with.
@@ -55,6 +59,7 @@ impl From<ReplyView> for Reply {
             participant_id: view.participant,
             phone: view.phone.map(|phone| phone.to_string()),
             text: view.text,
+            kind: view.kind,
             after_end: view.after_end,
             state: view.state,
             useful: view.useful,
@@ -72,38 +77,55 @@ pub struct MarkRequest {
     pub state: Option<String>,
     /// Whether the reply was useful.
     pub useful: Option<bool>,
+    /// The alert that the reply is given to. Only a reply that belongs to no alert can be given to one.
+    #[schema(schema_with = schemas::id)]
+    pub alert_id: Option<String>,
 }
 
-/// A mark for a reply, read whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// The state, if given.
-    pub state: Option<ReplyState>,
-    /// Whether the reply was useful, if given.
-    pub useful: Option<bool>,
+/// The filter of the list of replies.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ReplyFilter {
+    /// `true`: only replies that belong to no alert.
+    #[param(default = false)]
+    pub unattributed: Option<bool>,
+    /// Only replies of this kind.
+    #[param(schema_with = schemas::reply_kind)]
+    pub kind: Option<String>,
+}
+
+/// The filter of the list of the replies to an alert.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ReplyKindFilter {
+    /// Only replies of this kind.
+    #[param(schema_with = schemas::reply_kind)]
+    pub kind: Option<String>,
 }
 
 /// Reads a [`MarkRequest`].
 ///
 /// # Errors
 /// 422 with everything that is wrong.
-pub fn read_mark(document: &Value) -> Result<Mark, Problem> {
+pub fn read_mark(document: &Value) -> Result<ReplyMark, Problem> {
     let report = Report::default();
     let root = Node::root(document, &report);
     let read = root.object().and_then(|mut members| {
         let state = members.read_optional("state", |n| read_state(&n));
         let useful = members.read_optional("useful", |n| n.boolean());
+        let alert = members.read_optional("alert_id", |n| n.id().map(AlertId));
         members.finish();
-        let (state, useful) = (state?, useful?);
-        if state.is_none() && useful.is_none() {
-            return root.wrong("give state, useful or both");
+        let mark = ReplyMark { state: state?, useful: useful?, alert: alert? };
+        if mark == ReplyMark::default() {
+            return root.wrong("give at least one of state, useful and alert_id");
         }
-        Some(Mark { state, useful })
+        Some(mark)
     });
     report.finish(read)
 }
 
-/// One page of the replies to an alert, oldest first. That it was read is in the audit log before it is returned.
+/// One page of the replies to an alert, oldest first, those of one `kind` if it is given. That it
+/// was read is in the audit log before it is returned.
 ///
 /// # Errors
 /// 404 if the organisation has no such alert, 422 if the cursor is none of this list, 503 if the database is not available.
@@ -111,23 +133,49 @@ pub async fn list(
     app: &App,
     caller: &Caller,
     alert: AlertId,
+    kind: Option<ReplyKind>,
     page: &PageRequest,
 ) -> Result<List<Reply>, Problem> {
-    let page = app.store.list_replies(caller.organisation(), alert, page).await?;
+    let page = app.store.list_replies(caller.organisation(), alert, kind, page).await?;
     let page = page.ok_or_else(|| Problem::not_found("alert"))?;
     let read = Read::Replies { alert, count: page.items.len() };
     app.store.audit_read(caller.organisation(), caller.actor(), &read, app.now()).await?;
     Ok(List::from_page(page, Reply::from))
 }
 
-/// Marks a reply.
+/// One page of the replies of an organisation, oldest first; only those that belong to no alert if `unattributed` is set, and
+/// those of one `kind` if it is given.
 ///
 /// # Errors
-/// 404 if the organisation has no such reply, 503 if the database is not available.
-pub async fn mark(app: &App, caller: &Caller, reply: ReplyId, mark: Mark) -> Result<Reply, Problem> {
-    let (organisation, Mark { state, useful }) = (caller.organisation(), mark);
-    let marked = app.store.mark_reply(organisation, reply, state, useful, caller.actor(), app.now()).await?;
-    marked.map(Reply::from).ok_or_else(|| Problem::not_found("reply"))
+/// 422 if the cursor is none of this list, 503 if the database is not available.
+pub async fn list_all(
+    app: &App,
+    caller: &Caller,
+    unattributed: bool,
+    kind: Option<ReplyKind>,
+    page: &PageRequest,
+) -> Result<List<Reply>, Problem> {
+    let page = app.store.list_all_replies(caller.organisation(), unattributed, kind, page).await?;
+    let read = Read::AllReplies { count: page.items.len(), unattributed };
+    app.store.audit_read(caller.organisation(), caller.actor(), &read, app.now()).await?;
+    Ok(List::from_page(page, Reply::from))
+}
+
+/// Marks a reply, and gives it to an alert.
+///
+/// # Errors
+/// 404 if the organisation has no such reply, 409 if the reply belongs to another alert, 422 if the organisation has no such
+/// alert, 503 if the database is not available.
+pub async fn mark(app: &App, caller: &Caller, reply: ReplyId, mark: ReplyMark) -> Result<Reply, Problem> {
+    match app.store.mark_reply(caller.organisation(), reply, mark, caller.actor(), app.now()).await? {
+        Marked::Done(view) => Ok(Reply::from(*view)),
+        Marked::NoReply => Err(Problem::not_found("reply")),
+        Marked::NoAlert => Err(Problem::invalid_field("/alert_id", "there is no such alert")),
+        Marked::BelongsTo(alert) => {
+            let detail = format!("the reply belongs to the alert {alert} and cannot be given to another");
+            Err(Problem::taken("/alert_id", &detail))
+        }
+    }
 }
 
 fn read_state(node: &Node<'_>) -> Option<ReplyState> {
@@ -144,6 +192,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::request::words::REPLY_KINDS;
 
     fn marked(value: &Value) -> Result<(Option<ReplyState>, Option<bool>), Vec<String>> {
         let mark =
@@ -160,10 +209,17 @@ mod tests {
             marked(&json!({"state": "gone", "useful": "yes"})),
             Err(vec!["/state".into(), "/useful".into()])
         );
+        for no_id in [json!(7), json!("1"), json!(""), json!({})] {
+            assert_eq!(marked(&json!({"alert_id": no_id})), Err(vec!["/alert_id".into()]));
+        }
+        assert_eq!(marked(&json!({"alert_id": null})), Err(vec![String::new()]));
     }
 
     #[test]
     fn the_words_are_those_of_the_store() {
+        for (word, kind) in REPLY_KINDS.iter().zip(ReplyKind::ALL) {
+            assert_eq!((serde_json::to_value(kind).unwrap(), kind.as_str()), (json!(word), *word));
+        }
         for (word, state) in REPLY_STATES.iter().zip([ReplyState::New, ReplyState::Read, ReplyState::Handled])
         {
             assert_eq!(serde_json::to_value(state).unwrap(), *word);

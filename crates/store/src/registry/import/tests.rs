@@ -8,7 +8,9 @@ use Imported::{Created, Differs, NamedByExternalId, Unchanged, UnknownGroups, Up
 use klaroen_test_databases::Engine;
 use rstest::rstest;
 
-const OPT_OUT: Sql = Sql::new("INSERT INTO opt_outs (recipient, opted_out_at) VALUES ($1, 0)");
+const OPT_OUT: Sql = Sql::new(
+    "INSERT INTO opt_outs (id, recipient, holder, source, opted_out_at) VALUES ($2, $1, $2, 'sms', 0)",
+);
 const OPTED_OUT_PLACES: Sql = Sql::new("SELECT count(*) FROM places WHERE opted_out");
 const CHILDREN: Sql = Sql::new("SELECT (SELECT count(*) FROM places), (SELECT count(*) FROM memberships)");
 
@@ -126,7 +128,7 @@ async fn every_row_of_a_batch_is_written_whatever_its_size(
     let mut batch: Vec<ParticipantDraft> = (0..size).map(person).collect();
     let stopped = f.store.keys().recipient(&batch[0].phone).0.to_vec();
     on_db!(write f.store.db, pool, d =>
-        sqlx::query(OPT_OUT.of(d)).bind(stopped).execute(pool).await.unwrap().rows_affected());
+        sqlx::query(OPT_OUT.of(d)).bind(stopped).bind(uuid::Uuid::now_v7()).execute(pool).await.unwrap().rows_affected());
     assert_eq!(import(&f, &batch).await, vec![Created; size as usize]);
     assert_eq!(drafts(&f).await, batch);
     let opted_out: i64 = on_db!(read f.store.db, pool, d =>
@@ -170,7 +172,7 @@ async fn an_opt_out_outlives_every_import(#[values(Engine::Sqlite, Engine::Postg
     let f = Fixture::new(engine).await;
     let recipient = f.store.keys.recipient(&phone(1));
     on_db!(write f.store.db, pool, d =>
-        sqlx::query(OPT_OUT.of(d)).bind(recipient.0.as_slice()).execute(pool).await.unwrap().rows_affected());
+        sqlx::query(OPT_OUT.of(d)).bind(recipient.0.as_slice()).bind(uuid::Uuid::now_v7()).execute(pool).await.unwrap().rows_affected());
     // New, changed, and moved to the number.
     import(&f, &[external(1, "a"), external(2, "b")]).await;
     import(&f, &[ParticipantDraft { name: None, ..external(1, "a") }, external(1, "b")]).await;

@@ -31,11 +31,12 @@ use write::Write;
 const EXTERNAL_ID_TAKEN: Sql =
     Sql::new("SELECT 1 FROM participants WHERE organisation_id = $1 AND external_id = $2 AND id <> $3");
 const OPTED_OUT: Sql = Sql::new("SELECT 1 FROM opt_outs WHERE recipient = $1");
+const RECIPIENT: Sql = Sql::new("SELECT recipient FROM participants WHERE organisation_id = $1 AND id = $2");
 // Places and memberships go with it: their foreign keys cascade.
-const ERASE: Sql =
-    Sql::new("DELETE FROM participants WHERE organisation_id = $1 AND id = $2 RETURNING recipient");
-const SAME_NUMBER: Sql =
-    Sql::new("SELECT id FROM participants WHERE organisation_id = $1 AND recipient = $2 ORDER BY id LIMIT 1");
+const ERASE: Sql = Sql::new("DELETE FROM participants WHERE organisation_id = $1 AND id = $2");
+const SAME_NUMBER: Sql = Sql::new(
+    "SELECT id FROM participants WHERE organisation_id = $1 AND recipient = $2 AND id <> $3 ORDER BY id LIMIT 1",
+);
 /// The deliveries that have not left, and those that have a number of their own. In the order of the ids, as all code locks
 /// deliveries.
 const OF_RECIPIENT: Sql = sql!(
@@ -44,6 +45,11 @@ const OF_RECIPIENT: Sql = sql!(
 );
 const FORGET_NUMBER: Sql = Sql::new(
     "UPDATE deliveries SET phone = NULL WHERE organisation_id = $1 AND recipient = $2 AND phone IS NOT NULL",
+);
+const FORGET_OPT_OUT: Sql =
+    Sql::new("UPDATE opt_outs SET phone = NULL, note = NULL WHERE organisation_id = $1 AND recipient = $2");
+const FORGET_LIFTED_OPT_OUT: Sql = Sql::new(
+    "UPDATE lifted_opt_outs SET phone = NULL, note = NULL, reason = NULL WHERE organisation_id = $1 AND recipient = $2",
 );
 const HAND_OVER: Sql = Sql::new(
     "UPDATE deliveries SET participant_id = $3
@@ -180,13 +186,22 @@ impl Store {
     ) -> Result<bool> {
         let mut tx = self.db.begin().await?;
         Lock::Registry(organisation).take(&mut tx).await?;
-        let recipient: Option<Vec<u8>> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(ERASE.of(d))
+        let recipient: Option<Vec<u8>> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(RECIPIENT.of(d))
             .bind(organisation.0).bind(id.0).fetch_optional(conn).await?);
         let Some(recipient) = recipient else {
             return Ok(false);
         };
         let other: Option<Uuid> = on_tx!(&mut tx, conn, d => sqlx::query_scalar(SAME_NUMBER.of(d))
-            .bind(organisation.0).bind(&recipient).fetch_optional(conn).await?);
+            .bind(organisation.0).bind(&recipient).bind(id.0).fetch_optional(conn).await?);
+        // Before the places go: who lifts an opt-out has its row and then writes the places.
+        if other.is_none() {
+            for forget in [FORGET_OPT_OUT, FORGET_LIFTED_OPT_OUT] {
+                on_tx!(&mut tx, conn, d => sqlx::query(forget.of(d))
+                    .bind(organisation.0).bind(&recipient).execute(conn).await?.rows_affected());
+            }
+        }
+        on_tx!(&mut tx, conn, d => sqlx::query(ERASE.of(d))
+            .bind(organisation.0).bind(id.0).execute(conn).await?.rows_affected());
         let suppressed = if let Some(other) = other {
             on_tx!(&mut tx, conn, d => sqlx::query(HAND_OVER.of(d))
                 .bind(organisation.0).bind(&recipient).bind(other).bind(id.0).execute(conn).await?.rows_affected());

@@ -8,7 +8,9 @@ use crate::tests::fixture::{ACTOR, Fixture, NOW, after, draft, first, phone, pla
 use klaroen_test_databases::Engine;
 use rstest::rstest;
 
-const OPT_OUT: Sql = Sql::new("INSERT INTO opt_outs (recipient, opted_out_at) VALUES ($1, 0)");
+const OPT_OUT: Sql = Sql::new(
+    "INSERT INTO opt_outs (id, recipient, holder, source, opted_out_at) VALUES ($2, $1, $2, 'sms', 0)",
+);
 const PLACES: Sql =
     Sql::new("SELECT record, opted_out FROM places WHERE participant_id = $1 ORDER BY position");
 /// The columns that the match reads, and the opt-out.
@@ -53,7 +55,7 @@ async fn group(f: &Fixture, code: &str) {
 async fn opt_out(f: &Fixture, n: u32) {
     let recipient = f.store.keys.recipient(&phone(n));
     on_db!(write f.store.db, pool, d =>
-        sqlx::query(OPT_OUT.of(d)).bind(recipient.0.as_slice()).execute(pool).await.unwrap().rows_affected());
+        sqlx::query(OPT_OUT.of(d)).bind(recipient.0.as_slice()).bind(uuid::Uuid::now_v7()).execute(pool).await.unwrap().rows_affected());
 }
 
 /// A delivery of a message of its own.
