@@ -247,3 +247,32 @@ fn headers_and_cursors_have_their_form() {
     }
     assert!(seen.iter().all(|n| *n > 5), "{seen:?}");
 }
+
+#[test]
+fn the_problems_of_a_call_are_those_of_its_line_in_the_table() {
+    use crate::middleware::route_table::RouteTrait::{
+        self, ChangesAlert, EmptyBody, Makes, OneAtATime, StreamedBody,
+    };
+    let (document, table) = (Document::new(), routes().table);
+    let mut told: Vec<RouteTrait> = Vec::new();
+    for rules in
+        table.iter().filter(|rules| rules.path.starts_with("/v1") && rules.access != Access::Callback)
+    {
+        let operation = &document.0["paths"][&rules.path][rules.method.as_str().to_lowercase()];
+        let what = format!("{} {}", rules.method, rules.path);
+        let has = |status: &str| operation["responses"].get(status).is_some();
+        let is = |one: RouteTrait| rules.traits.contains(&one);
+        let body = operation.get("requestBody").is_some();
+        assert!(!(body && is(EmptyBody)), "{what} takes a body or none");
+        assert_eq!(has("400"), body || is(EmptyBody), "{what}");
+        assert_eq!(has("408"), body || is(EmptyBody), "{what}");
+        assert_eq!(has("415"), body, "{what}");
+        assert_eq!(has("413"), (body || is(EmptyBody)) && !is(StreamedBody), "{what}");
+        assert_eq!(has("404"), rules.path.contains('{') && !is(Makes), "{what}");
+        assert!(has("409") || !(is(ChangesAlert) || is(OneAtATime)), "{what}");
+        told.extend(rules.traits);
+    }
+    for one in [ChangesAlert, EmptyBody, Makes, OneAtATime, StreamedBody] {
+        assert!(told.contains(&one), "no call is {one:?}");
+    }
+}

@@ -32,12 +32,12 @@ const PAUSES: Sql =
     Sql::new("SELECT gateway, paused_at, paused_by, reason FROM gateway_pauses ORDER BY gateway");
 
 from_row! {
-struct Row {
-    gateway: String,
-    paused_at: i64,
-    paused_by: String,
-    reason: Option<String>,
-}
+    struct Row {
+        gateway: String,
+        paused_at: i64,
+        paused_by: String,
+        reason: Option<String>,
+    }
 }
 
 impl Store {

@@ -190,22 +190,22 @@ const LATEST: Sql = Sql::new(
 );
 
 from_row! {
-struct Row {
-    id: Uuid,
-    number: i64,
-    gateway: String,
-    day: Option<String>,
-    requested_by: String,
-    state: String,
-    awaits_receipt: bool,
-    channel: Option<String>,
-    requested_at: i64,
-    submitted_at: Option<i64>,
-    answered_at: Option<i64>,
-    receipt_at: Option<i64>,
-    code: Option<String>,
-    detail: Option<String>,
-}
+    struct Row {
+        id: Uuid,
+        number: i64,
+        gateway: String,
+        day: Option<String>,
+        requested_by: String,
+        state: String,
+        awaits_receipt: bool,
+        channel: Option<String>,
+        requested_at: i64,
+        submitted_at: Option<i64>,
+        answered_at: Option<i64>,
+        receipt_at: Option<i64>,
+        code: Option<String>,
+        detail: Option<String>,
+    }
 }
 
 impl Row {
