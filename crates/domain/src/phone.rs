@@ -3,6 +3,7 @@
 mod country;
 mod error;
 mod mask;
+mod spreadsheet;
 
 use std::fmt;
 
@@ -18,12 +19,14 @@ use crate::text::equivalents::is_invisible;
 pub struct PhoneNumber(String);
 
 impl PhoneNumber {
-    /// Reads a number as people write it (`06-12345678`, `0031 6 …`, `+31 (0)6 …`, `31 6 …`).
+    /// Reads a number as people write it (`06-12345678`, `0031 6 …`, `+31 (0)6 …`, `31 6 …`), and a whole number that a
+    /// spreadsheet gave decimals (`31612345678.0`).
     ///
     /// # Errors
     /// Returns [`PhoneError`] if the text is no mobile number of `country`.
     pub fn parse(text: &str, country: Country) -> Result<Self, PhoneError> {
-        let dialled = dialled(text).ok_or(PhoneError::NotANumber)?;
+        let text = spreadsheet::restored(text)?;
+        let dialled = dialled(&text).ok_or(PhoneError::NotANumber)?;
         let number = read(&dialled, country).map_err(|error| match error {
             ParseError::InvalidCountryCode => PhoneError::UnknownCountryCode,
             ParseError::TooShortAfterIdd | ParseError::TooShortNsn => PhoneError::too_short(country),
@@ -49,7 +52,8 @@ impl PhoneNumber {
     /// country; `None` for a name, a short code or rubbish.
     #[must_use]
     pub fn parse_sender(text: &str, country: Country) -> Option<Self> {
-        let mut dialled = dialled(text)?;
+        let text = spreadsheet::restored(text).ok()?;
+        let mut dialled = dialled(&text)?;
         // Providers leave the plus sign out; only a number written nationally begins with 0.
         if !dialled.starts_with(['+', '0']) {
             dialled.insert(0, '+');
@@ -254,6 +258,8 @@ mod tests {
     #[case::full_width("０６１２３４５６７８", PhoneError::NotANumber)]
     #[case::mathematical("𝟎𝟔𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖", PhoneError::NotANumber)]
     #[case::very_long(&"1".repeat(100_000), PhoneError::NotANumber)]
+    #[case::decimal_of_a_short_number("61234567.0", PhoneError::TooShort { country: Country::NL, digits: 9 })]
+    #[case::exponent("3,16E+10", PhoneError::Exponent)]
     #[case::mostly_spaces(&format!("06{}12345678", " ".repeat(40)), PhoneError::NotANumber)]
     fn what_gets_no_sms_says_why(#[case] text: &str, #[case] error: PhoneError) {
         assert_eq!(PhoneNumber::parse(text, Country::NL), Err(error));
