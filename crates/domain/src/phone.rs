@@ -12,7 +12,7 @@ use phonenumber::{Metadata, ParseError, Type};
 
 pub use self::country::{Country, CountryError};
 pub use self::error::PhoneError;
-use crate::text::equivalents::is_invisible;
+use crate::text::invisible::is_invisible;
 
 /// A mobile number in E.164. `Debug` and `Display` mask it; only [`PhoneNumber::expose`] returns the digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -217,6 +217,7 @@ mod tests {
     #[case("31 (0)6 12345678")]
     #[case::spreadsheets_eat_the_zero("612345678")]
     #[case::no_break_spaces("\u{a0}06\u{a0}12345678\u{a0}")]
+    #[case::joiners_and_selectors("06\u{34f}12\u{fe0f}34\u{180e}56\u{e0020}78\u{3164}")]
     #[case::marks_of_direction("\u{202a}+31\u{a0}6\u{2011}12345678\u{202c}")]
     fn what_people_write_is_one_number(#[case] text: &str) {
         let number = PhoneNumber::parse(text, Country::NL).expect("a Dutch mobile number");

@@ -2,6 +2,7 @@
 
 pub(crate) mod equivalents;
 pub mod gsm7;
+pub mod invisible;
 mod normal;
 mod split;
 
@@ -81,8 +82,9 @@ impl MessageText {
     /// Trims and normalises the text, replaces characters by their equivalents in GSM 7-bit if that makes the whole text fit it,
     /// chooses the alphabet and counts segments. Parsing the result again returns the same, with nothing replaced.
     ///
-    /// If a single character has no equivalent, the text goes as UCS-2 and stays as written: see
-    /// [`MessageText::unreplaceable`].
+    /// If a single character has no equivalent, the text goes as UCS-2 and stays as written ([`MessageText::unreplaceable`]),
+    /// but for invisible characters that do nothing where they stand. What joins an emoji, chooses its look, or sets a
+    /// direction stays.
     ///
     /// # Errors
     /// Returns [`TextError`] if the text is empty, has a control character, or takes more than `max_segments`.
@@ -91,7 +93,13 @@ impl MessageText {
         let given = normal::trim(&normalised);
         let (text, replaced) = match replace(given) {
             Some((text, replaced)) => (text.trim().to_owned(), replaced),
-            None => (given.iter().map(|(_, ch)| *ch).collect(), Vec::new()),
+            None => {
+                let (kept, dropped) = without_idle(given);
+                if !dropped.is_empty() {
+                    return Self::parse_again(&kept, dropped, max_segments);
+                }
+                (given.iter().map(|(_, ch)| *ch).collect(), Vec::new())
+            }
         };
         if text.is_empty() {
             return Err(TextError::Empty);
@@ -102,6 +110,22 @@ impl MessageText {
             return Err(TextError::TooLong { segments, max: max_segments });
         }
         Ok(message)
+    }
+
+    /// Parses what is left without the characters that were dropped: a letter and its accent may be neighbours now.
+    fn parse_again(
+        kept: &[normal::Placed],
+        mut dropped: Vec<Replacement>,
+        max_segments: u8,
+    ) -> Result<Self, TextError> {
+        let text: String = kept.iter().map(|(_, ch)| *ch).collect();
+        let mut message = Self::parse(&text, max_segments)?;
+        for mut replacement in std::mem::take(&mut message.replaced) {
+            replacement.position = kept.get(replacement.position).map_or(0, |(position, _)| *position);
+            dropped.push(replacement);
+        }
+        dropped.sort_by_key(|replacement| replacement.position);
+        Ok(Self { replaced: dropped, ..message })
     }
 
     /// A text that was parsed before and comes back from storage: nothing is replaced and no limit holds.
@@ -188,6 +212,21 @@ fn fits_or_has_equivalent(ch: char) -> bool {
     gsm7::septets(ch).is_some() || equivalents::equivalent(ch).is_some()
 }
 
+/// The text without the invisible characters that do nothing where they stand, and those.
+fn without_idle(given: &[normal::Placed]) -> (Vec<normal::Placed>, Vec<Replacement>) {
+    let right_to_left = given.iter().any(|(_, ch)| invisible::has_right_to_left(*ch));
+    let (mut kept, mut dropped): (Vec<normal::Placed>, _) = (Vec::with_capacity(given.len()), Vec::new());
+    for (i, &(position, ch)) in given.iter().enumerate() {
+        let (before, after) = (kept.last().map(|(_, ch)| *ch), given.get(i + 1).map(|(_, ch)| *ch));
+        if invisible::is_invisible(ch) && !invisible::works(ch, before, after, right_to_left) {
+            dropped.push(Replacement { position, from: ch, to: String::new() });
+        } else {
+            kept.push((position, ch));
+        }
+    }
+    (kept, dropped)
+}
+
 /// The text in GSM 7-bit and what was replaced for it; `None` if a character has no equivalent.
 fn replace(given: &[normal::Placed]) -> Option<(String, Vec<Replacement>)> {
     if !given.iter().all(|(_, ch)| fits_or_has_equivalent(*ch)) {
@@ -251,12 +290,58 @@ mod tests {
         assert_eq!(message.characters(), 19);
     }
 
+    #[rstest]
+    #[case::family("👨\u{200d}👩\u{200d}👧 gezocht")]
+    #[case::look("❤\u{fe0f} 👍")]
+    #[case::heart_on_fire("❤\u{fe0f}\u{200d}🔥")]
+    #[case::keycap("Bel 1\u{fe0f}\u{20e3}1\u{fe0f}\u{20e3}2")]
+    #[case::flag_of_tags("🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}!")]
+    #[case::direction("\u{202b}שלום\u{202c} 112")]
+    #[case::persian("می\u{200c}خواهم")]
+    fn an_invisible_character_stays_where_it_does_something(#[case] raw: &str) {
+        let message = parse(raw);
+        assert_eq!((message.as_str(), message.replaced()), (raw, [].as_slice()));
+    }
+
+    #[rstest]
+    #[case::soft_hyphen("zoek\u{ad}actie 👍", "zoekactie 👍")]
+    #[case::zero_width("man\u{200b} 👍\u{2060}", "man 👍")]
+    #[case::joiner_after_a_letter("ma\u{200d}n 👍", "man 👍")]
+    #[case::direction_of_nothing("\u{202a}+31 6\u{202c} 👍", "+31 6 👍")]
+    #[case::selector_of_nothing("\u{fe0f}a\u{fe0f} 👍", "a 👍")]
+    #[case::deprecated("a\u{206a}\u{fff0}\u{e0001}я", "aя")]
+    #[case::between_letter_and_accent("e\u{200b}\u{301} 👍", "é 👍")]
+    fn an_invisible_character_that_does_nothing_costs_no_room(#[case] raw: &str, #[case] expected: &str) {
+        let message = parse(raw);
+        assert_eq!(message.as_str(), expected);
+        assert!(message.replaced().iter().all(|replaced| replaced.to.is_empty()));
+        assert_eq!(message.replaced().len(), raw.chars().filter(|ch| invisible::is_invisible(*ch)).count());
+    }
+
+    #[test]
+    fn no_default_ignorable_character_costs_a_text_its_alphabet() {
+        for ch in [
+            '\u{ad}',
+            '\u{34f}',
+            '\u{61c}',
+            '\u{115f}',
+            '\u{180e}',
+            '\u{206f}',
+            '\u{3164}',
+            '\u{fff0}',
+            '\u{e0fff}',
+        ] {
+            let message = parse(&format!("man{ch} met hond"));
+            assert_eq!((message.as_str(), message.encoding()), ("man met hond", Encoding::Gsm7), "{ch:?}");
+        }
+    }
+
     #[test]
     fn what_word_processors_write_is_made_plain() {
         let message = parse("“Let op”\u{a0}– man, ‘grijs haar’…\r\nBel\u{200b} 112");
         assert_eq!(message.as_str(), "\"Let op\" - man, 'grijs haar'...\nBel 112");
         assert_eq!(message.replaced().last().map(|r| (r.position, r.to.as_str())), Some((34, "")));
-        assert_eq!(message.unreplaceable(), []);
+        assert!(message.unreplaceable().is_empty());
     }
 
     #[rstest]

@@ -1,5 +1,7 @@
 //! The header of a CSV file: any order, known names only, each once.
 
+use klaroen_domain::text::invisible;
+
 use crate::problem::FieldError;
 
 /// The columns, in the order of the export.
@@ -42,7 +44,7 @@ impl Columns {
         };
         let mut columns: Vec<&'static str> = Vec::with_capacity(header.len());
         for given in header {
-            let given = given.trim().to_lowercase();
+            let given = invisible::visible(given).trim().to_lowercase();
             match COLUMNS.iter().find(|known| **known == given) {
                 None => {
                     let shown: String = given.chars().take(40).collect();
@@ -76,7 +78,7 @@ impl Columns {
     #[must_use]
     pub fn cell<'a>(&self, cells: &'a [String], name: &str) -> &'a str {
         let place = self.0.iter().position(|column| *column == name);
-        place.and_then(|i| cells.get(i)).map_or("", |cell| cell.trim())
+        place.and_then(|i| cells.get(i)).map_or("", |cell| invisible::trim(cell))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::PhoneError;
-use crate::text::equivalents::is_invisible;
+use crate::text::invisible::is_invisible;
 
 /// The digits before a decimal point of which a spreadsheet writes one, if it cuts a long number: `6.12345678`.
 const DIGITS_OF_A_FRACTION: usize = 1;
