@@ -50,7 +50,7 @@ impl<'a> Cells<'a> {
         if given.is_empty() {
             return Some(None);
         }
-        match plain_text(given, max) {
+        match plain_text(&given, max) {
             Ok(text) => Some(Some(text.to_owned())),
             Err(problem) => self.wrong(column, problem.to_string()),
         }
@@ -101,7 +101,7 @@ fn read_draft(row: &mut Cells<'_>, country: Country, now: Timestamp) -> Option<P
     };
     let name = row.text("name", NAME_MAX);
     let phone = {
-        let parsed = PhoneNumber::parse(unescape(row.given("phone")), country);
+        let parsed = PhoneNumber::parse(&unescape(row.given("phone")), country);
         row.parsed("phone", parsed)
     };
     let language = read_language(row);

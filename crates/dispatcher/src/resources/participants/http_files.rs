@@ -77,8 +77,9 @@ fn chunks(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send {
 /// Export the participants
 ///
 /// The `Accept` header selects `text/csv` (the columns of the import, one row for each place) or `application/x-ndjson`
-/// (one participant a line). If a spreadsheet would run a cell as a formula, the cell begins with an apostrophe. The
-/// import removes it. Phone numbers have no apostrophe, so `+31…` remains a number for every reader. The audit log has
+/// (one participant a line). The CSV begins with a byte order mark, so that a spreadsheet reads it as UTF-8. An apostrophe
+/// stands before each text that a spreadsheet would run as a formula, at the beginning of a cell and after each `;`, `,`,
+/// `|`, tab or line end in it. The import removes it. Phone numbers have no apostrophe, so `+31…` remains a number for every reader. The audit log has
 /// an entry for each export.
 #[utoipa::path(get, path = "/v1/participants/export", tag = "registry", operation_id = "export_participants",
     responses((status = 200, description = "All participants", content(
