@@ -5,6 +5,7 @@ mod error;
 mod mask;
 mod spreadsheet;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use phonenumber::metadata::DATABASE;
@@ -25,8 +26,20 @@ impl PhoneNumber {
     /// # Errors
     /// Returns [`PhoneError`] if the text is no mobile number of `country`.
     pub fn parse(text: &str, country: Country) -> Result<Self, PhoneError> {
-        let text = spreadsheet::restored(text)?;
-        let dialled = dialled(&text).ok_or(PhoneError::NotANumber)?;
+        match spreadsheet::restored(text)? {
+            Cow::Borrowed(text) => Self::parse_dialled(text, country),
+            // Whether the spreadsheet changed more than its decimals, its digits tell.
+            Cow::Owned(whole) => Self::parse_dialled(&whole, country).map_err(|error| match error {
+                PhoneError::TooShort { .. } | PhoneError::TooLong { .. } | PhoneError::Invalid(_) => {
+                    PhoneError::Decimal
+                }
+                other => other,
+            }),
+        }
+    }
+
+    fn parse_dialled(text: &str, country: Country) -> Result<Self, PhoneError> {
+        let dialled = dialled(text).ok_or(PhoneError::NotANumber)?;
         let number = read(&dialled, country).map_err(|error| match error {
             ParseError::InvalidCountryCode => PhoneError::UnknownCountryCode,
             ParseError::TooShortAfterIdd | ParseError::TooShortNsn => PhoneError::too_short(country),
@@ -259,7 +272,7 @@ mod tests {
     #[case::full_width("０６１２３４５６７８", PhoneError::NotANumber)]
     #[case::mathematical("𝟎𝟔𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖", PhoneError::NotANumber)]
     #[case::very_long(&"1".repeat(100_000), PhoneError::NotANumber)]
-    #[case::decimal_of_a_short_number("61234567.0", PhoneError::TooShort { country: Country::NL, digits: 9 })]
+    #[case::decimal_of_a_short_number("61234567.0", PhoneError::Decimal)]
     #[case::exponent("3,16E+10", PhoneError::Exponent)]
     #[case::mostly_spaces(&format!("06{}12345678", " ".repeat(40)), PhoneError::NotANumber)]
     fn what_gets_no_sms_says_why(#[case] text: &str, #[case] error: PhoneError) {
