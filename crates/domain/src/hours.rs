@@ -6,12 +6,14 @@
 mod daily;
 mod parse;
 mod show;
+mod wall_clock;
 
 use std::str::FromStr;
 
 pub use daily::{DailyTime, Today};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+pub use wall_clock::{WallClock, WallClockError};
 
 use crate::time::Timestamp;
 

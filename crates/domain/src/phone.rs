@@ -3,7 +3,9 @@
 mod country;
 mod error;
 mod mask;
+mod spreadsheet;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use phonenumber::metadata::DATABASE;
@@ -11,18 +13,32 @@ use phonenumber::{Metadata, ParseError, Type};
 
 pub use self::country::{Country, CountryError};
 pub use self::error::PhoneError;
-use crate::text::equivalents::is_invisible;
+use crate::text::invisible::is_invisible;
 
 /// A mobile number in E.164. `Debug` and `Display` mask it; only [`PhoneNumber::expose`] returns the digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PhoneNumber(String);
 
 impl PhoneNumber {
-    /// Reads a number as people write it (`06-12345678`, `0031 6 …`, `+31 (0)6 …`, `31 6 …`).
+    /// Reads a number as people write it (`06-12345678`, `0031 6 …`, `+31 (0)6 …`, `31 6 …`), and a whole number that a
+    /// spreadsheet gave decimals (`31612345678.0`).
     ///
     /// # Errors
     /// Returns [`PhoneError`] if the text is no mobile number of `country`.
     pub fn parse(text: &str, country: Country) -> Result<Self, PhoneError> {
+        match spreadsheet::restored(text)? {
+            Cow::Borrowed(text) => Self::parse_dialled(text, country),
+            // Whether the spreadsheet changed more than its decimals, its digits tell.
+            Cow::Owned(whole) => Self::parse_dialled(&whole, country).map_err(|error| match error {
+                PhoneError::TooShort { .. } | PhoneError::TooLong { .. } | PhoneError::Invalid(_) => {
+                    PhoneError::Decimal
+                }
+                other => other,
+            }),
+        }
+    }
+
+    fn parse_dialled(text: &str, country: Country) -> Result<Self, PhoneError> {
         let dialled = dialled(text).ok_or(PhoneError::NotANumber)?;
         let number = read(&dialled, country).map_err(|error| match error {
             ParseError::InvalidCountryCode => PhoneError::UnknownCountryCode,
@@ -49,7 +65,8 @@ impl PhoneNumber {
     /// country; `None` for a name, a short code or rubbish.
     #[must_use]
     pub fn parse_sender(text: &str, country: Country) -> Option<Self> {
-        let mut dialled = dialled(text)?;
+        let text = spreadsheet::restored(text).ok()?;
+        let mut dialled = dialled(&text)?;
         // Providers leave the plus sign out; only a number written nationally begins with 0.
         if !dialled.starts_with(['+', '0']) {
             dialled.insert(0, '+');
@@ -213,6 +230,7 @@ mod tests {
     #[case("31 (0)6 12345678")]
     #[case::spreadsheets_eat_the_zero("612345678")]
     #[case::no_break_spaces("\u{a0}06\u{a0}12345678\u{a0}")]
+    #[case::joiners_and_selectors("06\u{34f}12\u{fe0f}34\u{180e}56\u{e0020}78\u{3164}")]
     #[case::marks_of_direction("\u{202a}+31\u{a0}6\u{2011}12345678\u{202c}")]
     fn what_people_write_is_one_number(#[case] text: &str) {
         let number = PhoneNumber::parse(text, Country::NL).expect("a Dutch mobile number");
@@ -254,6 +272,8 @@ mod tests {
     #[case::full_width("０６１２３４５６７８", PhoneError::NotANumber)]
     #[case::mathematical("𝟎𝟔𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖", PhoneError::NotANumber)]
     #[case::very_long(&"1".repeat(100_000), PhoneError::NotANumber)]
+    #[case::decimal_of_a_short_number("61234567.0", PhoneError::Decimal)]
+    #[case::exponent("3,16E+10", PhoneError::Exponent)]
     #[case::mostly_spaces(&format!("06{}12345678", " ".repeat(40)), PhoneError::NotANumber)]
     fn what_gets_no_sms_says_why(#[case] text: &str, #[case] error: PhoneError) {
         assert_eq!(PhoneNumber::parse(text, Country::NL), Err(error));

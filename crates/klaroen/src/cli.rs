@@ -190,7 +190,8 @@ pub enum ParticipantsCommand {
     /// 130); a second one ends at once. An import that ended early is run again: rows that are there already are left alone.
     #[command(
         after_help = "Columns (header required, any order): kind, name, phone, language, label, latitude, longitude, rd_x, rd_y,\n\
-                            postcode, house_number, groups, hours, external_id, consent_at, consent_method\n\n\
+                            postcode, house_number, groups, hours, external_id, consent_at, consent_method\n\
+                            or Dutch ones such as Soort, Naam, Telefoonnummer, Datum toestemming, Toestemming via\n\n\
                             Examples:\n  klaroen participants import --organisation utrecht deelnemers.csv\n  \
                             klaroen participants import --organisation utrecht --dry-run deelnemers.csv"
     )]

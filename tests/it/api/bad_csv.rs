@@ -18,7 +18,7 @@ async fn a_wrong_header_is_refused_whole() {
     let room = ControlRoom::open(Engine::Sqlite).await;
     let row = "resident,,0611000001,52.09,5.12,2026-01-31,web";
     for (header, wanted) in [
-        ("kind,naam,phone,latitude,longitude,consent_at,consent_method", vec!["/naam"]),
+        ("kind,achternaam,phone,latitude,longitude,consent_at,consent_method", vec!["/achternaam"]),
         ("kind,name,latitude,longitude,consent_at", vec!["/phone", "/consent_method"]),
         ("kind,kind,phone,latitude,longitude,consent_at,consent_method", vec!["/kind"]),
         ("kind,name,phone,latitude,rd_x,consent_at,consent_method", vec!["/longitude"]),

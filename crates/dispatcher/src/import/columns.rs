@@ -1,5 +1,8 @@
-//! The header of a CSV file: any order, known names only, each once.
+//! The header of a CSV file: any order, known names only (English or Dutch), each once.
 
+use klaroen_domain::text::invisible;
+
+use super::row::words;
 use crate::problem::FieldError;
 
 /// The columns, in the order of the export.
@@ -28,38 +31,55 @@ const PAIRS: [[&str; 2]; 2] = [["latitude", "longitude"], ["rd_x", "rd_y"]];
 
 /// The columns in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Columns(Vec<&'static str>);
+pub struct Columns(Vec<Option<&'static str>>);
 
 impl Columns {
-    /// Reads the header.
+    /// Reads the header. A column without a heading counts as none, if all of its cells are empty.
     ///
     /// # Errors
-    /// Every column that is unknown, missing or there twice.
+    /// Every column that is unknown, missing or there twice; one error if there is no header at all.
     pub fn read(header: &[String]) -> Result<Self, Vec<FieldError>> {
         let mut errors = Vec::new();
         let mut error = |name: &str, detail: &str| {
             errors.push(FieldError { pointer: format!("/{name}"), detail: detail.into() });
         };
-        let mut columns: Vec<&'static str> = Vec::with_capacity(header.len());
+        let mut columns: Vec<Option<&'static str>> = Vec::with_capacity(header.len());
         for given in header {
-            let given = given.trim().to_lowercase();
-            match COLUMNS.iter().find(|known| **known == given) {
+            let given = invisible::visible(given).trim().to_lowercase();
+            match words::column(&given) {
+                _ if given.is_empty() => columns.push(None),
                 None => {
                     let shown: String = given.chars().take(40).collect();
                     error(&shown, &format!("is not a column; the columns are {}", COLUMNS.join(", ")));
                 }
-                Some(known) if columns.contains(known) => error(known, "is in the header twice"),
-                Some(known) => columns.push(known),
+                Some(known) if columns.contains(&Some(known)) => {
+                    error(
+                        known,
+                        &format!("is in the header twice, the second time as {given}: leave one out"),
+                    );
+                }
+                Some(known) => columns.push(Some(known)),
             }
         }
-        for name in REQUIRED.iter().filter(|name| !columns.contains(name)) {
+        if columns.iter().all(Option::is_none) {
+            let detail = format!(
+                "is missing: the first line names no column; the columns are {}. kind, phone, consent_at, consent_method and a \
+                 place are required",
+                COLUMNS.join(", ")
+            );
+            return Err(vec![FieldError { pointer: "/header".into(), detail }]);
+        }
+        while columns.last() == Some(&None) {
+            columns.pop();
+        }
+        for name in REQUIRED.iter().filter(|name| !columns.contains(&Some(**name))) {
             error(name, "is missing from the header");
         }
-        let has_pair = PAIRS.iter().any(|pair| pair.iter().all(|name| columns.contains(name)));
+        let has_pair = PAIRS.iter().any(|pair| pair.iter().all(|name| columns.contains(&Some(*name))));
         if !has_pair {
             // Half a pair is named by its other half; nothing at all by the first pair.
-            let half = PAIRS.iter().find(|pair| pair.iter().any(|name| columns.contains(name)));
-            for name in half.unwrap_or(&PAIRS[0]).iter().filter(|name| !columns.contains(name)) {
+            let half = PAIRS.iter().find(|pair| pair.iter().any(|name| columns.contains(&Some(*name))));
+            for name in half.unwrap_or(&PAIRS[0]).iter().filter(|name| !columns.contains(&Some(**name))) {
                 error(name, "is missing from the header: give latitude and longitude, or rd_x and rd_y");
             }
         }
@@ -72,11 +92,35 @@ impl Columns {
         self.0.len()
     }
 
+    /// Whether a row may end after `cells` cells: spreadsheets leave empty ones out at its end.
+    #[must_use]
+    pub fn may_end_at(&self, cells: usize) -> bool {
+        let left_out = self.0.get(cells..).unwrap_or_default();
+        let is_needed =
+            |name: &str| REQUIRED.contains(&name) || PAIRS.iter().flatten().any(|half| *half == name);
+        !left_out.iter().flatten().any(|name| is_needed(name))
+    }
+
+    /// Whether a cell without a heading holds something.
+    #[must_use]
+    pub fn has_unnamed(&self, cells: &[String]) -> bool {
+        let is_full = |cell: &String| !invisible::trim(cell).is_empty();
+        cells.iter().enumerate().any(|(i, cell)| is_full(cell) && self.0.get(i).is_none_or(Option::is_none))
+    }
+
+    /// Whether a row is the header again.
+    #[must_use]
+    pub fn is_header(&self, cells: &[String]) -> bool {
+        let mut named =
+            self.0.iter().zip(cells).filter_map(|(column, cell)| column.map(|column| (column, cell)));
+        cells.len() >= self.0.len() && named.all(|(column, cell)| words::column(cell) == Some(column))
+    }
+
     /// The cell of a column. Empty if the file has no such column.
     #[must_use]
     pub fn cell<'a>(&self, cells: &'a [String], name: &str) -> &'a str {
-        let place = self.0.iter().position(|column| *column == name);
-        place.and_then(|i| cells.get(i)).map_or("", |cell| cell.trim())
+        let place = self.0.iter().position(|column| *column == Some(name));
+        place.and_then(|i| cells.get(i)).map_or("", |cell| invisible::trim(cell))
     }
 }
 
@@ -101,10 +145,36 @@ mod tests {
     #[test]
     fn every_wrong_column_is_named() {
         assert_eq!(
-            read("kind,kind,phone,telefoon,latitude,consent_at").unwrap_err(),
-            ["/kind", "/telefoon", "/consent_method", "/longitude"]
+            read("kind,kind,phone,achternaam,latitude,consent_at").unwrap_err(),
+            ["/kind", "/achternaam", "/consent_method", "/longitude"]
         );
         assert!(read("kind,phone,consent_at,consent_method").unwrap_err().contains(&"/latitude".to_owned()));
         assert!(read(&COLUMNS.join(",")).is_ok());
+        assert_eq!(
+            read("kind,phone,telefoon,latitude,longitude,consent_at,consent_method").unwrap_err(),
+            ["/phone"]
+        );
+    }
+
+    #[test]
+    fn a_file_without_a_header_is_refused_once() {
+        assert_eq!(read("resident,06-12345678,52.09,5.12,2026-01-31,form").unwrap_err(), ["/header"]);
+    }
+
+    #[test]
+    fn dutch_headings_and_empty_columns() {
+        let columns =
+            read("Soort,Telefoonnummer,,Breedtegraad,Lengtegraad,Datum toestemming,Toestemming via,,")
+                .unwrap();
+        let cells = ["bewoner", "06", "", "52", "5", "nu", "web", "", ""].map(str::to_owned);
+        assert_eq!(
+            (columns.width(), columns.cell(&cells, "phone"), columns.cell(&cells, "consent_method")),
+            (7, "06", "web")
+        );
+        assert!(!columns.has_unnamed(&cells) && columns.has_unnamed(&["a", "b", "c"].map(str::to_owned)));
+        assert!(columns.is_header(
+            &["KIND", "mobiel", "x", "lat", "lon", "consent_at", "consent_method"].map(str::to_owned)
+        ));
+        assert!(!columns.is_header(&cells));
     }
 }

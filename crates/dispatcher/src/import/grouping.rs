@@ -86,7 +86,7 @@ impl Grouping {
 /// A place that is one more than a participant has.
 pub fn too_many_places() -> CellProblem {
     let reason = format!("a participant has at most {PLACES_MAX} places");
-    CellProblem { column: "", value: String::new(), reason }
+    CellProblem::whole(reason)
 }
 
 /// Adds the place, the groups and the name of another row to a registration, and tells which place it is. The first row says

@@ -1,6 +1,8 @@
 //! CSV to registrations: shared by `POST /v1/participants/imports` and `klaroen participants import`.
 //!
-//! Columns as in the API's description; the header is required and may have any order. The key is `external_id`, else the
+//! Columns as in the API's description; the header is required and may have any order. Files come from Excel, `LibreOffice`,
+//! PowerShell and people: [`reading`] knows their alphabets, first lines and blanks, [`row`] their words and
+//! dates, and [`cell`] their apostrophes. The key is `external_id`, else the
 //! phone number; several rows with one key are several places, whether they stand together or not. A place of an earlier
 //! import that the file no longer names is gone afterwards: a file says all places of whom it names, and it is its end that
 //! tells what it does not name. A row that is wrong is left out and named; the others land, one to eight thousand
@@ -10,12 +12,11 @@
 pub mod cell;
 pub mod columns;
 mod contention;
-mod decode;
 mod grouping;
+mod reading;
 mod report;
 mod retry;
 mod row;
-mod rows;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ mod writer;
 use std::io;
 
 use futures::Stream;
+use klaroen_domain::hours::Zone;
 use klaroen_domain::id::OrganisationId;
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::Timestamp;
@@ -46,6 +48,8 @@ pub struct CsvImport<'a> {
     pub actor: Actor,
     /// Whose mobile numbers are taken.
     pub country: Country,
+    /// On whose wall clock a date or time without an offset is.
+    pub zone: Zone,
     /// Writes nothing and answers the same.
     pub dry_run: bool,
     /// Other writers of the database.
@@ -136,7 +140,7 @@ async fn import_by<B: AsRef<[u8]>>(
 /// Writes an import to the audit log, also one that ended early: it may have written rows. If that fails, the result counts
 /// all the same.
 async fn audit(import: &CsvImport<'_>, report: &ImportReport) {
-    let CsvImport { store, organisation, actor, now, .. } = *import;
+    let &CsvImport { store, organisation, actor, now, .. } = import;
     let mut retry = Retry::new();
     while let Err(error) = store.audit_import(organisation, actor, report.rows, report.rejected, now).await {
         if let Err(error) = retry.wait(error).await {

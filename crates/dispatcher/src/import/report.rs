@@ -12,6 +12,8 @@ use super::row::CellProblem;
 
 /// Errors that are named; more are counted.
 const ERRORS_MAX: usize = 1_000;
+/// Further rows that an error names; more are counted.
+const FURTHER_MAX: usize = 100;
 /// Characters of a cell that an error shows.
 const VALUE_CHARACTERS_MAX: usize = 100;
 
@@ -26,6 +28,11 @@ pub struct RowError {
     pub value: String,
     /// The error in the cell.
     pub reason: String,
+    /// Number of further rows with the same error in this column. They have no error of their own, since the mistake is in
+    /// how the column was written.
+    pub further: u64,
+    /// The lines of the first 100 of these rows.
+    pub further_rows: Vec<u64>,
 }
 
 /// The result of an import.
@@ -59,10 +66,24 @@ impl ImportReport {
     pub(super) fn reject(&mut self, row: u64, problems: Vec<CellProblem>) {
         self.rows += 1;
         self.rejected += 1;
-        for CellProblem { column, value, reason } in problems {
-            if self.errors.len() < ERRORS_MAX {
+        for CellProblem { column, value, reason, of_column } in problems {
+            let same = |error: &&mut RowError| error.column == column && error.reason == reason;
+            if let Some(error) = self.errors.iter_mut().find(same).filter(|_| of_column) {
+                error.further += 1;
+                if error.further_rows.len() < FURTHER_MAX {
+                    error.further_rows.push(row);
+                }
+            } else if self.errors.len() < ERRORS_MAX {
                 let value = value.chars().take(VALUE_CHARACTERS_MAX).collect();
-                self.errors.push(RowError { row, column: column.to_owned(), value, reason });
+                let column = column.to_owned();
+                self.errors.push(RowError {
+                    row,
+                    column,
+                    value,
+                    reason,
+                    further: 0,
+                    further_rows: Vec::new(),
+                });
             }
         }
     }
@@ -97,7 +118,7 @@ fn unknown_groups(row: &GatheredRow, unknown: &[String]) -> Option<CellProblem> 
     let wrong: Vec<&str> =
         row.groups.iter().filter(|code| unknown.contains(code)).map(String::as_str).collect();
     let reason = "there is no such group".to_owned();
-    (!wrong.is_empty()).then(|| CellProblem { column: "groups", value: wrong.join(";"), reason })
+    (!wrong.is_empty()).then(|| CellProblem::new("groups", wrong.join(";"), reason))
 }
 
 fn refusal(refused: &Imported, draft: &ParticipantDraft) -> CellProblem {
@@ -118,5 +139,5 @@ fn refusal(refused: &Imported, draft: &ParticipantDraft) -> CellProblem {
             ("external_id", external_id(), reason)
         }
     };
-    CellProblem { column, value, reason: reason.to_owned() }
+    CellProblem::new(column, value, reason)
 }

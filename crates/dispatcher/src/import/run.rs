@@ -5,11 +5,12 @@ use std::io;
 use futures::{Stream, StreamExt};
 
 use super::columns::Columns;
-use super::decode::Decode;
 use super::grouping::Grouping;
+use super::reading::decode::Decode;
+use super::reading::head;
+use super::reading::rows::{Row, RowTooLong, Rows};
 use super::report::ImportReport;
-use super::row::{self, CellProblem};
-use super::rows::{Row, RowTooLong, Rows, delimiter_of};
+use super::row::{self, CellProblem, Reading};
 use super::writer::Writer;
 use super::{CsvImport, ImportError, Progress};
 use crate::problem::FieldError;
@@ -26,6 +27,7 @@ pub struct Run<'a> {
     /// The header while it is not complete.
     head: String,
     rows: Option<Rows>,
+    delimiter: u8,
     columns: Option<Columns>,
     grouping: Grouping,
     writer: Writer<'a>,
@@ -43,6 +45,7 @@ impl<'a> Run<'a> {
             decode: Decode::default(),
             head: String::new(),
             rows: None,
+            delimiter: b',',
             columns: None,
             grouping: Grouping::default(),
             writer: Writer::new(import),
@@ -97,14 +100,20 @@ impl<'a> Run<'a> {
         let head;
         let text = if self.rows.is_none() {
             self.head.push_str(text);
+            if self.head.len() > HEADER_BYTES_MAX
+                && let Some(reason) = head::foreign(&self.head)
+            {
+                return Err(header_error(reason));
+            }
             if self.head.len() > HEADER_BYTES_MAX && !self.head[..].contains(['\n', '\r']) {
                 return Err(header_error("is too long for a header"));
             }
-            if !last && !self.head.contains(['\n', '\r']) {
-                return Ok(());
+            let Some(delimiter) = head::delimiter(&self.head, last) else { return Ok(()) };
+            if let Some(reason) = head::foreign(&self.head) {
+                return Err(header_error(reason));
             }
-            let first_line = self.head.split(['\n', '\r']).next().unwrap_or_default();
-            self.rows = Some(Rows::new(delimiter_of(first_line)));
+            self.delimiter = delimiter;
+            self.rows = Some(Rows::new(delimiter));
             head = std::mem::take(&mut self.head);
             head.as_str()
         } else {
@@ -118,11 +127,14 @@ impl<'a> Run<'a> {
             self.read.rows += 1;
             let row = rows.row_line();
             let reason = "a quote is never closed".to_owned();
-            self.writer.report.reject(row, vec![CellProblem { column: "", value: String::new(), reason }]);
+            self.writer.report.reject(row, vec![CellProblem::whole(reason)]);
         }
-        if self.columns.is_none() && !complete.is_empty() {
-            let header = complete.remove(0);
-            self.columns = Some(Columns::read(&header.cells).map_err(ImportError::Header)?);
+        while self.columns.is_none() && !complete.is_empty() {
+            let Row { cells, .. } = complete.remove(0);
+            if !head::is_preamble(&cells) {
+                let header = head::cells(cells, self.delimiter);
+                self.columns = Some(Columns::read(&header).map_err(ImportError::Header)?);
+            }
         }
         if last && self.columns.is_none() {
             return Err(header_error("is missing: the file is empty"));
@@ -133,9 +145,15 @@ impl<'a> Run<'a> {
     async fn take_all(&mut self, rows: Vec<Row>) -> Result<(), ImportError> {
         let Some(columns) = self.columns.clone() else { return Ok(()) };
         let at_once = self.at_once.unwrap_or_else(|| self.writer.window());
+        let CsvImport { country, zone, now, .. } = self.import;
         for Row { line, cells } in rows {
+            let cells = head::cells(cells, self.delimiter);
+            // Files that were joined have it again.
+            if columns.is_header(&cells) {
+                continue;
+            }
             self.read.rows += 1;
-            let draft = match row::read(&cells, &columns, self.import.country, self.import.now) {
+            let draft = match row::read(&cells, &columns, &Reading { country: *country, zone, now: *now }) {
                 Ok(draft) => draft,
                 Err(problems) => {
                     self.writer.report.reject(line, problems);

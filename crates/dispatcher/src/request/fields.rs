@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use klaroen_domain::text::invisible;
 use klaroen_domain::time::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -172,7 +173,7 @@ impl<'a> Node<'a> {
     /// One of some words.
     #[must_use]
     pub fn word<T: FromStr>(&self, words: &[&str]) -> Option<T> {
-        match self.value.as_str().and_then(|word| word.parse().ok()) {
+        match self.value.as_str().and_then(|word| invisible::visible(word).parse().ok()) {
             Some(value) => Some(value),
             None => self.wrong(format!("must be one of: {}", words.join(", "))),
         }
@@ -212,8 +213,9 @@ impl<'a> Node<'a> {
     /// A code of an area or a group.
     #[must_use]
     pub fn code(&self) -> Option<String> {
-        let code = self.text(64)?;
-        if is_code(code) { Some(code.to_owned()) } else { self.wrong(NO_CODE) }
+        let Value::String(text) = self.value else { return self.wrong("must be a string") };
+        let code = self.taken(plain_text(&invisible::visible(text), 64).map(str::to_owned))?;
+        if is_code(&code) { Some(code) } else { self.wrong(NO_CODE) }
     }
 
     /// One to `max` codes of areas or groups.
@@ -305,7 +307,7 @@ fn escaped(name: &str) -> String {
 /// The reason why a text is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextProblem {
-    /// Nothing but white space.
+    /// Nothing but white space and characters that show nothing.
     #[error("must not be empty")]
     Empty,
     /// Too long.
@@ -324,7 +326,7 @@ pub enum TextProblem {
 /// # Errors
 /// [`TextProblem`] if the text is empty, too long or has control characters.
 pub fn plain_text(text: &str, max: usize) -> Result<&str, TextProblem> {
-    let text = text.trim();
+    let text = invisible::trim(text);
     if text.is_empty() {
         return Err(TextProblem::Empty);
     }
@@ -405,6 +407,7 @@ mod tests {
     fn text_is_trimmed_and_bounded() {
         assert_eq!(plain_text("  a b\n", 3), Ok("a b"));
         assert_eq!(plain_text(" \n", 3), Err(TextProblem::Empty));
+        assert_eq!(plain_text("\u{3164} \u{34f}", 3), Err(TextProblem::Empty));
         assert_eq!(plain_text("abcd", 3), Err(TextProblem::TooLong { max: 3 }));
         assert_eq!(plain_text("a\0b", 3), Err(TextProblem::Control));
     }

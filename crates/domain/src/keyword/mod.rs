@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 use self::tables::{KEYWORDS, POLITENESS, SIGNATURES};
-use crate::text::equivalents::is_invisible;
+use crate::text::invisible::is_invisible;
 
 /// The meaning of an inbound text that is a keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,6 +140,8 @@ mod tests {
     #[case("Hallo, afmelden graag. Met vriendelijke groet")]
     #[case("AFMELDEN")]
     #[case("Stoppen")]
+    #[case("S\u{34f}T\u{e0001}O\u{180e}P\u{fff0}")]
+    #[case("\u{115f}STOP\u{3164}")]
     #[case("Uit")]
     #[case("UNSUBSCRIBE")]
     #[case("StopAll")]

@@ -14,6 +14,21 @@ pub enum PhoneError {
         "not a phone number: write digits, with spaces or dashes if you like, and + before a country code"
     )]
     NotANumber,
+    /// A spreadsheet cut it: `3,16E+10`.
+    #[error(
+        "the spreadsheet cut this number and its digits are lost: give the column the format Text and enter the number again"
+    )]
+    Exponent,
+    /// A spreadsheet wrote it as an amount with decimals: `612345.67`.
+    #[error(
+        "is written as a decimal number: give the column the format Text and enter the phone number again"
+    )]
+    Decimal,
+    /// A spreadsheet calculated with it: `+31-612345678` became `-612345647`.
+    #[error(
+        "is negative, so a spreadsheet took it for a sum: give the column the format Text and enter the phone number again"
+    )]
+    Negative,
     /// It begins like a mobile number and ends too early.
     #[error("digits are missing: a mobile number of {country} has {digits} digits after its country code")]
     TooShort {

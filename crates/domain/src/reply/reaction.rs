@@ -10,7 +10,7 @@ mod quotation;
 
 use self::frames::{AFTER_MARKS, FRAMES, NAMES, WHOLE};
 use self::quotation::split;
-use crate::text::equivalents::is_invisible;
+use crate::text::invisible::is_invisible;
 
 /// The place of one emoji, or of several, in a frame.
 const EMOJI: char = '%';

@@ -8,6 +8,7 @@ use clap::Args;
 use futures::{Stream, StreamExt, stream};
 use indicatif::ProgressBar;
 use klaroen_dispatcher::{Broken, Contention, CsvImport, ImportError, ImportReport, Progress, import_csv};
+use klaroen_domain::hours::Zone;
 use klaroen_domain::phone::Country;
 use klaroen_domain::time::{Clock, SystemClock};
 use klaroen_store::Actor;
@@ -43,6 +44,7 @@ pub struct ImportArgs {
 /// of the signal that ended it, as a shell has it.
 pub async fn run(settings: &Settings, args: &ImportArgs) -> CommandResult {
     let country: Country = settings.sending.country.parse().because("configuration: [sending] country")?;
+    let zone: Zone = settings.sending.time_zone.parse().because("configuration: [sending] time_zone")?;
     let database =
         CheckedDatabase::of(&settings.database).map_err(|faults| Failure::new(faults.join("; ")))?;
     if let Some(path) = database.file().filter(|path| args.dry_run && !path.exists()) {
@@ -62,6 +64,7 @@ pub async fn run(settings: &Settings, args: &ImportArgs) -> CommandResult {
         organisation: organisation.id,
         actor: Actor::CommandLine,
         country,
+        zone,
         dry_run: args.dry_run,
         contention,
         now: SystemClock.now(),
@@ -143,7 +146,11 @@ fn tell(report: &ImportReport) -> Result<(), Failure> {
         } else {
             format!("{} {:?}", error.column, error.value)
         };
-        output::note(format_args!("line {}: {column}: {}", error.row, error.reason));
+        let further = match error.further {
+            0 => String::new(),
+            further => format!(" (and in {further} further rows)"),
+        };
+        output::note(format_args!("line {}: {column}: {}{further}", error.row, error.reason));
     }
     output::result(json!({
         "rows": report.rows,

@@ -1,5 +1,6 @@
 //! Files whose rows lie in several windows. Each is imported dry first, which must tell the same.
 
+mod files;
 mod trouble;
 
 use std::io;
@@ -75,6 +76,7 @@ impl Registry {
             organisation: self.organisation,
             actor: Actor::System,
             country: Country::NL,
+            zone: "Europe/Amsterdam".parse().unwrap(),
             dry_run,
             contention: Contention::SameQueue,
             now: NOW,

@@ -7,7 +7,7 @@ use klaroen_store::reads::Read;
 use klaroen_store::{PageRequest, StoreError};
 
 use crate::auth::caller::Caller;
-use crate::import::cell::escape;
+use crate::import::cell::{self, escape};
 use crate::import::columns::COLUMNS;
 use crate::problem::Problem;
 use crate::request::query::LIMIT_MAX;
@@ -78,7 +78,7 @@ fn pages(
         let cursor = match step {
             Step::End => return Ok(None),
             Step::Header if format == Format::Csv => {
-                return Ok(Some((header_row(), (app, Step::Page(None)))));
+                return Ok(Some((cell::begin(&COLUMNS), (app, Step::Page(None)))));
             }
             Step::Header => None,
             Step::Page(cursor) => cursor,
@@ -95,20 +95,6 @@ fn pages(
         let next = page.next_cursor.map_or(Step::End, |cursor| Step::Page(Some(cursor)));
         Ok(Some((text, (app, next))))
     })
-}
-
-fn header_row() -> Vec<u8> {
-    let mut text = Vec::new();
-    write_row(&COLUMNS.map(str::to_owned), &mut text);
-    text
-}
-
-fn write_row(cells: &[String], text: &mut Vec<u8>) {
-    let mut writer = csv::WriterBuilder::new().from_writer(&mut *text);
-    // Writing to memory does not fail.
-    if let Err(error) = writer.write_record(cells).and_then(|()| writer.flush().map_err(Into::into)) {
-        tracing::error!(%error, "could not write a row of the export");
-    }
 }
 
 fn csv_rows(participant: &Stored, text: &mut Vec<u8>) {
@@ -130,7 +116,7 @@ fn csv_rows(participant: &Stored, text: &mut Vec<u8>) {
             "consent_method" => safe(&draft.consent.method),
             _ => String::new(),
         });
-        write_row(&row, text);
+        cell::write_row(row.iter().map(String::as_str), text);
     }
 }
 

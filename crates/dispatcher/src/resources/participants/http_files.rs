@@ -25,9 +25,18 @@ const CHUNK_TIMEOUT: Duration = Duration::from_mins(1);
 ///
 /// The columns are `kind`, `name`, `phone`, `language`, `label`, `latitude`, `longitude`, `rd_x`, `rd_y`, `postcode`,
 /// `house_number`, `groups`, `hours`, `external_id`, `consent_at`, `consent_method`. The header is required and may
-/// have any order. It must have `kind`, `phone`, `consent_at`, `consent_method` and one pair of coordinates. Cells are
-/// separated by comma, semicolon or tab. The file is UTF-8, UTF-16 with a byte order mark, or Windows-1252. Several
-/// codes in `groups` are separated by `;`.
+/// have any order and case. It must have `kind`, `phone`, `consent_at`, `consent_method` and one pair of coordinates. Dutch
+/// headings are read too, such as `Soort`, `Telefoonnummer` and `Datum toestemming`; so are `Bewoner` and `Bedrijf`. Cells
+/// are separated by comma, semicolon, tab or `|`, or by what a first line `sep=;` says. The file is UTF-8, UTF-16, or
+/// Windows-1252. Several codes in `groups` are separated by `;`.
+///
+/// `consent_at` is a time in RFC 3339, or a date with or without a time (`2026-01-15 10:00`, `15-01-2026 10:00`,
+/// `15 januari 2026`) on the wall clock of `[sending] time_zone`. The year has four digits. If the clock shows the time
+/// twice, because summer time ends, the later one counts. If it never shows it, the row is rejected.
+///
+/// A phone number that a spreadsheet changed is rejected (`3,16E+10`, `61234567.8`), except that decimals of zero after a
+/// whole number do not count (`31612345678.0`). If a mistake is in how a whole column was written, it is one error:
+/// `further` counts the other rows that have it. A file that is no CSV, or has no header, is refused with one error.
 ///
 /// A row is identified by `external_id`, or by `phone` if it has none. A participant who exists already is updated.
 /// Several rows of one participant are several places, and need not be adjacent. After the import a participant in the
@@ -77,8 +86,9 @@ fn chunks(body: Body) -> impl Stream<Item = io::Result<Bytes>> + Send {
 /// Export the participants
 ///
 /// The `Accept` header selects `text/csv` (the columns of the import, one row for each place) or `application/x-ndjson`
-/// (one participant a line). If a spreadsheet would run a cell as a formula, the cell begins with an apostrophe. The
-/// import removes it. Phone numbers have no apostrophe, so `+31…` remains a number for every reader. The audit log has
+/// (one participant a line). The CSV begins with a byte order mark, so that a spreadsheet reads it as UTF-8. An apostrophe
+/// stands before each text that a spreadsheet would run as a formula, at the beginning of a cell and after each `;`, `,`,
+/// `|`, tab or line end in it. The import removes it. Phone numbers have no apostrophe, so `+31…` remains a number for every reader. The audit log has
 /// an entry for each export.
 #[utoipa::path(get, path = "/v1/participants/export", tag = "registry", operation_id = "export_participants",
     responses((status = 200, description = "All participants", content(

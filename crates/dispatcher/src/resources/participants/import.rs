@@ -38,6 +38,7 @@ pub async fn import<B: AsRef<[u8]> + Send + 'static>(
             organisation: caller.organisation(),
             actor: caller.actor(),
             country: own.settings.country,
+            zone: own.settings.rules.zone.clone(),
             dry_run,
             // All writers of this process wait in one queue.
             contention: Contention::SameQueue,
@@ -82,7 +83,10 @@ impl From<Broken> for Problem {
         );
         problem.errors.extend(errors.into_iter().map(|error| FieldError {
             pointer: format!("/{}", error.column),
-            detail: format!("row {}: {}", error.row, error.reason),
+            detail: match error.further {
+                0 => format!("row {}: {}", error.row, error.reason),
+                further => format!("row {} and {further} further rows: {}", error.row, error.reason),
+            },
         }));
         problem
     }

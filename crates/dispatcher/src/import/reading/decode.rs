@@ -1,11 +1,14 @@
-//! Bytes to text, as they come: UTF-8 and UTF-16 by their mark, UTF-8 without one, else Windows-1252 (which Latin-1 is a
-//! part of: what spreadsheets in the Netherlands write).
+//! Bytes to text, as they come: UTF-8 and UTF-16 by their mark, UTF-16 by its zeros, UTF-8 without a mark, else Windows-1252
+//! (which Latin-1 is a part of: what spreadsheets in the Netherlands write), or the alphabet of the old Macintosh if the lines
+//! end as they did there.
 
-use encoding_rs::{CoderResult, Decoder, Encoding, UTF_8, WINDOWS_1252};
+use encoding_rs::{CoderResult, Decoder, Encoding, MACINTOSH, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 /// Turns chunks of bytes into text.
 pub struct Decode {
     mode: Mode,
+    /// The line ends so far, CR and LF.
+    line_ends: (bool, bool),
     /// Bytes that wait for the ones after them: a mark or a character that a chunk cut in two.
     held: Vec<u8>,
 }
@@ -21,12 +24,12 @@ enum Mode {
 
 impl Default for Decode {
     fn default() -> Self {
-        Self { mode: Mode::Start, held: Vec::new() }
+        Self { mode: Mode::Start, line_ends: (false, false), held: Vec::new() }
     }
 }
 
-/// The longest byte order mark.
-const MARK_BYTES: usize = 3;
+/// The longest byte order mark has three bytes; two characters of UTF-16 have four.
+const MARK_BYTES: usize = 4;
 
 impl Decode {
     /// Appends the text of `bytes` to `text`; `last` at the end of the file. Bytes that are not a character become U+FFFD.
@@ -44,7 +47,15 @@ impl Decode {
                     self.held.drain(..mark);
                     Mode::Utf8 { certain: true }
                 }
-                None => Mode::Utf8 { certain: false },
+                None => match self.held[..] {
+                    [1..=0xff, 0, 1..=0xff, 0, ..] => {
+                        Mode::Other(Box::new(UTF_16LE.new_decoder_without_bom_handling()))
+                    }
+                    [0, 1..=0xff, 0, 1..=0xff, ..] => {
+                        Mode::Other(Box::new(UTF_16BE.new_decoder_without_bom_handling()))
+                    }
+                    _ => Mode::Utf8 { certain: false },
+                },
             };
         }
         if matches!(self.mode, Mode::Utf8 { .. }) {
@@ -61,6 +72,7 @@ impl Decode {
         loop {
             let error = match std::str::from_utf8(&self.held) {
                 Ok(valid) => {
+                    note_line_ends(&mut self.line_ends, valid);
                     *certain |= !valid.is_ascii();
                     text.push_str(valid);
                     self.held.clear();
@@ -70,6 +82,7 @@ impl Decode {
             };
             let (valid, rest) = self.held.split_at(error.valid_up_to());
             let valid = std::str::from_utf8(valid).unwrap_or_default();
+            note_line_ends(&mut self.line_ends, valid);
             *certain |= !valid.is_ascii();
             text.push_str(valid);
             let cut_in_two = error.error_len().is_none() && !last;
@@ -80,12 +93,21 @@ impl Decode {
             }
             if !*certain {
                 // All of it was ASCII so far, which reads the same either way.
-                self.mode = Mode::Other(Box::new(WINDOWS_1252.new_decoder_without_bom_handling()));
+                let encoding = if self.line_ends == (true, false) { MACINTOSH } else { WINDOWS_1252 };
+                self.mode = Mode::Other(Box::new(encoding.new_decoder_without_bom_handling()));
                 return;
             }
             text.push(char::REPLACEMENT_CHARACTER);
             self.held.drain(..wrong);
         }
+    }
+}
+
+fn note_line_ends((cr, lf): &mut (bool, bool), text: &str) {
+    // Which they are shows in the first lines.
+    if !*lf {
+        *cr |= text.contains('\r');
+        *lf = text.contains('\n');
     }
 }
 
@@ -131,6 +153,9 @@ mod tests {
     #[case::latin1_at_the_end(b"Ren\xe9", "René")]
     #[case::utf16_little(b"\xff\xfea\0\xeb\0", "aë")]
     #[case::utf16_big(b"\xfe\xff\0a\0\xeb", "aë")]
+    #[case::utf16_without_a_mark(b"a\0\xeb\0b\0", "aëb")]
+    #[case::utf16_big_without_a_mark(b"\0a\0b\0\xeb", "abë")]
+    #[case::macintosh(b"naam;x\rZo\x91;y\r", "naam;x\rZoë;y\r")]
     #[case::broken_utf8("Zoë ".as_bytes(), "Zoë ")]
     #[case::empty(b"", "")]
     #[case::short(b"a", "a")]

@@ -5,6 +5,10 @@
 //! closing quote belongs to the cell. Only a quote that is never closed is refused, which `csv-core` does not tell.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+use klaroen_domain::text::invisible;
+
+use super::blanks::Blanks;
+use super::head::DELIMITERS;
 
 /// The largest row; what is longer is a quote that was never closed.
 pub const ROW_BYTES_MAX: usize = 64 * 1024;
@@ -30,6 +34,7 @@ pub struct RowTooLong {
 /// Turns text into rows.
 pub struct Rows {
     reader: Reader,
+    blanks: Blanks,
     /// The cells of the row that is being read, one after the other, of which `text_len` bytes are filled.
     text: Vec<u8>,
     text_len: usize,
@@ -50,6 +55,7 @@ impl Rows {
     pub fn new(delimiter: u8) -> Self {
         Self {
             reader: ReaderBuilder::new().delimiter(delimiter).build(),
+            blanks: Blanks::new(delimiter),
             // Cells are no longer than the row they are read from; one more, since the reader stops at a full buffer.
             text: vec![0; ROW_BYTES_MAX + 1],
             text_len: 0,
@@ -67,6 +73,7 @@ impl Rows {
     /// # Errors
     /// [`RowTooLong`].
     pub fn feed(&mut self, text: &str, rows: &mut Vec<Row>) -> Result<(), RowTooLong> {
+        let text = self.blanks.without(text);
         let mut rest = text.as_bytes();
         loop {
             if self.row_bytes == 0 {
@@ -155,18 +162,28 @@ impl Rows {
         });
         let cells: Vec<String> = cells.collect();
         // Spreadsheets leave rows of nothing but delimiters behind.
-        if cells.iter().any(|cell| !cell.trim().is_empty()) {
+        if cells.iter().any(|cell| !invisible::trim(cell).is_empty()) {
             rows.push(Row { line: self.row_line, cells });
         }
         (self.text_len, self.ends_len, self.row_bytes) = (0, 0, 0);
     }
 }
 
-/// The delimiter of a header: the one of comma, semicolon and tab that stands there most.
+/// The delimiter of a header: the one of comma, semicolon, tab and bar that stands there most, but not within quotes, if
+/// there are some outside.
 #[must_use]
 pub fn delimiter_of(header: &str) -> u8 {
-    let count = |delimiter: u8| header.bytes().filter(|byte| *byte == delimiter).count();
-    [b';', b'\t'].into_iter().fold(b',', |best, other| if count(other) > count(best) { other } else { best })
+    let outside: Vec<&str> = header.split('"').step_by(2).collect();
+    let most = |text: &str| {
+        let count = |delimiter: u8| text.bytes().filter(|byte| *byte == delimiter).count();
+        let best = DELIMITERS.into_iter().rev().max_by_key(|delimiter| count(*delimiter))?;
+        (count(best) > 0).then_some(best)
+    };
+    // A line that became one cell has its delimiters within the quotes.
+    let is_padding = |ch: char| "\r\n; ".contains(ch);
+    let lone = outside.len() > 1
+        && matches!(&outside[..], [before @ .., last] if before.concat().is_empty() && last.chars().all(is_padding));
+    if lone { most(header.trim_end_matches(is_padding)) } else { most(&outside.concat()) }.unwrap_or(b',')
 }
 
 #[cfg(test)]
@@ -255,6 +272,9 @@ mod tests {
         assert_eq!(delimiter_of("kind,phone,hours"), b',');
         assert_eq!(delimiter_of("kind;phone;hours"), b';');
         assert_eq!(delimiter_of("kind\tphone"), b'\t');
+        assert_eq!(delimiter_of("kind|phone"), b'|');
         assert_eq!(delimiter_of("kind"), b',');
+        assert_eq!(delimiter_of("\"kind, phone, name\";\"groups\""), b';');
+        assert_eq!(delimiter_of("\"kind,phone\";;;"), b',');
     }
 }
