@@ -72,6 +72,7 @@ impl std::fmt::Debug for Part {
 }
 
 /// `source_addr_ton` (SMPP 3.4 §5.2.5).
+const UNKNOWN: u8 = 0;
 const INTERNATIONAL: u8 = 1;
 const NATIONAL: u8 = 2;
 
@@ -163,20 +164,37 @@ fn read_receipt(
     }
     // Many may wait, so each takes no more than it needs.
     raw.shrink_to_fit();
-    let recipient = recipient(pdu, country);
+    let recipient = if is_ours(&pdu.source, config) {
+        PhoneNumber::parse_sender(&pdu.destination, country)
+    } else {
+        recipient(pdu, country)
+    };
     Inbound::Receipt(Receipt { provider_id, reference: None, status, error, recipient, raw })
 }
 
 /// The source address; a national one gets the trunk prefix that nobody transmits. Some providers call every address
 /// national, with the digits of an international one: those stay as they are, or a STOP from there would be nobody's.
 fn source<'a>(pdu: &'a DeliverSm<'_>, country: Country) -> Cow<'a, str> {
-    if pdu.source_ton == NATIONAL && !pdu.source.starts_with('0') {
+    let may_be_national = match pdu.source_ton {
+        NATIONAL => true,
+        // Nothing is said: it is what it can be as it stands.
+        UNKNOWN => PhoneNumber::parse_sender(&pdu.source, country).is_none(),
+        _ => false,
+    };
+    if may_be_national && !pdu.source.starts_with('0') {
         let national = format!("0{}", pdu.source);
         if PhoneNumber::parse_sender(&national, country).is_some() {
             return Cow::Owned(national);
         }
     }
     Cow::Borrowed(&pdu.source)
+}
+
+/// Whether an address is a sender of this gateway. A receipt that comes from one has its addresses as the message had them: SMPP 3.4
+/// §4.6 swaps them, and not every provider does.
+fn is_ours(address: &str, config: &SmppConfig) -> bool {
+    let mut senders = std::iter::once(&config.sender).chain(config.routing.senders.values());
+    senders.any(|sender| sender.trim_start_matches('+') == address.trim_start_matches('+'))
 }
 
 /// The phone that a receipt is about. An address that calls itself international and looks like it is E.164 without its plus

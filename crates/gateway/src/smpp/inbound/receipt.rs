@@ -27,6 +27,9 @@ const STATES: [(&str, ReceiptStatus); 14] = [
 /// The keys that are kept, as they are written into `raw`. Others may hold addresses.
 const KEYS: [&str; 7] = ["id", "sub", "dlvrd", "submit date", "done date", "stat", "err"];
 
+/// What stands between a key and its value.
+const ASSIGNS: [char; 2] = [':', '='];
+
 /// Longer values are no ids, dates or codes.
 const VALUE_LEN_MAX: usize = 65;
 
@@ -57,17 +60,17 @@ pub(crate) const fn status_of_state(state: u8) -> ReceiptStatus {
 pub(crate) struct Fields<'a>([Option<Cow<'a, str>>; KEYS.len()]);
 
 impl<'a> Fields<'a> {
-    /// Reads `key:value` pairs in any order, with any that are missing or strange. The first of two wins. What follows `text:`
+    /// Reads `key:value` or `key=value` pairs in any order, with blanks, `;`, `,` or `|` between them, with any that are missing or strange. The first of two wins. What follows `text:`
     /// is our own message and is read only if there was no `id` before it.
     pub(crate) fn read(text: &'a str) -> Self {
         let mut fields = Self::default();
-        let mut words =
-            text.split(|c: char| c.is_whitespace() || c.is_control() || c == ';').filter(|w| !w.is_empty());
+        let between = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ';' | ',' | '|');
+        let mut words = text.split(between).filter(|w| !w.is_empty());
         let mut before = "";
         let mut pending = words.next();
         while let Some(word) = pending {
             pending = words.next();
-            let Some((key, value)) = word.split_once(':') else {
+            let Some((key, value)) = word.split_once(ASSIGNS) else {
                 before = word;
                 continue;
             };
@@ -76,7 +79,7 @@ impl<'a> Fields<'a> {
             }
             let value = match pending {
                 // `id: 17`: the value stands apart.
-                Some(next) if value.is_empty() && !next.contains(':') && !is_date_prefix(next) => {
+                Some(next) if value.is_empty() && !next.contains(ASSIGNS) && !is_date_prefix(next) => {
                     pending = words.next();
                     next
                 }
@@ -164,6 +167,18 @@ mod tests {
         "A1",
         Undelivered
     )]
+    #[case::commas(
+        "id:77,sub:001,dlvrd:001,submit date:2611231559,done date:2611231600,stat:DELIVRD,err:000",
+        "77",
+        Delivered
+    )]
+    #[case::equals(
+        "id=77 sub=001 dlvrd=001 submit date=2611231559 done date=2611231600 stat=UNDELIV err=001",
+        "77",
+        Undelivered
+    )]
+    #[case::bars("id:77|sub:001|stat:EXPIRED|err:0|text:x", "77", Undelivered)]
+    #[case::an_id_that_ends_in_equals_signs("id:aGk== stat:DELIVRD", "aGk==", Delivered)]
     #[case::other_order("stat:EXPIRED id:77 done date:261123160000", "77", Undelivered)]
     #[case::upper_case_keys("ID:77 STAT:delivrd Text:x", "77", Delivered)]
     #[case::cut_word("id:77 stat:ACCEPTD", "77", Underway)]
