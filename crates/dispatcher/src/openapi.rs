@@ -2,6 +2,8 @@
 
 mod components;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::http::Method;
 use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
@@ -204,12 +206,16 @@ pub(crate) fn refuses_idempotency_key(method: &Method, operation: &Operation) ->
     makes && !names(operation, &ParameterIn::Header).any(|name| name.eq_ignore_ascii_case(IDEMPOTENCY_KEY))
 }
 
-/// `/openapi.json` and `/docs`, which needs nothing from the internet.
+/// `/openapi.json`, the same at `/v1/openapi.json` (Dutch API Design Rules, rule publish-openapi), and `/docs`, which needs nothing from
+/// the internet.
 pub fn routes(mut document: OpenApi, public_url: Option<&str>) -> Router<App> {
     if let Some(url) = public_url {
         document.servers.get_or_insert_default().push(ServerBuilder::new().url(url).build());
     }
     // Without a validator: it would send the description to a stranger.
     let config = Config::default().validator_url("none").persist_authorization(false);
-    SwaggerUi::new("/docs").url("/openapi.json", document).config(config).into()
+    let described = Arc::new(document.clone());
+    let versioned = axum::routing::get(async move || axum::Json(Arc::clone(&described)));
+    let docs: Router<App> = SwaggerUi::new("/docs").url("/openapi.json", document).config(config).into();
+    docs.route("/v1/openapi.json", versioned)
 }

@@ -19,6 +19,11 @@ async fn the_description_is_openapi_3_1_and_whole() {
     let room = ControlRoom::open(Engine::Sqlite).await;
     let served = room.stranger(None).get("/openapi.json").await.ok(200);
     assert_eq!(&served, document());
+    // Where the Dutch API Design Rules have it, with the version that every answer names.
+    let versioned = room.stranger(None).get("/v1/openapi.json").await;
+    assert_eq!(versioned.header("api-version"), served["info"]["version"]);
+    assert_eq!(versioned.ok(200), served);
+    assert_eq!(room.stranger(None).get("/v1/nowhere").await.header("api-version"), served["info"]["version"]);
     assert!(served["openapi"].as_str().unwrap().starts_with("3.1."), "{}", served["openapi"]);
     let mut names = HashSet::new();
     for operation in operations() {
@@ -155,7 +160,9 @@ async fn readiness_is_that_of_the_gateways_and_the_database(
     until_ready_is(
         &probe,
         503,
-        &json!({"status": "not_ready", "components": {"database": "up", "gateways": "down"}, "paused_gateways": [], "clock_set": null}),
+        &json!({"type": "about:blank", "title": "Service Unavailable", "status": 503, "errors": [],
+            "detail": "no connection of a gateway is up",
+            "components": {"database": "up", "gateways": "down"}, "paused_gateways": [], "clock_set": null}),
     )
     .await;
     assert_eq!(probe.get("/livez").await.ok(200), json!({"status": "alive"}));

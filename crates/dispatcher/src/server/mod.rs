@@ -12,6 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::header::HOST;
+use axum::http::{StatusCode, Version};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -23,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::problem::Problem;
 use crate::request::peer::Peer;
 use crate::server::write_timeout::WriteTimeout;
 use crate::settings::DispatcherSettings;
@@ -87,6 +92,7 @@ async fn serve_router(
     settings: &DispatcherSettings,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
+    let router = router.layer(from_fn(require_one_host));
     let connections_max = settings.connections_max.max(1);
     let permits = Arc::new(Semaphore::new(usize::try_from(connections_max).unwrap_or(usize::MAX >> 4)));
     let peers = ConcurrencyLimit::new(settings.connections_max_per_peer);
@@ -171,6 +177,18 @@ async fn converse(stream: TcpStream, peer: Peer, router: Router, shutdown: Cance
     }
 }
 
+/// A request says once which host it is for (RFC 9112 §3.2): a proxy and this server must not understand two different ones.
+/// HTTP/1.0 knows no hosts.
+async fn require_one_host(request: axum::extract::Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    let is_said = hosts == 1 || hosts == 0 && request.version() == Version::HTTP_10;
+    if is_said {
+        return next.run(request).await;
+    }
+    let detail = format!("the header Host is there {hosts} times; it must be there once (RFC 9112 §3.2)");
+    Problem::new(StatusCode::BAD_REQUEST, detail).into_response()
+}
+
 async fn drain(mut connections: JoinSet<()>) -> Result<(), ServeError> {
     let all = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_TIMEOUT, all).await.is_ok() {
@@ -226,6 +244,23 @@ mod tests {
         shutdown.cancel();
         assert!(server.await.unwrap().is_ok());
         assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0, "the connection was closed");
+    }
+
+    #[tokio::test]
+    async fn a_request_names_one_host() {
+        let (address, _shutdown, _server) = served(100).await;
+        for (head, status) in [
+            ("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 200 OK"),
+            ("GET /livez HTTP/1.0\r\n\r\n", "HTTP/1.0 200 OK"),
+            ("GET /livez HTTP/1.1\r\n\r\n", "HTTP/1.1 400 Bad Request"),
+            ("GET /livez HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", "HTTP/1.1 400 Bad Request"),
+            ("GET /livez HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n", "HTTP/1.0 400 Bad Request"),
+        ] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(head.as_bytes()).await.unwrap();
+            let text = answer(&mut client).await;
+            assert!(text.starts_with(status), "{head}: {text}");
+        }
     }
 
     #[tokio::test]

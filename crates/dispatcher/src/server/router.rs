@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::MatchedPath;
-use axum::http::Uri;
+use axum::http::{HeaderName, HeaderValue, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::middleware::authorization::require_permission;
 use crate::middleware::deadline::deadline;
@@ -18,6 +19,10 @@ use crate::openapi;
 use crate::problem::Problem;
 use crate::routes::{Routes, routes};
 use crate::state::App;
+
+/// In every answer (Dutch API Design Rules, rule version-header): the version that the description names.
+const API_VERSION: HeaderName = HeaderName::from_static("api-version");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The whole service.
 pub fn build(app: App) -> Router {
@@ -56,6 +61,7 @@ fn surrounded(router: Router<App>, app: App, table: Arc<RouteTable>) -> Router {
         .layer(CatchPanicLayer::custom(trace::panicked))
         .layer(from_fn_with_state(app.clone(), trace::observe))
         .layer(from_fn(drain_refused))
+        .layer(SetResponseHeaderLayer::if_not_present(API_VERSION, HeaderValue::from_static(VERSION)))
         .with_state(app)
 }
 

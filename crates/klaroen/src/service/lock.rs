@@ -39,8 +39,12 @@ impl DatabaseLock {
     pub fn take(database: &Path) -> Result<Self, LockError> {
         let path = Self::path(database);
         let io = |source| LockError::Io { path: path.clone(), source };
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        // As private as the database: whoever may lock the file may keep the service from starting.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path).map_err(io)?;
         for tries in 0..TRIES {
             if tries > 0 {
                 std::thread::sleep(LOOK);
@@ -88,6 +92,17 @@ mod tests {
         drop(first);
         assert!(!DatabaseLock::is_held(&database));
         assert!(DatabaseLock::take(&database).is_ok());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_may_lock_the_file() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let _held = DatabaseLock::take(&dir.path().join("klaroen.db")).unwrap();
+        let mode = std::fs::metadata(dir.path().join("klaroen.db.lock")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[cfg(unix)]

@@ -8,6 +8,7 @@ use klaroen_domain::time::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::problem::{PROBLEM_JSON, Problem};
 use crate::resources::schemas;
 use crate::state::probe::Probed;
 use crate::state::{App, GatewayHealth};
@@ -33,10 +34,24 @@ pub struct Components {
     pub gateways: ComponentState,
 }
 
-/// Whether the process can do its work.
+/// Why the process cannot do its work: a problem (RFC 9457) with what readiness depends on.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NotReady {
+    /// The problem.
+    #[serde(flatten)]
+    pub problem: Problem,
+    /// The components that readiness depends on.
+    pub components: Components,
+    /// The names of the gateways that are out of use by hand.
+    pub paused_gateways: Vec<String>,
+    /// The last time that the clock was set by more than 5 seconds while this process ran. `null` if it was not.
+    pub clock_set: Option<ClockSet>,
+}
+
+/// The process can do its work.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Readiness {
-    /// `ready` or `not_ready`.
+    /// `ready`.
     pub status: &'static str,
     /// The components that readiness depends on.
     pub components: Components,
@@ -75,7 +90,7 @@ pub async fn livez() -> Json<Liveness> {
 /// Check whether the process can do its work
 #[utoipa::path(get, path = "/readyz", tag = "operations", operation_id = "readyz",
     responses((status = 200, description = "It can do its work", body = Readiness),
-              (status = 503, description = "It cannot do its work. `components` says why", body = Readiness)))]
+              (status = 503, description = "It cannot do its work. `components` says why", body = NotReady, content_type = "application/problem+json")))]
 pub async fn readyz(State(app): State<App>) -> Response {
     let Probed { writable, mut paused_gateways } = app.probe.look(&app.store, app.now()).await;
     app.clock_watch.look(app.now());
@@ -89,13 +104,19 @@ pub async fn readyz(State(app): State<App>) -> Response {
     };
     let clock_set = app.clock_watch.steps().1.map(|step| ClockSet { at: step.at, by_s: seconds(step.by_ms) });
     let ready = database == ComponentState::Up && gateways != ComponentState::Down;
-    let (code, status) =
-        if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
-    (
-        code,
-        Json(Readiness { status, components: Components { database, gateways }, paused_gateways, clock_set }),
-    )
-        .into_response()
+    let components = Components { database, gateways };
+    if !ready {
+        let what = match (database, gateways) {
+            (ComponentState::Up, _) => "no connection of a gateway is up",
+            (_, ComponentState::Down) => "the database takes no writes, and no connection of a gateway is up",
+            _ => "the database takes no writes",
+        };
+        let code = StatusCode::SERVICE_UNAVAILABLE;
+        let problem = Problem::new(code, what);
+        let body = NotReady { problem, components, paused_gateways, clock_set };
+        return (code, [(header::CONTENT_TYPE, PROBLEM_JSON)], Json(body)).into_response();
+    }
+    Json(Readiness { status: "ready", components, paused_gateways, clock_set }).into_response()
 }
 
 /// Get the metrics of the process
