@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use klaroen_domain::text::national::Tables;
 use klaroen_domain::text::{Encoding, MessageText, gsm7, ucs2_parts};
 
 use crate::smpp::config::{Alphabet, SmppConfig};
@@ -48,12 +49,21 @@ fn ucs2(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_be_bytes).collect()
 }
 
+/// What an inbound text is written in. The parts of one text may differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::smpp) struct Coding {
+    /// `data_coding` (SMPP 3.4 §5.2.19).
+    pub data_coding: u8,
+    /// The national language tables that the user data header names. They mean something to GSM 7-bit only.
+    pub tables: Tables,
+}
+
 /// The text of inbound octets. Never fails: what cannot be read becomes a replacement character.
-pub(in crate::smpp) fn decode(octets: &[u8], data_coding: u8, alphabet: Alphabet) -> String {
-    match data_coding {
+pub(in crate::smpp) fn decode(octets: &[u8], coding: Coding, alphabet: Alphabet) -> String {
+    match coding.data_coding {
         // The default alphabet, also with a message class (0x10 to 0x13, 0xF0 to 0xF3).
         0x00 | 0x10..=0x13 | 0xF0..=0xF3 => match alphabet {
-            Alphabet::Gsm7 => gsm7::decode(octets),
+            Alphabet::Gsm7 => gsm7::decode_with(octets, coding.tables),
             Alphabet::Latin1 => octets.iter().copied().map(char::from).collect(),
         },
         UCS2 | 0x18..=0x1B => decode_ucs2(octets),
@@ -87,6 +97,10 @@ mod tests {
     use super::*;
     use crate::smpp::config::tests::config;
 
+    fn coded(data_coding: u8) -> Coding {
+        Coding { data_coding, ..Coding::default() }
+    }
+
     #[rstest]
     #[case(&[0x00, 0x69], 8, "i")]
     #[case(&[0xD8, 0x3D, 0xDE, 0x00], 8, "😀")]
@@ -96,13 +110,13 @@ mod tests {
     #[case(b"STOP", 1, "STOP")]
     #[case(b"STOP", 0xF5, "STOP")]
     fn inbound_octets_are_read(#[case] octets: &[u8], #[case] data_coding: u8, #[case] expected: &str) {
-        assert_eq!(decode(octets, data_coding, Alphabet::Gsm7), expected);
+        assert_eq!(decode(octets, coded(data_coding), Alphabet::Gsm7), expected);
     }
 
     #[test]
     fn the_default_alphabet_is_what_the_configuration_says() {
-        assert_eq!(decode(&[0x00, 0x41], 0, Alphabet::Gsm7), "@A");
-        assert_eq!(decode(&[0x40, 0xEB], 0, Alphabet::Latin1), "@ë");
+        assert_eq!(decode(&[0x00, 0x41], coded(0), Alphabet::Gsm7), "@A");
+        assert_eq!(decode(&[0x40, 0xEB], coded(0), Alphabet::Latin1), "@ë");
     }
 
     #[test]

@@ -153,6 +153,28 @@ fn strange_headers_make_a_whole_sms(#[case] body: &[u8], #[case] text: &str) {
 }
 
 #[rstest]
+#[case::turkish_single_shift(0, b"\x03\x24\x01\x01ye\x1B\x73il", "yeşil")]
+#[case::turkish_locking(0, b"\x03\x25\x01\x01ye\x1Dil", "yeşil")]
+#[case::turkish_both(0, b"\x06\x24\x01\x01\x25\x01\x01ye\x1Dil \x1B\x63ocuk", "yeşil çocuk")]
+#[case::spanish_single_shift(0, b"\x03\x24\x01\x02Jos\x05 est\x1B\x61 aqu\x1B\x69", "José está aquí")]
+#[case::portuguese_single_shift(0, b"\x03\x24\x01\x03n\x1B\x7Bo", "não")]
+#[case::portuguese_locking(0, b"\x03\x25\x01\x03n\x7Bo", "não")]
+#[case::with_a_message_class(0xF1, b"\x03\x25\x01\x03n\x7Bo", "não")]
+#[case::a_language_that_is_not_known(0, b"\x03\x24\x01\x0Ea\x1B\x65", "a€")]
+#[case::ucs2_has_no_tables(8, b"\x03\x25\x01\x03\0n\0\xE3\0o", "não")]
+fn a_text_is_read_with_the_tables_that_its_header_names(
+    #[case] data_coding: u8,
+    #[case] body: &[u8],
+    #[case] text: &str,
+) {
+    let mut pdu = deliver(0x40, body, vec![]);
+    pdu.data_coding = DataCoding::from(data_coding);
+    let inbound = read_default(&pdu);
+    let Inbound::Sms(sms) = inbound else { panic!("{inbound:?}") };
+    assert_eq!(sms.text, text);
+}
+
+#[rstest]
 #[case::national("612345678", "0612345678")]
 #[case::with_its_prefix("0612345678", "0612345678")]
 #[case::international_by_mistake("31612345678", "31612345678")]
