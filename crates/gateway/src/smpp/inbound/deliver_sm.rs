@@ -73,6 +73,7 @@ impl std::fmt::Debug for Part {
 }
 
 /// `source_addr_ton` (SMPP 3.4 §5.2.5).
+const UNKNOWN: u8 = 0;
 const INTERNATIONAL: u8 = 1;
 const NATIONAL: u8 = 2;
 
@@ -170,9 +171,16 @@ fn read_receipt(
 }
 
 /// The source address; a national one gets the trunk prefix that nobody transmits. Some providers call every address
-/// national, with the digits of an international one: those stay as they are, or a STOP from there would be nobody's.
+/// national, with the digits of an international one: those stay as they are, or a STOP from there would be nobody's. An
+/// address of unknown type is national only if it is no number of this country with its code.
 fn source<'a>(pdu: &'a DeliverSm<'_>, country: Country) -> Cow<'a, str> {
-    if pdu.source_ton == NATIONAL && !pdu.source.starts_with('0') {
+    let may_be_national = match pdu.source_ton {
+        NATIONAL => true,
+        UNKNOWN => PhoneNumber::parse_sender(&pdu.source, country)
+            .is_none_or(|number| number.country() != Some(country)),
+        _ => false,
+    };
+    if may_be_national && !pdu.source.starts_with(['0', '+']) {
         let national = format!("0{}", pdu.source);
         if PhoneNumber::parse_sender(&national, country).is_some() {
             return Cow::Owned(national);

@@ -179,13 +179,30 @@ fn a_text_is_read_with_the_tables_that_its_header_names(
 #[case::with_its_prefix("0612345678", "0612345678")]
 #[case::international_by_mistake("31612345678", "31612345678")]
 #[case::from_abroad_by_mistake("32470123456", "32470123456")]
-fn a_national_number_gets_its_trunk_prefix(#[case] address: &str, #[case] expected: &str) {
+fn a_number_of_national_or_unknown_type_gets_its_trunk_prefix(
+    #[case] address: &str,
+    #[case] expected: &str,
+    #[values(Ton::National, Ton::Unknown)] ton: Ton,
+) {
     let mut pdu = deliver(0, b"STOP", vec![]);
-    pdu.source_addr_ton = Ton::National;
+    pdu.source_addr_ton = ton;
     pdu.source_addr = COctetString::from_string(address.into()).unwrap();
     let Inbound::Sms(sms) = read_default(&pdu) else { panic!() };
     assert_eq!(sms.from, expected);
     assert!(PhoneNumber::parse_sender(&sms.from, Country::NL).is_some(), "a STOP is somebody's");
+}
+
+#[rstest]
+#[case::plus("+31612345678")]
+#[case::international_prefix("0031612345678")]
+#[case::short_code("4422")]
+#[case::name("KLAROEN")]
+fn an_address_of_unknown_type_that_is_no_national_number_stays(#[case] address: &str) {
+    let mut pdu = deliver(0, b"STOP", vec![]);
+    pdu.source_addr_ton = Ton::Unknown;
+    pdu.source_addr = COctetString::from_string(address.into()).unwrap();
+    let Inbound::Sms(sms) = read_default(&pdu) else { panic!() };
+    assert_eq!(sms.from, address);
 }
 
 #[rstest]
