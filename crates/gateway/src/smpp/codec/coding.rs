@@ -82,20 +82,20 @@ enum Charset {
 /// The character set of a `data_coding` (SMPP 3.4 §5.2.19; from 0x10 on by 3GPP TS 23.038 §4).
 const fn charset(data_coding: u8) -> Charset {
     match data_coding {
-        0x00 => Charset::Default,
+        // 0xC0 and 0xD0: message waiting.
+        0x00 | 0xC0..=0xDF => Charset::Default,
+        // Message classes, with bit 2 for data of eight bits.
+        0xF0..=0xFF if data_coding & 0x04 == 0 => Charset::Default,
         0x06 => Charset::Cyrillic,
         0x07 => Charset::Hebrew,
-        UCS2 => Charset::Ucs2,
         // With a message class, or to be deleted by itself: bits 3 and 2 name the alphabet. 0x20 stands for compressed text.
         0x10..=0x1F | 0x40..=0x5F => match data_coding & 0x0C {
             0x00 => Charset::Default,
             0x08 => Charset::Ucs2,
             _ => Charset::Latin1,
         },
-        // Message waiting, and message classes with bit 2 for data of eight bits.
-        0xC0..=0xDF => Charset::Default,
-        0xE0..=0xEF => Charset::Ucs2,
-        0xF0..=0xFF if data_coding & 0x04 == 0 => Charset::Default,
+        // 0xE0: message waiting in UCS-2.
+        UCS2 | 0xE0..=0xEF => Charset::Ucs2,
         // IA5 (1) and Latin-1 (3); the 8-bit codings are shown as Latin-1, so that an operator sees something.
         _ => Charset::Latin1,
     }

@@ -225,16 +225,12 @@ impl Bound {
             }
             inner.answered.push_back(*sequence_number);
         }
-        let responses: Vec<_> = sequence_numbers
-            .iter()
-            .map(|number| match inner.data_sms.remove(number) {
-                true => (CommandId::DATA_SM_RESP, *number),
-                false => (CommandId::DELIVER_SM_RESP, *number),
-            })
-            .collect();
+        let data_sms = &mut inner.data_sms;
         Some(self.outbox.put(|out| {
-            for (id, sequence_number) in responses {
-                pdu::put(out, id, status, sequence_number, NO_MESSAGE_ID);
+            for sequence_number in sequence_numbers {
+                let by_data_sm = data_sms.remove(sequence_number);
+                let id = if by_data_sm { CommandId::DATA_SM_RESP } else { CommandId::DELIVER_SM_RESP };
+                pdu::put(out, id, status, *sequence_number, NO_MESSAGE_ID);
             }
         }))
     }

@@ -116,6 +116,38 @@ fn an_intermediate_failure_is_not_the_end() {
 }
 
 #[test]
+fn only_bits_2_to_5_of_the_esm_class_say_what_it_is() {
+    for esm_class in 0..=u8::MAX {
+        let body: &[u8] = match esm_class & 0x40 {
+            0 => b"id:77 stat:UNDELIV",
+            _ => b"\x03\x70\x01\x01id:77 stat:UNDELIV",
+        };
+        let expected = match esm_class & 0x3C {
+            0x04 => Some(ReceiptStatus::Undelivered),
+            0x20 => Some(ReceiptStatus::Underway),
+            _ => None,
+        };
+        let (status, text) = match read_default(&deliver(esm_class, body, vec![])) {
+            Inbound::Receipt(receipt) => (Some(receipt.status), None),
+            Inbound::Sms(sms) => (None, Some(sms.text)),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(status, expected, "{esm_class:#04x}");
+        assert!(text.is_none_or(|text| text == "id:77 stat:UNDELIV"), "{esm_class:#04x}");
+    }
+}
+
+#[rstest]
+#[case::national(Ton::National)]
+#[case::unknown(Ton::Unknown)]
+fn a_receipt_is_about_the_phone_whose_number_is_written_nationally(#[case] ton: Ton) {
+    let mut pdu = deliver(4, b"id:1 stat:DELIVRD", vec![]);
+    pdu.source_addr_ton = ton;
+    pdu.source_addr = COctetString::from_string("612345678".into()).unwrap();
+    assert_eq!(receipt(read_default(&pdu)).recipient, PhoneNumber::parse_sender("+31612345678", Country::NL));
+}
+
+#[test]
 fn a_receipt_without_id_is_useless() {
     assert!(matches!(read_default(&deliver(0x04, b"stat:DELIVRD", vec![])), Inbound::UselessReceipt));
 }
