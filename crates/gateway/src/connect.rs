@@ -55,7 +55,7 @@ pub fn connect(
 /// Returns [`ConnectError::Config`] if the configuration is wrong.
 pub fn capabilities(config: &GatewayConfig) -> Result<Capabilities, ConnectError> {
     match config {
-        GatewayConfig::Smpp(_) => Ok(smpp::CAPABILITIES),
+        GatewayConfig::Smpp(config) => Ok(smpp::capabilities(config)),
         GatewayConfig::Log(_) => Ok(log::CAPABILITIES),
         GatewayConfig::Simulator(_) => Ok(simulator::CAPABILITIES),
         // The country of numbers without a country code changes nothing about the capabilities.

@@ -14,6 +14,9 @@ pub(super) const SYSTEM_ID_LEN_MAX: usize = 15;
 pub(super) const PASSWORD_LEN_MAX: usize = 8;
 /// SMPP 3.4 §4.1.1: `system_type` is at most 13 octets with its terminator.
 pub(super) const SYSTEM_TYPE_LEN_MAX: usize = 12;
+/// SMPP 3.4 §5.2.11: `service_type` is at most 6 octets with its terminator.
+const SERVICE_TYPE_LEN_MAX: usize = 5;
+
 /// `type = "smpp"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,6 +65,36 @@ pub struct SmppConfig {
     /// The `data_coding` of a GSM 7-bit text: 0, the SMSC default alphabet. Few providers want another.
     #[serde(default)]
     pub data_coding_gsm7: u8,
+    /// The `data_coding` of a text in UCS-2: 8. A provider that takes a message class with it wants another.
+    #[serde(default = "SmppConfig::default_data_coding_ucs2")]
+    pub data_coding_ucs2: u8,
+    /// `service_type`; empty for nearly all providers.
+    #[serde(default)]
+    pub service_type: String,
+    /// How long the provider tries, as it is written (SMPP 3.4 §7.1.1).
+    #[serde(default)]
+    pub validity: Validity,
+    /// `registered_delivery` (SMPP 3.4 §5.2.17): 1, a receipt for success and failure. 0: no receipts, and nothing waits for them.
+    #[serde(default = "SmppConfig::default_registered_delivery")]
+    pub registered_delivery: u8,
+    /// Which segments of a long text the provider sends receipts for.
+    #[serde(default)]
+    pub receipt_for: ReceiptFor,
+    /// `priority_flag` (SMPP 3.4 §5.2.14), for every message.
+    #[serde(default)]
+    pub priority_flag: u8,
+    /// `protocol_id` (SMPP 3.4 §5.2.13).
+    #[serde(default)]
+    pub protocol_id: u8,
+    /// How a text of several segments is written.
+    #[serde(default)]
+    pub long_text: LongText,
+    /// Type of number of the participant: 1, international.
+    #[serde(default = "SmppConfig::default_destination_kind")]
+    pub destination_ton: u8,
+    /// Numbering plan of the participant: 1, E.164.
+    #[serde(default = "SmppConfig::default_destination_kind")]
+    pub destination_npi: u8,
     /// Type of number of the sender, if the derived one (1, 3 or 5) is refused.
     #[serde(default)]
     pub sender_ton: Option<u8>,
@@ -98,6 +131,57 @@ pub enum Alphabet {
     Latin1,
 }
 
+/// How `validity_period` is written (SMPP 3.4 §7.1.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Validity {
+    /// So long from now.
+    #[default]
+    Relative,
+    /// Until a time in UTC.
+    Absolute,
+    /// Not at all: the provider tries as long as it does for everybody, after the alert as well.
+    None,
+}
+
+/// Which segments of a long text the provider sends receipts for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReceiptFor {
+    /// For each: the text is delivered when all are.
+    #[default]
+    Each,
+    /// For the first, which stands for all.
+    First,
+    /// For the last, which stands for all.
+    Last,
+}
+
+impl ReceiptFor {
+    /// Whether the receipt of segment `part` of `parts`, from 0, is waited for.
+    pub(super) const fn expects(self, part: usize, parts: usize) -> bool {
+        match self {
+            Self::Each => true,
+            Self::First => part == 0,
+            Self::Last => part + 1 == parts,
+        }
+    }
+}
+
+/// How a text of several segments is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LongText {
+    /// A PDU for each segment, with a user data header (3GPP TS 23.040 §9.2.3.24.1).
+    #[default]
+    Udh,
+    /// A PDU for each segment, with the parameters `sar_msg_ref_num`, `sar_total_segments` and `sar_segment_seqnum` (SMPP 3.4
+    /// §5.3.2.22 to 24).
+    Sar,
+    /// One PDU with the parameter `message_payload` (SMPP 3.4 §5.3.2.32), which the provider cuts. It has one receipt.
+    Payload,
+}
+
 /// How a provider writes message ids. The canonical id is decimal wherever one side is (see `message_id`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -122,6 +206,23 @@ impl SmppConfig {
 
     const fn default_window() -> u16 {
         50
+    }
+
+    const fn default_data_coding_ucs2() -> u8 {
+        8
+    }
+
+    const fn default_registered_delivery() -> u8 {
+        1
+    }
+
+    const fn default_destination_kind() -> u8 {
+        1
+    }
+
+    /// Whether receipts are asked for.
+    pub(super) const fn asks_for_receipts(&self) -> bool {
+        self.registered_delivery & 0x03 != 0
     }
 
     const fn default_response_timeout_s() -> u64 {
@@ -181,6 +282,36 @@ impl SmppConfig {
         }
         if self.system_type.len() > SYSTEM_TYPE_LEN_MAX || !printable(&self.system_type) {
             fault("system_type", "must be at most 12 ASCII characters (SMPP 3.4 §4.1.1)");
+        }
+        if self.service_type.len() > SERVICE_TYPE_LEN_MAX || !printable(&self.service_type) {
+            fault("service_type", "must be at most 5 ASCII characters (SMPP 3.4 §5.2.11)");
+        }
+        if self.registered_delivery > 0x1F || self.registered_delivery & 0x03 == 3 {
+            fault(
+                "registered_delivery",
+                "must be 0 to 31, with 0, 1 or 2 in its two lowest bits (SMPP 3.4 §5.2.17)",
+            );
+        }
+        if self.receipt_for != ReceiptFor::Each && !self.asks_for_receipts() {
+            fault("receipt_for", "has no meaning where registered_delivery asks for no receipts");
+        }
+        if self.receipt_for != ReceiptFor::Each && self.long_text == LongText::Payload {
+            fault("receipt_for", "has no meaning with long_text = \"payload\": there is one receipt");
+        }
+        if self.priority_flag > 3 {
+            fault("priority_flag", "must be 0 to 3 (SMPP 3.4 §5.2.14)");
+        }
+        for (field, ton) in [("destination_ton", Some(self.destination_ton)), ("sender_ton", self.sender_ton)]
+        {
+            if ton.is_some_and(|ton| ton > 6) {
+                fault(field, "must be 0 to 6 (SMPP 3.4 §5.2.5)");
+            }
+        }
+        for (field, npi) in [("destination_npi", Some(self.destination_npi)), ("sender_npi", self.sender_npi)]
+        {
+            if npi.is_some_and(|npi| ![0, 1, 3, 4, 6, 8, 9, 10, 14, 18].contains(&npi)) {
+                fault(field, "must be one of 0, 1, 3, 4, 6, 8, 9, 10, 14 and 18 (SMPP 3.4 §5.2.6)");
+            }
         }
         if !(1..=600).contains(&self.response_timeout_s) {
             fault("response_timeout_s", "must be 1 to 600");
@@ -264,6 +395,14 @@ pub(crate) mod tests {
     #[case(json!({"tls_server_name": "smsc.example"}), &["tls"])]
     #[case(json!({"tls": true, "tls_ca_file": "/nowhere/at/all"}), &["tls_ca_file"])]
     #[case(json!({"tls": true, "tls_server_name": "not a name"}), &["tls_server_name"])]
+    #[case(json!({"service_type": "CMTWXY"}), &["service_type"])]
+    #[case(json!({"registered_delivery": 0, "receipt_for": "last"}), &["receipt_for"])]
+    #[case(json!({"registered_delivery": 3}), &["registered_delivery"])]
+    #[case(json!({"registered_delivery": 32, "priority_flag": 4}), &["registered_delivery", "priority_flag"])]
+    #[case(json!({"receipt_for": "first", "long_text": "payload"}), &["receipt_for"])]
+    #[case(json!({"receipt_for": "first", "long_text": "sar", "validity": "none"}), &[])]
+    #[case(json!({"destination_ton": 7, "sender_ton": 8}), &["destination_ton", "sender_ton"])]
+    #[case(json!({"destination_npi": 2, "sender_npi": 5}), &["destination_npi", "sender_npi"])]
     #[case(json!({"response_timeout_s": 0, "enquire_link_s": 0}), &["response_timeout_s", "enquire_link_s"])]
     fn every_fault_is_named(#[case] changes: Value, #[case] expected: &[&str]) {
         assert_eq!(faults(&changes), expected);

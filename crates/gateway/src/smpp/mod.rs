@@ -95,7 +95,7 @@ fn connect_within(
 
     let gateway = SmppGateway {
         config: Arc::clone(&config),
-        composer: Composer::new(Arc::clone(&config)),
+        composer: Composer::new(Arc::clone(&config), Arc::clone(&clock)),
         slot: slot.clone(),
         tasks: tasks.clone(),
         kept: kept.clone(),
@@ -125,7 +125,7 @@ fn connect_within(
     Ok(Channel { gateway: Arc::new(gateway), events: events_out, status: status_out })
 }
 
-pub(crate) const CAPABILITIES: Capabilities = Capabilities {
+const CAPABILITIES: Capabilities = Capabilities {
     receipts: true,
     inbound: true,
     max_segments: SEGMENTS_MAX,
@@ -133,10 +133,15 @@ pub(crate) const CAPABILITIES: Capabilities = Capabilities {
     ..Capabilities::NONE
 };
 
+/// What a gateway with this configuration can do.
+pub(crate) fn capabilities(config: &SmppConfig) -> Capabilities {
+    Capabilities { receipts: config.asks_for_receipts(), ..CAPABILITIES }
+}
+
 #[async_trait]
 impl SmsGateway for SmppGateway {
     fn capabilities(&self) -> Capabilities {
-        CAPABILITIES
+        capabilities(&self.config)
     }
 
     async fn submit(&self, sms: &OutboundSms) -> SubmitOutcome {

@@ -27,8 +27,8 @@ const STATUSES: [(u32, Meaning, &str); 44] = [
     (0x03, No(Gateway), "submit_sm is not supported"),
     (0x04, No(Gateway), "not bound for submitting"),
     (0x05, No(Gateway), "already bound"),
-    (0x06, No(Gateway), "priority flag is invalid"),
-    (0x07, No(Gateway), "registered delivery flag is invalid"),
+    (0x06, No(Gateway), "priority flag is invalid: change priority_flag"),
+    (0x07, No(Gateway), "registered delivery flag is invalid: change registered_delivery"),
     (0x08, Later, "system error"),
     (0x0A, No(Gateway), "source address is invalid"),
     (0x0B, No(Recipient), "destination address is invalid"),
@@ -36,20 +36,20 @@ const STATUSES: [(u32, Meaning, &str); 44] = [
     (0x0E, No(Gateway), "password is invalid"),
     (0x0F, No(Gateway), "system id is invalid"),
     (0x14, Throttled, "message queue is full"),
-    (0x15, No(Gateway), "service type is invalid"),
+    (0x15, No(Gateway), "service type is invalid: change service_type"),
     (0x33, No(Recipient), "number of destinations is invalid"),
     (0x40, No(Recipient), "destination flag is invalid"),
-    (0x43, No(Message), "esm_class is invalid"),
+    (0x43, No(Message), "esm_class is invalid: long_text may have to be \"sar\" or \"payload\""),
     (0x45, Later, "submit failed"),
-    (0x48, No(Gateway), "source TON is invalid"),
-    (0x49, No(Gateway), "source NPI is invalid"),
+    (0x48, No(Gateway), "source TON is invalid: change sender_ton"),
+    (0x49, No(Gateway), "source NPI is invalid: change sender_npi"),
     (0x50, No(Recipient), "destination TON is invalid"),
     (0x51, No(Recipient), "destination NPI is invalid"),
     (0x53, No(Gateway), "system type is invalid"),
     (0x54, No(Gateway), "replace flag is invalid"),
     (0x58, Throttled, "throttled"),
     (0x61, No(Message), "delivery time is invalid"),
-    (0x62, No(Message), "validity period is invalid"),
+    (0x62, No(Gateway), "validity period is invalid: validity may have to be \"absolute\" or \"none\""),
     (0x63, No(Message), "predefined message is invalid"),
     (0x64, Later, "receiver has a temporary error"),
     (0x65, No(Message), "receiver has a permanent error"),
@@ -65,7 +65,7 @@ const STATUSES: [(u32, Meaning, &str); 44] = [
     (0x101, No(Gateway), "prohibited"),
     (0x102, Later, "service is unavailable"),
     (0x103, No(Gateway), "service is denied"),
-    (0x104, No(Message), "data coding is invalid"),
+    (0x104, No(Message), "data coding is invalid: change data_coding_gsm7 or data_coding_ucs2"),
 ];
 
 fn meaning(status: u32) -> (Meaning, &'static str) {
@@ -161,8 +161,8 @@ mod tests {
 
     #[rstest]
     #[case(&[0x0B, 0x50, 0x51], Recipient)]
-    #[case(&[0x01, 0x43, 0x61, 0x62, 0x104], Message)]
-    #[case(&[0x04, 0x0D, 0x0E, 0x0F, 0x0A, 0x48, 0x49, 0x101], Gateway)]
+    #[case(&[0x01, 0x43, 0x61, 0x104], Message)]
+    #[case(&[0x04, 0x06, 0x07, 0x0D, 0x0E, 0x0F, 0x0A, 0x15, 0x48, 0x49, 0x62, 0x101], Gateway)]
     fn refusals_have_their_scope(#[case] statuses: &[u32], #[case] expected: Scope) {
         for status in statuses {
             assert_eq!(scope(&refused(*status)), Some(expected), "0x{status:x}");

@@ -20,14 +20,14 @@ const UCS2: u8 = 0x08;
 pub(in crate::smpp) fn encode(text: &MessageText, config: &SmppConfig) -> Option<(u8, Vec<Vec<u8>>)> {
     let parts = text.parts();
     match (text.encoding(), config.alphabet) {
-        (Encoding::Ucs2, _) => Some((UCS2, parts.into_iter().map(ucs2).collect())),
+        (Encoding::Ucs2, _) => Some((config.data_coding_ucs2, parts.into_iter().map(ucs2).collect())),
         (Encoding::Gsm7, Alphabet::Gsm7) => {
             let octets = parts.into_iter().map(gsm7::encode).collect::<Option<_>>()?;
             Some((config.data_coding_gsm7, octets))
         }
         (Encoding::Gsm7, Alphabet::Latin1) => Some(match parts.into_iter().map(latin1).collect() {
             Some(octets) => (LATIN1, octets),
-            None => (UCS2, ucs2_parts(text.as_str()).into_iter().map(ucs2).collect()),
+            None => (config.data_coding_ucs2, ucs2_parts(text.as_str()).into_iter().map(ucs2).collect()),
         }),
     }
 }
@@ -170,6 +170,9 @@ mod tests {
     #[case(&[0xD8, 0x3D, 0xDE, 0x00], 8, "😀")]
     #[case(&[0xD8, 0x3D], 8, "\u{FFFD}")]
     #[case(&[0x00, 0x69, 0x00], 8, "i")]
+    #[case::mark(&[0xFE, 0xFF, 0x00, 0x69], 8, "i")]
+    #[case::low_octet_first(&[0xFF, 0xFE, 0x69, 0x00, 0x3D, 0xD8, 0x00, 0xDE], 8, "i😀")]
+    #[case::a_mark_alone(&[0xFF, 0xFE], 8, "")]
     #[case(&[0x68, 0xE9], 3, "hé")]
     #[case(b"STOP", 1, "STOP")]
     #[case(b"STOP", 0xF5, "STOP")]

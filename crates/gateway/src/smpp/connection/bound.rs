@@ -98,7 +98,7 @@ impl Bound {
 
     /// Submits a message, part by part as the window lets them through.
     pub(in crate::smpp) async fn submit(&self, sms: &OutboundSms, message: &Message) -> SubmitOutcome {
-        let (flight, outcome) = Flight::new(sms, message.parts(), Arc::clone(&self.reporter));
+        let (flight, outcome) = Flight::new(sms, message, Arc::clone(&self.reporter));
         let mut launch = Launch { flight: Arc::new(flight), launched: 0, parts: message.parts(), outcome };
         while launch.launched < launch.parts {
             let window = Arc::clone(&self.window);

@@ -35,7 +35,13 @@ impl Rig {
         };
         let outbox = Arc::new(Outbox::default());
         let bound = Bound::new(Arc::clone(&outbox), 2, &config, Arc::new(reporter));
-        Self { outbox, bound, composer: Composer::new(config), events, _sender: sender }
+        Self {
+            outbox,
+            bound,
+            composer: Composer::new(config, Arc::new(klaroen_domain::time::SystemClock)),
+            events,
+            _sender: sender,
+        }
     }
 
     async fn submit(&self, id: i64, text: &str) -> SubmitOutcome {

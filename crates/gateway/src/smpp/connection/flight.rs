@@ -11,7 +11,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::failure::unknown;
 use crate::redeliver::redeliver;
+use crate::smpp::config::ReceiptFor;
 use crate::smpp::outcome;
+use crate::smpp::submit::Message;
 use crate::sms::{Delivered, GatewayEvent, OutboundSms};
 
 /// Tells the consumer of answers that nobody waited for.
@@ -61,30 +63,45 @@ pub(in crate::smpp) struct Flight {
     /// [`OutboundSms::attempt`].
     attempt: i64,
     reporter: Arc<Reporter>,
+    receipt_for: ReceiptFor,
+    parts: usize,
     progress: Mutex<Progress>,
 }
 
 struct Progress {
     parts: Vec<Part>,
+    /// What the text takes on the air: more than there are parts if the provider cuts it.
+    segments: u8,
     /// Until it was answered.
     caller: Option<oneshot::Sender<SubmitOutcome>>,
 }
 
 impl Flight {
-    /// A message of `parts` parts, and where its outcome comes out.
+    /// A message, and where its outcome comes out.
     pub(in crate::smpp) fn new(
         sms: &OutboundSms,
-        parts: usize,
+        message: &Message,
         reporter: Arc<Reporter>,
     ) -> (Self, oneshot::Receiver<SubmitOutcome>) {
         let (caller, outcome) = oneshot::channel();
-        let parts = std::iter::repeat_with(|| Part::Open).take(parts).collect();
-        let progress = Mutex::new(Progress { parts, caller: Some(caller) });
-        (Self { delivery: sms.delivery, attempt: sms.attempt, reporter, progress }, outcome)
+        let (parts, receipt_for) = (message.parts(), message.receipt_for());
+        let open = std::iter::repeat_with(|| Part::Open).take(parts).collect();
+        let progress =
+            Mutex::new(Progress { parts: open, segments: message.segments(), caller: Some(caller) });
+        (
+            Self { delivery: sms.delivery, attempt: sms.attempt, reporter, receipt_for, parts, progress },
+            outcome,
+        )
     }
 
     /// The verdict on a part.
-    pub(in crate::smpp) fn settle(&self, part: usize, outcome: SubmitOutcome) {
+    pub(in crate::smpp) fn settle(&self, part: usize, mut outcome: SubmitOutcome) {
+        // An id whose receipt never comes would keep the message waiting for it.
+        if let SubmitOutcome::Accepted { provider_ids, .. } = &mut outcome
+            && !self.receipt_for.expects(part, self.parts)
+        {
+            provider_ids.clear();
+        }
         self.note(part, Part::Settled(outcome));
     }
 
@@ -121,10 +138,19 @@ impl Progress {
         }
         let complete = self.parts.iter().all(|part| matches!(part, Part::Settled(_)));
         let heard = match self.caller.take() {
-            Some(caller) => caller.send(outcome::fold(self.so_far())).is_ok(),
+            Some(caller) => caller.send(self.outcome()).is_ok(),
             None => false,
         };
-        (complete && !heard).then(|| outcome::fold(self.so_far()))
+        (complete && !heard).then(|| self.outcome())
+    }
+
+    fn outcome(&self) -> SubmitOutcome {
+        match outcome::fold(self.so_far()) {
+            SubmitOutcome::Accepted { provider_ids, .. } => {
+                SubmitOutcome::Accepted { provider_ids, segments: self.segments }
+            }
+            other => other,
+        }
     }
 
     fn so_far(&self) -> Vec<SubmitOutcome> {

@@ -166,7 +166,11 @@ fn read_receipt(
     }
     // Many may wait, so each takes no more than it needs.
     raw.shrink_to_fit();
-    let recipient = recipient(pdu, country);
+    let recipient = if is_ours(&pdu.source, config) {
+        PhoneNumber::parse_sender(&pdu.destination, country)
+    } else {
+        recipient(pdu, country)
+    };
     Inbound::Receipt(Receipt { provider_id, reference: None, status, error, recipient, raw })
 }
 
@@ -187,6 +191,13 @@ fn source<'a>(pdu: &'a DeliverSm<'_>, country: Country) -> Cow<'a, str> {
         }
     }
     Cow::Borrowed(&pdu.source)
+}
+
+/// Whether an address is a sender of this gateway. A receipt that comes from one has its addresses as the message had them: SMPP 3.4
+/// §4.6 swaps them, and not every provider does.
+fn is_ours(address: &str, config: &SmppConfig) -> bool {
+    let mut senders = std::iter::once(&config.sender).chain(config.routing.senders.values());
+    senders.any(|sender| sender.trim_start_matches('+') == address.trim_start_matches('+'))
 }
 
 /// The phone that a receipt is about. An address that calls itself international and looks like it is E.164 without its plus

@@ -62,6 +62,38 @@ fn a_receipt_is_read_from_its_text() {
     assert!(!receipt.raw.contains("text") && !receipt.raw.contains("316123"), "{}", receipt.raw);
 }
 
+/// The same from one address to another.
+fn between(source: &str, ton: Ton, destination: &str) -> pdus::DeliverSm {
+    let address = |text: &str| COctetString::from_string(text.into()).unwrap();
+    pdus::DeliverSm::builder()
+        .source_addr_ton(ton)
+        .source_addr(address(source))
+        .destination_addr(COctetString::from_string(destination.into()).unwrap())
+        .esm_class(EsmClass::from(0x04))
+        .short_message(OctetString::from_slice(RECEIPT.as_bytes()).unwrap())
+        .build()
+}
+
+#[rstest]
+#[case::swapped(json!({}), "31612345678", Ton::International, "1000")]
+#[case::swapped_from_a_long_number(json!({"sender": "+3197001234"}), "31612345678", Ton::International, "3197001234")]
+#[case::as_it_was_sent(json!({}), "1000", Ton::Unknown, "31612345678")]
+#[case::as_it_was_sent_by_a_long_number(json!({"sender": "+3197001234"}), "3197001234", Ton::International, "31612345678")]
+#[case::as_it_was_sent_by_a_countrys_sender(json!({"routing": {"senders": {"BE": "8850"}}}), "8850", Ton::Unknown, "31612345678")]
+#[case::national(json!({}), "612345678", Ton::National, "1000")]
+#[case::national_and_not_said_so(json!({}), "612345678", Ton::Unknown, "1000")]
+#[case::with_its_zero(json!({}), "0612345678", Ton::Unknown, "1000")]
+fn the_phone_of_a_receipt_is_found_whichever_way_its_addresses_stand(
+    #[case] changes: serde_json::Value,
+    #[case] source: &str,
+    #[case] ton: Ton,
+    #[case] destination: &str,
+) {
+    let receipt = receipt(read_with(&between(source, ton, destination), &config(&changes)));
+    assert_eq!(receipt.recipient, PhoneNumber::parse("+31612345678", Country::NL).ok());
+    assert!(receipt.recipient.is_some());
+}
+
 #[test]
 fn parameters_win_and_the_text_fills_gaps() {
     let id = Tlv::ReceiptedMessageId(COctetString::from_string("88".into()).unwrap());

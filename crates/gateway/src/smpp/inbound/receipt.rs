@@ -27,6 +27,9 @@ const STATES: [(&str, ReceiptStatus); 14] = [
 /// The keys that are kept, as they are written into `raw`. Others may hold addresses.
 const KEYS: [&str; 7] = ["id", "sub", "dlvrd", "submit date", "done date", "stat", "err"];
 
+/// What stands between a key and its value.
+const ASSIGNS: [char; 2] = [':', '='];
+
 /// Longer values are no ids, dates or codes.
 const VALUE_LEN_MAX: usize = 65;
 
@@ -67,7 +70,7 @@ impl<'a> Fields<'a> {
         let mut pending = words.next();
         while let Some(word) = pending {
             pending = words.next();
-            let Some((key, value)) = word.split_once([':', '=']) else {
+            let Some((key, value)) = word.split_once(ASSIGNS) else {
                 before = word;
                 continue;
             };
@@ -76,7 +79,7 @@ impl<'a> Fields<'a> {
             }
             let value = match pending {
                 // `id: 17`: the value stands apart.
-                Some(next) if value.is_empty() && !next.contains([':', '=']) && !is_date_prefix(next) => {
+                Some(next) if value.is_empty() && !next.contains(ASSIGNS) && !is_date_prefix(next) => {
                     pending = words.next();
                     next
                 }
@@ -160,7 +163,7 @@ fn separates(text: &str) -> impl Fn(char) -> bool {
 
 /// A key is of letters, with spaces between two words.
 fn begins_with_key(field: &str) -> bool {
-    field.split_once([':', '=']).is_some_and(|(key, _)| {
+    field.split_once(ASSIGNS).is_some_and(|(key, _)| {
         let key = key.trim();
         !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b' ' | b'_'))
     })
@@ -188,6 +191,18 @@ mod tests {
         "A1",
         Undelivered
     )]
+    #[case::commas(
+        "id:77,sub:001,dlvrd:001,submit date:2611231559,done date:2611231600,stat:DELIVRD,err:000",
+        "77",
+        Delivered
+    )]
+    #[case::equals(
+        "id=77 sub=001 dlvrd=001 submit date=2611231559 done date=2611231600 stat=UNDELIV err=001",
+        "77",
+        Undelivered
+    )]
+    #[case::bars("id:77|sub:001|stat:EXPIRED|err:0|text:x", "77", Undelivered)]
+    #[case::an_id_that_ends_in_equals_signs("id:aGk== stat:DELIVRD", "aGk==", Delivered)]
     #[case::other_order("stat:EXPIRED id:77 done date:261123160000", "77", Undelivered)]
     #[case::upper_case_keys("ID:77 STAT:delivrd Text:x", "77", Delivered)]
     #[case::cut_word("id:77 stat:ACCEPTD", "77", Underway)]
