@@ -3,6 +3,7 @@
 pub(crate) mod equivalents;
 pub mod gsm7;
 pub mod invisible;
+pub mod national;
 mod normal;
 mod split;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The GSM 7-bit default alphabet and its extension table (3GPP TS 23.038 §6.2.1, §6.2.1.1).
 
+use super::national::{self, Tables};
+
 /// The code that announces a character of the extension table.
 const ESCAPE: u8 = 0x1B;
 
@@ -98,12 +100,23 @@ pub fn encode(text: &str) -> Option<Vec<u8>> {
 /// there, and an escape after an escape (reserved for further tables) or at the end as a space.
 #[must_use]
 pub fn decode(septets: &[u8]) -> String {
+    decode_with(septets, Tables::default())
+}
+
+/// [`decode`] with the tables of other languages. A code that the single shift table does not have is read as the character
+/// that the locking table has there (TS 23.038 §6.2.1.2.2).
+#[must_use]
+pub fn decode_with(septets: &[u8], tables: Tables) -> String {
+    let (locking, single) = (national::locking(tables.locking), national::single(tables.single));
+    let plain = |octet| find(locking, octet).unwrap_or_else(|| default(octet));
+    let shifted =
+        |octet| find(single, octet).or_else(|| find(&EXTENSION, octet)).unwrap_or_else(|| plain(octet));
     let mut text = String::with_capacity(septets.len());
     let mut octets = septets.iter().copied();
     while let Some(octet) = octets.next() {
         text.push(match octet {
-            ESCAPE => octets.next().map_or(' ', extended),
-            _ => default(octet),
+            ESCAPE => octets.next().map_or(' ', shifted),
+            _ => plain(octet),
         });
     }
     text
@@ -114,9 +127,9 @@ fn default(octet: u8) -> char {
     DEFAULT.get(usize::from(octet)).copied().unwrap_or('?')
 }
 
-/// The character of the extension table, or what stands for it if the table has none.
-fn extended(octet: u8) -> char {
-    EXTENSION.iter().find(|(code, _)| *code == octet).map_or_else(|| default(octet), |(_, ch)| *ch)
+/// The character that a table has for a code.
+fn find(table: &[(u8, char)], octet: u8) -> Option<char> {
+    table.iter().find(|(code, _)| *code == octet).map(|(_, ch)| *ch)
 }
 
 #[cfg(test)]

@@ -231,8 +231,14 @@ impl Session {
                 // Bound as a receiver, or not at all any more: a new bind mends it.
                 (header.status == status::WRONG_BIND_STATE).then_some(End::Silent("not bound for submitting"))
             }
-            CommandId::DELIVER_SM => {
-                if let Some(deliver) = DeliverSm::read(body) {
+            id @ (CommandId::DELIVER_SM | CommandId::DATA_SM) => {
+                let deliver = if id == CommandId::DATA_SM {
+                    bound.came_as_data_sm(sequence_number);
+                    DeliverSm::read_data_sm(body)
+                } else {
+                    DeliverSm::read(body)
+                };
+                if let Some(deliver) = deliver {
                     self.deliveries.take(bound, sequence_number, &deliver);
                 } else {
                     *refused += 1;

@@ -17,6 +17,8 @@ impl CommandId {
     pub(in crate::smpp) const ENQUIRE_LINK: Self = Self(0x0000_0015);
     pub(in crate::smpp) const ENQUIRE_LINK_RESP: Self = Self(0x8000_0015);
     pub(in crate::smpp) const ALERT_NOTIFICATION: Self = Self(0x0000_0102);
+    pub(in crate::smpp) const DATA_SM: Self = Self(0x0000_0103);
+    pub(in crate::smpp) const DATA_SM_RESP: Self = Self(0x8000_0103);
 
     /// A response has the highest bit (SMPP 3.4 §5.1.2).
     pub(in crate::smpp) const fn is_response(self) -> bool {
@@ -45,6 +47,8 @@ mod tests {
             (CommandId::ENQUIRE_LINK, Other::EnquireLink),
             (CommandId::ENQUIRE_LINK_RESP, Other::EnquireLinkResp),
             (CommandId::ALERT_NOTIFICATION, Other::AlertNotification),
+            (CommandId::DATA_SM, Other::DataSm),
+            (CommandId::DATA_SM_RESP, Other::DataSmResp),
         ] {
             assert_eq!(ours.0, u32::from(other), "{other:?}");
             assert_eq!(ours.is_response(), other.is_response(), "{other:?}");

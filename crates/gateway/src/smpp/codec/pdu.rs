@@ -95,7 +95,7 @@ pub(in crate::smpp) fn message_id(mut body: &[u8]) -> Cow<'_, str> {
     c_string(&mut body, 65)
 }
 
-/// The fields of a `deliver_sm` that matter here (SMPP 3.4 §4.6.1). No `Debug`: it holds a number and a text.
+/// The fields of a `deliver_sm` (SMPP 3.4 §4.6.1) or `data_sm` (§4.7.1) that matter here. No `Debug`: it holds a number and a text.
 #[derive(Default)]
 pub(in crate::smpp) struct DeliverSm<'a> {
     pub source_ton: u8,
@@ -146,6 +146,21 @@ impl<'a> DeliverSm<'a> {
         };
         deliver.read_optional(body);
         Some(deliver)
+    }
+
+    /// Reads the body of a `data_sm`, whose text is in `message_payload` and which leaves out what an SMS in store has (SMPP 3.4
+    /// §4.7.1). `None` if it ends before its optional parameters.
+    pub(in crate::smpp) fn read_data_sm(mut body: &'a [u8]) -> Option<Self> {
+        let body = &mut body;
+        c_string(body, 6); // service_type
+        let (source_ton, _npi) = (take_u8(body)?, take_u8(body)?);
+        let source = c_string(body, 65);
+        take(body, 2)?; // TON and NPI of the destination: ours
+        let destination = c_string(body, 65);
+        let (esm_class, _registered_delivery, data_coding) = (take_u8(body)?, take_u8(body)?, take_u8(body)?);
+        let mut data = Self { source_ton, source, destination, esm_class, data_coding, ..Self::default() };
+        data.read_optional(body);
+        Some(data)
     }
 
     /// The rest of a parameter that is cut off is dropped.

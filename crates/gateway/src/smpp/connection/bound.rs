@@ -1,6 +1,6 @@
 //! One bound connection: submits go out through its window, answers come back by sequence number.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ const BACKLOG_MAX: u64 = 1024 * 1024;
 /// others from going elsewhere.
 const ROOM_WITHIN: Duration = Duration::from_secs(5);
 
-/// The message id of a `deliver_sm_resp` is unused and empty (SMPP 3.4 §4.6.2).
+/// The message id of a `deliver_sm_resp` is unused and empty (SMPP 3.4 §4.6.2), and so is ours of a `data_sm_resp` (§4.7.2).
 const NO_MESSAGE_ID: &[u8] = b"\0";
 
 /// A bound connection.
@@ -61,6 +61,8 @@ struct Inner {
     pending: PendingResponses,
     /// Sequence numbers of our latest `deliver_sm_resp`: the SMSC's count, which runs next to ours.
     answered: VecDeque<u32>,
+    /// Sequence numbers of the SMSC's `data_sm` that wait for their answer, which is a `data_sm_resp`.
+    data_sms: HashSet<u32>,
     /// Inbound SMS whose answer is on its way out, with the position where it ends.
     thanked: VecDeque<(u64, Acknowledged)>,
 }
@@ -79,6 +81,7 @@ impl Bound {
             lost: false,
             pending: PendingResponses::new(Duration::from_secs(config.response_timeout_s)),
             answered: VecDeque::new(),
+            data_sms: HashSet::new(),
             thanked: VecDeque::new(),
         };
         Self {
@@ -178,7 +181,12 @@ impl Bound {
         flight.settle(part, outcome);
     }
 
-    /// Answers `deliver_sm`: `ESME_ROK` only for what is stored, else `ESME_RX_T_APPN`, after which the SMSC sends it again.
+    /// The SMSC's PDU of this number is a `data_sm`, and so will its answer be.
+    pub(in crate::smpp) fn came_as_data_sm(&self, sequence_number: u32) {
+        self.lock().data_sms.insert(sequence_number);
+    }
+
+    /// Answers `deliver_sm` and `data_sm`: `ESME_ROK` only for what is stored, else `ESME_RX_T_APPN`, after which the SMSC sends it again.
     /// Sets `acknowledged` once an `ESME_ROK` is written. If the connection is gone, the SMSC sends it again on the next one.
     pub(in crate::smpp) fn answer(
         &self,
@@ -217,9 +225,12 @@ impl Bound {
             }
             inner.answered.push_back(*sequence_number);
         }
+        let data_sms = &mut inner.data_sms;
         Some(self.outbox.put(|out| {
             for sequence_number in sequence_numbers {
-                pdu::put(out, CommandId::DELIVER_SM_RESP, status, *sequence_number, NO_MESSAGE_ID);
+                let by_data_sm = data_sms.remove(sequence_number);
+                let id = if by_data_sm { CommandId::DATA_SM_RESP } else { CommandId::DELIVER_SM_RESP };
+                pdu::put(out, id, status, *sequence_number, NO_MESSAGE_ID);
             }
         }))
     }

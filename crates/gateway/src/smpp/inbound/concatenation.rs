@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::deliver_sm::{Part, Sms};
-use crate::smpp::codec::coding;
+use crate::smpp::codec::coding::{self, Coding};
 use crate::smpp::config::Alphabet;
 
 /// How long the answer to a part is held back. Parts that are sent together arrive within milliseconds, and those that are typed
@@ -141,21 +141,21 @@ impl Joiner {
 /// Runs of parts with one coding are joined before they are decoded; gaps are marked.
 fn join(parts: &HashMap<u8, Part>, total: u8, alphabet: Alphabet) -> String {
     let mut text = String::new();
-    let mut run: Option<(u8, Vec<u8>)> = None;
+    let mut run: Option<(Coding, Vec<u8>)> = None;
     let mut in_gap = false;
-    let flush = |run: &mut Option<(u8, Vec<u8>)>, text: &mut String| {
-        if let Some((data_coding, octets)) = run.take() {
-            text.push_str(&coding::decode(&octets, data_coding, alphabet));
+    let flush = |run: &mut Option<(Coding, Vec<u8>)>, text: &mut String| {
+        if let Some((coding, octets)) = run.take() {
+            text.push_str(&coding::decode(&octets, coding, alphabet));
         }
     };
     for number in 1..=total {
         match (parts.get(&number), &mut run) {
-            (Some(part), Some((data_coding, octets))) if *data_coding == part.data_coding => {
+            (Some(part), Some((coding, octets))) if *coding == part.coding => {
                 octets.extend_from_slice(&part.octets);
             }
             (Some(part), _) => {
                 flush(&mut run, &mut text);
-                run = Some((part.data_coding, part.octets.clone()));
+                run = Some((part.coding, part.octets.clone()));
             }
             (None, _) => {
                 flush(&mut run, &mut text);
@@ -184,7 +184,7 @@ mod tests {
             total,
             number,
             octets: octets.to_vec(),
-            data_coding: 1,
+            coding: Coding { data_coding: 1, ..Coding::default() },
         }
     }
 
@@ -220,9 +220,27 @@ mod tests {
     #[test]
     fn a_character_cut_between_parts_is_whole_again() {
         let mut joiner = Joiner::new(Alphabet::Gsm7);
-        let half = |number, octets| Part { data_coding: 8, ..part(9, 2, number, octets) };
+        let half = |number, octets| Part {
+            coding: Coding { data_coding: 8, ..Coding::default() },
+            ..part(9, 2, number, octets)
+        };
         assert!(joiner.add(half(2, &[0xDE, 0x00]), 1, Instant::now()).is_empty());
         assert_eq!(joiner.add(half(1, &[0xD8, 0x3D]), 2, Instant::now())[0].sms.text, "😀");
+    }
+
+    #[test]
+    fn each_part_is_read_with_the_tables_of_its_own_header() {
+        use klaroen_domain::text::national::{Language, Tables};
+
+        let mut joiner = Joiner::new(Alphabet::Gsm7);
+        let in_language = |number, locking, octets| Part {
+            coding: Coding { data_coding: 0, tables: Tables { locking, ..Tables::default() } },
+            ..part(9, 3, number, octets)
+        };
+        let now = Instant::now();
+        assert!(joiner.add(in_language(1, Language::Turkish, &[0x1D]), 1, now).is_empty());
+        assert!(joiner.add(in_language(3, Language::Default, &[0x1D]), 3, now).is_empty());
+        assert_eq!(joiner.add(in_language(2, Language::Portuguese, &[0x1D]), 2, now)[0].sms.text, "şâæ");
     }
 
     #[test]

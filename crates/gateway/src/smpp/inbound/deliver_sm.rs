@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 
 use klaroen_domain::outcome::ReceiptStatus;
 use klaroen_domain::phone::{Country, PhoneNumber};
+use klaroen_domain::text::national::{Language, Tables};
 
 use super::receipt::{self, Fields};
-use crate::smpp::codec::coding;
+use crate::smpp::codec::coding::{self, Coding};
 use crate::smpp::codec::message_id;
 use crate::smpp::codec::pdu::DeliverSm;
 use crate::smpp::config::SmppConfig;
@@ -59,7 +60,7 @@ pub(in crate::smpp) struct Part {
     /// Its octets without the header. A character may be cut at the end, so parts are joined before they are decoded.
     pub octets: Vec<u8>,
     /// Their coding.
-    pub data_coding: u8,
+    pub coding: Coding,
 }
 
 impl std::fmt::Debug for Part {
@@ -93,7 +94,7 @@ pub(in crate::smpp) fn read(pdu: &DeliverSm<'_>, config: &SmppConfig, country: C
         Some(payload) if pdu.short_message.is_empty() => payload,
         _ => pdu.short_message,
     };
-    let (header, octets) = split_header(body, esm_class & 0x40 != 0);
+    let (UserDataHeader { part, tables }, octets) = split_header(body, esm_class & 0x40 != 0);
 
     let message_type = esm_class & 0x3C;
     let intermediate = message_type == 0x20;
@@ -102,7 +103,7 @@ pub(in crate::smpp) fn read(pdu: &DeliverSm<'_>, config: &SmppConfig, country: C
         let fields = Fields::read(&text);
         return read_receipt(&fields, pdu, intermediate, config, country);
     }
-    if config.receipts_without_esm_class && message_type == 0 && header.is_none() {
+    if config.receipts_without_esm_class && message_type == 0 && part.is_none() {
         let text = coding::decode_receipt(octets, data_coding);
         let fields = Fields::read(&text);
         if fields.is_receipt() {
@@ -111,11 +112,12 @@ pub(in crate::smpp) fn read(pdu: &DeliverSm<'_>, config: &SmppConfig, country: C
     }
 
     let (from, to) = (source(pdu, country).into_owned(), pdu.destination.clone().into_owned());
-    match header.or_else(|| sar(pdu)) {
+    let coding = Coding { data_coding, tables };
+    match part.or_else(|| sar(pdu)) {
         Some((reference, total, number)) if total > 1 && (1..=total).contains(&number) => {
-            Inbound::Part(Part { from, to, reference, total, number, octets: octets.to_vec(), data_coding })
+            Inbound::Part(Part { from, to, reference, total, number, octets: octets.to_vec(), coding })
         }
-        _ => Inbound::Sms(Sms { from, to, text: coding::decode(octets, data_coding, config.alphabet) }),
+        _ => Inbound::Sms(Sms { from, to, text: coding::decode(octets, coding, config.alphabet) }),
     }
 }
 
@@ -173,15 +175,16 @@ fn read_receipt(
 }
 
 /// The source address; a national one gets the trunk prefix that nobody transmits. Some providers call every address
-/// national, with the digits of an international one: those stay as they are, or a STOP from there would be nobody's.
+/// national, with the digits of an international one: those stay as they are, or a STOP from there would be nobody's. An
+/// address of unknown type is national only if it is no number of this country with its code.
 fn source<'a>(pdu: &'a DeliverSm<'_>, country: Country) -> Cow<'a, str> {
     let may_be_national = match pdu.source_ton {
         NATIONAL => true,
-        // Nothing is said: it is what it can be as it stands.
-        UNKNOWN => PhoneNumber::parse_sender(&pdu.source, country).is_none(),
+        UNKNOWN => PhoneNumber::parse_sender(&pdu.source, country)
+            .is_none_or(|number| number.country() != Some(country)),
         _ => false,
     };
-    if may_be_national && !pdu.source.starts_with('0') {
+    if may_be_national && !pdu.source.starts_with(['0', '+']) {
         let national = format!("0{}", pdu.source);
         if PhoneNumber::parse_sender(&national, country).is_some() {
             return Cow::Owned(national);
@@ -213,31 +216,44 @@ fn recipient(pdu: &DeliverSm<'_>, country: Country) -> Option<PhoneNumber> {
     }
 }
 
-/// Splits the user data header off; `(reference, total, number)` where it says that this is a part
-/// (3GPP TS 23.040 §9.2.3.24). A header that cannot be is left in the text.
-fn split_header(body: &[u8], has_header: bool) -> (Option<(u16, u8, u8)>, &[u8]) {
-    let Some((&length, rest)) = body.split_first() else { return (None, body) };
+/// What a user data header says (3GPP TS 23.040 §9.2.3.24).
+#[derive(Default)]
+struct UserDataHeader {
+    /// `(reference, total, number)` if this is a part of a long SMS.
+    part: Option<(u16, u8, u8)>,
+    /// The national language tables that the text is written with.
+    tables: Tables,
+}
+
+/// Splits the user data header off. A header that cannot be is left in the text.
+fn split_header(body: &[u8], has_header: bool) -> (UserDataHeader, &[u8]) {
+    let mut header = UserDataHeader::default();
+    let Some((&length, rest)) = body.split_first() else { return (header, body) };
     let length = usize::from(length);
     if !has_header || length > rest.len() {
-        return (None, body);
+        return (header, body);
     }
     let (mut elements, octets) = rest.split_at(length);
-    let mut found = None;
     while let [kind, size, tail @ ..] = elements {
         let size = usize::from(*size);
         if size > tail.len() {
             break;
         }
         match (*kind, &tail[..size]) {
-            (0x00, [reference, total, number]) => found = Some((u16::from(*reference), *total, *number)),
-            (0x08, [high, low, total, number]) => {
-                found = Some((u16::from_be_bytes([*high, *low]), *total, *number));
+            (0x00, [reference, total, number]) => {
+                header.part = Some((u16::from(*reference), *total, *number));
             }
+            (0x08, [high, low, total, number]) => {
+                header.part = Some((u16::from_be_bytes([*high, *low]), *total, *number));
+            }
+            // National language single shift and locking shift (§9.2.3.24.15 and §9.2.3.24.16).
+            (0x24, [language]) => header.tables.single = Language::of_identifier(*language),
+            (0x25, [language]) => header.tables.locking = Language::of_identifier(*language),
             _ => {}
         }
         elements = &tail[size..];
     }
-    (found, octets)
+    (header, octets)
 }
 
 /// The same from the `sar_*` parameters (SMPP 3.4 §5.3.2.22 to §5.3.2.24).

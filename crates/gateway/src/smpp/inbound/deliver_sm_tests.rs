@@ -148,6 +148,38 @@ fn an_intermediate_failure_is_not_the_end() {
 }
 
 #[test]
+fn only_bits_2_to_5_of_the_esm_class_say_what_it_is() {
+    for esm_class in 0..=u8::MAX {
+        let body: &[u8] = match esm_class & 0x40 {
+            0 => b"id:77 stat:UNDELIV",
+            _ => b"\x03\x70\x01\x01id:77 stat:UNDELIV",
+        };
+        let expected = match esm_class & 0x3C {
+            0x04 => Some(ReceiptStatus::Undelivered),
+            0x20 => Some(ReceiptStatus::Underway),
+            _ => None,
+        };
+        let (status, text) = match read_default(&deliver(esm_class, body, vec![])) {
+            Inbound::Receipt(receipt) => (Some(receipt.status), None),
+            Inbound::Sms(sms) => (None, Some(sms.text)),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(status, expected, "{esm_class:#04x}");
+        assert!(text.is_none_or(|text| text == "id:77 stat:UNDELIV"), "{esm_class:#04x}");
+    }
+}
+
+#[rstest]
+#[case::national(Ton::National)]
+#[case::unknown(Ton::Unknown)]
+fn a_receipt_is_about_the_phone_whose_number_is_written_nationally(#[case] ton: Ton) {
+    let mut pdu = deliver(4, b"id:1 stat:DELIVRD", vec![]);
+    pdu.source_addr_ton = ton;
+    pdu.source_addr = COctetString::from_string("612345678".into()).unwrap();
+    assert_eq!(receipt(read_default(&pdu)).recipient, PhoneNumber::parse_sender("+31612345678", Country::NL));
+}
+
+#[test]
 fn a_receipt_without_id_is_useless() {
     assert!(matches!(read_default(&deliver(0x04, b"stat:DELIVRD", vec![])), Inbound::UselessReceipt));
 }
@@ -185,17 +217,56 @@ fn strange_headers_make_a_whole_sms(#[case] body: &[u8], #[case] text: &str) {
 }
 
 #[rstest]
+#[case::turkish_single_shift(0, b"\x03\x24\x01\x01ye\x1B\x73il", "yeşil")]
+#[case::turkish_locking(0, b"\x03\x25\x01\x01ye\x1Dil", "yeşil")]
+#[case::turkish_both(0, b"\x06\x24\x01\x01\x25\x01\x01ye\x1Dil \x1B\x63ocuk", "yeşil çocuk")]
+#[case::spanish_single_shift(0, b"\x03\x24\x01\x02Jos\x05 est\x1B\x61 aqu\x1B\x69", "José está aquí")]
+#[case::portuguese_single_shift(0, b"\x03\x24\x01\x03n\x1B\x7Bo", "não")]
+#[case::portuguese_locking(0, b"\x03\x25\x01\x03n\x7Bo", "não")]
+#[case::with_a_message_class(0xF1, b"\x03\x25\x01\x03n\x7Bo", "não")]
+#[case::a_language_that_is_not_known(0, b"\x03\x24\x01\x0Ea\x1B\x65", "a€")]
+#[case::ucs2_has_no_tables(8, b"\x03\x25\x01\x03\0n\0\xE3\0o", "não")]
+fn a_text_is_read_with_the_tables_that_its_header_names(
+    #[case] data_coding: u8,
+    #[case] body: &[u8],
+    #[case] text: &str,
+) {
+    let mut pdu = deliver(0x40, body, vec![]);
+    pdu.data_coding = DataCoding::from(data_coding);
+    let inbound = read_default(&pdu);
+    let Inbound::Sms(sms) = inbound else { panic!("{inbound:?}") };
+    assert_eq!(sms.text, text);
+}
+
+#[rstest]
 #[case::national("612345678", "0612345678")]
 #[case::with_its_prefix("0612345678", "0612345678")]
 #[case::international_by_mistake("31612345678", "31612345678")]
 #[case::from_abroad_by_mistake("32470123456", "32470123456")]
-fn a_national_number_gets_its_trunk_prefix(#[case] address: &str, #[case] expected: &str) {
+fn a_number_of_national_or_unknown_type_gets_its_trunk_prefix(
+    #[case] address: &str,
+    #[case] expected: &str,
+    #[values(Ton::National, Ton::Unknown)] ton: Ton,
+) {
     let mut pdu = deliver(0, b"STOP", vec![]);
-    pdu.source_addr_ton = Ton::National;
+    pdu.source_addr_ton = ton;
     pdu.source_addr = COctetString::from_string(address.into()).unwrap();
     let Inbound::Sms(sms) = read_default(&pdu) else { panic!() };
     assert_eq!(sms.from, expected);
     assert!(PhoneNumber::parse_sender(&sms.from, Country::NL).is_some(), "a STOP is somebody's");
+}
+
+#[rstest]
+#[case::plus("+31612345678")]
+#[case::international_prefix("0031612345678")]
+#[case::short_code("4422")]
+#[case::name("KLAROEN")]
+fn an_address_of_unknown_type_that_is_no_national_number_stays(#[case] address: &str) {
+    let mut pdu = deliver(0, b"STOP", vec![]);
+    pdu.source_addr_ton = Ton::Unknown;
+    pdu.source_addr = COctetString::from_string(address.into()).unwrap();
+    let Inbound::Sms(sms) = read_default(&pdu) else { panic!() };
+    assert_eq!(sms.from, address);
 }
 
 #[rstest]

@@ -60,12 +60,12 @@ pub(crate) const fn status_of_state(state: u8) -> ReceiptStatus {
 pub(crate) struct Fields<'a>([Option<Cow<'a, str>>; KEYS.len()]);
 
 impl<'a> Fields<'a> {
-    /// Reads `key:value` or `key=value` pairs in any order, with blanks, `;`, `,` or `|` between them, with any that are missing or strange. The first of two wins. What follows `text:`
-    /// is our own message and is read only if there was no `id` before it.
+    /// Reads `key:value` and `key=value` pairs in any order, with any that are missing or strange, between white space, `;`,
+    /// `,` or `|`. The first of two wins. What follows `text:` is our own message and is read only if there was no `id`
+    /// before it.
     pub(crate) fn read(text: &'a str) -> Self {
         let mut fields = Self::default();
-        let between = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ';' | ',' | '|');
-        let mut words = text.split(between).filter(|w| !w.is_empty());
+        let mut words = text.split(separates(text)).filter(|w| !w.is_empty());
         let mut before = "";
         let mut pending = words.next();
         while let Some(word) = pending {
@@ -85,7 +85,9 @@ impl<'a> Fields<'a> {
                 }
                 _ => value,
             };
-            if let Some(index) = index_of(before, key) {
+            // `id = 77`: the key stands apart, too.
+            let (prefix, key) = if key.is_empty() { ("", before) } else { (before, key) };
+            if let Some(index) = index_of(prefix, key) {
                 fields.set(index, value);
             }
             before = "";
@@ -145,6 +147,28 @@ fn index_of(before: &str, key: &str) -> Option<usize> {
     })
 }
 
+/// What stands between two fields. An id may hold a `,` or `|`, so these count only if every one of a kind before the text of
+/// our message has a field after it.
+fn separates(text: &str) -> impl Fn(char) -> bool {
+    // Few have any, and a flood of receipts is no place for a copy.
+    let lower = if text.contains([',', '|']) { text.to_ascii_lowercase() } else { String::new() };
+    let head = lower.find("text:").or_else(|| lower.find("text=")).map_or(text, |at| &text[..at]);
+    let between = |separator: char| {
+        let mut fields = head.trim_end_matches([separator, ' ']).split(separator).skip(1).peekable();
+        fields.peek().is_some() && fields.all(begins_with_key)
+    };
+    let (comma, bar) = (between(','), between('|'));
+    move |c| c.is_whitespace() || c.is_control() || c == ';' || (comma && c == ',') || (bar && c == '|')
+}
+
+/// A key is of letters, with spaces between two words.
+fn begins_with_key(field: &str) -> bool {
+    field.split_once(ASSIGNS).is_some_and(|(key, _)| {
+        let key = key.trim();
+        !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphabetic() || matches!(b, b' ' | b'_'))
+    })
+}
+
 fn is_date_prefix(word: &str) -> bool {
     word.eq_ignore_ascii_case("submit") || word.eq_ignore_ascii_case("done")
 }
@@ -192,6 +216,20 @@ mod tests {
     #[case::unknown_state("id:77 stat:UNKNOWN", "77", Unknown)]
     #[case::first_wins("id:77 id:78 stat:DELIVRD stat:UNDELIV", "77", Delivered)]
     #[case::terminated("id:77 stat:DELIVRD\0", "77", Delivered)]
+    #[case::commas(
+        "id:77,sub:001,submit date:2611231559,stat:DELIVRD,err:000,text:Vermist, man",
+        "77",
+        Delivered
+    )]
+    #[case::commas_and_spaces("id:77, sub:001, stat:UNDELIV, err:1", "77", Undelivered)]
+    #[case::bars("id:77|sub:001|stat:DELIVRD|err:000|text:a|b", "77", Delivered)]
+    #[case::bars_at_the_ends("|id:77|stat:EXPIRED|", "77", Undelivered)]
+    #[case::equals_signs("id=77 sub=001 stat=DELIVRD err=000 text=x", "77", Delivered)]
+    #[case::equals_signs_and_commas("id=77,submit date=2611231559,stat=REJECTD", "77", Undelivered)]
+    #[case::equals_signs_and_spaces("id = 77 stat = DELIVRD", "77", Delivered)]
+    #[case::an_id_with_a_comma("id:7,7 stat:DELIVRD", "7,7", Delivered)]
+    #[case::an_id_with_a_bar("id:a|7 stat:DELIVRD", "a|7", Delivered)]
+    #[case::an_id_that_ends_in_equals_signs("id:aGk== stat:DELIVRD", "aGk==", Delivered)]
     #[case::semicolons("id:77;stat:SKIPPED;err:1", "77", Undelivered)]
     fn texts_are_read(#[case] text: &str, #[case] id: &str, #[case] expected: ReceiptStatus) {
         let fields = Fields::read(text);

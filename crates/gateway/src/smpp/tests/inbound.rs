@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use klaroen_domain::outcome::ReceiptStatus;
 use klaroen_domain::time::{ManualClock, Timestamp};
-use rusmpp::pdus::DataSm;
+use rstest::rstest;
 use rusmpp::{CommandId, CommandStatus};
 use serde_json::json;
 use tokio::time::Instant;
@@ -246,16 +246,100 @@ async fn sixty_thousand_receipts_at_once_are_all_taken() {
     }
 }
 
+/// A PDU as octets, for what the other codec does not write.
+fn pdu(id: u32, sequence_number: u32, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(16 + body.len()).unwrap();
+    [&[length, id, 0, sequence_number].map(u32::to_be_bytes).concat()[..], body].concat()
+}
+
+#[rstest]
+#[case::bind_receiver(0x01)]
+#[case::query_sm(0x03)]
+#[case::submit_sm(0x04)]
+#[case::replace_sm(0x07)]
+#[case::cancel_sm(0x08)]
+#[case::outbind(0x0B)]
+#[case::submit_multi(0x21)]
+#[case::broadcast_sm(0x0111)]
+#[case::of_the_vendor(0x0001_0200)]
+#[case::reserved(0x7FFF_FFFF)]
 #[tokio::test(start_paused = true)]
-async fn what_we_do_not_speak_is_refused_by_number() {
+async fn what_we_do_not_speak_is_refused_by_number(#[case] id: u32) {
     let smsc = Smsc::start().await;
     let (_channel, mut peer) = smsc.up(&json!({})).await;
-    peer.send(OK, 5, DataSm::default()).await;
+    peer.send_octets(&pdu(id, 5, b"")).await;
     let nack = peer.next().await;
     assert_eq!(
         (nack.id(), nack.sequence_number(), nack.status()),
         (CommandId::GenericNack, 5, CommandStatus::EsmeRinvcmdid)
     );
+}
+
+#[rstest]
+#[case::alert_notification(0x0102, b"\x01\x0131612345678\0\x01\x011000\0\x04\x22\0\x01\0")]
+#[case::answer_to_nothing(0x8000_0003, b"")]
+#[case::answer_of_the_vendor(0x8001_0200, b"x")]
+#[tokio::test(start_paused = true)]
+async fn what_wants_no_answer_gets_none(#[case] id: u32, #[case] body: &[u8]) {
+    let smsc = Smsc::start().await;
+    let (_channel, mut peer) = smsc.up(&json!({})).await;
+    peer.send_octets(&pdu(id, 5, body)).await;
+    peer.hears_nothing().await;
+}
+
+/// A `data_sm` from a handset (SMPP 3.4 §4.7.1).
+fn data_sm(sequence_number: u32, esm_class: u8, tlvs: &[u8]) -> Vec<u8> {
+    let mandatory = [&b"\0\x01\x0131612345678\0\x01\x011000\0"[..], &[esm_class, 0, 0x01], tlvs].concat();
+    pdu(0x0103, sequence_number, &mandatory)
+}
+
+#[rstest]
+#[case::parameters_alone(b"\0\x1E\0\x0377\0\x04\x27\0\x01\x02")]
+#[case::text_in_the_payload(b"\x04\x24\0\x12id:77 stat:DELIVRD")]
+#[tokio::test(start_paused = true)]
+async fn a_receipt_may_come_by_data_sm(#[case] tlvs: &[u8]) {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    peer.send_octets(&data_sm(41, 4, tlvs)).await;
+    let delivered = channel.events.recv().await.unwrap();
+    let GatewayEvent::Receipt(receipt) = delivered.event else { panic!() };
+    assert_eq!((receipt.provider_id.0.as_str(), receipt.status), ("77", ReceiptStatus::Delivered));
+    assert!(receipt.recipient.is_some());
+    delivered.ack.send(Ack::Stored).unwrap();
+    let answer = peer.next().await;
+    assert_eq!((answer.id(), answer.sequence_number(), answer.status()), (CommandId::DataSmResp, 41, OK));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_may_come_by_data_sm_and_each_part_gets_the_answer_of_its_kind() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    let part = b"\x02\x0C\0\x02\0\x2A\x02\x0E\0\x01\x02\x02\x0F\0\x01\x01\x04\x24\0\x03een";
+    peer.send_octets(&data_sm(1, 0, part)).await;
+    peer.send(OK, 2, deliver(0x40, b"\x05\x00\x03\x2A\x02\x02 twee")).await;
+    let delivered = channel.events.recv().await.unwrap();
+    assert_eq!(inbound(delivered.event).text, "een twee");
+    delivered.ack.send(Ack::Retry).unwrap();
+    let answers = [peer.next().await, peer.next().await];
+    assert_eq!(
+        answers.map(|answer| (answer.id(), answer.sequence_number(), answer.status())),
+        [(CommandId::DataSmResp, 1, LATER), (CommandId::DeliverSmResp, 2, LATER)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_data_sm_that_cannot_be_read_is_refused_and_its_number_used_again() {
+    let smsc = Smsc::start().await;
+    let (mut channel, mut peer) = smsc.up(&json!({})).await;
+    peer.send_octets(&pdu(0x0103, 5, b"\0\x01")).await;
+    let answer = peer.next().await;
+    assert_eq!(
+        (answer.id(), answer.sequence_number(), answer.status()),
+        (CommandId::DataSmResp, 5, CommandStatus::EsmeRinvcmdlen)
+    );
+    peer.send(OK, 5, deliver(0, b"STOP")).await;
+    channel.events.recv().await.unwrap().ack.send(Ack::Stored).unwrap();
+    assert_eq!(peer.deliver_answer().await, (5, OK));
 }
 
 #[tokio::test(start_paused = true)]
